@@ -1,0 +1,45 @@
+"""What can go wrong, by whose fault it is: the command line turns each class into its exit code.
+
+A message is one or two lines: the thing, the rule, the remedy.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UnrolledError(Exception):
+    """An error with a message for a person; the command line prints it without a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(UnrolledError, ValueError):
+    """The command or the configuration asks for something that does not exist or does not fit."""
+
+    exit_code = 2
+
+
+class DataError(UnrolledError, ValueError):
+    """A file is missing, damaged or not what it should be."""
+
+    exit_code = 3
+
+
+class SetupError(UnrolledError, RuntimeError):
+    """Something on this machine is missing or broken."""
+
+    exit_code = 4
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """Return `" Did you mean 'x'?"` for the choice nearest to a name, or nothing when none is near.
+
+    Args:
+        name: What was given.
+        choices: What would have been right.
+    """
+    by_lower = {choice.lower(): choice for choice in choices}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return f" Did you mean '{by_lower[near[0]]}'?" if near else ""
