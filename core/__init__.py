@@ -1,0 +1,73 @@
+"""Recurrent cores under one contract. Imports torch and nothing else."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+
+from .compose import Bidirectional, Stacked
+from .dropout import EmbeddingDropout, LockedDropout, WeightDrop, Zoneout
+from .gru import GRU, GRUState
+from .lstm import LSTM, LSTMState
+from .recurrent import CoreFactory, RecurrentCore, reference
+from .rnn import RNN, RNNState
+from .state import (
+    State,
+    concatenate,
+    detach,
+    from_plain,
+    leaves,
+    map_state,
+    select_rows,
+    split,
+    to_plain,
+    where_rows,
+)
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "Bidirectional",
+    "CoreFactory",
+    "EmbeddingDropout",
+    "GRUState",
+    "LSTMState",
+    "LockedDropout",
+    "RNNState",
+    "RecurrentCore",
+    "Stacked",
+    "State",
+    "WeightDrop",
+    "Zoneout",
+    "concatenate",
+    "detach",
+    "discover_cores",
+    "from_plain",
+    "leaves",
+    "map_state",
+    "reference",
+    "select_rows",
+    "split",
+    "to_plain",
+    "where_rows",
+]
+
+
+def discover_cores() -> dict[str, type[RecurrentCore]]:
+    """Finds every core by importing the modules of this folder.
+
+    Returns:
+        Class by name, in alphabetical order: every concrete subclass of `RecurrentCore`. A core is made from
+        (input_size, hidden_size), a composition (Stacked, Bidirectional, WeightDrop, Zoneout) from
+        (input_size, core).
+    """
+    found = {}
+    for info in pkgutil.iter_modules(__path__):
+        module = importlib.import_module(f"{__name__}.{info.name}")
+        for name, value in vars(module).items():
+            is_core = inspect.isclass(value) and issubclass(value, RecurrentCore) and not inspect.isabstract(value)
+            if is_core and value.__module__ == module.__name__:
+                found[name] = value
+    return dict(sorted(found.items()))

@@ -1,0 +1,146 @@
+"""Compositions of cores, which are cores again.
+
+Shapes: B batch, T time, D input, H output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from .dropout import LockedDropout
+from .recurrent import CoreFactory, RecurrentCore
+from .schedule import Schedule, rearrange
+from .state import State
+
+
+class Stacked(RecurrentCore):
+    """Cores on top of each other: each reads the output of the one below.
+
+    With `norm` and `residual` a layer computes x + core(LayerNorm(x)), the pre-norm residual block. The state is the
+    tuple of the layers' states. Causal if every layer is.
+
+    Args:
+        input_size: D, size of one step's input.
+        core: Makes one layer from its input size.
+        num_layers: How many layers.
+        residual: Add each layer's input to its output, in the layers where both have one size.
+        dropout: Probability of dropping an output between layers (none after the last). One mask per row for all
+            steps of a `forward` (locked dropout, Gal and Ghahramani, arXiv 1512.05287); `step` draws one per call.
+        norm: Put a LayerNorm before each layer.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        core: CoreFactory,
+        *,
+        num_layers: int,
+        residual: bool = False,
+        dropout: float = 0.0,
+        norm: bool = False,
+    ) -> None:
+        if num_layers < 1:
+            raise ValueError(f"Stacked: num_layers is {num_layers}; a stack has at least 1 layer")
+        layers: list[RecurrentCore] = []
+        for _ in range(num_layers):
+            layers.append(core(layers[-1].output_size if layers else input_size))
+        super().__init__(input_size, layers[-1].output_size)
+        self.layers = nn.ModuleList(layers)
+        self.norms = nn.ModuleList(nn.LayerNorm(layer.input_size) if norm else nn.Identity() for layer in layers)
+        self.dropout = LockedDropout(dropout)
+        self.residual = residual
+        self.norm = norm
+        self.causal = all(layer.causal for layer in layers)
+        self.parallel = all(layer.parallel for layer in layers)
+        self.recurrent_weights = tuple(
+            f"layers.{i}.{name}" for i, layer in enumerate(layers) for name in layer.recurrent_weights
+        )
+
+    def initial_state(
+        self, batch_size: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> State:
+        """Returns the tuple of the layers' initial states; see `RecurrentCore.initial_state`."""
+        return tuple(layer.initial_state(batch_size, device=device, dtype=dtype) for layer in self._layers())
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Advances every layer one step; see `RecurrentCore.step`."""
+        return self._through(x, state, lambda layer, below, before: layer.step(below, before))
+
+    def _unroll(self, x: Tensor, state: State, schedule: Schedule | None) -> tuple[Tensor, State]:
+        if schedule is not None and (self.norm or self.residual):
+            # Everything else reads no padding. Zero is a fixed point: the layers' outputs there are zero, too.
+            x = x.masked_fill(~schedule.valid().unsqueeze(2), 0.0)
+        return self._through(x, state, lambda layer, below, before: layer._unroll(below, before, schedule))
+
+    def _through(
+        self, x: Tensor, state: State, run: Callable[[RecurrentCore, Tensor, State], tuple[Tensor, State]]
+    ) -> tuple[Tensor, State]:
+        states = []
+        for i, (layer, norm, before) in enumerate(zip(self._layers(), self.norms, state, strict=True)):
+            below = self.dropout(x) if i else x
+            output, after = run(layer, norm(below).to(x.dtype), before)
+            x = below + output if self.residual and output.shape == below.shape else output
+            states.append(after)
+        return x, tuple(states)
+
+    def _layers(self) -> list[RecurrentCore]:
+        return [layer for layer in self.layers if isinstance(layer, RecurrentCore)]
+
+
+class Bidirectional(RecurrentCore):
+    """Two cores, one reading each row from its first step and one from its last (Schuster and Paliwal, 1997).
+
+    The output is both outputs side by side, so `output_size` is their sum; the state is (forward, backward). The
+    backward core starts at each row's own end and its final state is the one after the row's first step. A reset
+    separates two pieces of a row in both directions: going back, the state starts anew between step t and step t - 1.
+    Not causal: `step` raises.
+
+    Args:
+        input_size: D, size of one step's input.
+        core: Makes one direction's core from its input size.
+    """
+
+    causal = False
+
+    def __init__(self, input_size: int, core: CoreFactory) -> None:
+        ahead, back = core(input_size), core(input_size)
+        super().__init__(input_size, ahead.output_size + back.output_size)
+        self.ahead = ahead
+        self.back = back
+        self.parallel = ahead.parallel and back.parallel
+        self.recurrent_weights = tuple(
+            f"{name}.{weight}" for name in ("ahead", "back") for weight in getattr(self, name).recurrent_weights
+        )
+
+    def initial_state(
+        self, batch_size: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> State:
+        """Returns both directions' initial states; see `RecurrentCore.initial_state`."""
+        return (
+            self.ahead.initial_state(batch_size, device=device, dtype=dtype),
+            self.back.initial_state(batch_size, device=device, dtype=dtype),
+        )
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Raises: a backward recurrence has no next step.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError("Bidirectional has no step: it reads the future; use its core alone where steps are needed")
+
+    def _unroll(self, x: Tensor, state: State, schedule: Schedule | None) -> tuple[Tensor, State]:
+        ahead, ahead_state = self.ahead._unroll(x, state[0], schedule)
+        if schedule is None:
+            back, back_state = self.back._unroll(x.flip(1), state[1], None)
+            return torch.cat((ahead, back.flip(1)), 2), (ahead_state, back_state)
+        backward, index = schedule.backward()
+
+        def reverse(sequence: Tensor) -> Tensor:
+            return rearrange(sequence.flatten(0, 1), index, index).view_as(sequence)
+
+        back, back_state = self.back._unroll(reverse(x), state[1], backward)
+        return torch.cat((ahead, reverse(back)), 2), (ahead_state, back_state)

@@ -1,0 +1,200 @@
+"""Dropout for recurrences, as parts that compose.
+
+Shapes: B batch, T time, D input, H hidden, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from .recurrent import CoreFactory, RecurrentCore
+from .schedule import Schedule
+from .state import State
+
+
+class LockedDropout(nn.Module):
+    """Drops the same features of a row at every step (Gal and Ghahramani, https://arxiv.org/abs/1512.05287).
+
+    Args:
+        p: Probability of dropping a feature; what remains is scaled by 1 / (1 - p).
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        self.p = _probability("LockedDropout", "p", p)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drops features.
+
+        Args:
+            x: (B, T, D), one mask per row for all T steps; or (B, D), one step.
+
+        Returns:
+            The same shape; `x` itself in evaluation.
+        """
+        if not self.training or self.p == 0.0:
+            return x
+        shape = (x.shape[0], *[1] * (x.dim() - 2), x.shape[-1])
+        return x * F.dropout(torch.ones(shape, device=x.device, dtype=x.dtype), self.p)
+
+    def extra_repr(self) -> str:
+        """Shows the probability in the module's representation."""
+        return f"p={self.p}"
+
+
+class EmbeddingDropout(nn.Module):
+    """Drops whole words: every occurrence of a dropped symbol in the batch is zero (Gal and Ghahramani).
+
+    Args:
+        p: Probability of dropping a symbol; what remains is scaled by 1 / (1 - p).
+    """
+
+    def __init__(self, p: float = 0.1) -> None:
+        super().__init__()
+        self.p = _probability("EmbeddingDropout", "p", p)
+
+    def forward(self, embedding: nn.Embedding, symbols: Tensor) -> Tensor:
+        """Looks symbols up.
+
+        Args:
+            embedding: The table (V, D).
+            symbols: Int64 of any shape (...).
+
+        Returns:
+            Embedded symbols (..., D), one mask per call.
+        """
+        output: Tensor = embedding(symbols)
+        if not self.training or self.p == 0.0:
+            return output
+        keep = F.dropout(output.new_ones(embedding.num_embeddings, 1), self.p)
+        return output * F.embedding(symbols, keep)
+
+    def extra_repr(self) -> str:
+        """Shows the probability in the module's representation."""
+        return f"p={self.p}"
+
+
+class _DropWeight(nn.Module):
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return F.dropout(weight, self.p, self.training)
+
+
+class WeightDrop(RecurrentCore):
+    """A core whose hidden-to-hidden weights are dropped in training (AWD-LSTM, https://arxiv.org/abs/1708.02182).
+
+    One mask holds for a whole `forward`, at all its steps and in all its rows. `step` draws a mask per call; to train
+    step by step with one mask, loop inside `torch.nn.utils.parametrize.cached()`. The state dict holds the undropped
+    weight as `core.parametrizations.weight_hh.original`.
+
+    Args:
+        input_size: D, size of one step's input.
+        core: Makes the core from its input size; it must name its `recurrent_weights`.
+        p: Probability of dropping a weight; what remains is scaled by 1 / (1 - p).
+    """
+
+    def __init__(self, input_size: int, core: CoreFactory, *, p: float = 0.5) -> None:
+        inner = core(input_size)
+        super().__init__(input_size, inner.output_size)
+        if not inner.recurrent_weights:
+            raise ValueError(
+                f"WeightDrop: {type(inner).__name__} names no recurrent_weights, so there is nothing to drop; "
+                "wrap a core that has hidden-to-hidden weights"
+            )
+        self.p = _probability("WeightDrop", "p", p)
+        self.core = inner
+        self.causal = inner.causal
+        self.parallel = inner.parallel
+        for name in inner.recurrent_weights:
+            owner, _, weight = name.rpartition(".")
+            parametrize.register_parametrization(inner.get_submodule(owner), weight, _DropWeight(self.p))
+
+    def initial_state(
+        self, batch_size: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> State:
+        """Returns the core's initial state; see `RecurrentCore.initial_state`."""
+        return self.core.initial_state(batch_size, device=device, dtype=dtype)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Advances one step; see `RecurrentCore.step`."""
+        return self.core.step(x, state)
+
+    def _unroll(self, x: Tensor, state: State, schedule: Schedule | None) -> tuple[Tensor, State]:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(parametrize.cached())
+            if x.is_cuda:  # a dropped weight can't be part of cuDNN's flat buffer
+                stack.enter_context(warnings.catch_warnings())
+                warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous")
+            return self.core._unroll(x, state, schedule)
+
+    def extra_repr(self) -> str:
+        """Shows the probability in the module's representation."""
+        return f"p={self.p}"
+
+
+class Zoneout(RecurrentCore):
+    """A core whose units sometimes keep their state (Krueger et al., https://arxiv.org/abs/1606.01305).
+
+    In training each unit of the state keeps its previous value with probability p; in evaluation the state is the
+    expectation, p * previous + (1 - p) * next. The output is the new hidden state. Runs step by step.
+
+    Args:
+        input_size: D, size of one step's input.
+        core: Makes the core from its input size; its state must have a field `hidden` that is also its output.
+        p: Probability of keeping a unit, for every part of the state. The paper uses 0.05 for the hidden state of a
+            character model.
+        cell_p: The same for the field `cell`, `p` when not given. The paper uses 0.5 there.
+    """
+
+    def __init__(self, input_size: int, core: CoreFactory, *, p: float = 0.05, cell_p: float | None = None) -> None:
+        inner = core(input_size)
+        super().__init__(input_size, inner.output_size)
+        hidden = getattr(inner.initial_state(1), "hidden", None)
+        if not inner.causal or hidden is None or hidden.shape != (1, inner.output_size):
+            raise ValueError(
+                f"Zoneout: {type(inner).__name__} has no state `hidden` that is its output; wrap each layer's core "
+                "(an LSTM, a GRU), not a composition of them"
+            )
+        self.p = _probability("Zoneout", "p", p)
+        self.cell_p = self.p if cell_p is None else _probability("Zoneout", "cell_p", cell_p)
+        self.core = inner
+        self.recurrent_weights = tuple(f"core.{name}" for name in inner.recurrent_weights)
+
+    def initial_state(
+        self, batch_size: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> State:
+        """Returns the core's initial state; see `RecurrentCore.initial_state`."""
+        return self.core.initial_state(batch_size, device=device, dtype=dtype)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Advances one step; see `RecurrentCore.step`."""
+        _, following = self.core.step(x, state)
+        parts = {
+            name: self._mix(self.cell_p if name == "cell" else self.p, before, after)
+            for name, before, after in zip(following._fields, state, following, strict=True)  # type: ignore[union-attr]
+        }
+        return parts["hidden"].to(x.dtype), following._replace(**parts)  # type: ignore[union-attr]
+
+    def _mix(self, p: float, before: Tensor, after: Tensor) -> Tensor:
+        if self.training:
+            return torch.where(torch.rand_like(after) < p, before, after)
+        return torch.lerp(after, before, p)
+
+    def extra_repr(self) -> str:
+        """Shows the probabilities in the module's representation."""
+        return f"p={self.p}, cell_p={self.cell_p}"
+
+
+def _probability(owner: str, name: str, p: float) -> float:
+    if not 0.0 <= p < 1.0:
+        raise ValueError(f"{owner}: {name} is {p}; a probability of dropping lies in [0, 1)")
+    return p

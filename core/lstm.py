@@ -1,0 +1,78 @@
+"""Long short-term memory.
+
+Shapes: B batch, T time, D input, H hidden.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .torch_core import TorchCore
+
+
+class LSTMState(NamedTuple):
+    """What an LSTM carries from step to step.
+
+    Attributes:
+        hidden: h (B, H), the last output.
+        cell: c (B, H), the memory.
+    """
+
+    hidden: Tensor
+    cell: Tensor
+
+
+class LSTM(TorchCore):
+    r"""Long short-term memory with forget gates, sequential.
+
+    Hochreiter and Schmidhuber, 1997 (https://doi.org/10.1162/neco.1997.9.8.1735); forget gates by Gers et al., 2000
+    (https://doi.org/10.1162/089976600300015015). As in `torch.nn.LSTM`:
+
+        i_t = sigmoid(W_xi x_t + b_xi + W_hi h_{t-1} + b_hi)      input gate
+        f_t = sigmoid(W_xf x_t + b_xf + W_hf h_{t-1} + b_hf)      forget gate
+        g_t = tanh(W_xg x_t + b_xg + W_hg h_{t-1} + b_hg)         candidate
+        o_t = sigmoid(W_xo x_t + b_xo + W_ho h_{t-1} + b_ho)      output gate
+        c_t = f_t * c_{t-1} + i_t * g_t
+        h_t = o_t * tanh(c_t)
+
+    Gate order i, f, g, o: `weight_ih` (4H, D), `weight_hh` (4H, H), `bias_ih` (4H,), `bias_hh` (4H,). Initialised
+    uniformly within 1 / sqrt(H), torch's default (the forget bias is not raised). The initial state is zero.
+
+    Args:
+        input_size: D, size of one step's input.
+        hidden_size: H, size of the hidden state and of the output.
+        bias: Whether there are biases.
+    """
+
+    gates = 4
+    torch_class = nn.LSTM
+
+    def initial_state(
+        self, batch_size: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> LSTMState:
+        """Returns zeros; see `RecurrentCore.initial_state`."""
+        hidden = self._zeros(batch_size, self.hidden_size, device, dtype)
+        return LSTMState(hidden, torch.zeros_like(hidden))
+
+    def step(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
+        """Advances one step; see `RecurrentCore.step`."""
+        hidden, cell = state
+        weight_hh = self.weight_hh
+        gates = F.linear(x, self.weight_ih, self.bias_ih) + F.linear(
+            hidden.to(weight_hh.dtype), weight_hh, self.bias_hh
+        )
+        i, f, g, o = gates.chunk(4, 1)
+        cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
+        hidden = torch.sigmoid(o) * torch.tanh(cell)
+        return hidden.to(x.dtype), LSTMState(hidden, cell)
+
+    def _sequence(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
+        hidden, cell = state
+        hx = hidden.unsqueeze(0).to(x.dtype), cell.unsqueeze(0).to(x.dtype)
+        train = torch.is_grad_enabled()
+        output, hidden_n, cell_n = torch.lstm(x, hx, self._weights(), self.bias, 1, 0.0, train, False, True)
+        return output.to(x.dtype), LSTMState(hidden_n[0].to(hidden.dtype), cell_n[0].to(cell.dtype))

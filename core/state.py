@@ -1,0 +1,162 @@
+"""The state of a recurrence, and what can be done with any of them.
+
+A state is a small tree of batch-first tensors: a tensor, a NamedTuple of tensors (what a core defines) or a tuple of
+states (what a composition of cores has). Nothing here changes its arguments.
+
+Shapes: B batch, `...` whatever the core keeps per row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, cast
+
+import torch
+from torch import Tensor
+
+State: TypeAlias = "Tensor | tuple[State, ...]"
+
+
+def map_state(function: Callable[..., Tensor], *states: State) -> State:
+    """Applies a function to the corresponding tensors of one or more states.
+
+    Args:
+        function: Takes one tensor of each state, returns a tensor.
+        *states: States of one structure.
+
+    Returns:
+        A state of the first state's structure; NamedTuples keep their type.
+    """
+    first = states[0]
+    if isinstance(first, Tensor):
+        return function(*states)
+    parts = [map_state(function, *part) for part in zip(*cast("tuple[tuple[State, ...], ...]", states), strict=True)]
+    return cast("State", first._make(parts)) if hasattr(first, "_make") else tuple(parts)
+
+
+def leaves(state: State) -> list[Tensor]:
+    """Returns the tensors of a state, in order.
+
+    Args:
+        state: Any state.
+
+    Returns:
+        Its tensors, each (B, ...).
+    """
+    return [state] if isinstance(state, Tensor) else [leaf for part in state for leaf in leaves(part)]
+
+
+def detach(state: State) -> State:
+    """Cuts the graph behind a state: truncated backpropagation through time.
+
+    Args:
+        state: Any state.
+
+    Returns:
+        The same numbers without their history.
+    """
+    return map_state(Tensor.detach, state)
+
+
+def select_rows(state: State, index: Tensor | slice) -> State:
+    """Picks rows of the batch, in any order and any number of times (the beams of a search).
+
+    Args:
+        state: Any state, leaves (B, ...).
+        index: Row numbers (N,), a row mask (B,), or a slice.
+
+    Returns:
+        A state with leaves (N, ...).
+    """
+    return map_state(lambda leaf: leaf[index], state)
+
+
+def where_rows(mask: Tensor, if_true: State, if_false: State) -> State:
+    """Takes each row from one of two states.
+
+    Args:
+        mask: Bool (B,), True where the row comes from `if_true`.
+        if_true: Any state, leaves (B, ...).
+        if_false: A state of the same structure.
+
+    Returns:
+        The chosen rows, leaves (B, ...).
+    """
+
+    def choose(true: Tensor, false: Tensor) -> Tensor:
+        return torch.where(mask.view(-1, *[1] * (true.dim() - 1)), true, false)
+
+    return map_state(choose, if_true, if_false)
+
+
+def concatenate(states: Sequence[State]) -> State:
+    """Joins states along the batch; the inverse of `split`.
+
+    Args:
+        states: At least one, of one structure.
+
+    Returns:
+        One state whose batch is the sum of theirs.
+    """
+    if len(states) == 1:
+        return states[0]
+    return map_state(lambda *parts: torch.cat(parts), *states)
+
+
+def split(state: State) -> list[State]:
+    """Takes a state apart into its rows; the inverse of `concatenate`.
+
+    Args:
+        state: Any state, leaves (B, ...).
+
+    Returns:
+        B states, leaves (1, ...).
+    """
+    return [select_rows(state, slice(row, row + 1)) for row in range(leaves(state)[0].shape[0])]
+
+
+def to_plain(state: State) -> Any:
+    """Turns a state into dicts, lists and tensors, which `torch.load(weights_only=True)` reads back.
+
+    Args:
+        state: Any state.
+
+    Returns:
+        A dict for a NamedTuple, a list for a tuple, a copy for a tensor (so that a view does not save its whole base).
+    """
+    if isinstance(state, Tensor):
+        return state.detach().clone()
+    if hasattr(state, "_fields"):
+        return {name: to_plain(part) for name, part in zip(state._fields, state, strict=True)}
+    return [to_plain(part) for part in state]
+
+
+def from_plain(plain: Any, like: State) -> State:
+    """Turns what `to_plain` made into a state again.
+
+    Args:
+        plain: The nest of dicts, lists and tensors.
+        like: A state of the wanted structure, with any batch size; it also says device and dtype.
+
+    Returns:
+        The state, with `like`'s types.
+
+    Raises:
+        ValueError: The nest has another structure or other shapes.
+    """
+    remedy = "the state was saved by another core or another size: start from `initial_state`"
+    if isinstance(like, Tensor):
+        if not isinstance(plain, Tensor) or plain.shape[1:] != like.shape[1:]:
+            found = tuple(plain.shape) if isinstance(plain, Tensor) else type(plain).__name__
+            raise ValueError(
+                f"saved state holds {found} where (B, {', '.join(map(str, like.shape[1:]))}) belongs; {remedy}"
+            )
+        return plain.to(device=like.device, dtype=like.dtype)
+    names = list(like._fields) if hasattr(like, "_fields") else None
+    kind, keys = (dict, names) if names is not None else (list, [str(i) for i in range(len(like))])
+    if not isinstance(plain, kind) or len(plain) != len(like) or (names is not None and set(plain) != set(names)):
+        found = ", ".join(plain) if isinstance(plain, dict) else f"{type(plain).__name__} of {len(plain)}"
+        raise ValueError(f"saved state holds ({found}) where ({', '.join(keys or [])}) belong; {remedy}")
+    values = [plain[name] for name in names] if names is not None else plain
+    parts = [from_plain(value, part) for value, part in zip(values, like, strict=True)]
+    return cast("State", like._make(parts)) if hasattr(like, "_make") else tuple(parts)
