@@ -1,0 +1,54 @@
+# A fresh machine needs python3 (3.11 or newer), its venv module and make. Everything goes into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint bench clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# One stamp per set of extras, renewed when pyproject.toml changes.
+$(VENV)/pyvenv.cfg:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.run: $(VENV)/pyvenv.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/pyvenv.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $(VENV)/.run $@
+
+$(VENV)/.dev: $(VENV)/pyvenv.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $(VENV)/.run $(VENV)/.test $@
+
+setup: $(VENV)/.dev  ## make .venv with everything a developer needs
+
+demo: $(VENV)/.run  ## train a character language model for about two minutes and let it write
+	$(BIN)/unrolled demo
+
+test: $(VENV)/.test  ## run the tests (under ten minutes on two cores)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.test  ## run the slow tests too
+	$(BIN)/python -m pytest
+
+# mypy names modules after folders: the link gives the root the package's name, whatever the clone is called.
+lint: $(VENV)/.dev  ## style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	@mkdir -p $(VENV)/types && ln -sfn "$(CURDIR)" $(VENV)/types/unrolled
+	cd $(VENV)/types && ../bin/mypy --config-file unrolled/pyproject.toml unrolled/*.py unrolled/core unrolled/data unrolled/tasks unrolled/apps
+
+bench: $(VENV)/.dev  ## print the quick tables of docs/benchmarks.md
+	$(BIN)/python benchmarks/torch_overhead.py
+	$(BIN)/python benchmarks/training_overhead.py
+	$(BIN)/python benchmarks/generation.py
+	$(BIN)/python benchmarks/corpus_memory.py
+
+clean:  ## remove the environment and what the tools left
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

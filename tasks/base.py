@@ -1,0 +1,145 @@
+"""What every task shares: optimizer and schedule, losses that are exact over processes, checkpoints of plain data."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from abc import ABC
+from typing import Any
+
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+
+from ..core.recurrent import RecurrentCore
+from .schedules import WarmupCosine
+
+# LightningCLI stores hyper-parameters in this form; `Task.load_from_checkpoint` reads it.
+_INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"
+
+
+class Task(LightningModule, ABC):
+    """A network, its loss and its metrics.
+
+    Args:
+        optimizer: Makes the optimizer from the parameters.
+        lr_scheduler: Makes the schedule from the optimizer; it is stepped after every optimizer step.
+        compile_core: Compile the recurrent cores with `torch.compile` when training starts.
+    """
+
+    def __init__(
+        self, *, optimizer: OptimizerCallable, lr_scheduler: LRSchedulerCallable | None, compile_core: bool
+    ) -> None:
+        super().__init__()
+        self.make_optimizer = optimizer
+        self.make_schedule = lr_scheduler
+        self.compile_core = compile_core
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimizer and, where there is one, its schedule by steps."""
+        optimizer = self.make_optimizer(self.parameters())
+        if self.make_schedule is None:
+            return optimizer
+        # The schedule's length is set in on_train_start: asking the trainer for it here would build the loaders too
+        # early and lose their place in a resumed run.
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.make_schedule(optimizer), "interval": "step"}}
+
+    def on_fit_start(self) -> None:
+        """Say at the start what a checkpoint will lack, and compile."""
+        lost = _plain_hyperparameters(self)[1]
+        if lost:
+            rank_zero_warn(
+                f"{', '.join(lost)}: made by a function, which a checkpoint can't hold, so `unrolled.load` won't rebuild "
+                "this model; give functools.partial(LSTM, hidden_size=256) instead"
+            )
+        if self.compile_core:
+            for module in self.children():
+                if isinstance(module, RecurrentCore):
+                    module.compile()
+
+    def on_train_start(self) -> None:
+        """Tell the schedule how long the run is."""
+        schedule = self.lr_schedulers()
+        if isinstance(schedule, WarmupCosine):
+            schedule.set_run_length(self._run_length())
+
+    def _run_length(self) -> int:
+        """Optimizer steps of the whole run, as the trainer's limits say."""
+        trainer = self.trainer
+        limits = []
+        if trainer.max_steps >= 0:
+            limits.append(trainer.max_steps)
+        if trainer.max_epochs is not None and trainer.max_epochs >= 0 and math.isfinite(trainer.num_training_batches):
+            limits.append(
+                trainer.max_epochs * math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+            )
+        if not limits:
+            raise ValueError("WarmupCosine needs the length of the run: give --trainer.max_steps or its total_steps")
+        return int(min(limits))
+
+    def global_mean(self, total: Tensor, count: Tensor) -> Tensor:
+        """The mean over all processes' items, in a form whose gradients Lightning may average over processes.
+
+        Args:
+            total: This process's sum, with its gradient.
+            count: This process's number of items, on the CPU.
+
+        Returns:
+            total * processes / (all processes' count). In one process, total / count.
+        """
+        if self._trainer is None or self.trainer.world_size == 1:
+            return total / int(count)
+        everyone = self.trainer.strategy.reduce(count.to(total.device, copy=True), reduce_op="sum")
+        return total * (self.trainer.world_size / everyone)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep hyper-parameters as plain data, so that `weights_only=True` loads the checkpoint."""
+        from .. import __version__
+
+        plain, lost = _plain_hyperparameters(self)
+        name = f"{type(self).__module__}.{type(self).__qualname__}"
+        checkpoint["hyper_parameters"] = {**plain, "_class_path": name, "_instantiator": _INSTANTIATOR}
+        checkpoint["unrolled"] = {"version": __version__, "task": name, "lost": lost}
+
+
+def _plain_hyperparameters(task: Task) -> tuple[dict[str, Any], list[str]]:
+    """The constructor's arguments as plain data, and the names of those that can't be had in that form."""
+    plain: dict[str, Any] = {}
+    lost: list[str] = []
+    parameters = inspect.signature(type(task).__init__).parameters
+    for name, value in task.hparams.items():
+        if name.startswith("_") or (name in parameters and value is parameters[name].default):
+            continue  # a default is found again in the signature
+        try:
+            plain[name] = to_plain(value)
+        except TypeError:
+            lost.append(name)
+    return plain, lost
+
+
+def to_plain(value: Any) -> Any:
+    """Plain data that jsonargparse turns into the value again.
+
+    Args:
+        value: Numbers, strings, lists, dicts; a class; a `functools.partial` of a class.
+
+    Returns:
+        The same as numbers, strings, lists and dicts; classes as `{"class_path": ..., "init_args": ...}`.
+
+    Raises:
+        TypeError: For anything else.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, dict):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
+    if isinstance(value, functools.partial) and isinstance(value.func, type) and not value.args:
+        return {**to_plain(value.func), "init_args": to_plain(value.keywords)}
+    if isinstance(value, type) and "<locals>" not in value.__qualname__:
+        return {"class_path": f"{value.__module__}.{value.__qualname__}"}
+    raise TypeError(f"{value!r} is no plain data")

@@ -1,0 +1,54 @@
+"""Learning rate schedules that know the length of the run."""
+
+from __future__ import annotations
+
+import math
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+
+class WarmupCosine(LRScheduler):
+    """Linear warm-up, then half a cosine down to a fraction of the peak, over the whole run.
+
+    The factor at step t of N is min(1, (t + 1) / (warmup N)) * (final + (1 - final) (1 + cos(pi t / N)) / 2).
+
+    Args:
+        optimizer: Its learning rates are the peaks.
+        total_steps: N, optimizer steps; 0: the length of the run, which the task fills in when training starts.
+        warmup: The share of N that is warm-up.
+        final: The last factor.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, *, total_steps: int = 0, warmup: float = 0.02, final: float = 0.01
+    ) -> None:
+        if total_steps < 0:
+            raise ValueError(f"total_steps={total_steps}: must be at least 0 (0: the length of the run)")
+        if not 0 <= warmup < 1:
+            raise ValueError(f"warmup={warmup}: must be a share of the run, at least 0 and below 1")
+        if not 0 <= final <= 1:
+            raise ValueError(f"final={final}: must be a share of the peak, between 0 and 1")
+        self.total_steps = total_steps
+        self.follows_run = total_steps == 0
+        self.warmup = warmup
+        self.final = final
+        super().__init__(optimizer)
+
+    def set_run_length(self, steps: int) -> None:
+        """Take the length of the run as N, unless the user gave one, and set the learning rates anew.
+
+        Args:
+            steps: Optimizer steps of the whole run, those before a resume included.
+        """
+        if self.follows_run:
+            self.total_steps = steps
+            for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
+                group["lr"] = rate
+
+    def get_lr(self) -> list[float]:
+        """The learning rates of this step, in closed form: no rounding error gathers."""
+        total = max(self.total_steps, 1)
+        rise = min(1.0, (self.last_epoch + 1) / (self.warmup * total)) if self.warmup else 1.0
+        fall = (1 + math.cos(math.pi * min(1.0, self.last_epoch / total))) / 2
+        return [float(base) * rise * (self.final + (1 - self.final) * fall) for base in self.base_lrs]
