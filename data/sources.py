@@ -1,0 +1,263 @@
+"""Where text comes from. Every source is a sequence of documents, read in blocks of bytes, as often as needed."""
+
+from __future__ import annotations
+
+import fnmatch
+import gzip
+import hashlib
+import lzma
+import os
+import sys
+import sysconfig
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ..errors import DataError, UsageError, did_you_mean
+from .cache import published
+
+BLOCK_BYTES = 1 << 20
+_STDIN_VARIABLE = "UNROLLED_STDIN"  # where this process and those it starts find what standard input held
+_NO_TEXT = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
+_OPENERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".xz": lzma.open}
+
+
+@dataclass(frozen=True)
+class Document:
+    """One document.
+
+    Attributes:
+        name: What messages call it.
+        blocks: Reads it, block by block, from the start.
+    """
+
+    name: str
+    blocks: Callable[[], Iterable[bytes]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A text to train on.
+
+    Attributes:
+        name: What messages call it.
+        identity: Plain data that changes whenever the text does: the key of the cache.
+        documents: Lists the documents, in a fixed order.
+        utf8: Whether it is UTF-8 by construction, whatever encoding the user's files have.
+    """
+
+    name: str
+    identity: list[Any]
+    documents: Callable[[], Iterable[Document]]
+    utf8: bool = False
+
+
+def builtin_source() -> Source:
+    """Return the source code of Python's own standard library, without its tests; one document a file."""
+    root = Path(sysconfig.get_path("stdlib"))
+    paths = [p for p in sorted(root.rglob("*.py")) if not _NO_TEXT.intersection(p.relative_to(root).parts)]
+    if not paths:
+        raise DataError(f"Python's standard library at {root} has no source files: give a text with --data.path.")
+    return _files("the standard library's source", paths, root, utf8=True)
+
+
+def path_source(path: str, pattern: str, cache: Path) -> Source:
+    """Return the source for a path.
+
+    Args:
+        path: A file, a folder, a pipe, or `-` for standard input. Files that end in `.gz` or `.xz` are decompressed.
+        pattern: Which files of a folder to take: shell patterns for the name without `.gz` or `.xz`, with commas in
+            between. Sub-folders are included, hidden files and folders are not.
+        cache: Folder for what can be read only once.
+
+    Raises:
+        DataError: If there is nothing to read.
+    """
+    if path == "-":
+        return _spooled(_spool_stdin(cache), "standard input")
+    full = Path(path).expanduser().absolute()
+    if full.is_dir():
+        return _folder(full, path, pattern)
+    if full.is_file():
+        return _files(path, [full])
+    if full.exists():  # a pipe, as from <(command)
+        _refuse_several_processes(path)
+        with full.open("rb") as pipe:
+            return _spooled(_spool(pipe, cache), path)
+    raise DataError(_missing(full, path))
+
+
+def _missing(full: Path, path: str) -> str:
+    parent, name = full.parent, full.name
+    while not parent.is_dir():
+        parent, name = parent.parent, parent.name
+    near = did_you_mean(name, (entry.name for entry in parent.iterdir()))
+    where = f" ({parent} has no '{name}')" if name != full.name else ""
+    return f"'{path}' does not exist{where}.{near}"
+
+
+def _folder(folder: Path, path: str, pattern: str) -> Source:
+    paths = sorted(
+        p
+        for p in folder.rglob("*")
+        if p.is_file() and not any(part.startswith(".") for part in p.relative_to(folder).parts)
+    )
+    patterns = [one.strip() for one in pattern.split(",")]
+    taken = [p for p in paths if any(fnmatch.fnmatch(_plain_name(p), one) for one in patterns)]
+    if not taken:
+        found = sorted({Path(_plain_name(p)).suffix or "no suffix" for p in paths})
+        holds = f"its {len(paths)} files have {', '.join(found[:5])}" if paths else "it is empty"
+        raise DataError(
+            f"No file in '{path}' matches '{pattern}': {holds}.\n"
+            "Choose with --data.pattern, for example --data.pattern '*.md,*.rst' or '*'."
+        )
+    return _files(path, taken, folder)
+
+
+def _plain_name(path: Path) -> str:
+    return path.stem if path.suffix in _OPENERS else path.name
+
+
+def _files(name: str, paths: list[Path], root: Path | None = None, *, utf8: bool = False) -> Source:
+    """Return the source of files; without a root it is one file, known by the source's name."""
+    stats = [(str(path), path.stat()) for path in paths]
+    identity = [[path, stat.st_size, stat.st_mtime_ns] for path, stat in stats]
+    return Source(name, identity, partial(_file_documents, name, paths, root), utf8)
+
+
+def _file_documents(name: str, paths: list[Path], root: Path | None) -> Iterator[Document]:
+    for path in paths:
+        label = f"'{path.relative_to(root)}' in {name}" if root else name
+        yield Document(label, partial(_read, path, label))
+
+
+def _read(path: Path, label: str) -> Iterator[bytes]:
+    try:
+        with _OPENERS.get(path.suffix, partial(open, mode="rb"))(path) as file:
+            while block := file.read(BLOCK_BYTES):
+                yield block
+    except (gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
+        raise DataError(f"{label} is damaged or no {path.suffix} file: {error}") from error
+    except OSError as error:
+        raise DataError(f"{label} can't be read: {error.strerror or error}") from error
+
+
+def _spool_stdin(cache: Path) -> Path:
+    """Return the file that holds what was on standard input."""
+    if spooled := os.environ.get(_STDIN_VARIABLE):
+        return Path(spooled)
+    _refuse_several_processes("Standard input")
+    file = _spool(sys.stdin.buffer, cache)
+    os.environ[_STDIN_VARIABLE] = str(file)  # processes that Lightning starts find it here
+    return file
+
+
+def _refuse_several_processes(what: str) -> None:
+    if any(int(os.environ.get(variable) or 1) > 1 for variable in ("WORLD_SIZE", "SLURM_NTASKS")):
+        raise UsageError(
+            f"{what} can be read by one process only, and this run was started as several: "
+            "save the text in a file that all of them see, and give its path."
+        )
+
+
+def _spool(stream: BinaryIO, cache: Path) -> Path:
+    """Copy a stream to a file in the cache that is named by its content."""
+    digest = hashlib.sha256()
+    with published(cache / f"spool-{os.getpid()}") as file:
+        while block := stream.read(BLOCK_BYTES):
+            digest.update(block)
+            file.write(block)
+    return (cache / f"spool-{os.getpid()}").replace(cache / f"spool-{digest.hexdigest()[:32]}")
+
+
+def _spooled(file: Path, name: str) -> Source:
+    return Source(name, [file.name], partial(_file_documents, name, [file], None))
+
+
+def dataset_source(name: str, *, config: str | None, split: str, column: str, streaming: bool, cache: Path) -> Source:
+    """Return the text column of a data set of the `datasets` library; one document a row.
+
+    Args:
+        name: A data set's name, a folder it was saved to, or a file (JSON, JSON lines, CSV, Parquet, text).
+        config: The configuration's name, for data sets that have several.
+        split: The split.
+        column: The column with the text.
+        streaming: Read it once, without keeping the data set itself on disk.
+        cache: Folder for what is read only once.
+
+    Raises:
+        DataError: If there is no such data set, split or column.
+    """
+    label = f"data set '{name}'"
+    rows = _load_dataset(name, config, split, streaming, label)
+    columns = rows.column_names
+    if columns is not None and column not in columns:
+        raise DataError(
+            f"{label} has no column '{column}', only {', '.join(columns)}: choose with --data.column."
+            f"{did_you_mean(column, columns)}"
+        )
+    documents = partial(_row_documents, rows, column, label)
+    if not streaming:
+        return Source(label, ["dataset", rows._fingerprint, column], documents, utf8=True)
+    local = Path(name).expanduser()
+    files = [local] if local.is_file() else sorted(p for p in local.rglob("*") if p.is_file()) if local.is_dir() else []
+    stats = [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
+    key = hashlib.sha256(repr([name, config, split, column, stats]).encode()).hexdigest()[:32]
+    file = cache / f"stream-{key}"
+    if not file.exists():
+        with published(file) as out:
+            for document in documents():
+                out.writelines(document.blocks())
+                out.write(b"\xff")  # ends a document: UTF-8 never has this byte
+    return Source(label, [file.name], partial(_split_documents, file, label), utf8=True)
+
+
+def _load_dataset(name: str, config: str | None, split: str, streaming: bool, label: str) -> Any:
+    import datasets  # takes a second to import
+
+    local = Path(name).expanduser()
+    builders = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet", ".txt": "text"}
+    try:
+        if (local / "state.json").exists() or (local / "dataset_dict.json").exists():
+            loaded = datasets.load_from_disk(str(local))
+            if isinstance(loaded, datasets.DatasetDict):
+                if split not in loaded:
+                    raise DataError(f"it has no split '{split}', only {', '.join(loaded)}: set --data.dataset_split")
+                loaded = loaded[split]
+            return loaded.to_iterable_dataset() if streaming else loaded
+        if local.is_file():
+            if local.suffix not in builders:
+                raise DataError(f"its name ends in none of {', '.join(builders)}; --data.path reads a text file")
+            files = str(local.absolute())
+            return datasets.load_dataset(builders[local.suffix], data_files=files, split=split, streaming=streaming)
+        return datasets.load_dataset(name, config, split=split, streaming=streaming)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DataError(f"{label} can't be loaded: {reason}.") from error
+
+
+def _row_documents(rows: Any, column: str, label: str) -> Iterator[Document]:
+    texts = (text for batch in rows.select_columns([column]).iter(batch_size=256) for text in batch[column])
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise DataError(
+                f"{label}, row {number} (from 0): column '{column}' holds {type(text).__name__}, not text. "
+                "Filter the data set, or choose another --data.column."
+            )
+        data = text.encode("utf-8", "surrogatepass")
+        yield Document(f"row {number} of {label}", partial(iter, [data]))
+
+
+def _split_documents(file: Path, label: str) -> Iterator[Document]:
+    """Yield the documents of a file with a byte 0xff after each."""
+    number = 0
+    pieces: list[bytes] = []
+    for block in _read(file, label):
+        *ends, rest = block.split(b"\xff")
+        for end in ends:
+            yield Document(f"row {number} of {label}", partial(iter, [*pieces, end]))
+            number, pieces = number + 1, []
+        pieces.append(rest)
