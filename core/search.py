@@ -116,9 +116,7 @@ def sample(
         Tokens (B,) int64, `length` times.
     """
     for position in range(length):
-        tokens = choose(
-            logits, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, generator=generator
-        )
+        tokens = choose(logits, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, generator=generator)
         yield tokens
         if position + 1 < length:
             logits, state = step(tokens, state)

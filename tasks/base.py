@@ -11,6 +11,7 @@ from typing import Any
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities.parsing import AttributeDict
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
@@ -37,6 +38,7 @@ class Task(LightningModule, ABC):
         self.make_optimizer = optimizer
         self.make_schedule = lr_scheduler
         self.compile_core = compile_core
+        self.lost_hyperparameters: list[str] = []
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer and, where there is one, its schedule by steps."""
@@ -45,15 +47,17 @@ class Task(LightningModule, ABC):
             return optimizer
         # The schedule's length is set in on_train_start: asking the trainer for it here would build the loaders too
         # early and lose their place in a resumed run.
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.make_schedule(optimizer), "interval": "step"}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": self.make_schedule(optimizer), "interval": "step"},
+        }
 
     def on_fit_start(self) -> None:
         """Say at the start what a checkpoint will lack, and compile."""
-        lost = _plain_hyperparameters(self)[1]
-        if lost:
+        if self.lost_hyperparameters:
             rank_zero_warn(
-                f"{', '.join(lost)}: made by a function, which a checkpoint can't hold, so `unrolled.load` won't rebuild "
-                "this model; give functools.partial(LSTM, hidden_size=256) instead"
+                f"{', '.join(self.lost_hyperparameters)}: made by a function, which a checkpoint can't hold, so "
+                "`unrolled.load` won't rebuild this model; give functools.partial(LSTM, hidden_size=256) instead"
             )
         if self.compile_core:
             for module in self.children():
@@ -95,29 +99,42 @@ class Task(LightningModule, ABC):
         everyone = self.trainer.strategy.reduce(count.to(total.device, copy=True), reduce_op="sum")
         return total * (self.trainer.world_size / everyone)
 
+    def save_hyperparameters(self, *args: Any, **kwargs: Any) -> None:
+        """Keep the constructor's arguments as plain data, so that `weights_only=True` loads the checkpoint.
+
+        A default is left out: it is found again in the signature. What can't be had as plain data is left out too, and
+        named when training starts.
+
+        Args:
+            args: As Lightning's, whose method this is otherwise.
+            kwargs: As Lightning's.
+        """
+        caller = inspect.currentframe()
+        super().save_hyperparameters(*args, **{"frame": caller.f_back if caller else None, **kwargs})
+        parameters = inspect.signature(type(self).__init__).parameters
+        plain: dict[str, Any] = {
+            "_class_path": f"{type(self).__module__}.{type(self).__qualname__}",
+            "_instantiator": _INSTANTIATOR,
+        }
+        for name, value in self.hparams.items():
+            if name in plain or (name in parameters and value is parameters[name].default):
+                continue
+            try:
+                plain[name] = to_plain(value)
+            except TypeError:
+                self.lost_hyperparameters.append(name)
+        self._hparams = AttributeDict(plain)
+        self._hparams_initial = AttributeDict(plain)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep hyper-parameters as plain data, so that `weights_only=True` loads the checkpoint."""
+        """Say who made the checkpoint."""
         from .. import __version__
 
-        plain, lost = _plain_hyperparameters(self)
-        name = f"{type(self).__module__}.{type(self).__qualname__}"
-        checkpoint["hyper_parameters"] = {**plain, "_class_path": name, "_instantiator": _INSTANTIATOR}
-        checkpoint["unrolled"] = {"version": __version__, "task": name, "lost": lost}
-
-
-def _plain_hyperparameters(task: Task) -> tuple[dict[str, Any], list[str]]:
-    """The constructor's arguments as plain data, and the names of those that can't be had in that form."""
-    plain: dict[str, Any] = {}
-    lost: list[str] = []
-    parameters = inspect.signature(type(task).__init__).parameters
-    for name, value in task.hparams.items():
-        if name.startswith("_") or (name in parameters and value is parameters[name].default):
-            continue  # a default is found again in the signature
-        try:
-            plain[name] = to_plain(value)
-        except TypeError:
-            lost.append(name)
-    return plain, lost
+        checkpoint["unrolled"] = {
+            "version": __version__,
+            "task": self.hparams["_class_path"],
+            "lost": self.lost_hyperparameters,
+        }
 
 
 def to_plain(value: Any) -> Any:

@@ -75,7 +75,7 @@ def _is_full(error: BaseException) -> bool:
     # torch's zip writer reports a failed write as a RuntimeError of its own, with the cause behind it or lost.
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return True
         seen = seen.__cause__ or seen.__context__
     return isinstance(error, RuntimeError) and "PytorchStreamWriter failed" in str(error)
@@ -285,7 +285,7 @@ class LineProgress(ProgressBar):
 
     def _figures(self, trainer: Trainer) -> str:
         figures = {**trainer.progress_bar_metrics}
-        return "".join(f"  {name} {float(value):.4f}" for name, value in figures.items())  # type: ignore[arg-type]
+        return "".join(f"  {name} {float(value):.4f}" for name, value in figures.items())
 
     def print(self, *args: Any, **kwargs: Any) -> None:
         """Print on the terminal, for Lightning."""

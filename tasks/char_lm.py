@@ -19,7 +19,7 @@ from ..core.losses import sequence_cross_entropy
 from ..core.masks import valid_steps
 from ..core.recurrent import CoreFactory
 from ..core.search import check_sampling, sample
-from ..core.state import State, detach, from_plain, map_state, to_plain
+from ..core.state import State, detach, from_plain, leaves, map_state, to_plain
 from ..data.batch import TextBatch
 from ..data.vocabulary import VocabularySpec, vocabulary_from_spec
 from .base import Task
@@ -144,26 +144,38 @@ class CharLM(Task):
         output, state = self.core.step(self.embedding(input), state)
         return self.head(output), state
 
-    def training_step(self, batch: TextBatch, batch_idx: int) -> Tensor:
-        """Loss of the next chunk: mean nats per character, and the activation regularisers."""
-        state = self._rows_fit(self.training_state, batch)
+    def loss(self, batch: TextBatch, state: State | None = None) -> tuple[Tensor, Tensor, State]:
+        """What training makes small.
+
+        Args:
+            batch: The next chunk.
+            state: The state before it; None: the core's initial state.
+
+        Returns:
+            The loss (mean nats per character and the activation regularisers), the sum of the nats, the state after.
+        """
         output, state = self._run_core(batch.input, state, batch.lengths, batch.reset)
-        self.training_state = detach(state)
         dropped = self.output_dropout(output)
         count = batch.lengths.sum()
         nats = sequence_cross_entropy(self.head(dropped), batch.target, batch.lengths)
         loss = self.global_mean(nats, count)
-        self.log("train/loss", nats.detach() / count.to(nats.device), prog_bar=True)
         if self.activation_regularization:
             # What lies past a row's length is zero and adds nothing.
             squares = dropped.float().square().sum() / output.shape[-1]
             loss = loss + self.activation_regularization * self.global_mean(squares, count)
         if self.temporal_activation_regularization and output.shape[1] > 1:
-            changes = output[:, 1:].float() - output[:, :-1].float()
+            changes = (output[:, 1:] - output[:, :-1]).float()
             if int(batch.lengths.min()) < output.shape[1]:  # the step after a row's last one is no change
                 changes = changes * valid_steps(batch.lengths - 1, changes.shape[1]).to(changes.device)[:, :, None]
             squares = changes.square().sum() / output.shape[-1]
             loss = loss + self.temporal_activation_regularization * self.global_mean(squares, count)
+        return loss, nats, state
+
+    def training_step(self, batch: TextBatch, batch_idx: int) -> Tensor:
+        """The loss of the next chunk; the state goes on from the chunk before."""
+        loss, nats, state = self.loss(batch, self._rows_fit(self.training_state, batch))
+        self.training_state = detach(state)
+        self.log("train/loss", nats.detach() / int(batch.lengths.sum()), prog_bar=True)
         return loss
 
     def on_validation_epoch_start(self) -> None:
@@ -195,20 +207,10 @@ class CharLM(Task):
         self.log(f"{part}/bits_per_character", bits, prog_bar=True, sync_dist=True)
         self.evaluation_state = None
 
-    def transfer_batch_to_device(self, batch: TextBatch, device: torch.device, dataloader_idx: int) -> TextBatch:
-        """Move the characters; lengths and resets stay on the CPU, where the core reads them without waiting."""
-        return batch._replace(
-            input=batch.input.to(device, non_blocking=True), target=batch.target.to(device, non_blocking=True)
-        )
-
     @staticmethod
     def _rows_fit(state: State | None, batch: TextBatch) -> State | None:
         """The carried state, if it is of these rows: another loader may have another number of them."""
-        if state is None:
-            return None
-        rows: list[int] = []
-        map_state(lambda tensor: rows.append(tensor.shape[0]) or tensor, state)
-        return state if rows[0] == batch.input.shape[0] else None
+        return state if state is not None and leaves(state)[0].shape[0] == batch.input.shape[0] else None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the carried state, all processes' rows in one batch."""
@@ -216,8 +218,14 @@ class CharLM(Task):
         if self.training_state is not None and self._trainer is not None and self.trainer.training:
             state = self.training_state
             if self.trainer.world_size > 1:
-                state = map_state(lambda tensor: self.all_gather(tensor).flatten(0, 1), state)
+                state = map_state(self._gather_rows, state)
             checkpoint["carried_state"] = to_plain(state)
+
+    def _gather_rows(self, rows: Tensor) -> Tensor:
+        """All processes' rows (B * processes, ...) from this one's (B, ...)."""
+        everyone = self.all_gather(rows)
+        assert isinstance(everyone, Tensor)
+        return everyone.flatten(0, 1)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the carried state until training starts and the device is known."""
@@ -353,4 +361,7 @@ class CharLM(Task):
                 pieces.append("" if finished[row] else decoders[row].push([token]))
             yield pieces
             if all(finished):
-                return
+                break
+        rest = [decoder.finish() for decoder in decoders]  # an incomplete character of a model of bytes
+        if any(rest):
+            yield rest

@@ -11,7 +11,6 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from ..core.losses import sequence_cross_entropy
 from ..core.state import State, detach, map_state
 from ..data.batch import TextBatch
 from ..errors import UsageError
@@ -87,9 +86,8 @@ class DynamicEvaluation(Callback):
             # What was made in inference mode can't take part in a gradient: copies can.
             chunk = TextBatch(*(tensor.clone() for tensor in batch))
             state = None if self._state is None else map_state(torch.clone, detach(self._state))
-            logits, _ = pl_module(chunk.input, state, lengths=chunk.lengths, reset=chunk.reset)
-            loss = sequence_cross_entropy(logits, chunk.target, chunk.lengths) / max(int(chunk.lengths.sum()), 1)
-            gradients = torch.autograd.grad(loss, parameters)
+            _, nats, _ = pl_module.loss(chunk, state)
+            gradients = torch.autograd.grad(nats / int(chunk.lengths.sum()), parameters)
         with torch.no_grad():
             norm = torch.linalg.vector_norm(torch.stack([gradient.norm() for gradient in gradients]))
             rate = self.learning_rate * (self.clip / norm.clamp(min=self.clip))

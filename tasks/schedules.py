@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -46,7 +47,7 @@ class WarmupCosine(LRScheduler):
             for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
                 group["lr"] = rate
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         """The learning rates of this step, in closed form: no rounding error gathers."""
         total = max(self.total_steps, 1)
         rise = min(1.0, (self.last_epoch + 1) / (self.warmup * total)) if self.warmup else 1.0
