@@ -1,0 +1,33 @@
+"""What every test gets: one thread, a cache of its own, and the data that is shared but not in the repository."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quiet_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Use one thread, so that results repeat, and leave the user's cache alone (subprocesses inherit both)."""
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("UNROLLED_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Callable[[str], Path]:
+    """Return a function that gives the path of a shared data set, and skips the test where it is not there."""
+    root = Path(os.environ.get("UNROLLED_SHARED_DATA") or Path(__file__).resolve().parents[1].parent / "shared" / "data")
+
+    def find(name: str) -> Path:
+        if not (root / name).exists():
+            pytest.skip(f"no {name} in {root} (set UNROLLED_SHARED_DATA)")
+        return root / name
+
+    return find
