@@ -55,6 +55,7 @@ class Stacked(RecurrentCore):
         self.norm = norm
         self.causal = all(layer.causal for layer in layers)
         self.parallel = all(layer.parallel for layer in layers)
+        self._slack = min(layer._slack for layer in layers)
         self.recurrent_weights = tuple(
             f"layers.{i}.{name}" for i, layer in enumerate(layers) for name in layer.recurrent_weights
         )
@@ -111,6 +112,7 @@ class Bidirectional(RecurrentCore):
         self.ahead = ahead
         self.back = back
         self.parallel = ahead.parallel and back.parallel
+        self._slack = min(ahead._slack, back._slack)
         self.recurrent_weights = tuple(
             f"{name}.{weight}" for name in ("ahead", "back") for weight in getattr(self, name).recurrent_weights
         )

@@ -114,6 +114,7 @@ class WeightDrop(RecurrentCore):
         self.core = inner
         self.causal = inner.causal
         self.parallel = inner.parallel
+        self._slack = inner._slack
         for name in inner.recurrent_weights:
             owner, _, weight = name.rpartition(".")
             parametrize.register_parametrization(inner.get_submodule(owner), weight, _DropWeight(self.p))

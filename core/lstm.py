@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .torch_core import TorchCore
+from .schedule import steps_before
+from .torch_core import TorchCore, finish
 
 
 class LSTMState(NamedTuple):
@@ -71,8 +72,34 @@ class LSTM(TorchCore):
         return hidden.to(x.dtype), LSTMState(hidden, cell)
 
     def _sequence(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
+        return self._run(x, state, self._weights())
+
+    def _ragged(self, x: Tensor, state: LSTMState, lengths: list[int]) -> tuple[Tensor, LSTMState]:
+        # torch returns the cell at T only. One more feature, 1 past a row's end, shuts the input gate and opens the
+        # forget gate there so far that the cell stays as it is, to the last bit.
+        padding = ~steps_before(lengths, x.shape[1], x.device).unsqueeze(2)
+        weight, *others = self._weights()
+        gate = weight.new_zeros(4, self.hidden_size, 1)
+        gate[0], gate[1] = -1e4, 1e4
+        weight = torch.cat((weight, gate.flatten(0, 1)), 1)
+        marked = torch.cat((x.masked_fill(padding, 0.0), padding.to(x.dtype)), 2)
+        output, after = self._run(marked, state, [weight, *others])
+        output, hidden = finish(output, padding, lengths, state[0])
+        return output, LSTMState(hidden, after.cell)
+
+    def _run(self, x: Tensor, state: LSTMState, weights: list[Tensor]) -> tuple[Tensor, LSTMState]:
+        try:
+            output, hidden, cell = self._kernel(x, state, weights)
+        except RuntimeError as error:
+            # oneDNN has no half-precision LSTM on older processors (bfloat16 needs AVX-512, pytorch#88136).
+            if x.is_cuda or "primitive" not in str(error):
+                raise
+            with torch.autocast("cpu", enabled=False):
+                output, hidden, cell = self._kernel(x.float(), state, [weight.float() for weight in weights])
+        return output.to(x.dtype), LSTMState(hidden[0].to(state[0].dtype), cell[0].to(state[1].dtype))
+
+    def _kernel(self, x: Tensor, state: LSTMState, weights: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         hidden, cell = state
         hx = hidden.unsqueeze(0).to(x.dtype), cell.unsqueeze(0).to(x.dtype)
-        train = torch.is_grad_enabled()
-        output, hidden_n, cell_n = torch.lstm(x, hx, self._weights(), self.bias, 1, 0.0, train, False, True)
-        return output.to(x.dtype), LSTMState(hidden_n[0].to(hidden.dtype), cell_n[0].to(cell.dtype))
+        train = torch.is_grad_enabled()  # what a backward pass needs is kept, in evaluation mode too
+        return torch.lstm(x, hx, weights, self.bias, 1, 0.0, train, False, True)

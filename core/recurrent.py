@@ -20,8 +20,8 @@ from .state import State, concatenate, leaves, map_state, select_rows, where_row
 class RecurrentCore(nn.Module, ABC):
     """A recurrence: an initial state, one step, and the whole sequence.
 
-    `step` is the specification. `forward` runs a sequence, with `lengths` and `reset` for every core: it sorts the
-    rows by length, cuts the sequence where a row ends or starts anew, and calls `_sequence` on each piece. A core
+    `step` is the specification. `forward` runs a sequence, with `lengths` and `reset` for every core: it cuts
+    the sequence where rows end or start anew and calls `_sequence` on each piece. A core
     with a fast way to run a sequence overrides `_sequence`, which knows neither lengths nor resets; its default loops
     over `step`.
 
@@ -41,6 +41,7 @@ class RecurrentCore(nn.Module, ABC):
     causal: bool = True
     parallel: bool = False
     recurrent_weights: tuple[str, ...] = ()
+    _slack: int = 0  # steps past rows' ends that `_ragged` may run to save one cut of the sequence
     __call__: Callable[..., tuple[Tensor, State]]
 
     def __init__(self, input_size: int, output_size: int) -> None:
@@ -111,17 +112,14 @@ class RecurrentCore(nn.Module, ABC):
             return self._unroll(x, state, None)
 
         steps = [time] * batch if lengths is None else lengths.tolist()
-        if any(steps[row] < steps[row + 1] for row in range(batch - 1)):
-            order = torch.tensor(sorted(range(batch), key=lambda row: -steps[row]))
-            rows, back = order.to(x.device, non_blocking=True), order.argsort().to(x.device, non_blocking=True)
-            if reset is not None:
-                reset = reset[order.to(reset.device)]
-            schedule = Schedule(sorted(steps, reverse=True), time, reset, x.device)
-            sorted_state = map_state(lambda leaf: rearrange(leaf, rows, back), state)
-            output, state = self._unroll(rearrange(x, rows, back), sorted_state, schedule)
-            return rearrange(output, back, rows), map_state(lambda leaf: rearrange(leaf, back, rows), state)
-        schedule = Schedule(steps, time, reset, x.device)
-        return self._unroll(x, state, None if schedule.whole() else schedule)
+        schedule = Schedule(steps, time, reset, x.device, self._slack)
+        if schedule.order is None:
+            return self._unroll(x, state, None if schedule.whole() else schedule)
+        order = schedule.order.to(x.device, non_blocking=True)
+        back = schedule.order.argsort().to(x.device, non_blocking=True)
+        sorted_state = map_state(lambda leaf: rearrange(leaf, order, back), state)
+        output, state = self._unroll(rearrange(x, order, back), sorted_state, schedule)
+        return rearrange(output, back, order), map_state(lambda leaf: rearrange(leaf, back, order), state)
 
     def _sequence(self, x: Tensor, state: Any) -> tuple[Tensor, State]:
         """Runs rows of one length without resets; the fast path that a core overrides.
@@ -139,11 +137,24 @@ class RecurrentCore(nn.Module, ABC):
             outputs.append(output)
         return torch.stack(outputs, 1), state
 
-    def _unroll(self, x: Tensor, state: State, schedule: Schedule | None) -> tuple[Tensor, State]:
-        """Runs a batch whose rows are sorted by falling length; compositions override it.
+    def _ragged(self, x: Tensor, state: Any, lengths: list[int]) -> tuple[Tensor, State]:
+        """Runs rows that end within the sequence; for cores with `_slack`.
 
         Args:
-            x: Input (B, T, D).
+            x: Input (B, T, D), at least one row and one step.
+            state: The state before the first step, of the boundary's dtype.
+            lengths: Steps of each row, 0 to T.
+
+        Returns:
+            Output (B, T, H), zero past the lengths, and the state at the lengths.
+        """
+        raise NotImplementedError(f"{type(self).__name__} sets _slack without _ragged")
+
+    def _unroll(self, x: Tensor, state: State, schedule: Schedule | None) -> tuple[Tensor, State]:
+        """Runs a batch; compositions override it, and cores that handle lengths and resets themselves.
+
+        Args:
+            x: Input (B, T, D), rows in the schedule's order.
             state: The state before the first step, of the boundary's dtype.
             schedule: The rows' lengths and resets; None where there are none.
 
@@ -153,11 +164,15 @@ class RecurrentCore(nn.Module, ABC):
         if schedule is None:
             return self._sequence(x, state)
         batch, time = x.shape[:2]
+        segments = schedule.segments
+        end = segments[-1].stop if segments else 0
+        # One split: its gradient is one concatenation, where each slice's would be a tensor of the whole size.
+        parts = x.split([*(segment.stop - segment.start for segment in segments), time - end], 1)
         outputs: list[Tensor] = []
         finished: list[State] = []  # rows that reached their length, the last to finish first
-        running, now = batch, 0
+        running = batch
         fresh = None
-        for start, stop, rows, reset in schedule.segments:
+        for part, (_, _, rows, lengths, reset) in zip(parts[:-1], segments, strict=True):
             if rows < running:
                 finished.insert(0, select_rows(state, slice(rows, running)))
                 state, running = select_rows(state, slice(rows)), rows
@@ -165,12 +180,12 @@ class RecurrentCore(nn.Module, ABC):
                 if fresh is None:
                     fresh = self.initial_state(batch, device=x.device, dtype=leaves(state)[0].dtype)
                 state = where_rows(reset, select_rows(fresh, slice(rows)), state)
-            output, state = self._sequence(x[:rows, start:stop], state)
+            part = part if rows == batch else part[:rows]
+            output, state = self._sequence(part, state) if lengths is None else self._ragged(part, state, lengths)
             outputs.append(output if rows == batch else F.pad(output, (0, 0, 0, 0, 0, batch - rows)))
-            now = stop
-        if now < time:
-            outputs.append(x.new_zeros(batch, time - now, self.output_size))
-        return torch.cat(outputs, 1), concatenate([state, *finished])
+        if end < time:
+            outputs.append(x.new_zeros(batch, time - end, self.output_size))
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1), concatenate([state, *finished])
 
     def _check(self, x: Tensor, state: State | None, lengths: Tensor | None, reset: Tensor | None) -> None:
         name = type(self).__name__

@@ -51,6 +51,8 @@ class RNN(TorchCore):
             raise ValueError(f"RNN: nonlinearity is {nonlinearity!r}; it must be 'tanh' or 'relu'")
         super().__init__(input_size, hidden_size, bias=bias)
         self.nonlinearity = nonlinearity
+        if nonlinearity == "relu":
+            self._slack = 0  # unbounded: steps past a row's end could overflow and spoil its gradient
 
     def initial_state(
         self, batch_size: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None

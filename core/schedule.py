@@ -1,7 +1,7 @@
 """Cutting a padded batch into pieces that a kernel which knows neither lengths nor resets can run.
 
-Rows are sorted by falling length, so that the rows still running are always the first ones, and the time axis is cut
-at the distinct lengths and wherever a row resets. Within a segment every row runs from its first to its last step.
+The time axis is cut where a row resets, and where so many rows have ended that going on without them pays for the
+cut. Where rows leave, they are sorted by falling length, so that the rows still running are always the first ones.
 
 Shapes: B batch, T time, N rows of a segment.
 """
@@ -22,58 +22,75 @@ class Segment(NamedTuple):
         start: First step.
         stop: One past the last step.
         rows: How many rows run.
+        lengths: Steps that each row has here; None where every row has all.
         reset: Bool (N,), rows that start anew at `start`; None where no row does.
     """
 
     start: int
     stop: int
     rows: int
+    lengths: list[int] | None
     reset: Tensor | None
 
 
 class Schedule:
-    """The segments of one batch whose rows are sorted by falling length.
+    """The segments of one batch.
 
     Args:
-        lengths: Steps of each row, falling.
+        lengths: Steps of each row.
         time: T, the padded number of steps.
-        reset: Bool (B, T) in the same row order, or None.
+        reset: Bool (B, T), or None.
         device: Where the row masks are needed.
+        slack: How many steps past rows' ends may be run to save one cut; 0 where the core can't run any.
+
+    Attributes:
+        order: The permutation (B,) by which the rows of everything must be sorted before the segments are run; None
+            where they are right as they are. `lengths` and `reset` are in that order already.
     """
 
-    def __init__(self, lengths: list[int], time: int, reset: Tensor | None, device: torch.device) -> None:
-        self.lengths = lengths
+    def __init__(self, lengths: list[int], time: int, reset: Tensor | None, device: torch.device, slack: int) -> None:
         self.time = time
         self.device = device
-        self.reset = reset
-        if reset is not None:
-            self.reset = reset & _before(lengths, time, reset.device)
-        self.segments = self._cut()
+        self.slack = slack
+        ends = sorted(lengths)
+        cuts = _worthwhile_cuts(ends, 0, ends[-1], slack)
+        leave = bool(cuts) or ends.count(0) * ends[-1] > slack
+        falling = all(first >= second for first, second in pairwise(lengths))
+        self.order: Tensor | None = None
+        if leave and not falling:
+            self.order = torch.tensor(sorted(range(len(lengths)), key=lambda row: -lengths[row]))
+            lengths = ends[::-1]
+            falling = True
+            if reset is not None:
+                reset = reset[self.order.to(reset.device)]
+        self.lengths = lengths
+        self.reset = None if reset is None else reset & steps_before(lengths, time, reset.device)
+        self.segments = self._segments({0, ends[-1], *cuts}, shrink=falling)
 
-    def _cut(self) -> list[Segment]:
-        # .tolist() is the one synchronisation with a CUDA device, and none where `reset` is on the CPU.
+    def _segments(self, cuts: set[int], *, shrink: bool) -> list[Segment]:
+        # .tolist() waits for a CUDA device, and for nothing where `reset` is on the CPU.
         resets = set() if self.reset is None else set(self.reset.any(0).nonzero().flatten().tolist())
-        cuts = sorted({0, *self.lengths} | resets)
         segments = []
         rows = len(self.lengths)
-        for start, stop in pairwise(cuts):
-            while self.lengths[rows - 1] <= start:
+        for start, stop in pairwise(sorted(cuts | resets)):
+            while shrink and self.lengths[rows - 1] <= start:
                 rows -= 1
+            lengths = None
+            if min(self.lengths[:rows]) < stop:
+                lengths = [min(max(length - start, 0), stop - start) for length in self.lengths[:rows]]
             mask = None
             if start in resets and self.reset is not None:
                 mask = self.reset[:rows, start].to(self.device, non_blocking=True)
-            segments.append(Segment(start, stop, rows, mask))
+            segments.append(Segment(start, stop, rows, lengths, mask))
         return segments
 
     def valid(self) -> Tensor:
         """Returns bool (B, T), True at the steps before each row's length."""
-        return _before(self.lengths, self.time, self.device)
+        return steps_before(self.lengths, self.time, self.device)
 
     def whole(self) -> bool:
-        """Whether every row runs through all steps without a reset: nothing to cut."""
-        if len(self.segments) != 1 or self.segments[0].reset is not None:
-            return False
-        return self.segments[0].stop == self.time and self.segments[0].rows == len(self.lengths)
+        """Whether every row runs through all steps without a reset: nothing to do."""
+        return self.reset is None and min(self.lengths) == self.time
 
     def backward(self) -> tuple[Schedule, Tensor]:
         """The same batch read from its rows' ends.
@@ -95,10 +112,29 @@ class Schedule:
             real = ((step > 0) & (step < length)).to(self.reset.device)
             reset = self.reset.gather(1, source) & real
         index = (mirrored + torch.arange(len(self.lengths)).unsqueeze(1) * self.time).flatten()
-        return Schedule(self.lengths, self.time, reset, self.device), index.to(self.device, non_blocking=True)
+        schedule = Schedule(self.lengths, self.time, reset, self.device, self.slack)
+        return schedule, index.to(self.device, non_blocking=True)
 
 
-def _before(lengths: list[int], time: int, device: torch.device) -> Tensor:
+def _worthwhile_cuts(ends: list[int], start: int, stop: int, slack: int) -> list[int]:
+    """Cuts strictly between `start` and `stop` that each save more than `slack` steps of ended rows."""
+    best, gain = 0, slack
+    for ended, end in enumerate((end for end in ends if start < end < stop), 1):
+        if ended * (stop - end) > gain:
+            best, gain = end, ended * (stop - end)
+    if gain == slack:
+        return []
+    return [*_worthwhile_cuts(ends, start, best, slack), best, *_worthwhile_cuts(ends, best, stop, slack)]
+
+
+def steps_before(lengths: list[int], time: int, device: torch.device) -> Tensor:
+    """Returns bool (B, T), True at the steps before each row's length.
+
+    Args:
+        lengths: Steps of each row.
+        time: T.
+        device: Where to make it.
+    """
     length = torch.tensor(lengths).to(device, non_blocking=True)
     return torch.arange(time, device=device) < length.unsqueeze(1)
 

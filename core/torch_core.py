@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from .recurrent import RecurrentCore
+from .schedule import steps_before
+from .state import State
 
 
 class TorchCore(RecurrentCore):
@@ -30,6 +32,7 @@ class TorchCore(RecurrentCore):
     gates: ClassVar[int]
     torch_class: ClassVar[Callable[..., nn.RNNBase]]
     recurrent_weights = ("weight_hh",)
+    _slack = 128  # measured on CPUs: a cut costs about as much as this many steps of one row
 
     def __init__(self, input_size: int, hidden_size: int, *, bias: bool = True) -> None:
         if hidden_size < 1:
@@ -111,7 +114,32 @@ class TorchCore(RecurrentCore):
         """The same arguments for the torch module."""
         return {}
 
+    def _ragged(self, x: Tensor, state: Any, lengths: list[int]) -> tuple[Tensor, State]:
+        # The hidden state is the output: run on, then look up where each row ended.
+        padding = ~steps_before(lengths, x.shape[1], x.device).unsqueeze(2)
+        output, after = self._sequence(x.masked_fill(padding, 0.0), state)
+        output, hidden = finish(output, padding, lengths, state[0])
+        return output, type(after)(hidden)
+
     def _weights(self) -> list[Tensor]:
         if self.bias_ih is None or self.bias_hh is None:
             return [self.weight_ih, self.weight_hh]
         return [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
+
+
+def finish(output: Tensor, padding: Tensor, lengths: list[int], before: Tensor) -> tuple[Tensor, Tensor]:
+    """Zeros padded steps of an output and takes it at each row's last step.
+
+    Args:
+        output: (B, T, H).
+        padding: Bool (B, T, 1), True past a row's length.
+        lengths: Steps of each row, 0 to T.
+        before: The hidden state before the first step (B, H), which rows of length 0 keep.
+
+    Returns:
+        Output (B, T, H) and the hidden state at the lengths (B, H), in the dtype of `before`.
+    """
+    length = torch.tensor(lengths).to(output.device, non_blocking=True)
+    output = output.masked_fill(padding, 0.0)
+    hidden = output[torch.arange(len(lengths), device=output.device), (length - 1).clamp(min=0)].to(before.dtype)
+    return output, torch.where((length == 0).unsqueeze(1), before, hidden) if 0 in lengths else hidden

@@ -1,0 +1,162 @@
+"""What the contract costs: our RNN, LSTM and GRU against bare torch modules with the same weights.
+
+Prints three markdown tables. Every figure compares two things that are timed in turn, pair by pair, in CPU time of
+this process with one thread; a ratio is the median over the pairs, with a 95 % interval of that median.
+
+    python benchmarks/torch_overhead.py            # about five minutes
+    python benchmarks/torch_overhead.py --pairs 40 --sizes 32x128x256
+
+Shapes: B batch, T time, H hidden (and input).
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
+from unrolled.core import GRU, LSTM, RNN, RecurrentCore, Stacked
+
+CORES = {"RNN": (RNN, nn.RNN), "LSTM": (LSTM, nn.LSTM), "GRU": (GRU, nn.GRU)}
+SIZES = "8x16x64,20x35x200,32x128x256,64x100x512"
+
+
+def seconds(run: Callable[[], object], repeats: int) -> float:
+    """CPU seconds of one call, averaged over `repeats`."""
+    start = time.process_time()
+    for _ in range(repeats):
+        run()
+    return (time.process_time() - start) / repeats
+
+
+def pairs(run: Callable[[], object], peer: Callable[[], object], count: int) -> tuple[list[float], list[float]]:
+    """Times two functions in turn, changing who goes first."""
+    for _ in range(2):
+        run(), peer()
+    repeats = max(1, round(0.03 / max(seconds(peer, 1), 1e-6)))
+    ours, theirs = [], []
+    for i in range(count):
+        order = ((run, ours), (peer, theirs)) if i % 2 else ((peer, theirs), (run, ours))
+        for function, times in order:
+            times.append(seconds(function, repeats))
+    return ours, theirs
+
+
+def median_interval(values: list[float]) -> tuple[float, float, float]:
+    """The median and its 95 % interval from order statistics (normal approximation of the binomial)."""
+    ordered = sorted(values)
+    half = 0.98 * len(ordered) ** 0.5
+    low = max(0, int(len(ordered) / 2 - half))
+    high = min(len(ordered) - 1, int(len(ordered) / 2 + half))
+    return statistics.median(ordered), ordered[low], ordered[high]
+
+
+def row(label: str, ours: list[float], theirs: list[float], unit: float = 1e3) -> str:
+    """One line of a table: label, both medians, ratio and interval."""
+    ratio, low, high = median_interval([a / b for a, b in zip(ours, theirs, strict=True)])
+    return (
+        f"| {label} | {statistics.median(theirs) * unit:.3f} | {statistics.median(ours) * unit:.3f} "
+        f"| **{ratio:.3f}** | {low:.3f} to {high:.3f} |"
+    )
+
+
+def training_step(module: nn.Module, run: Callable[[], Tensor], x: Tensor) -> Callable[[], None]:
+    """Forward and backward, with the gradients of the weights and of the input."""
+
+    def step() -> None:
+        module.zero_grad()
+        x.grad = None
+        run().sum().backward()
+
+    return step
+
+
+def sequences(count: int, sizes: list[tuple[int, int, int]], names: list[str]) -> None:
+    """Prints the tables for whole sequences, without and with lengths."""
+    overhead, ragged = [], []
+    for name in names:
+        ours, theirs = CORES[name]
+        for batch, steps, hidden in sizes:
+            label = f"{name} | {batch} x {steps} x {hidden}"
+            bare = theirs(hidden, hidden, batch_first=True)
+            core = ours.from_torch(bare)
+            x = torch.randn(batch, steps, hidden, requires_grad=True)
+            plain = training_step(core, lambda core=core, x=x: core(x)[0], x)
+            overhead.append(row(label, *pairs(plain, training_step(bare, lambda m=bare, x=x: m(x)[0], x), count)))
+            for what, shortest in (("1..T", 1), ("0.9 T..T", round(0.9 * steps))):
+                lengths = torch.randint(shortest, steps + 1, (batch,))
+                lengths[0] = steps
+                cut = training_step(core, lambda core=core, x=x, n=lengths: core(x, lengths=n)[0], x)
+
+                def packed(module: nn.Module = bare, x: Tensor = x, n: Tensor = lengths) -> Tensor:
+                    return module(pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False))[0].data
+
+                line = row(f"{label} | {what}", *pairs(cut, plain, count))
+                times = pairs(training_step(bare, packed, x), plain, max(3, count // 4))
+                ragged.append(f"{line} {statistics.median(a / b for a, b in zip(*times, strict=True)):.2f} |")
+    print("\n### Sequences, forward and backward\n")
+    print("| core | B x T x H | torch ms | ours ms | ratio | 95 % interval |\n|---|---|---|---|---|---|")
+    print("\n".join(overhead))
+    print("\n### Random lengths against none, forward and backward\n")
+    print("| core | B x T x H | lengths | without ms | with ms | ratio | 95 % interval | packed torch, ratio |")
+    print("|---|---|---|---|---|---|---|---|")
+    print("\n".join(ragged))
+
+
+def generation(count: int) -> None:
+    """Prints the table for single steps without gradients: two layers of LSTM(256)."""
+    print("\n### One step of generation, 2 x LSTM(256), no gradients\n")
+    print("| B | nn.LSTM at T=1 ms | ours ms | ratio | 95 % interval |\n|---|---|---|---|---|")
+    bare = nn.LSTM(256, 256, 2, batch_first=True)
+    layers = iter([LSTM.from_torch(bare, layer=0), LSTM.from_torch(bare, layer=1)])
+    core: RecurrentCore = Stacked(256, lambda size: next(layers), num_layers=2)
+    with torch.inference_mode():
+        for batch in (1, 64):
+            x = torch.randn(batch, 256)
+            zeros = torch.zeros(2, batch, 256)
+            state = core.initial_state(batch)
+            output, _ = core.step(x, state)
+            torch.testing.assert_close(output, bare(x.unsqueeze(1), (zeros, zeros))[0][:, 0])
+            ours, theirs = pairs(
+                lambda x=x, state=state: core.step(x, state),
+                lambda x=x, zeros=zeros: bare(x.unsqueeze(1), (zeros, zeros)),
+                count,
+            )
+            print(row(str(batch), ours, theirs))
+
+
+def main() -> None:
+    """Reads the arguments and prints the tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0], allow_abbrev=False)
+    parser.add_argument("--pairs", type=int, default=21, help="pairs of measurements per line (default 21)")
+    parser.add_argument("--sizes", default=SIZES, help=f"BxTxH, separated by commas (default {SIZES})")
+    parser.add_argument("--cores", default=",".join(CORES), help="which cores (default all)")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    torch.manual_seed(args.seed)
+    print(f"torch {torch.__version__}, {processor()}, 1 thread, float32, seed {args.seed}, {args.pairs} pairs a line")
+    sizes = [tuple(int(part) for part in size.split("x")) for size in args.sizes.split(",")]
+    generation(args.pairs)
+    sequences(args.pairs, sizes, args.cores.split(","))
+
+
+def processor() -> str:
+    """The processor's name and its number of cores."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0]} ({len(names)} cores)" if names else platform.machine()
+
+
+if __name__ == "__main__":
+    main()
