@@ -1,0 +1,123 @@
+"""What Lightning and the task add to a training step, where nothing hides it.
+
+Both sides train the same model on the same batches from the same weights, in turn, with the same optimizer and
+clipping. Prints CPU milliseconds per step (one thread; other programs don't count) as a Markdown table.
+
+    python benchmarks/training_overhead.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import logging
+import platform
+import statistics
+import tempfile
+import time
+import warnings
+from functools import partial
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from unrolled.core import LSTM
+from unrolled.core.losses import sequence_cross_entropy
+from unrolled.core.state import detach
+from unrolled.data import TextData
+from unrolled.tasks import CharLM
+from unrolled.tasks.callbacks import AtomicCheckpointIO, FiniteLoss, Preemption, RandomState
+
+
+class Clock(Callback):
+    """Times the steps after the first `skip`."""
+
+    def __init__(self, skip: int) -> None:
+        self.skip = skip
+        self.started = self.stopped = 0.0
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        """Start at the first step that counts."""
+        if trainer.global_step == self.skip:
+            self.started = time.process_time()
+
+    def on_train_end(self, trainer, pl_module) -> None:
+        """Stop after the last step."""
+        self.stopped = time.process_time()
+
+
+def with_lightning(data: TextData, steps: int, skip: int, folder: str) -> float:
+    """CPU milliseconds per step of the trainer with the callbacks that every run has."""
+    torch.manual_seed(0)
+    model = CharLM(data.spec, partial(LSTM, hidden_size=64), embedding_size=64)
+    clock = Clock(skip)
+    trainer = Trainer(
+        max_steps=steps + skip,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        limit_val_batches=0,
+        gradient_clip_val=1.0,
+        default_root_dir=folder,
+        callbacks=[RandomState(), FiniteLoss(), Preemption(), clock],
+        plugins=[AtomicCheckpointIO()],
+    )
+    trainer.fit(model, data)
+    return (clock.stopped - clock.started) / steps * 1e3
+
+
+def bare(data: TextData, steps: int, skip: int) -> float:
+    """CPU milliseconds per step of a loop written out."""
+    torch.manual_seed(0)
+    model = CharLM(data.spec, partial(LSTM, hidden_size=64), embedding_size=64)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    state, batches, started = None, iter(data.loader("train")), 0.0
+    for step in range(steps + skip):
+        if step == skip:
+            started = time.process_time()
+        batch = next(batches)
+        logits, state = model(batch.input, state, reset=batch.reset)
+        state = detach(state)
+        loss = sequence_cross_entropy(logits, batch.target) / batch.target.numel()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    return (time.process_time() - started) / steps * 1e3
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=300)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore")
+    with tempfile.TemporaryDirectory() as folder:
+        text = Path(folder) / "text.txt"
+        text.write_text("".join(chr(97 + (i * i + i // 7) % 26) for i in range(200_000)))
+        data = TextData(str(text), batch_size=8, chunk_length=16, cache_dir=folder)
+        pairs = []
+        for _ in range(arguments.pairs):
+            plain = bare(data, arguments.steps, 20)
+            with contextlib.redirect_stdout(io.StringIO()):
+                lightning = with_lightning(data, arguments.steps, 20, folder)
+            pairs.append((plain, lightning))
+    added = sorted(lightning - plain for plain, lightning in pairs)
+    print(f"B=8, T=16, H=64, one thread, {arguments.pairs} pairs of {arguments.steps} steps in turn, seed 0;")
+    print(f"torch {torch.__version__}, {platform.machine()}, {platform.system()}\n")
+    print("| loop | CPU ms per step, median | least | most |")
+    print("|---|---|---|---|")
+    for name, times in (("bare", [a for a, _ in pairs]), ("Lightning and the task", [b for _, b in pairs])):
+        print(f"| {name} | {statistics.median(times):.2f} | {min(times):.2f} | {max(times):.2f} |")
+    print(f"| added | {statistics.median(added):.2f} | {added[0]:.2f} | {added[-1]:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
