@@ -17,7 +17,7 @@ __all__ = ["__version__", "core", "data", "load", "tasks"]
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module or a function, by name
+def __getattr__(name: str) -> Any:
     if name in ("core", "data", "tasks"):
         return import_module(f".{name}", __name__)
     if name == "load":

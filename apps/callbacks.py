@@ -1,0 +1,187 @@
+"""What a run keeps - checkpoints, its configuration, a table of its metrics - and when it stops."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jsonargparse import Namespace
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+
+
+class Checkpoint(ModelCheckpoint):
+    """Keeps the last state of a run, the one before it, and the best by a metric.
+
+    `last.ckpt` and `previous.ckpt` are written at the end of a training step, where a resumed run can go on bit for
+    bit; Lightning's own callback defers a step's save to the next validation when it also watches a metric.
+
+    Args:
+        every_n_train_steps: Save `last.ckpt` every so many steps; it is also saved at the end of an epoch and of a run.
+        monitor: The logged metric that says which checkpoint is the best; null keeps none but the last.
+        mode: Whether the best is the smallest or the largest.
+        save_top_k: Keep this many of the best: `best.ckpt`, or `best-STEP.ckpt` when there are several.
+    """
+
+    def __init__(
+        self,
+        every_n_train_steps: int = 500,
+        monitor: str | None = "val/loss",
+        mode: Literal["min", "max"] = "min",
+        save_top_k: int = 1,
+    ) -> None:
+        if every_n_train_steps < 1:
+            raise ValueError(f"every_n_train_steps={every_n_train_steps}: must be at least 1")
+        super().__init__(
+            filename="best" if save_top_k == 1 else "best-{step}",
+            monitor=monitor,
+            mode=mode,
+            save_top_k=save_top_k if monitor else 0,
+            auto_insert_metric_name=False,
+            save_on_train_epoch_end=False,
+            enable_version_counter=False,
+        )
+        self.last_every = every_n_train_steps
+        self._saved_last_at = 0
+
+    @property
+    def last(self) -> Path:
+        """The file of the last state."""
+        return Path(self.dirpath or "") / f"last{self.FILE_EXTENSION}"
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remember where a resumed run begins, which is saved already."""
+        super().on_train_start(trainer, pl_module)
+        self._saved_last_at = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save when the step's number, the end of the epoch or the end of the run says so."""
+        step = trainer.global_step
+        if step % self.last_every == 0 or step == trainer.max_steps or trainer.is_last_batch:
+            self.save_last_state(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save what came after the last save, for a run that a callback has stopped."""
+        self.save_last_state(trainer)
+
+    def save_last_state(self, trainer: Trainer) -> None:
+        """Write `last.ckpt` and keep the one before it; every rank has to call this.
+
+        Args:
+            trainer: The trainer.
+        """
+        trial = trainer.fast_dev_run  # type: ignore[attr-defined]  # Lightning sets it without declaring it
+        if trial or trainer.global_step == self._saved_last_at:
+            return
+        if trainer.is_global_zero and self.last.is_file():
+            _keep(self.last, self.last.with_name(f"previous{self.FILE_EXTENSION}"))
+        trainer.save_checkpoint(self.last)
+        self._saved_last_at = trainer.global_step
+        self.last_model_path = str(self.last)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what the checkpoint says, also when the run's folder has been moved.
+
+        Args:
+            state_dict: What `state_dict` returned.
+        """
+
+        def here(path: str) -> str:
+            return os.path.join(str(self.dirpath), os.path.basename(path)) if path else ""
+
+        # The best may have been found at the very step of the last state, or after it: its own file knows.
+        if self.save_top_k == 1 and (best := Path(here("best.ckpt"))).is_file():
+            with suppress(Exception):  # a damaged file has nothing to add
+                stored = torch.load(str(best), map_location="cpu", weights_only=True, mmap=True)
+                state_dict = stored["callbacks"][self.state_key]
+        moved = dict(state_dict, dirpath=self.dirpath)
+        for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
+            moved[key] = here(moved.get(key, ""))
+        moved["best_k_models"] = {here(path): score for path, score in moved.get("best_k_models", {}).items()}
+        super().load_state_dict(moved)
+
+
+def _keep(path: Path, name: Path) -> None:
+    """Give a file a second name at once, so that neither name is ever missing; a copy where links don't exist."""
+    temporary = name.with_suffix(".tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(path, temporary)
+    except OSError:
+        shutil.copy(path, temporary)
+    temporary.replace(name)
+
+
+class StopEarly(EarlyStopping):
+    """Stops a run that no longer gets better.
+
+    Args:
+        patience: Stop after this many validations without a better value; null: never.
+        monitor: The logged metric to watch.
+        mode: Whether better is smaller or larger.
+        min_delta: The least change that counts as better.
+    """
+
+    def __init__(
+        self,
+        patience: int | None = None,
+        monitor: str = "val/loss",
+        mode: Literal["min", "max"] = "min",
+        min_delta: float = 0.0,
+    ) -> None:
+        super().__init__(monitor, min_delta=min_delta, patience=patience or 0, mode=mode)
+        self.enabled = patience is not None
+
+    def _run_early_stopping_check(self, trainer: Trainer) -> None:
+        if self.enabled:
+            super()._run_early_stopping_check(trainer)
+
+
+class SaveConfig(SaveConfigCallback):
+    """Writes the whole configuration of a run into its folder, at once or not at all.
+
+    Args:
+        parser: The parser of the command.
+        config: What it parsed.
+        folder: The run's folder.
+    """
+
+    def __init__(self, parser: LightningArgumentParser, config: Namespace, folder: Path) -> None:
+        super().__init__(parser, config, save_to_log_dir=False)
+        self.folder = folder
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write the file; Lightning calls this on the first rank only."""
+        path = self.folder / "config.yaml"
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(self.parser.dump(self.config, skip_none=False), encoding="utf-8")
+        temporary.replace(path)
+
+
+class MetricsTable(CSVLogger):
+    """The metrics as `metrics.csv`, which a resumed run adds its rows to; Lightning's own deletes it."""
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """The writer of the table."""
+        if self._experiment is None:
+            path = Path(self.log_dir) / "metrics.csv"
+            text = path.read_text(encoding="utf-8") if path.is_file() else ""
+            with warnings.catch_warnings(action="ignore"):
+                self._experiment = ExperimentWriter(self.log_dir)
+            if text:
+                path.write_text(text, encoding="utf-8")
+                self._experiment.metrics_keys = text.partition("\n")[0].strip().split(",")
+        return self._experiment

@@ -1,0 +1,82 @@
+"""`unrolled generate`: let a language model write, a character at a time."""
+
+from __future__ import annotations
+
+import sys
+from typing import Literal
+
+from ..checkpoints import find_checkpoint
+from ..errors import UnrolledError, UsageError
+
+
+def generate(
+    checkpoint: str,
+    *,
+    prompt: str = "",
+    length: int = 500,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    seed: int | None = None,
+    num_samples: int = 1,
+    unknown: Literal["error", "skip"] = "error",
+    device: str = "cpu",
+    trust: str = "",
+) -> None:
+    """Let a language model write on from a prompt.
+
+    Args:
+        checkpoint: A checkpoint, or the folder of a run.
+        prompt: The text to go on from; - reads it from standard input.
+        length: How many characters to write at most.
+        temperature: Below 1 safer, above 1 wilder; 0 takes the most probable character each time.
+        top_k: Keep only this many of the most probable characters.
+        top_p: Keep only the most probable characters whose probabilities reach this sum.
+        min_p: Keep only characters of at least this fraction of the most probable one's probability.
+        seed: Makes the text repeatable.
+        num_samples: How many texts to write; several are printed one after the other when all are done.
+        unknown: What to do with a character of the prompt that the model never saw, error or skip.
+        device: Where to run, for instance cpu or cuda.
+        trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
+    """
+    if num_samples < 1:
+        raise UsageError(f"--num_samples {num_samples}: must be at least 1.")
+    path = find_checkpoint(checkpoint)
+    if prompt == "-":
+        prompt = sys.stdin.read()
+
+    from ..loading import load
+
+    model = load(path, device=device, trust=trust.split(",") if trust else ())
+    stream = getattr(model, "generate_stream", None)
+    if stream is None:
+        raise UsageError(f"'{path}' holds a {type(model).__name__}, which does not write text by itself.")
+    texts = [""] * num_samples
+    try:
+        pieces = stream(
+            [prompt] * num_samples,
+            length=length,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            seed=seed,
+            unknown=unknown,
+        )
+        for number, added in enumerate(pieces):
+            if num_samples > 1:
+                texts = [text + piece for text, piece in zip(texts, added, strict=True)]
+                continue
+            # the prompt only once it is known to be readable
+            sys.stdout.write((prompt if number == 0 else "") + added[0])
+            sys.stdout.flush()
+    except UnrolledError:
+        raise
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if num_samples == 1:
+        print()
+    else:
+        for number, text in enumerate(texts, 1):
+            print(f"--- {number} ---\n{prompt}{text}")

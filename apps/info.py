@@ -1,0 +1,73 @@
+"""`unrolled info`: what a checkpoint is, read as data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..checkpoints import find_checkpoint
+
+
+def info(checkpoint: str, *, trust: str = "") -> None:
+    """Say what a checkpoint holds; nothing of it is executed.
+
+    Args:
+        checkpoint: A checkpoint, or the folder of a run.
+        trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
+    """
+    path = find_checkpoint(checkpoint)
+
+    from ..loading import read_checkpoint
+
+    content = read_checkpoint(path, trust=trust.split(",") if trust else ())
+    print(path)
+    rows = [*describe(content)]
+    column = max(len(name) for name, _ in rows) + 2
+    for name, value in rows:
+        print(f"  {name:<{column}}{value}")
+
+
+def describe(checkpoint: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what there is to say about a checkpoint, as names and values.
+
+    Args:
+        checkpoint: What `read_checkpoint` returned.
+    """
+    written = checkpoint["unrolled"]
+    parameters = checkpoint["hyper_parameters"]
+    yield "task", f"{_last(written['task'])} (unrolled {written.get('version', '?')})"
+    weights = checkpoint["state_dict"]
+    yield "weights", f"{sum(value.numel() for value in weights.values()):,} numbers in {len(weights)} tensors"
+    yield "trained", f"{checkpoint.get('global_step', '?')} steps, epoch {checkpoint.get('epoch', '?')}"
+    for state in (checkpoint.get("callbacks") or {}).values():
+        if isinstance(state, dict) and state.get("best_model_score") is not None:
+            yield "best", f"{state.get('monitor')} {float(state['best_model_score']):.4f}"
+    for name, value in parameters.items():
+        if not name.startswith("_") and name != "spec":
+            yield name, brief(value)
+    for name, value in (parameters.get("spec") or {}).items():
+        yield f"spec.{name}", brief(value)
+
+
+def brief(value: Any) -> str:
+    """Return plain data as short text: a class as a call, a long text by its length.
+
+    Args:
+        value: The data.
+    """
+    if isinstance(value, dict) and "class_path" in value:
+        arguments = (value.get("init_args") or {}).items()
+        return f"{_last(value['class_path'])}({', '.join(f'{name}={brief(item)}' for name, item in arguments)})"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {brief(item)}" for name, item in value.items())
+    if isinstance(value, list) and len(value) > 8:
+        return f"[{len(value)} items]"
+    if isinstance(value, list):
+        return f"[{', '.join(brief(item) for item in value)}]"
+    if isinstance(value, str) and len(value) > 40:
+        return f"{value[:24]!r}... ({len(value)} characters)"
+    return str(value)
+
+
+def _last(path: Any) -> str:
+    return str(path).rpartition(".")[2]

@@ -1,0 +1,238 @@
+"""`unrolled fit`, `validate`, `test` and `predict`: LightningCLI, with what it lacks."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.trainer.states import TrainerStatus
+
+from ..errors import SetupError, UnrolledError, UsageError
+from ..loading import read_checkpoint
+from ..tasks.base import Task
+from ..tasks.callbacks import LineProgress
+from . import compare, runs
+from .arguments import Parser
+from .callbacks import Checkpoint, MetricsTable, SaveConfig, StopEarly
+from .request import Request
+from .shipped import PACKAGE
+
+
+class TrainingParser(Parser, LightningArgumentParser):
+    """LightningCLI's parser with our error messages."""
+
+
+class TrainingCLI(LightningCLI):
+    """One command, from its configuration to its end.
+
+    Args:
+        request: What the command line asks for.
+        data_class: The base class of the data modules.
+    """
+
+    def __init__(self, request: Request, data_class: type[LightningDataModule]) -> None:
+        self.request = request
+        self.folder: Path | None = None
+        self.stored: dict[str, Any] = {}
+        configs = list(request.configs)
+        if request.checkpoint:
+            self.stored = read_checkpoint(request.checkpoint, trust=request.trust)
+            if request.command != "fit":
+                configs.append(yaml.safe_dump({"model": compare.model_of(self.stored)}, allow_unicode=True))
+        super().__init__(
+            Task,
+            data_class,
+            save_config_callback=SaveConfig,
+            parser_class=TrainingParser,
+            parser_kwargs={request.command: {"dump_header": runs.header(request.word)}},
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            args=[request.command, *(word for config in configs for word in ("--config", config)), *request.flags],
+        )
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static there; one command starts faster
+        """Return the command's arguments of `Trainer` that are no flags."""
+        skipped = {"model", "datamodule", "dataloaders", "train_dataloaders", "val_dataloaders"}
+        return {self.request.command: {*skipped, "ckpt_path", "weights_only", "verbose"}}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Link the spec, and add what a run keeps."""
+        parser.link_arguments("data.spec", "model.init_args.spec", apply_on="instantiate")
+        if self.request.command == "fit":
+            parser.add_lightning_class_args(Checkpoint, "checkpoint")
+            parser.add_lightning_class_args(StopEarly, "early_stopping")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse, without Lightning's warning about the arguments of the process."""
+        self.config = parser.parse_args(args)
+        data = self.config[self.request.command].data
+        if self.request.command != "fit" and "spec" in data.get("init_args", {}):
+            data.init_args.spec = self.stored["hyper_parameters"].get("spec")
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: Lightning would merge a checkpoint's hyper-parameters over the command line, silently."""
+
+    def before_instantiate_classes(self) -> None:
+        """Refuse to resume another model than the checkpoint's."""
+        if self.request.command == "fit" and self.stored:
+            self._dump_config()
+            compare.same_model(self.stored, self.config_dump["model"], self.request.checkpoint)
+
+    def instantiate_classes(self) -> None:
+        """Make data, model and trainer; what a constructor refuses is the configuration's fault."""
+        try:
+            super().instantiate_classes()
+        except UnrolledError:
+            raise
+        except (ValueError, TypeError, AttributeError, MisconfigurationException) as error:
+            raise UsageError(str(error)) from error
+
+    def after_instantiate_classes(self) -> None:
+        """Compare the spec of a resumed run, or take over the weights for a new one."""
+        if self.request.command == "fit" and self.stored:
+            compare.same_spec(self.stored, getattr(self.datamodule, "spec", None), self.request.checkpoint)
+        if self.request.init_from:
+            checkpoint = read_checkpoint(self.request.init_from, trust=self.request.trust)
+            tell(compare.take_weights(self.model, checkpoint, self.request.init_from))
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Make the trainer, with the run's folder as the place of everything that is written."""
+        config = self._get(self.config_init, "trainer")
+        callbacks = config.get("callbacks") or []
+        callbacks = list(callbacks) if isinstance(callbacks, list) else [callbacks]
+        has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
+        if config.get("enable_progress_bar") is not False and not has_bar and not sys.stdout.isatty():
+            callbacks.append(LineProgress())
+        kwargs["callbacks"] = callbacks
+        if self.request.command == "fit" and not config.get("fast_dev_run"):
+            self.folder = self._make_folder()
+            kwargs["default_root_dir"] = str(self.folder)
+            self._get(self.config_init, "checkpoint").dirpath = str(self.folder / "checkpoints")
+            self.save_config_kwargs = {"folder": self.folder}
+            if config.get("logger") in (None, True):
+                board = TensorBoardLogger(str(self.folder), name="", version="", default_hp_metric=False)
+                kwargs["logger"] = [board, MetricsTable(str(self.folder), name="", version="")]
+        return super().instantiate_trainer(**kwargs)
+
+    def _make_folder(self) -> Path:
+        request = self.request
+        if request.run:
+            request.run.mkdir(parents=True, exist_ok=True)
+            runs.publish(request.run)
+            return request.run.absolute()
+        return runs.claim(request.root, request.task, request.name).absolute()
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        kwargs = super()._prepare_subcommand_kwargs(subcommand)
+        if self.request.checkpoint:
+            kwargs |= {"ckpt_path": str(self.request.checkpoint), "weights_only": True}
+        return kwargs
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        kwargs = self._prepare_subcommand_kwargs(subcommand)
+        if subcommand == "fit":
+            self._say_what_begins()
+            self.trainer.fit(**kwargs)
+            self._say_what_next()
+            return
+        if subcommand != "predict":
+            kwargs["verbose"] = False
+        result = getattr(self.trainer, subcommand)(**kwargs)
+        if self.trainer.is_global_zero and subcommand != "predict":
+            for name, value in sorted({name: value for part in result for name, value in part.items()}.items()):
+                print(f"{name}  {value:.4f}")
+
+    def _say_what_begins(self) -> None:
+        parameters = sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
+        core = getattr(self.model, "core", None)
+        what = type(self.model).__name__ + (f" with {type(core).__name__}" if core is not None else "")
+        where = f", in {runs.short(self.folder)}" if self.folder else ", a trial that writes nothing"
+        device = self.trainer.strategy.root_device.type
+        tell(f"{what}, {parameters:,} parameters, on {self.trainer.world_size} x {device}{where}")
+        if self.request.checkpoint:
+            tell(f"going on from {self.request.checkpoint}, step {self.stored.get('global_step')}")
+        elif self.request.run:
+            tell("there is no checkpoint to resume yet: beginning the run")
+
+    def _say_what_next(self) -> None:
+        trainer = self.trainer
+        if not trainer.is_global_zero or self.folder is None:
+            return
+        if self.stored and self.stored.get("global_step") == trainer.global_step:
+            tell(
+                f"the run had reached its end at step {trainer.global_step}: give a larger --trainer.max_steps, "
+                "--trainer.max_epochs or --trainer.max_time to train on"
+            )
+        callback = self._get(self.config_init, "checkpoint")
+        last, best = runs.short(callback.last), callback.best_model_path
+        if not last.is_file():
+            return
+        score = callback.best_model_score
+        named = f" (best {callback.monitor} {float(score):.4f}: {runs.short(Path(best))})" if best else ""
+        print(f"Trained to step {trainer.global_step}: {last}{named}")
+        app = next((app for app in ("generate", "translate", "caption", "label") if hasattr(self.model, app)), None)
+        if app:
+            print(f"Next: unrolled {app} {last}{' --prompt ...' if app == 'generate' else ''}")
+
+
+def tell(text: str) -> None:
+    """Print a line about the run, on the first rank only and apart from the results.
+
+    Args:
+        text: The line.
+    """
+    if runs.rank() == 0:
+        print(text, file=sys.stderr, flush=True)
+
+
+def _worth_reading(record: logging.LogRecord) -> bool:
+    """Say whether a message is a warning or our own; Lightning's others are devices, seeds and advertisements."""
+    path = Path(record.pathname)
+    ours = path.is_relative_to(PACKAGE) and path.relative_to(PACKAGE).parts[0] in ("apps", "core", "data", "tasks")
+    return ours or record.levelno >= logging.WARNING
+
+
+def run(request: Request, data_class: type[LightningDataModule], *, debug: bool = False) -> int:
+    """Carry out a command and return its exit code.
+
+    Args:
+        request: What the command line asks for.
+        data_class: The base class of the data modules.
+        debug: Show what Lightning says.
+
+    Raises:
+        UnrolledError: What went wrong, with its exit code.
+    """
+    if not debug:
+        for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+            for handler in logging.getLogger(name).handlers:
+                handler.addFilter(_worth_reading)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # where TensorFlow is installed, TensorBoard lets it talk
+    cli = TrainingCLI.__new__(TrainingCLI)
+    try:
+        cli.__init__(request, data_class)  # type: ignore[misc]  # it runs the command, and is asked when that fails
+    except MisconfigurationException as error:
+        raise UsageError(str(error)) from error
+    except torch.OutOfMemoryError as error:
+        raise SetupError("The GPU's memory is full: try a smaller --data.batch_size.") from error
+    except SystemExit as stop:
+        trainer = getattr(cli, "trainer", None)
+        if trainer is None or trainer.state.status != TrainerStatus.INTERRUPTED:
+            return int(stop.code or 0)
+        if cli.folder and request.command == "fit":
+            tell(f"interrupted; go on with: unrolled fit --resume {runs.short(cli.folder)}")
+        return 130
+    finally:
+        runs.forget()
+    return 0

@@ -1,0 +1,99 @@
+"""Checkpoint files: finding them and saying whether they are whole, without importing torch."""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from .errors import DataError, did_you_mean
+
+CHECKPOINTS = "checkpoints"
+
+
+def checkpoints_of(run: Path) -> list[Path]:
+    """Return the checkpoints of a run in the order in which to go on from them.
+
+    Args:
+        run: The run folder.
+
+    Returns:
+        The last, the one before it, and the others, which were saved between two steps, the newest first.
+    """
+    rank = {"last.ckpt": 0, "previous.ckpt": 1}
+    found = (run / CHECKPOINTS).glob("*.ckpt")
+    return sorted(found, key=lambda path: (rank.get(path.name, 2), -path.stat().st_mtime_ns, path.name))
+
+
+def damage(path: Path) -> str | None:
+    """Say what is wrong with a checkpoint file, without torch; None when it is whole.
+
+    Args:
+        path: The file. Every byte of it is read and compared with its checksum.
+    """
+    with path.open("rb") as file:
+        start = file.read(4)
+    if not start:
+        return "is empty"
+    if not zipfile.is_zipfile(path):
+        return "is truncated" if start == b"PK\x03\x04" else "is not a checkpoint"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError):
+        return "is damaged"
+    return "is damaged" if broken else None
+
+
+def newest_whole(run: Path) -> Path:
+    """Return the last checkpoint of a run that is whole, with a warning when a later one is not.
+
+    Args:
+        run: The run folder.
+
+    Raises:
+        DataError: The run has no whole checkpoint.
+    """
+    broken: list[tuple[Path, str]] = []
+    for path in checkpoints_of(run):
+        problem = damage(path)
+        if problem is None:
+            for bad, why in broken:
+                warnings.warn(f"'{bad}' {why}: going back to '{path}'.", stacklevel=2)
+            return path
+        broken.append((path, problem))
+    named = "; ".join(f"'{path}' {why}" for path, why in broken)
+    raise DataError(f"The run '{run}' has no whole checkpoint{': ' + named if named else ''}.")
+
+
+def find_checkpoint(given: str) -> Path:
+    """Return the checkpoint file that a path names: the file, or the last whole one of a run or of a task's last run.
+
+    Args:
+        given: The path as the user typed it.
+
+    Raises:
+        DataError: There is no such file, or it is no whole checkpoint.
+    """
+    if "://" in given:
+        raise DataError(f"'{given}' is a URL: download the checkpoint first, and only from where you trust.")
+    path = Path(given)
+    if path.is_dir():
+        runs = [path] if checkpoints_of(path) else [run for run in path.iterdir() if checkpoints_of(run)]
+        if not runs:
+            raise DataError(f"There is no checkpoint in the folder '{given}'.")
+        return newest_whole(max(runs, key=lambda run: checkpoints_of(run)[0].stat().st_mtime_ns))
+    if not path.is_file():
+        near = did_you_mean(str(path), (str(other) for other in _nearby(path.parent)))
+        raise DataError(f"There is no checkpoint '{given}'.{near}")
+    if problem := damage(path):
+        raise DataError(f"'{given}' {problem}. Another checkpoint of the same run may be whole.")
+    return path
+
+
+def _nearby(folder: Path) -> Iterator[Path]:
+    while not folder.is_dir() and folder != folder.parent:
+        folder = folder.parent
+    for pattern in ("*.ckpt", "*/*.ckpt", "*/*/*.ckpt"):
+        yield from sorted(folder.glob(pattern))
