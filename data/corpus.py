@@ -7,6 +7,7 @@ text. What they find is kept in the cache.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import hashlib
 import json
 import mmap
@@ -173,15 +174,13 @@ class Corpus:
 def _checked(encoding: str) -> str:
     """Return an encoding's proper name."""
     try:
-        info = codecs.lookup(encoding)
-        if info.incrementaldecoder is None:
-            raise LookupError
-        if not isinstance(info.incrementaldecoder("strict").decode(b""), str):
-            raise LookupError
-    except (LookupError, AssertionError) as error:
+        with contextlib.suppress(UnicodeError):
+            b"a".decode(encoding)  # refuses codecs that are not for text
+        codecs.getincrementaldecoder(encoding)
+        return codecs.lookup(encoding).name
+    except (LookupError, ValueError) as error:
         near = did_you_mean(encoding, ("utf-8", "utf-8-sig", "utf-16", "utf-32", "latin-1", "cp1252", "gb18030"))
         raise UsageError(f"There is no text encoding '{encoding}'.{near} Python's names are meant.") from error
-    return info.name
 
 
 def _undecodable(name: str, encoding: str, offset: int, error: UnicodeDecodeError) -> str:

@@ -23,7 +23,9 @@ def _quiet_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def shared_data() -> Callable[[str], Path]:
     """Return a function that gives the path of a shared data set, and skips the test where it is not there."""
-    root = Path(os.environ.get("UNROLLED_SHARED_DATA") or Path(__file__).resolve().parents[1].parent / "shared" / "data")
+    root = Path(
+        os.environ.get("UNROLLED_SHARED_DATA") or Path(__file__).resolve().parents[1].parent / "shared" / "data"
+    )
 
     def find(name: str) -> Path:
         if not (root / name).exists():

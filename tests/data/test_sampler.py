@@ -1,9 +1,9 @@
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
-
 from unrolled.data.sampler import Chunk, StreamSampler
 from unrolled.errors import UsageError
 
@@ -46,7 +46,7 @@ def test_every_pair_once_in_continuous_streams(case):
                     if chunk.lengths[row]:
                         streams[row] += pairs(chunk, row, length)
             for stream in streams:  # chunk k + 1 goes on where chunk k ended
-                assert all(b == (a + 1) % length for a, b in zip(stream, stream[1:], strict=False))
+                assert all(b == (a + 1) % length for a, b in itertools.pairwise(stream))
                 seen += stream
         assert sorted(seen) == list(range(length))
         steps = [[chunk.steps for chunk in chunks] for chunks in epochs]

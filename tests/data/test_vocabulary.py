@@ -4,7 +4,6 @@ import random
 
 import numpy as np
 import pytest
-
 from unrolled.data.vocabulary import (
     ByteVocabulary,
     CharacterVocabulary,
