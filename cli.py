@@ -20,6 +20,7 @@ TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
 
 # What Lightning and torch warn about and nobody who uses this suite can or need change.
 _IGNORED = (
+    r".*callbacks used to create the checkpoint need to be provided.*",  # training's own, in validate and test
     r".*does not have many workers.*",  # streams are cut from memory: workers cost more than they give
     r".*Checkpoint directory .* exists and is not empty.*",  # a resumed run's folder
     r".*Experiment logs directory .* exists and is not empty.*",  # the same; our logger keeps the old table
@@ -86,19 +87,19 @@ def _guarded(program: str, args: Sequence[str] | None, dispatch: Callable[[str, 
 def _readable_warnings(debug: bool) -> Iterator[None]:
     """Show warnings as a line each, and leave out those that are of no use."""
     former = warnings.formatwarning
-
-    def line(message: Warning | str, *_: Any, **__: Any) -> str:
-        return f"warning: {message}\n"
-
     with warnings.catch_warnings():
         if not debug:
-            warnings.formatwarning = line
+            warnings.formatwarning = _as_line
             for pattern in _IGNORED:
                 warnings.filterwarnings("ignore", message=pattern)
         try:
             yield
         finally:
             warnings.formatwarning = former
+
+
+def _as_line(message: Warning | str, *_: Any, **__: Any) -> str:
+    return f"warning: {message}\n"
 
 
 def _dispatch(program: str, words: list[str], debug: bool) -> int:
@@ -162,6 +163,8 @@ def _train(program: str, command: str, words: list[str], debug: bool) -> int:
     _import_classes()
     from .apps.training import run
 
+    if not debug:
+        warnings.formatwarning = _as_line  # Lightning's import has put its own there
     return run(wanted, DataModule, debug=debug)
 
 

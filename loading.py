@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from .checkpoints import find_checkpoint
-from .errors import DataError, SetupError
+from .errors import DataError, SetupError, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -44,8 +44,16 @@ def load(path: str | Path, *, device: str | torch.device = "cpu", trust: Sequenc
 
     Raises:
         DataError: The file is missing, damaged, or not a checkpoint of `unrolled`.
+        UsageError: There is no such kind of device.
+        SetupError: This machine has no such device.
     """
     checkpoint = read_checkpoint(path, trust=trust)
+    import torch
+
+    try:
+        torch.device(device)
+    except RuntimeError as error:
+        raise UsageError(f"There is no kind of device '{device}': say cpu, cuda, cuda:1 or mps.") from error
     task = build(checkpoint, path)
     try:
         task.load_state_dict(checkpoint["state_dict"])

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
 
-from ..errors import UsageError, did_you_mean
+from ..errors import UnrolledError, UsageError, did_you_mean
 from .listing import classes_in
 
 # The texts by which jsonargparse (4.39 to 4.53) says what is wrong; the first that occurs is the cause.
@@ -19,6 +19,8 @@ _KEY = re.compile(r'Parser key "([^"]+)"')
 _NESTED = re.compile(r"NestedArg\(key='([^']+)', val=(.+)\)")
 _CLASS = re.compile(r"Expected a dot import path string: (\S+)")
 _EXPECTED = re.compile(r"Expected a (.+?)\. Got value: (.+)|Expected (.+?)\. Got value: (.+)")
+_EXPLAINED = re.compile(r"(There is no (?:flag|option|class) .*|expected .*, got '.*'\.)")
+_LITERAL = re.compile(r"(?:typing\.)?Literal\[(.+?)\]")
 _TYPE = re.compile(r"<class '([\w.]+)'>")
 
 
@@ -59,7 +61,7 @@ def explain(message: str, flags: Iterable[str], program: str) -> str:
         flags: The flags that would have been right.
         program: What the parser's program is called.
     """
-    explained = re.search(r"(There is no (?:flag|option|class) .*)", message)
+    explained = _EXPLAINED.search(message)
     nested = _NESTED.search(message)
     keys = _KEY.findall(message)
     if nested:
@@ -87,9 +89,24 @@ def explain(message: str, flags: Iterable[str], program: str) -> str:
         return f"Missing: {names}. `{program} --help` says what is expected."
     if found := _EXPECTED.search(message):
         expected, value = (found[1], found[2]) if found[1] else (found[3], found[4])
-        expected = _TYPE.sub(lambda match: match[1].rpartition(".")[2], expected)
+        expected = _LITERAL.sub(r"one of \1", _TYPE.sub(lambda match: match[1].rpartition(".")[2], expected))
         return f"{flag or 'The configuration'}: expected {expected}, got '{value.strip()}'."
     return f"{flag + ': ' if flag else ''}{_shortened(message)}"
+
+
+def cause(error: Exception) -> Exception:
+    """Return the error that jsonargparse wraps, when a constructor has raised it.
+
+    Args:
+        error: What `instantiate_classes` raised.
+    """
+    inner: BaseException | None = error
+    while inner is not None and not isinstance(inner, UnrolledError):
+        inner = inner.__cause__ or inner.__context__
+    if isinstance(inner, UnrolledError):
+        return inner
+    wrapped = re.search(r"Errors:\s*- (.+)", str(error))
+    return UsageError(wrapped[1] if wrapped else str(error))
 
 
 def _shortened(message: str) -> str:

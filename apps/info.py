@@ -56,8 +56,8 @@ def brief(value: Any) -> str:
         value: The data.
     """
     if isinstance(value, dict) and "class_path" in value:
-        arguments = (value.get("init_args") or {}).items()
-        return f"{_last(value['class_path'])}({', '.join(f'{name}={brief(item)}' for name, item in arguments)})"
+        given = {name: item for name, item in (value.get("init_args") or {}).items() if item is not None}
+        return f"{_last(value['class_path'])}({', '.join(f'{name}={brief(item)}' for name, item in given.items())})"
     if isinstance(value, dict):
         return ", ".join(f"{name} {brief(item)}" for name, item in value.items())
     if isinstance(value, list) and len(value) > 8:

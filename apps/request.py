@@ -123,6 +123,8 @@ def _training(
         trust=trust,
     )
     if resume is None:
+        if name is not None and runs.rank() == 0:
+            runs.refuse_used(folder / task / name)
         return request
     run = folder / task / name if name else runs.newest_run(folder, task, canonical)
     if not checkpoints_of(run):  # the same command begins a run and goes on with it, as a cluster's queue wants it

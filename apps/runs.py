@@ -50,14 +50,24 @@ def claim(root: Path, task: str, name: str | None) -> Path:
         except FileExistsError:
             if name is None:
                 number += 1
-            elif any(path.iterdir()):
-                raise UsageError(
-                    f"The run '{path}' exists already.\nChoose another --name, or go on with it by adding --resume."
-                ) from None
             else:
+                refuse_used(path)
                 break
     publish(path)
     return path
+
+
+def refuse_used(run: Path) -> None:
+    """Refuse to begin a run in a folder that holds something.
+
+    Args:
+        run: The run's folder.
+
+    Raises:
+        UsageError: It is not empty.
+    """
+    if run.is_dir() and any(run.iterdir()):
+        raise UsageError(f"The run '{run}' exists already.\nChoose another --name, or add --resume to go on with it.")
 
 
 def publish(run: Path) -> None:

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -13,16 +14,16 @@ import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, _InstantiatorFn
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerStatus
 
-from ..errors import SetupError, UnrolledError, UsageError
+from ..errors import SetupError, UsageError
 from ..loading import read_checkpoint
 from ..tasks.base import Task
 from ..tasks.callbacks import LineProgress
 from . import compare, runs
-from .arguments import Parser
+from .arguments import Parser, cause
 from .callbacks import Checkpoint, MetricsTable, SaveConfig, StopEarly
 from .request import Request
 from .shipped import PACKAGE
@@ -52,7 +53,7 @@ class TrainingCLI(LightningCLI):
         super().__init__(
             Task,
             data_class,
-            save_config_callback=SaveConfig,
+            save_config_callback=SaveConfig if request.command == "fit" else None,
             parser_class=TrainingParser,
             parser_kwargs={request.command: {"dump_header": runs.header(request.word)}},
             subclass_mode_model=True,
@@ -83,20 +84,28 @@ class TrainingCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Nothing: Lightning would merge a checkpoint's hyper-parameters over the command line, silently."""
 
+    def _add_instantiators(self) -> None:
+        # An optimizer's factory keeps the parser and with it these; Lightning's keep the command and its trainer too,
+        # which a copy of the model (weight averaging) would then copy along, or fail to.
+        self._dump_config()
+        dumped: Any = SimpleNamespace(config_dump=self.config_dump, _dump_config=lambda: None)
+        for key, base in (("model", self._model_class), ("data", self._datamodule_class)):
+            self.parser.add_instantiator(_InstantiatorFn(cli=dumped, key=key), base, subclasses=True)
+
     def before_instantiate_classes(self) -> None:
         """Refuse to resume another model than the checkpoint's."""
         if self.request.command == "fit" and self.stored:
-            self._dump_config()
             compare.same_model(self.stored, self.config_dump["model"], self.request.checkpoint)
 
     def instantiate_classes(self) -> None:
         """Make data, model and trainer; what a constructor refuses is the configuration's fault."""
         try:
-            super().instantiate_classes()
-        except UnrolledError:
-            raise
-        except (ValueError, TypeError, AttributeError, MisconfigurationException) as error:
-            raise UsageError(str(error)) from error
+            self.config_init = self.parser.instantiate_classes(self.config)
+        except ValueError as error:
+            raise cause(error) from error
+        self.datamodule = self._get(self.config_init, "data")
+        self.model = self._get(self.config_init, "model")
+        self.trainer = self.instantiate_trainer()
 
     def after_instantiate_classes(self) -> None:
         """Compare the spec of a resumed run, or take over the weights for a new one."""
