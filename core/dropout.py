@@ -5,9 +5,6 @@ Shapes: B batch, T time, D input, H hidden, V vocabulary.
 
 from __future__ import annotations
 
-import contextlib
-import warnings
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -130,11 +127,7 @@ class WeightDrop(RecurrentCore):
         return self.core.step(x, state)
 
     def _unroll(self, x: Tensor, state: State, schedule: Schedule | None) -> tuple[Tensor, State]:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(parametrize.cached())
-            if x.is_cuda:  # a dropped weight can't be part of cuDNN's flat buffer
-                stack.enter_context(warnings.catch_warnings())
-                warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous")
+        with parametrize.cached():  # one mask for all segments
             return self.core._unroll(x, state, schedule)
 
     def extra_repr(self) -> str:

@@ -67,6 +67,5 @@ class GRU(TorchCore):
 
     def _sequence(self, x: Tensor, state: GRUState) -> tuple[Tensor, GRUState]:
         (hidden,) = state
-        hx = hidden.unsqueeze(0).to(x.dtype)
-        output, hidden_n = torch.gru(x, hx, self._weights(), self.bias, 1, 0.0, torch.is_grad_enabled(), False, True)
+        output, hidden_n = self._kernel(torch.gru, x, hidden.unsqueeze(0).to(x.dtype), self._weights())
         return output.to(x.dtype), GRUState(hidden_n[0].to(hidden.dtype))

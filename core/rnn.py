@@ -73,8 +73,7 @@ class RNN(TorchCore):
     def _sequence(self, x: Tensor, state: RNNState) -> tuple[Tensor, RNNState]:
         (hidden,) = state
         kernel = torch.rnn_tanh if self.nonlinearity == "tanh" else torch.rnn_relu
-        hx = hidden.unsqueeze(0).to(x.dtype)
-        output, hidden_n = kernel(x, hx, self._weights(), self.bias, 1, 0.0, torch.is_grad_enabled(), False, True)
+        output, hidden_n = self._kernel(kernel, x, hidden.unsqueeze(0).to(x.dtype), self._weights())
         return output.to(x.dtype), RNNState(hidden_n[0].to(hidden.dtype))
 
     @classmethod

@@ -6,6 +6,7 @@ Shapes: B batch, T time, D input, H hidden, G gates.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
@@ -120,6 +121,15 @@ class TorchCore(RecurrentCore):
         output, after = self._sequence(x.masked_fill(padding, 0.0), state)
         output, hidden = finish(output, padding, lengths, state[0])
         return output, type(after)(hidden)
+
+    def _kernel(self, kernel: Callable[..., Any], x: Tensor, hx: Any, weights: list[Tensor]) -> Any:
+        """Calls torch's kernel for one layer, batch first, keeping what a backward pass needs wherever there is one."""
+        arguments = (x, hx, weights, self.bias, 1, 0.0, torch.is_grad_enabled(), False, True)
+        if not x.is_cuda:
+            return kernel(*arguments)
+        with warnings.catch_warnings():  # cuDNN gathers the weights at each call, which costs little
+            warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
+            return kernel(*arguments)
 
     def _weights(self) -> list[Tensor]:
         if self.bias_ih is None or self.bias_hh is None:

@@ -1,0 +1,128 @@
+"""The cores that the contract tests run on: every discovered class, and compositions of them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from unrolled.core import GRU, LSTM, RNN, Bidirectional, RecurrentCore, Stacked, WeightDrop, Zoneout, discover_cores
+from unrolled.core.state import State, leaves
+
+INPUT, HIDDEN = 3, 4
+
+
+def plain_cores() -> dict[str, Callable[[], RecurrentCore]]:
+    """Return a maker for every discovered core that is no composition: it exists, so it is tested."""
+    makers: dict[str, Callable[[], RecurrentCore]] = {}
+    for name, cls in discover_cores().items():
+        if "core" not in inspect.signature(cls).parameters:
+            makers[name] = lambda cls=cls: cls(INPUT, HIDDEN)
+    return makers
+
+
+def options() -> dict[str, Callable[[], RecurrentCore]]:
+    """Return makers for what the defaults of the discovered cores leave out."""
+    return {
+        "RNN-relu": lambda: RNN(INPUT, HIDDEN, nonlinearity="relu"),
+        "LSTM-no-bias": lambda: LSTM(INPUT, HIDDEN, bias=False),
+        "LSTM-cut": lambda: cut_everywhere(LSTM(INPUT, HIDDEN)),
+        "GRU-cut": lambda: cut_everywhere(GRU(INPUT, HIDDEN)),
+        "LSTM-some-cuts": lambda: cut_everywhere(LSTM(INPUT, HIDDEN), slack=3),
+    }
+
+
+def compositions() -> dict[str, Callable[[], RecurrentCore]]:
+    """Return makers for causal compositions."""
+    return {
+        "Stacked": lambda: Stacked(
+            INPUT, lambda size: LSTM(size, HIDDEN), num_layers=2, residual=True, dropout=0.3, norm=True
+        ),
+        "Stacked-mixed": lambda: cut_everywhere(
+            Stacked(INPUT, lambda size: GRU(size, 5) if size == INPUT else LSTM(size, 5), num_layers=2, residual=True),
+            slack=3,
+        ),
+        "WeightDrop": lambda: WeightDrop(INPUT, lambda size: LSTM(size, HIDDEN), p=0.5),
+        "WeightDrop-cut": lambda: cut_everywhere(WeightDrop(INPUT, lambda size: GRU(size, HIDDEN), p=0.5)),
+        "Zoneout": lambda: Zoneout(INPUT, lambda size: LSTM(size, HIDDEN), p=0.1, cell_p=0.5),
+        "Stacked-WeightDrop": lambda: Stacked(
+            INPUT, lambda size: WeightDrop(size, lambda inner: GRU(inner, HIDDEN)), num_layers=2
+        ),
+    }
+
+
+def backward_readers() -> dict[str, Callable[[], RecurrentCore]]:
+    """Return makers for compositions that read the future."""
+    return {
+        "Bidirectional": lambda: Bidirectional(INPUT, lambda size: LSTM(size, HIDDEN)),
+        "Bidirectional-cut": lambda: cut_everywhere(Bidirectional(INPUT, lambda size: GRU(size, HIDDEN)), slack=2),
+        "Stacked-Bidirectional": lambda: Stacked(
+            INPUT, lambda size: Bidirectional(size, lambda inner: GRU(inner, HIDDEN)), num_layers=2, norm=True
+        ),
+    }
+
+
+def cut_everywhere(core: RecurrentCore, slack: int = 0) -> RecurrentCore:
+    """Make a core cut the sequence although running past rows' ends would be faster at this size."""
+    for module in core.modules():
+        if isinstance(module, RecurrentCore):
+            module._slack = min(module._slack, slack)
+    return core
+
+
+CAUSAL = {**plain_cores(), **options(), **compositions()}
+EVERY = {**CAUSAL, **backward_readers()}
+
+
+def make(maker: Callable[[], RecurrentCore], dtype: torch.dtype = torch.float64) -> RecurrentCore:
+    """Make a core with fixed weights, in evaluation mode."""
+    torch.manual_seed(1)
+    return maker().to(dtype).eval()
+
+
+@pytest.fixture(params=list(CAUSAL))
+def causal(request: pytest.FixtureRequest) -> RecurrentCore:
+    """A causal core in float64."""
+    return make(CAUSAL[request.param])
+
+
+@pytest.fixture(params=list(EVERY))
+def core(request: pytest.FixtureRequest) -> RecurrentCore:
+    """Any core in float64."""
+    return make(EVERY[request.param])
+
+
+@pytest.fixture(params=list(plain_cores()))
+def plain(request: pytest.FixtureRequest) -> type[RecurrentCore]:
+    """The class of a core that is no composition."""
+    return discover_cores()[request.param]
+
+
+@pytest.fixture
+def random_state() -> Callable[..., State]:
+    """A function that gives a non-zero state which differs in every row."""
+
+    def draw(core: RecurrentCore, batch: int, dtype: torch.dtype = torch.float64) -> State:
+        with torch.no_grad():
+            return core(torch.randn(batch, 2, core.input_size, dtype=dtype))[1]
+
+    return draw
+
+
+@pytest.fixture
+def same() -> Callable[..., None]:
+    """A function that compares (output, state) pairs, or states."""
+
+    def compare(found: object, expected: object, tolerance: float = 1e-10) -> None:
+        if isinstance(expected, Tensor):
+            torch.testing.assert_close(found, expected, atol=tolerance, rtol=tolerance)
+            return
+        assert type(found) is type(expected)
+        found_leaves, expected_leaves = leaves(found), leaves(expected)
+        assert len(found_leaves) == len(expected_leaves)
+        for one, other in zip(found_leaves, expected_leaves, strict=True):
+            torch.testing.assert_close(one, other, atol=tolerance, rtol=tolerance)
+
+    return compare
