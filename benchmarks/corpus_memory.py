@@ -102,9 +102,8 @@ def main() -> None:
         return
     print(f"TextData, characters, 32 rows of 64 symbols, {arguments.batches} batches, seed {SEED};")
     print(f"numpy {np.__version__}, {platform.machine()}, {platform.system()}; MB = 10^6 bytes\n")
-    print(
-        "| corpus | characters | batches an epoch | encode | a batch | start | peak | allocated, start | allocated, peak |"
-    )
+    figures = "start | peak | allocated, start | allocated, peak"
+    print(f"| corpus | characters | batches an epoch | encode | a batch | {figures} |")
     print("|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     for size in arguments.megabytes:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:

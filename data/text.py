@@ -136,6 +136,9 @@ class TextData(DataModule):
                 f"val_fraction {val_fraction} and test_fraction {test_fraction} have to be at least 0, "
                 "and their sum at most 1."
             )
+        for name, value in (("num_workers", num_workers), ("seed", seed)):
+            if value < 0:
+                raise UsageError(f"{name} is {value}; it has to be at least 0.")
         StreamSampler(0, batch_size=batch_size, chunk_length=chunk_length, vary_length=vary_length)  # checks them
         self.path = path
         self.pattern = pattern

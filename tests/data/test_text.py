@@ -239,6 +239,8 @@ def test_all_for_one_part(text_file):
         ({"val_fraction": 0.6, "test_fraction": 0.6}, "sum at most 1"),
         ({"val_fraction": -0.1}, "at least 0"),
         ({"batch_size": 0}, "batch_size is 0"),
+        ({"num_workers": -1}, "num_workers is -1"),
+        ({"seed": -1}, "seed is -1"),
         ({"chunk_length": 0}, "chunk_length is 0"),
         ({"vary_length": True, "chunk_length": 8}, "at least 20"),
         ({"dataset": "b"}, "both given"),
