@@ -10,7 +10,7 @@ import pytest
 import torch
 from unrolled.data import TextData
 
-SCRIPT = '''
+SCRIPT = """
 import json, sys
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -42,7 +42,7 @@ for step in (3, 5, 7):
     _, rest = fit(f"{folder}/step={step}.ckpt")
     assert whole[:step] + rest == whole, step
 json.dump(whole, open(f"{folder}/rank{rank}.json", "w"))
-'''
+"""
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without torch.distributed")
