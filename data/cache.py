@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import platformdirs
+from filelock import FileLock
 
 from ..errors import SetupError
 
@@ -29,8 +30,6 @@ def cache_folder(given: str | None = None) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SetupError(_unusable(folder, error.strerror)) from error
-    if not os.access(folder, os.W_OK):
-        raise SetupError(_unusable(folder, "permission denied"))
     return folder
 
 
@@ -39,6 +38,20 @@ def _unusable(folder: Path, reason: str | None) -> str:
         f"The cache can't be written: {folder}: {reason}.\n"
         "Name another folder by --data.cache_dir or the environment variable UNROLLED_CACHE."
     )
+
+
+@contextmanager
+def locked(final: Path) -> Iterator[None]:
+    """Let one process at a time make a file; the others wait."""
+    lock = FileLock(final.with_suffix(".lock"))
+    try:
+        lock.acquire()
+    except OSError as error:
+        raise SetupError(_unusable(final.parent, error.strerror)) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

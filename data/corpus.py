@@ -17,10 +17,9 @@ from typing import Any, Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock
 
 from ..errors import DataError, UsageError, did_you_mean
-from .cache import published
+from .cache import locked, published
 from .sources import BLOCK_BYTES, Document, Source
 from .vocabulary import ByteVocabulary, CharacterVocabulary, UnknownCharacters, Vocabulary, code_points
 
@@ -69,7 +68,7 @@ class Corpus:
     def survey(self) -> Survey:
         """Return what the first pass finds, from the cache if it was made before."""
         file = self._cache / f"{self._key}.json"
-        with FileLock(file.with_suffix(".lock")):
+        with locked(file):
             if file.exists():
                 found: Survey = json.loads(file.read_text(encoding="utf-8"))
                 return found
@@ -104,7 +103,7 @@ class Corpus:
                 )
         file = self._cache / f"{self._key}-{_digest(vocabulary.to_spec())}.npy"
         length = survey["symbols"] + survey["documents"]
-        with FileLock(file.with_suffix(".lock")):
+        with locked(file):
             if not file.exists():
                 self._encode(file, vocabulary, length)
         return TokenFile(file)

@@ -55,17 +55,19 @@ class StreamDataset:
 
     def __getitem__(self, chunk: Chunk) -> TextBatch:
         """Return the batch of a chunk; steps past a row's length hold zeros."""
-        steps = np.arange(chunk.steps)
-        valid = steps < np.array(chunk.lengths)[:, None]  # (B, T)
-        index = (np.array(chunk.starts)[:, None] + steps) % self._length  # (B, T)
-        pairs = self._tokens[self._first + index[..., None] + np.arange(2)]  # (B, T, 2)
-        inputs = np.where(valid, pairs[..., 0], 0)
-        reset = (inputs == ByteVocabulary.END) & valid
+        index = np.array(chunk.starts)[:, None] + np.arange(chunk.steps)  # (B, T)
+        index[index >= self._length] -= self._length
+        index += self._first
+        inputs, targets = self._tokens[index], self._tokens[index + 1]
+        reset = inputs == ByteVocabulary.END
+        if min(chunk.lengths) < chunk.steps:
+            past = np.arange(chunk.steps) >= np.array(chunk.lengths)[:, None]  # (B, T)
+            inputs[past], targets[past], reset[past] = 0, 0, False
         if chunk.first:
             reset[:, 0] = True
         return TextBatch(
             input=torch.from_numpy(inputs),
-            target=torch.from_numpy(np.where(valid, pairs[..., 1], 0)),
+            target=torch.from_numpy(targets),
             reset=torch.from_numpy(reset),
             lengths=torch.tensor(chunk.lengths),
         )
