@@ -282,6 +282,7 @@ def test_cuda_is_the_cpu(core, random_state, same):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # torch warns of things of its own while it compiles
 def test_step_compiles(causal, random_state, same):
     compiled = torch.compile(causal.step, fullgraph=True)
     state, x = random_state(causal, B), inputs(causal)
