@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 
 
@@ -24,8 +25,16 @@ class EMA(WeightAveraging):
         self.decay = decay
         super().__init__(multi_avg_fn=self._average)
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Copy the model; in double precision too, which Lightning gives the model itself only later."""
+        super().setup(trainer, pl_module, stage)
+        if self._average_model is not None and trainer.precision == "64-true":
+            self._average_model.double()
+
     @torch.no_grad()
     def _average(self, averaged: Any, current: Any, _: Any) -> None:
         updates = self._latest_update_step  # counted on the host: the model's own counter is on the device
         keep = min(self.decay, (1 + updates) / (10 + updates))
+        # In true half precision the model is rounded, but its average, which moves in small steps, must not be.
+        current = [new.to(old.dtype) for old, new in zip(averaged, current, strict=True)]
         torch._foreach_lerp_(averaged, current, 1 - keep)

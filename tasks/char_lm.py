@@ -223,9 +223,9 @@ class CharLM(Task):
 
     def _gather_rows(self, rows: Tensor) -> Tensor:
         """All processes' rows (B * processes, ...) from this one's (B, ...)."""
-        everyone = self.all_gather(rows)
-        assert isinstance(everyone, Tensor)
-        return everyone.flatten(0, 1)
+        everyone = [torch.empty_like(rows) for _ in range(self.trainer.world_size)]
+        torch.distributed.all_gather(everyone, rows.contiguous())
+        return torch.cat(everyone)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the carried state until training starts and the device is known."""

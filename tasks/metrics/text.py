@@ -39,6 +39,6 @@ class BitsPerCharacter(Metric):
         self.characters += characters
 
     def compute(self) -> Tensor:
-        """Bits per character; not a number when there was none."""
-        nats = dim_zero_cat(self.nats).cpu().double().sum() if self.nats else torch.zeros((), dtype=torch.float64)
+        """Bits per character."""
+        nats = dim_zero_cat(self.nats).cpu().double().sum()
         return nats / self.characters.cpu() / math.log(2)
