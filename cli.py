@@ -24,6 +24,7 @@ _IGNORED = (
     r".*does not have many workers.*",  # streams are cut from memory: workers cost more than they give
     r".*Checkpoint directory .* exists and is not empty.*",  # a resumed run's folder
     r".*Experiment logs directory .* exists and is not empty.*",  # the same; our logger keeps the old table
+    r".*all_gather is deprecated.*",  # Lightning's own use of torch
     r".*The number of training batches .* is smaller than the logging interval.*",  # small texts
     r".*GPU available but not used.*",  # asked for by --trainer.accelerator cpu
     r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",  # Lightning's own use of torch

@@ -20,6 +20,7 @@ from .errors import DataError, SetupError, UsageError
 
 if TYPE_CHECKING:
     import torch
+    from jsonargparse import ArgumentParser, Namespace
 
     from .tasks.base import Task
 
@@ -186,7 +187,7 @@ def build(checkpoint: dict[str, Any], path: str | Path = "the checkpoint") -> Ta
         with _given_hyperparameters_context(
             hparams={"_class_path": class_path, **parameters}, instantiator="lightning.pytorch.cli.instantiate_module"
         ):
-            task = parser.instantiate_classes(parsed).task
+            task = instantiate(parser, parsed).task
     except DataError:
         raise
     except Exception as error:  # jsonargparse raises what a class raises
@@ -194,6 +195,19 @@ def build(checkpoint: dict[str, Any], path: str | Path = "the checkpoint") -> Ta
     if not isinstance(task, Task):
         raise DataError(f"'{path}': '{class_path}' is not a task.")
     return task
+
+
+def instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:
+    """Make the objects that a configuration describes.
+
+    Args:
+        parser: The parser that it came from.
+        config: The configuration.
+    """
+    # jsonargparse 4.49 gave the method its new name, and warns about the old one
+    make = getattr(parser, "instantiate", None) or parser.instantiate_classes
+    made: Namespace = make(config)
+    return made
 
 
 def _check_schema(path: str | Path, class_path: str, arguments: dict[str, Any]) -> None:

@@ -18,8 +18,9 @@ _REQUIRED = re.compile(r"(?:arguments are required|is required|are required)[^:]
 _KEY = re.compile(r'Parser key "([^"]+)"')
 _NESTED = re.compile(r"NestedArg\(key='([^']+)', val=(.+)\)")
 _CLASS = re.compile(r"Expected a dot import path string: (\S+)")
+_ATTRIBUTE = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'|No module named '([\w.]+)'")
 _EXPECTED = re.compile(r"Expected a (.+?)\. Got value: (.+)|Expected (.+?)\. Got value: (.+)")
-_EXPLAINED = re.compile(r"(There is no (?:flag|option|class) .*|expected .*, got '.*'\.)")
+_EXPLAINED = re.compile(r"(There is no (?:flag|option|class|module) .*|expected .*, got '.*'\.)")
 _LITERAL = re.compile(r"(?:typing\.)?Literal\[(.+?)\]")
 _TYPE = re.compile(r"<class '([\w.]+)'>")
 
@@ -84,6 +85,11 @@ def explain(message: str, flags: Iterable[str], program: str) -> str:
         return f"There is no option '{name}'.{near}"
     if found := _CLASS.search(message):
         return f"{flag + ': ' if flag else ''}There is no class '{found[1]}'.{did_you_mean(found[1], class_names())}"
+    if found := _ATTRIBUTE.search(message):
+        name = f"{found[1]}.{found[2]}" if found[1] else found[3]
+        kind = "class" if found[1] else "module"
+        near = did_you_mean(found[2] or "", class_names()) if found[1] else ""
+        return f"{flag + ': ' if flag else ''}There is no {kind} '{name}'.{near}"
     if found := _REQUIRED.search(message):
         names = ", ".join(name.partition(".")[2] or name for name in found[1].strip().split(", "))
         return f"Missing: {names}. `{program} --help` says what is expected."

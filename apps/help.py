@@ -13,14 +13,14 @@ from .listing import classes_in, list_tasks, list_variants
 from .shipped import TRAINER, find_config, read_yaml
 
 COMMANDS = {
-    "fit": "train: unrolled fit TASK[/VARIANT]",
+    "fit": "train a model",
     "validate": "score a checkpoint on the validation part",
     "test": "score a checkpoint on the test part",
     "predict": "write down what a checkpoint predicts, for tasks that have it",
-    "generate": "let a language model write: unrolled generate CKPT --prompt TEXT",
+    "generate": "let a language model write",
     "info": "say what a checkpoint holds",
     "list": "list tasks, variants, cores and datasets",
-    "cp": "copy a shipped configuration to a file of your own: unrolled cp TASK/VARIANT FILE.yaml",
+    "cp": "copy a shipped configuration to a file of your own",
     "doctor": "check the installation, and name the command that mends it",
 }
 
@@ -84,7 +84,7 @@ def command_help(command: str, program: str = "unrolled") -> str:
     """
     fit = command == "fit"
     usage = f"{program} {command} TASK[/VARIANT] [flags]" + ("" if fit else " --ckpt_path CKPT")
-    lines = [f"Usage: {usage}", "", f"{COMMANDS[command].partition(':')[0].capitalize()}.", ""]
+    lines = [f"Usage: {usage}", "", f"{COMMANDS[command].capitalize()}.", ""]
     if not fit:
         lines += [
             "The model, its hyper-parameters and its spec come from the checkpoint, the data from the task's",

@@ -18,8 +18,9 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, _Instan
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerStatus
 
+from ..checkpoints import checkpoints_of
 from ..errors import SetupError, UsageError
-from ..loading import read_checkpoint
+from ..loading import instantiate, read_checkpoint
 from ..tasks.base import Task
 from ..tasks.callbacks import LineProgress
 from . import compare, runs
@@ -100,7 +101,7 @@ class TrainingCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         """Make data, model and trainer; what a constructor refuses is the configuration's fault."""
         try:
-            self.config_init = self.parser.instantiate_classes(self.config)
+            self.config_init = instantiate(self.parser, self.config)
         except ValueError as error:
             raise cause(error) from error
         self.datamodule = self._get(self.config_init, "data")
@@ -239,8 +240,9 @@ def run(request: Request, data_class: type[LightningDataModule], *, debug: bool 
         trainer = getattr(cli, "trainer", None)
         if trainer is None or trainer.state.status != TrainerStatus.INTERRUPTED:
             return int(stop.code or 0)
-        if cli.folder and request.command == "fit":
-            tell(f"interrupted; go on with: unrolled fit --resume {runs.short(cli.folder)}")
+        folder = cli.folder
+        where = f"; go on with: unrolled fit --resume {runs.short(folder)}" if folder and checkpoints_of(folder) else ""
+        tell(f"interrupted{where}")
         return 130
     finally:
         runs.forget()

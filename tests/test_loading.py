@@ -1,0 +1,271 @@
+"""Checkpoints are read as data: whole ones load, and nothing in any of them is executed."""
+
+from __future__ import annotations
+
+import functools
+import os
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+import unrolled
+from lightning.pytorch import Trainer
+from unrolled.cli import main
+from unrolled.core import LSTM, Stacked
+from unrolled.data.vocabulary import CharacterVocabulary
+from unrolled.errors import DataError, SetupError, UsageError
+from unrolled.loading import read_checkpoint, torch_problem
+from unrolled.tasks import CharLM
+
+TINY = ["--data.batch_size", "2", "--data.chunk_length", "8", "--model.core.hidden_size", "8"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with a trained model."""
+    folder = tmp_path_factory.mktemp("loading")
+    (folder / "text.txt").write_text("the cat sat on the mat. " * 40)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        flags = [*TINY, "--trainer.max_steps", "2", "--trainer.accelerator", "cpu"]
+        assert main(["fit", "char_lm", "--data.path", "text.txt", "--name", "a", *flags]) == 0
+    return folder / "runs" / "char_lm" / "a"
+
+
+@pytest.fixture
+def last(run: Path) -> Path:
+    return run / "checkpoints" / "last.ckpt"
+
+
+@pytest.fixture
+def altered(last: Path, tmp_path: Path):
+    """A function that writes a changed copy of a checkpoint."""
+
+    def write(change) -> Path:
+        content = torch.load(last, weights_only=True)
+        change(content)
+        path = tmp_path / "changed.ckpt"
+        torch.save(content, path)
+        return path
+
+    return write
+
+
+def spec() -> dict:
+    return {"vocabulary": CharacterVocabulary("abc ").to_spec()}
+
+
+def test_load_gives_a_model_ready_for_use(last):
+    model = unrolled.load(last)
+    assert isinstance(model, CharLM)
+    assert not model.training
+    assert isinstance(model.core, LSTM)
+    assert model.core.output_size == 8
+    stored = torch.load(last, weights_only=True)["state_dict"]
+    assert all(torch.equal(value, stored[name]) for name, value in model.state_dict().items())
+    assert model.generate("the", length=5, seed=0) == model.generate("the", length=5, seed=0)
+
+
+def test_load_takes_the_folder_of_a_run_or_of_a_tasks_runs(run, last):
+    weights = unrolled.load(last).state_dict()
+    for folder in (run, run.parent, str(run)):
+        assert all(torch.equal(value, weights[name]) for name, value in unrolled.load(folder).state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "core",
+    [
+        functools.partial(LSTM, hidden_size=6),
+        functools.partial(Stacked, core=functools.partial(LSTM, hidden_size=6), num_layers=2),
+    ],
+)
+def test_a_model_made_in_python_is_rebuilt(tmp_path, core):
+    model = CharLM(spec(), core=core, embedding_size=5)
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    trainer.strategy.connect(model)
+    trainer.save_checkpoint(tmp_path / "mine.ckpt")
+    again = unrolled.load(tmp_path / "mine.ckpt")
+    assert type(again.core) is type(model.core)
+    assert again.embedding.weight.shape == (model.vocabulary.size, 5)
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in again.state_dict().items())
+
+
+def test_a_loaded_model_can_be_saved_and_loaded_again(last, tmp_path):
+    model = unrolled.load(last)
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    trainer.strategy.connect(model)
+    trainer.save_checkpoint(tmp_path / "again.ckpt")
+    again = unrolled.load(tmp_path / "again.ckpt")
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in again.state_dict().items())
+
+
+def test_a_missing_file_is_answered_with_the_nearest(last):
+    with pytest.raises(DataError, match=r"There is no checkpoint .*lst\.ckpt'\. Did you mean '.*last\.ckpt'"):
+        unrolled.load(last.with_name("lst.ckpt"))
+
+
+def test_a_url_is_refused():
+    with pytest.raises(DataError, match="is a URL: download"):
+        unrolled.load("https://example.org/last.ckpt")
+
+
+def test_a_folder_without_checkpoints_is_refused(tmp_path):
+    with pytest.raises(DataError, match="no checkpoint in the folder"):
+        unrolled.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (lambda whole: b"", "is empty"),
+        (lambda whole: whole[: len(whole) // 2], "is truncated"),
+        (lambda whole: whole[:-1], "is truncated"),
+        (lambda whole: whole[:3000] + bytes(64) + whole[3064:], "is damaged"),
+        (lambda whole: b"hello", "is not a checkpoint"),
+    ],
+)
+def test_a_broken_file_is_named(last, tmp_path, content, problem):
+    path = tmp_path / "broken.ckpt"
+    path.write_bytes(content(last.read_bytes()))
+    with pytest.raises(DataError, match=rf"broken\.ckpt' {problem}"):
+        unrolled.load(path)
+
+
+def test_a_zip_of_something_else_is_no_checkpoint(tmp_path):
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "other.ckpt", "w") as archive:
+        archive.writestr("hello.txt", "hello")
+    with pytest.raises(DataError, match="is not a checkpoint"):
+        unrolled.load(tmp_path / "other.ckpt")
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"state_dict": {}}, {"state_dict": {}, "hyper_parameters": {}}, {"a": 1}])
+def test_a_checkpoint_of_another_program_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "theirs.ckpt")
+    with pytest.raises(DataError, match="is not a checkpoint of `unrolled`"):
+        unrolled.load(tmp_path / "theirs.ckpt")
+
+
+class Evil:
+    def __init__(self, victim: Path) -> None:
+        self.victim = victim
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.victim),)
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+def test_pickled_code_is_refused_and_never_executed(tmp_path, legacy):
+    victim = tmp_path / "executed"
+    content = {"state_dict": {}, "hyper_parameters": {}, "unrolled": {}, "evil": Evil(victim)}
+    torch.save(content, tmp_path / "evil.ckpt", _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(DataError, match="is not a checkpoint" if legacy else r"holds pickled code \(.*mkdir\)"):
+        unrolled.load(tmp_path / "evil.ckpt")
+    assert not victim.exists()
+
+
+@pytest.fixture
+def evil_module(tmp_path, monkeypatch) -> Path:
+    """A module on the path that leaves a trace when it is imported."""
+    trace = tmp_path / "imported"
+    (tmp_path / "evil_module.py").write_text(
+        f"import pathlib\npathlib.Path({str(trace)!r}).touch()\n"
+        "from unrolled.core import LSTM\nclass Core(LSTM):\n    pass\ndef function(size):\n    return Core(size, 8)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    return trace
+
+
+def set_core(value):
+    return lambda content: content["hyper_parameters"].update(core=value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        set_core({"class_path": "evil_module.Core", "init_args": {"hidden_size": 8}}),
+        set_core({"class_path": "unrolled.core.Stacked", "init_args": {"core": {"class_path": "evil_module.Core"}}}),
+        set_core({"class_path": ["evil_module.Core"]}),
+        lambda content: content["hyper_parameters"].update(_class_path="evil_module.Task"),
+        lambda content: content["unrolled"].update(task="evil_module.Task"),
+        lambda content: content["hyper_parameters"].update(extra=[{"a": {"class_path": "evil_module.Core"}}]),
+    ],
+)
+def test_a_class_of_an_untrusted_package_is_refused_before_it_is_imported(altered, evil_module, change):
+    path = altered(change)
+    with pytest.raises(DataError, match="which is neither of `unrolled` nor of `torch`: not loaded"):
+        unrolled.load(path)
+    assert not evil_module.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (set_core("evil_module.function"), "gives the text 'evil_module.function' for CharLM.core"),
+        (set_core("class_path: evil_module.Core"), "gives the text"),
+        (set_core([{"class_path": "torch.nn.Linear"}, "evil_module.function"]), "gives the text"),
+        (set_core({"class_path": "torch.hub.load"}), "no module, optimizer or schedule"),
+        (set_core({"class_path": "unrolled.core.GUR"}), "which this version does not have"),
+        (set_core({"class_path": "unrolled.core.LSTM", "init_args": {"hidden_sise": 3}}), "no argument 'hidden_sise'"),
+        (set_core({"class_path": "unrolled.core.LSTM", "dict_kwargs": {}}), "unknown key 'dict_kwargs'"),
+        (lambda content: content["hyper_parameters"].update(size=3), "CharLM has no argument 'size'"),
+        (lambda content: content["hyper_parameters"].update(_class_path="torch.nn.Identity"), "can't be made"),
+        (lambda content: content["hyper_parameters"].update(spec={"vocabulary": {}}), "can't be made"),
+        (lambda content: content["unrolled"].update(lost=["core"]), "does not say what core was"),
+        (lambda content: content["state_dict"].popitem(), "the weights don't fit"),
+    ],
+)
+def test_hyper_parameters_that_are_not_the_classs_are_refused(altered, evil_module, change, message):
+    path = altered(change)
+    with pytest.raises(DataError, match=message):
+        unrolled.load(path)
+    assert not evil_module.exists()
+
+
+def test_an_instantiator_in_the_checkpoint_is_never_called(altered, evil_module):
+    path = altered(lambda content: content["hyper_parameters"].update(_instantiator="evil_module.function"))
+    assert isinstance(unrolled.load(path), CharLM)
+    assert not evil_module.exists()
+
+
+def test_a_trusted_package_is_loaded(altered, evil_module):
+    path = altered(set_core({"class_path": "evil_module.Core", "init_args": {"hidden_size": 8}}))
+    assert type(unrolled.load(path, trust=["evil_module"]).core).__name__ == "Core"
+    with pytest.raises(DataError, match="trust=\\['evil_module'\\]"):
+        unrolled.load(path, trust=["evil"])
+
+
+def test_devices(last):
+    with pytest.raises(UsageError, match="There is no kind of device 'gpu'"):
+        unrolled.load(last, device="gpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(SetupError, match="There is no device 'cuda' here"):
+            unrolled.load(last, device="cuda")
+    assert next(unrolled.load(last, device="meta").parameters()).is_meta
+
+
+@pytest.mark.parametrize(
+    ("version", "problem"),
+    [
+        ("2.3.1", "CVE-2025-32434"),
+        ("2.5.1+cu121", "CVE-2025-32434"),
+        ("2.6.0", "CVE-2026-24747"),
+        ("2.9.1", "CVE-2026-24747"),
+    ],
+)
+def test_versions_of_torch_that_load_unsafely(last, monkeypatch, version, problem):
+    assert problem in torch_problem(version)
+    monkeypatch.setattr(torch, "__version__", version)
+    with pytest.warns(UserWarning, match=problem):
+        read_checkpoint(last)
+
+
+def test_other_versions_of_torch_load_without_a_warning(last):
+    assert torch_problem("2.10.0") is None
+    assert torch_problem("3.0") is None
+    if torch_problem(torch.__version__) is None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert read_checkpoint(last)["global_step"] == 2
