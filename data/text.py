@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from functools import cached_property
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,17 +21,7 @@ from .corpus import Corpus, TokenFile, Units
 from .loader import ResumableLoader
 from .sampler import Chunk, StreamSampler
 from .sources import Source, builtin_source, dataset_source, path_source
-from .vocabulary import ByteVocabulary, Vocabulary, VocabularySpec, vocabulary_from_spec
-
-
-class TextSpec(TypedDict):
-    """What a language model has to know of its data.
-
-    Attributes:
-        vocabulary: The symbols.
-    """
-
-    vocabulary: VocabularySpec
+from .vocabulary import ByteVocabulary, TextSpec, Vocabulary, vocabulary_from_spec
 
 
 class StreamDataset:
@@ -209,6 +199,12 @@ class TextData(DataModule):
     def prepare_data(self) -> None:
         """Encode the text, so that the other processes find it done."""
         self.corpus.tokens(self.vocabulary, unknown=self.unknown)
+
+    def transfer_batch_to_device(self, batch: TextBatch, device: torch.device, dataloader_idx: int) -> TextBatch:
+        """Move the symbols; lengths and resets stay on the CPU, where a core reads them without waiting for a GPU."""
+        return batch._replace(
+            input=batch.input.to(device, non_blocking=True), target=batch.target.to(device, non_blocking=True)
+        )
 
     def bounds(self, part: Part) -> tuple[int, int]:
         """Return a part's first pair and the one after its last, as positions in `tokens`.

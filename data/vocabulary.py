@@ -28,6 +28,16 @@ class VocabularySpec(TypedDict):
     symbols: str
 
 
+class TextSpec(TypedDict):
+    """What a language model has to know of its text, as plain data.
+
+    Attributes:
+        vocabulary: The symbols.
+    """
+
+    vocabulary: VocabularySpec
+
+
 class UnknownCharacters(DataError):
     """Characters that a vocabulary does not have.
 

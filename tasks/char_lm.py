@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -21,19 +21,9 @@ from ..core.recurrent import CoreFactory
 from ..core.search import check_sampling, sample
 from ..core.state import State, detach, from_plain, leaves, map_state, to_plain
 from ..data.batch import TextBatch
-from ..data.vocabulary import VocabularySpec, vocabulary_from_spec
+from ..data.vocabulary import TextSpec, vocabulary_from_spec
 from .base import Task
 from .metrics import BitsPerCharacter
-
-
-class TextSpec(TypedDict):
-    """What the model has to know of its text.
-
-    Attributes:
-        vocabulary: The characters, in the order of their numbers.
-    """
-
-    vocabulary: VocabularySpec
 
 
 class CharLM(Task):
