@@ -6,6 +6,7 @@ Shapes: B batch, T time, D input, H output.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -49,10 +50,9 @@ class Stacked(RecurrentCore):
             layers.append(core(layers[-1].output_size if layers else input_size))
         super().__init__(input_size, layers[-1].output_size)
         self.layers = nn.ModuleList(layers)
-        self.norms = nn.ModuleList(nn.LayerNorm(layer.input_size) if norm else nn.Identity() for layer in layers)
+        self.norms = nn.ModuleList(nn.LayerNorm(layer.input_size) for layer in layers) if norm else None
         self.dropout = LockedDropout(dropout)
         self.residual = residual
-        self.norm = norm
         self.causal = all(layer.causal for layer in layers)
         self.parallel = all(layer.parallel for layer in layers)
         self._slack = min(layer._slack for layer in layers)
@@ -71,7 +71,7 @@ class Stacked(RecurrentCore):
         return self._through(x, state, lambda layer, below, before: layer.step(below, before))
 
     def _unroll(self, x: Tensor, state: State, schedule: Schedule | None) -> tuple[Tensor, State]:
-        if schedule is not None and (self.norm or self.residual):
+        if schedule is not None and (self.norms is not None or self.residual):
             # Everything else reads no padding. Zero is a fixed point: the layers' outputs there are zero, too.
             x = x.masked_fill(~schedule.valid().unsqueeze(2), 0.0)
         return self._through(x, state, lambda layer, below, before: layer._unroll(below, before, schedule))
@@ -80,15 +80,16 @@ class Stacked(RecurrentCore):
         self, x: Tensor, state: State, run: Callable[[RecurrentCore, Tensor, State], tuple[Tensor, State]]
     ) -> tuple[Tensor, State]:
         states = []
-        for i, (layer, norm, before) in enumerate(zip(self._layers(), self.norms, state, strict=True)):
-            below = self.dropout(x) if i else x
-            output, after = run(layer, norm(below).to(x.dtype), before)
+        for i, (layer, before) in enumerate(zip(self._layers(), state, strict=True)):
+            below = self.dropout(x) if i and self.training else x
+            normed = below if self.norms is None else self.norms[i](below).to(x.dtype)
+            output, after = run(layer, normed, before)
             x = below + output if self.residual and output.shape == below.shape else output
             states.append(after)
         return x, tuple(states)
 
     def _layers(self) -> list[RecurrentCore]:
-        return [layer for layer in self.layers if isinstance(layer, RecurrentCore)]
+        return cast("list[RecurrentCore]", list(self.layers))
 
 
 class Bidirectional(RecurrentCore):

@@ -99,7 +99,7 @@ class RecurrentCore(nn.Module, ABC):
         Raises:
             ValueError: An argument has the wrong shape, type or range.
         """
-        self._check(x, state, lengths, reset)
+        steps = self._check(x, state, lengths, reset)
         batch, time = x.shape[:2]
         dtype = torch.promote_types(x.dtype, torch.float32)
         if state is None:
@@ -111,7 +111,6 @@ class RecurrentCore(nn.Module, ABC):
         if lengths is None and reset is None:
             return self._unroll(x, state, None)
 
-        steps = [time] * batch if lengths is None else lengths.tolist()
         schedule = Schedule(steps, time, reset, x.device, self._slack)
         if schedule.order is None:
             return self._unroll(x, state, None if schedule.whole() else schedule)
@@ -164,21 +163,23 @@ class RecurrentCore(nn.Module, ABC):
         if schedule is None:
             return self._sequence(x, state)
         batch, time = x.shape[:2]
+        dtype = torch.promote_types(x.dtype, torch.float32)
         segments = schedule.segments
         end = segments[-1].stop if segments else 0
         # One split: its gradient is one concatenation, where each slice's would be a tensor of the whole size.
-        parts = x.split([*(segment.stop - segment.start for segment in segments), time - end], 1)
+        sizes = [segment.stop - segment.start for segment in segments]
+        parts = [x] if sizes == [time] else x.split([*sizes, time - end], 1)
         outputs: list[Tensor] = []
         finished: list[State] = []  # rows that reached their length, the last to finish first
         running = batch
         fresh = None
-        for part, (_, _, rows, lengths, reset) in zip(parts[:-1], segments, strict=True):
+        for part, (_, _, rows, lengths, reset) in zip(parts, segments, strict=False):
             if rows < running:
                 finished.insert(0, select_rows(state, slice(rows, running)))
                 state, running = select_rows(state, slice(rows)), rows
             if reset is not None:
                 if fresh is None:
-                    fresh = self.initial_state(batch, device=x.device, dtype=leaves(state)[0].dtype)
+                    fresh = self.initial_state(batch, device=x.device, dtype=dtype)
                 state = where_rows(reset, select_rows(fresh, slice(rows)), state)
             part = part if rows == batch else part[:rows]
             output, state = self._sequence(part, state) if lengths is None else self._ragged(part, state, lengths)
@@ -187,7 +188,8 @@ class RecurrentCore(nn.Module, ABC):
             outputs.append(x.new_zeros(batch, time - end, self.output_size))
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1), concatenate([state, *finished])
 
-    def _check(self, x: Tensor, state: State | None, lengths: Tensor | None, reset: Tensor | None) -> None:
+    def _check(self, x: Tensor, state: State | None, lengths: Tensor | None, reset: Tensor | None) -> list[int]:
+        """Raises ValueError for wrong arguments; returns the lengths."""
         name = type(self).__name__
         if x.dim() != 3 or x.shape[2] != self.input_size or not x.is_floating_point():
             raise ValueError(
@@ -201,17 +203,20 @@ class RecurrentCore(nn.Module, ABC):
                 f"{name}: the state is ({found}) for a batch of {batch}; states are batch first: pass what this core "
                 f"returned, or initial_state({batch})"
             )
+        steps: list[int] = [time] * batch
         if lengths is not None:
             integer = not lengths.is_floating_point() and lengths.dtype != torch.bool
             if lengths.shape != (batch,) or not integer:
                 raise ValueError(f"{name}: lengths is {_describe(lengths)}; it must be int64 ({batch},), one per row")
-            if batch and (int(lengths.min()) < 0 or int(lengths.max()) > time):
+            steps = lengths.tolist()
+            if batch and not 0 <= min(steps) <= max(steps) <= time:
                 raise ValueError(
-                    f"{name}: lengths run from {int(lengths.min())} to {int(lengths.max())}; each must be 0 to "
-                    f"{time}, the steps of x: pad x further or shorten them"
+                    f"{name}: lengths run from {min(steps)} to {max(steps)}; each must be 0 to {time}, the steps of x: "
+                    "pad x further or shorten them"
                 )
         if reset is not None and (reset.shape != (batch, time) or reset.dtype != torch.bool):
             raise ValueError(f"{name}: reset is {_describe(reset)}; it must be bool ({batch}, {time}): one per step")
+        return steps
 
     def _zeros(
         self, batch_size: int, size: int, device: torch.device | str | None, dtype: torch.dtype | None

@@ -64,7 +64,9 @@ class Schedule:
             if reset is not None:
                 reset = reset[self.order.to(reset.device)]
         self.lengths = lengths
-        self.reset = None if reset is None else reset & steps_before(lengths, time, reset.device)
+        if reset is not None and ends[0] < time:
+            reset = reset & steps_before(lengths, time, reset.device)
+        self.reset = reset
         self.segments = self._segments({0, ends[-1], *cuts}, shrink=falling)
 
     def _segments(self, cuts: set[int], *, shrink: bool) -> list[Segment]:
@@ -90,7 +92,7 @@ class Schedule:
 
     def whole(self) -> bool:
         """Whether every row runs through all steps without a reset: nothing to do."""
-        return self.reset is None and min(self.lengths) == self.time
+        return min(self.lengths) == self.time and all(segment.reset is None for segment in self.segments)
 
     def backward(self) -> tuple[Schedule, Tensor]:
         """The same batch read from its rows' ends.
