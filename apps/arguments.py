@@ -80,8 +80,9 @@ def explain(message: str, flags: Iterable[str], program: str) -> str:
     if found := _OPTION.search(message):
         name = found[1] or found[3]
         near = did_you_mean(name.rpartition(".")[2], (flag.removeprefix("--") for flag in flags))
-        if not near:
-            near = did_you_mean(name.partition(".")[0], {flag[2:].partition(".")[0] for flag in flags})
+        if not near and found[3]:
+            name = name.partition(".")[0]
+            near = did_you_mean(name, {flag[2:].partition(".")[0] for flag in flags})
         return f"There is no option '{name}'.{near}"
     if found := _CLASS.search(message):
         return f"{flag + ': ' if flag else ''}There is no class '{found[1]}'.{did_you_mean(found[1], class_names())}"

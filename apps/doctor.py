@@ -14,6 +14,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import NamedTuple
 
+from ..errors import SetupError
 from ..loading import torch_problem
 
 _INSTALL = f"{sys.executable} -m pip install"
@@ -154,7 +155,7 @@ def _jsonargparse() -> Iterator[Finding]:
 def _optional() -> Iterator[Finding]:
     """Packages that are used where they are installed, and whose libraries often fail to load."""
     for name, remedy in (
-        ("torchcodec", f"install FFmpeg's libraries, or use PyAV alone: {_INSTALL.replace('install', 'uninstall')}"),
+        ("torchcodec", "install FFmpeg's libraries, or take torchcodec away: PyAV reads videos without it"),
         ("torchtext", f'it loads with torch 2.3 only: {_INSTALL} "unrolled[torchtext]" in its own environment'),
     ):
         version = _version(name)
@@ -189,7 +190,7 @@ def _writable(what: str, folder: Callable[[], Path]) -> Finding:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             free = shutil.disk_usage(path).free / 2**30
-    except OSError as error:
+    except (OSError, SetupError) as error:
         remedy = "set UNROLLED_CACHE to a folder of yours" if what == "cache" else "change to a folder of yours"
         return Finding("BAD", f"{what} can't be written: {_reason(error)}", remedy)
     level, remedy = ("ok", "") if free >= 1 else ("note", "free some space: checkpoints and prepared data need it")

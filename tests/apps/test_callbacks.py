@@ -1,0 +1,93 @@
+"""What a run keeps: the last state, the one before it, the best, and its table of metrics."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from unrolled.apps.callbacks import Checkpoint
+from unrolled.cli import main
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_text("the cat sat on the mat. " * 60)
+
+
+def fit(*flags: str, steps: int) -> None:
+    tiny = [
+        "--data.path",
+        "text.txt",
+        "--data.batch_size",
+        "2",
+        "--data.chunk_length",
+        "8",
+        "--trainer.accelerator",
+        "cpu",
+    ]
+    size = [] if "--resume" in flags else ["--model.core.hidden_size", "8"]
+    assert main(["fit", "char_lm", *tiny, *size, "--trainer.max_steps", str(steps), *flags]) == 0
+
+
+def read(name: str, run: str = "1") -> dict:
+    return torch.load(Path("runs/char_lm") / run / "checkpoints" / f"{name}.ckpt", weights_only=True)
+
+
+def callback_state(checkpoint: dict) -> dict:
+    (state,) = (state for key, state in checkpoint["callbacks"].items() if key.startswith("Checkpoint"))
+    return state
+
+
+def test_the_last_state_and_the_one_before_it():
+    fit("--checkpoint.every_n_train_steps", "4", steps=10)
+    assert read("last")["global_step"] == 10
+    assert read("previous")["global_step"] == 8
+
+
+def test_the_last_state_is_saved_within_training_where_it_can_go_on():
+    fit(steps=3)
+    assert "carried_state" in read("last")
+    assert read("last")["loops"]["fit_loop"]["epoch_progress"]["current"]["completed"] == 0
+
+
+def test_the_end_of_an_epoch_is_saved():
+    fit("--trainer.max_epochs", "1", steps=-1)
+    assert read("last")["global_step"] > 10
+
+
+def test_the_best_is_the_best_and_survives_a_resume_from_an_earlier_state():
+    flags = ["--trainer.val_check_interval", "5", "--checkpoint.every_n_train_steps", "100"]
+    fit(*flags, steps=20)
+    best = read("best")["global_step"]
+    score = callback_state(read("best"))["best_model_score"]
+    fit(*flags, "--resume", "--trainer.limit_val_batches", "0", steps=22)
+    assert read("best")["global_step"] == best
+    assert callback_state(read("last"))["best_model_score"] == score
+
+
+def test_several_of_the_best():
+    fit("--trainer.val_check_interval", "2", "--checkpoint.save_top_k", "2", steps=8)
+    best = sorted(path.name for path in Path("runs/char_lm/1/checkpoints").glob("best*"))
+    assert len(best) == 2
+    assert all(name.startswith("best-") for name in best)
+
+
+def test_none_of_the_best():
+    fit("--trainer.val_check_interval", "2", "--checkpoint.monitor", "null", steps=4)
+    assert sorted(path.name for path in Path("runs/char_lm/1/checkpoints").iterdir()) == ["last.ckpt"]
+
+
+def test_a_run_that_was_moved_goes_on_where_it_is():
+    fit("--trainer.val_check_interval", "2", steps=4)
+    shutil.move("runs/char_lm/1", "runs/char_lm/moved")
+    fit("--resume", "--name", "moved", steps=5)
+    assert callback_state(read("last", "moved"))["best_model_path"].endswith("moved/checkpoints/best.ckpt")
+    assert not Path("runs/char_lm/1").exists()
+
+
+def test_saving_every_0_steps_is_refused():
+    with pytest.raises(ValueError, match="every_n_train_steps=0: must be at least 1"):
+        Checkpoint(every_n_train_steps=0)

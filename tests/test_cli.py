@@ -1,0 +1,435 @@
+"""The command line as a user meets it: what works, and what a mistake is answered with."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from unrolled.cli import main
+
+TINY = ["--data.path", "text.txt", "--data.batch_size", "2", "--data.chunk_length", "8"]
+CPU = ["--trainer.accelerator", "cpu"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder with a text."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_text("the cat sat on the mat. " * 40)
+    return tmp_path
+
+
+def fit(*flags: str, task: str = "char_lm", steps: int = 2) -> int:
+    size = [] if "--resume" in flags or "--model.core" in flags else ["--model.core.hidden_size", "8"]
+    return main(["fit", task, *TINY, *CPU, *size, "--trainer.max_steps", str(steps), *flags])
+
+
+def test_fit_then_use_the_model(folder, capsys):
+    assert fit() == 0
+    output = capsys.readouterr()
+    last = Path("runs/char_lm/1/checkpoints/last.ckpt")
+    assert output.out.splitlines() == [
+        f"Trained to step 2: {last}",
+        f"Next: unrolled generate {last} --prompt ...",
+    ]
+    assert "CharLM with LSTM" in output.err
+    assert "in runs/char_lm/1" in output.err
+    assert "litlogger" not in output.err
+    assert sorted(path.name.partition(".")[0] for path in Path("runs/char_lm/1").iterdir()) == [
+        "checkpoints",
+        "config",
+        "events",
+        "hparams",
+    ]
+
+    assert main(["generate", str(last), "--prompt", "the ", "--length", "20", "--seed", "1"]) == 0
+    once = capsys.readouterr().out
+    assert once.startswith("the ")
+    assert main(["generate", "runs/char_lm", "--prompt", "the ", "--length", "20", "--seed", "1"]) == 0
+    assert capsys.readouterr().out == once
+
+    for command in ("validate", "test"):
+        assert main([command, "char_lm", *TINY, *CPU, "--ckpt_path", str(last)]) == 0
+        names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+        part = {"validate": "val", "test": "test"}[command]
+        assert names == [f"{part}/bits_per_character", f"{part}/loss"]
+
+    assert main(["info", str(last)]) == 0
+    told = capsys.readouterr().out
+    assert "CharLM (unrolled" in told
+    assert "LSTM(hidden_size=8" in told
+    assert "2 steps" in told
+
+
+def test_runs_are_numbered_or_named(capsys):
+    assert fit() == fit() == fit("--name", "mine") == 0
+    assert sorted(path.name for path in Path("runs/char_lm").iterdir()) == ["1", "2", "mine"]
+    assert fit("--name", "mine") == 2
+    assert "The run 'runs/char_lm/mine' exists already.\nChoose another --name" in capsys.readouterr().err
+
+
+def test_another_folder_for_all_runs():
+    assert fit("--trainer.default_root_dir", "elsewhere") == 0
+    assert Path("elsewhere/char_lm/1/checkpoints/last.ckpt").is_file()
+    assert not Path("runs").exists()
+
+
+def test_a_trial_writes_nothing():
+    assert fit("--trainer.fast_dev_run", "true") == 0
+    assert not Path("runs").exists()
+
+
+def test_the_configuration_of_a_run_is_saved_and_can_be_used_again():
+    assert fit("--name", "a", "--model.embedding_size", "5") == 0
+    saved = Path("runs/char_lm/a/config.yaml")
+    assert saved.read_text().startswith("# unrolled==")
+    content = yaml.safe_load(saved.read_text())
+    assert content["model"]["init_args"]["embedding_size"] == 5
+    assert content["trainer"]["max_steps"] == 2
+    assert main(["fit", str(saved), "--name", "b"]) == 0
+    again = yaml.safe_load(Path("runs/char_lm/b/config.yaml").read_text())
+    assert again == content
+
+
+def test_a_core_is_named_by_its_class_alone(capsys):
+    assert fit("--model.core", "GRU", "--model.core.hidden_size", "7") == 0
+    assert main(["info", "runs/char_lm"]) == 0
+    assert "GRU(hidden_size=7" in capsys.readouterr().out
+
+
+def test_a_yaml_of_ones_own_and_a_configuration_over_it(capsys):
+    assert main(["cp", "char_lm/text", "mine.yaml"]) == 0
+    Path("over.yaml").write_text("trainer: {max_steps: 1}\nmodel: {init_args: {embedding_size: 3}}\n")
+    assert main(["fit", "mine.yaml", *TINY, *CPU, "--model.core.hidden_size", "8", "--config", "over.yaml"]) == 0
+    assert torch.load("runs/char_lm/1/checkpoints/last.ckpt", weights_only=True)["global_step"] == 1
+    assert main(["cp", "char_lm/text", "mine.yaml"]) == 2
+    assert "'mine.yaml' exists already" in capsys.readouterr().err
+
+
+def test_resume_goes_on_with_the_newest_run_of_the_same_configuration(capsys):
+    assert fit("--name", "a") == fit("--name", "b", task="char_lm/text") == 0
+    assert fit("--resume", steps=3) == 0
+    assert "going on from runs/char_lm/a/checkpoints/last.ckpt, step 2" in capsys.readouterr().err
+    assert torch.load("runs/char_lm/a/checkpoints/last.ckpt", weights_only=True)["global_step"] == 3
+    assert torch.load("runs/char_lm/a/checkpoints/previous.ckpt", weights_only=True)["global_step"] == 2
+    assert fit("--resume", "--name", "b") == 2
+    assert "'runs/char_lm/b' was begun with 'char_lm/text', not with 'char_lm/default'" in capsys.readouterr().err
+    assert main(["fit", "--resume", "runs/char_lm/b", "--trainer.max_steps", "3"]) == 0
+
+
+def test_resume_of_a_run_that_is_done_says_so(capsys):
+    assert fit() == fit("--resume") == 0
+    assert "had reached its end at step 2: give a larger --trainer.max_steps" in capsys.readouterr().err
+
+
+def test_resume_adds_to_the_table_of_metrics():
+    validate = ["--trainer.val_check_interval", "1"]
+    assert fit(*validate) == 0
+    before = Path("runs/char_lm/1/metrics.csv").read_text()
+    assert fit("--resume", *validate, steps=3) == 0
+    after = Path("runs/char_lm/1/metrics.csv").read_text()
+    assert after.startswith(before)
+    assert len(after.splitlines()) == len(before.splitlines()) + 1
+
+
+def test_resume_falls_back_to_the_checkpoint_before(capsys):
+    assert fit("--checkpoint.every_n_train_steps", "1") == 0
+    last = Path("runs/char_lm/1/checkpoints/last.ckpt")
+    last.write_bytes(last.read_bytes()[:1000])
+    with pytest.warns(UserWarning, match=r"last\.ckpt' is truncated: going back to '.*previous\.ckpt'"):
+        assert fit("--resume") == 0
+    assert "previous.ckpt, step 1" in capsys.readouterr().err
+
+
+def test_resume_by_name_begins_a_run_that_is_not_there_yet(capsys):
+    assert fit("--name", "a", "--resume", "--model.core.hidden_size", "8") == 0
+    assert "there is no checkpoint to resume yet" in capsys.readouterr().err
+    assert fit("--name", "a", "--resume", steps=3) == 0
+    assert "going on from" in capsys.readouterr().err
+
+
+def test_resume_without_a_run(capsys):
+    assert fit("--resume") == 2
+    assert "There is no run of 'char_lm/default' with a checkpoint in 'runs/char_lm'" in capsys.readouterr().err
+
+
+def test_another_model_is_refused_on_resume_with_both_values(capsys):
+    assert fit() == 0
+    assert fit("--resume", "--model.core.hidden_size", "9") == 2
+    assert "model.core.hidden_size is 8 there and 9 here" in capsys.readouterr().err
+    assert fit("--resume", "--model.core", "GRU") == 2
+    assert "model.core is LSTM there and GRU here" in capsys.readouterr().err
+
+
+def test_another_text_is_refused_on_resume_with_both_values(capsys):
+    assert fit() == 0
+    Path("other.txt").write_text("some other words, quite zany. " * 30)
+    assert fit("--resume", "--data.path", "other.txt") == 2
+    error = capsys.readouterr().err
+    assert (
+        "was trained on other data: spec.vocabulary.symbols is ' .acehmnost' there and ' ,.adehimnoqrstuwyz' here"
+        in error
+    )
+
+
+def test_init_from_takes_the_weights_that_fit_and_lists_the_others(capsys):
+    assert fit("--name", "a") == 0
+    assert fit("--init_from", "runs/char_lm/a", "--model.core", "LSTM", "--model.core.hidden_size", "9") == 0
+    error = capsys.readouterr().err
+    assert (
+        "took 2 of 7 tensors from runs/char_lm/a/checkpoints/last.ckpt; not taken: core.weight_ih (32x64 there" in error
+    )
+    assert fit("--init_from", "runs/char_lm/a", steps=0) == 0
+    assert "took 7 of 7 tensors" in capsys.readouterr().err
+
+
+def test_evaluation_takes_model_and_vocabulary_from_the_checkpoint(capsys):
+    assert fit("--model.core", "GRU", "--model.core.hidden_size", "7") == 0
+    Path("other.txt").write_text("the mat " * 60)  # its own vocabulary would be smaller
+    other = ["--data.path", "other.txt", "--ckpt_path", "runs/char_lm/1"]
+    assert main(["test", "char_lm", *TINY, *CPU, *other]) == 0
+    assert main(["test", *CPU, *other]) == 0  # without a task: the data of the run's configuration
+    capsys.readouterr()
+    Path("other.txt").write_text("the màt " * 60)
+    assert main(["validate", "char_lm", *TINY, *CPU, *other]) == 3
+    error = capsys.readouterr().err
+    assert "'à'" in error
+    assert "--data.unknown replace" in error
+
+
+def test_hyper_parameters_of_a_checkpoint_do_not_override_the_command_line(capsys):
+    """Lightning's own --ckpt_path merges them over flags, without a word."""
+    assert fit("--name", "a") == 0
+    assert fit("--name", "b", "--init_from", "runs/char_lm/a", "--model.embedding_size", "5") == 0
+    assert (
+        torch.load("runs/char_lm/b/checkpoints/last.ckpt", weights_only=True)["hyper_parameters"]["embedding_size"] == 5
+    )
+
+
+def test_early_stopping_from_the_shell():
+    flags = ["--trainer.val_check_interval", "1", "--early_stopping.min_delta", "100", "--early_stopping.patience", "2"]
+    assert fit(*flags, steps=50) == 0
+    assert torch.load("runs/char_lm/1/checkpoints/last.ckpt", weights_only=True)["global_step"] == 3
+
+
+def test_several_samples_and_a_prompt_from_standard_input(capsys, monkeypatch):
+    import io
+
+    assert fit() == 0
+    capsys.readouterr()
+    monkeypatch.setattr(sys, "stdin", io.StringIO("the "))
+    assert main(["generate", "runs/char_lm", "--prompt", "-", "--length", "3", "--num_samples", "2"]) == 0
+    output = capsys.readouterr().out
+    assert output.startswith("--- 1 ---\nthe ")
+    assert "\n--- 2 ---\nthe " in output
+
+
+def test_a_prompt_with_a_character_that_the_model_never_saw(capsys):
+    assert fit() == 0
+    assert main(["generate", "runs/char_lm", "--prompt", "thé"]) == 3
+    assert "'é'" in capsys.readouterr().err
+    assert main(["generate", "runs/char_lm", "--prompt", "thé", "--unknown", "skip", "--length", "3"]) == 0
+    assert capsys.readouterr().out.startswith("thé")
+
+
+@pytest.mark.parametrize(
+    ("flags", "answer"),
+    [
+        (["--model.output_droput", "1"], "--model.output_droput: There is no option 'output_droput'. Did you mean"),
+        (["--model.core.hiden_size", "1"], "--model.core.hiden_size: There is no option 'hiden_size'. Did you"),
+        (["--data.bach_size", "1"], "--data.bach_size: There is no option 'bach_size'. Did you mean 'batch_size'?"),
+        (["--trainer.max_step", "1"], "There is no flag '--trainer.max_step'. Did you mean '--trainer.max_steps'?"),
+        (["--trainer.max_stepz=1"], "There is no flag '--trainer.max_stepz'. Did you mean '--trainer.max_steps'?"),
+        (["--max_steps", "1"], "There is no flag '--max_steps'. Did you mean '--trainer.max_steps'?"),
+        (["--checkpoint.every", "1"], "There is no flag '--checkpoint.every'."),
+        (["--model.core", "GUR"], "--model.core: There is no class 'GUR'. Did you mean 'GRU'?"),
+        (["--model", "CharML"], "--model: There is no class 'CharML'. Did you mean 'CharLM'?"),
+        (["--data", "TextDat"], "--data: There is no class 'TextDat'. Did you mean 'TextData'?"),
+        (["--model.optimizer", "AdmW"], "--model.optimizer: There is no class 'AdmW'. Did you mean 'AdamW'?"),
+        (["--trainer.callbacks+", "RandomStat"], "There is no class 'RandomStat'. Did you mean 'RandomState'?"),
+        (["--model.core", "unrolled.core.GUR"], "There is no class 'unrolled.core.GUR'. Did you mean 'GRU'?"),
+        (["--model.core.hidden_size", "4.5"], "--model.core.hidden_size: expected int, got '4.5'."),
+        (["--trainer.max_steps", "x"], "--trainer.max_steps: expected int, got 'x'."),
+        (["text.txt"], "The word 'text.txt' is not expected here: a flag begins with '--'."),
+        (["--model.output_dropout", "1.5"], "LockedDropout: p is 1.5"),
+        (["--checkpoint.monitor", "val/los", "--trainer.val_check_interval", "1"], "could not find the monitored key"),
+        (["--ckpt_path", "x.ckpt"], "`unrolled fit` has no --ckpt_path: --resume PATH goes on"),
+        (["--resume", "--init_from", "x.ckpt"], "give one of the two"),
+        (["--name", "a/b"], "--name 'a/b': a run's name is the name of one folder."),
+        (["--name"], "--name needs a value."),
+        (["--config", "non.yaml"], "There is no configuration file 'non.yaml'. Did you mean 'none.yaml'?"),
+        (["--config", "none.yaml"], "'none.yaml', line 2 is not valid YAML"),
+        (["--config", "text.txt"], "'text.txt' holds no configuration"),
+        (["--config", "stacked.yaml"], "There is no option 'droput'. Did you mean 'dropout'?"),
+        (["--config", "section.yaml"], "There is no option 'modle'. Did you mean 'model'?"),
+    ],
+)  # fmt: skip
+def test_wrong_usage_is_answered_in_two_lines_with_the_nearest_name(capsys, flags, answer):
+    Path("none.yaml").write_text("model: [\nb: c: d")
+    Path("stacked.yaml").write_text("model: {init_args: {core: {class_path: Stacked, init_args: {droput: 1}}}}")
+    Path("section.yaml").write_text("modle: {init_args: {embedding_size: 4}}")
+    assert main(["fit", "char_lm", *TINY, *CPU, "--trainer.max_steps", "1", *flags]) == 2
+    error = capsys.readouterr().err
+    assert answer in error
+    assert len(error[error.index("unrolled: error") :].strip().splitlines()) <= 2
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "answer"),
+    [
+        ([], 2, "Usage: unrolled COMMAND"),
+        (["fti"], 2, "There is no command 'fti'. Did you mean 'fit'?"),
+        (["char_lm"], 2, "Did you mean 'unrolled fit char_lm'?"),
+        (["fit"], 2, "What shall be trained? Say `unrolled fit TASK`"),
+        (["fit", "chr_lm"], 2, "There is no task 'chr_lm'. Did you mean 'char_lm'?"),
+        (["fit", "char_lm/txt"], 2, "The task 'char_lm' has no variant 'txt'. Did you mean 'text'?"),
+        (["fit", "mine.yaml"], 2, "There is no configuration file 'mine.yaml'."),
+        (["fit", "char_lm", "--resume", "no.ckpt"], 3, "There is no checkpoint 'no.ckpt'."),
+        (["fit", "char_lm", "--init_from", "no.ckpt"], 3, "There is no checkpoint 'no.ckpt'."),
+        (["fit", "char_lm", "--init_from", "text.txt"], 3, "'text.txt' is not a checkpoint"),
+        (["test", "char_lm", "--ckpt_path", "no.ckpt"], 3, "There is no checkpoint 'no.ckpt'."),
+        (["test", "char_lm"], 2, "`unrolled test` needs a trained model: add --ckpt_path CKPT."),
+        (["validate", "char_lm", "--model.core", "GRU", "--ckpt_path", "x"], 2, "takes the model from the checkpoint"),
+        (["validate", "char_lm", "--resume"], 2, "--resume belongs to `unrolled fit`"),
+        (["generate"], 2, "Missing: checkpoint."),
+        (["generate", "no.ckpt"], 3, "There is no checkpoint 'no.ckpt'."),
+        (["generate", "x.ckpt", "--temprature", "1"], 2, "There is no flag '--temprature'. Did you mean '--temp"),
+        (["generate", "x.ckpt", "--temp", "1"], 2, "There is no flag '--temp'."),
+        (["generate", "x.ckpt", "--length", "x"], 2, "--length: expected int, got 'x'."),
+        (["generate", "x.ckpt", "--num_samples", "0"], 2, "--num_samples 0: must be at least 1."),
+        (["info", "no.ckpt"], 3, "There is no checkpoint 'no.ckpt'."),
+        (["list", "core"], 2, "There is no list 'core'. Did you mean 'cores'?"),
+        (["cp", "char_lm/txt", "a.yaml"], 2, "has no variant 'txt'"),
+        (["cp", "char_lm"], 2, "Say what to copy and where to"),
+        (["cp", "char_lm", "no/a.yaml"], 2, "There is no folder 'no'"),
+        (["doctor", "who"], 2, "takes no arguments"),
+        (["--help"], 0, "unrolled generate runs/char_lm"),
+        (["--version"], 0, "unrolled 0."),
+        (["fit", "--help"], 0, "char_lm/text"),
+        (["test", "--help"], 0, "--ckpt_path CKPT"),
+        (["fit", "char_lm", "--help"], 0, "--model.core.hidden_size"),
+        (["generate", "--help"], 0, "--temperature"),
+        (["list"], 0, "TextData"),
+    ],
+)  # fmt: skip
+def test_what_needs_no_torch_is_answered_without_importing_it(words, code, answer, torchless):
+    given, output = torchless(words)
+    assert given == code
+    assert answer in output
+    assert "Traceback" not in output
+
+
+@pytest.fixture(scope="module")
+def torchless(tmp_path_factory):
+    """A function that runs a command in one process, in which torch, Lightning and numpy may not be imported."""
+    program = """
+import contextlib, io, json, sys
+from unrolled.cli import main
+for line in sys.stdin:
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        code = main(json.loads(line))
+    heavy = sorted({"torch", "lightning", "numpy"} & set(sys.modules))
+    print(json.dumps([code, output.getvalue(), heavy]), flush=True)
+"""
+    folder = tmp_path_factory.mktemp("torchless")
+    (folder / "text.txt").write_text("the cat")
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder) as process:
+
+        def ask(words: list[str]) -> tuple[int, str]:
+            process.stdin.write(json.dumps(words) + "\n")
+            process.stdin.flush()
+            code, output, heavy = json.loads(process.stdout.readline())
+            assert heavy == []
+            return code, output
+
+        yield ask
+        process.stdin.close()
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    program = """
+import sys
+import unrolled
+assert not {"torch", "lightning", "numpy", "yaml"} & set(sys.modules)
+from unrolled.core import LSTM
+assert "torch" in sys.modules
+assert not {"lightning", "pytorch_lightning", "torchvision"} & set(sys.modules)
+assert callable(unrolled.load)
+assert "lightning" not in sys.modules
+assert unrolled.core.LSTM is LSTM
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_debug_shows_the_traceback(capsys):
+    assert main(["fit", "chr_lm", "--debug"]) == 2
+    error = capsys.readouterr().err
+    assert "Traceback" in error
+    assert "There is no task 'chr_lm'" in error
+
+
+def test_an_unexpected_error_is_one_line_and_exit_code_1(capsys, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr("unrolled.apps.listing.render", broken)
+    assert main(["list"]) == 1
+    assert capsys.readouterr().err == (
+        "unrolled: error: RuntimeError: out of luck\nunrolled: --debug shows where it happened\n"
+    )
+
+
+def test_a_run_that_stops_by_an_error_keeps_its_exit_code(capsys):
+    assert fit("--model.optimizer", "SGD", "--model.optimizer.lr", "1e30", steps=20) == 1
+    assert "the loss is not finite at step" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals(signal_number, code):
+    command = [sys.executable, "-m", "unrolled", "fit", "char_lm", *TINY, *CPU, "--model.core.hidden_size", "8"]
+    flags = [
+        "--trainer.max_steps",
+        "1000000",
+        "--checkpoint.every_n_train_steps",
+        "1",
+        "--trainer.limit_val_batches",
+        "0",
+    ]
+    process = subprocess.Popen([*command, *flags], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    last = Path("runs/char_lm/1/checkpoints/last.ckpt")
+    until = time.monotonic() + 120
+    while not last.exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    os.kill(process.pid, signal_number)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == code, error
+    assert "--resume" in error
+    assert "Traceback" not in error
+
+
+def test_a_reader_that_has_had_enough_is_no_error():
+    assert fit() == 0
+    command = (
+        f"{sys.executable} -m unrolled generate runs/char_lm --length 100000 | head -c 10; exit ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stderr == ""
+
+
+def test_print_config_shows_what_results(capsys):
+    assert main(["fit", "char_lm", "--model.embedding_size", "5", "--print_config"]) == 0
+    content = yaml.safe_load(capsys.readouterr().out)
+    assert content["model"]["init_args"]["embedding_size"] == 5
+    assert not Path("runs").exists()
