@@ -29,7 +29,14 @@ $(VENV)/.dev: $(VENV)/pyvenv.cfg pyproject.toml
 setup: $(VENV)/.dev  ## make .venv with everything a developer needs
 
 demo: $(VENV)/.run  ## train a character language model for about two minutes and let it write
-	$(BIN)/unrolled demo
+	$(BIN)/unrolled fit char_lm
+	@echo; echo "The model writes:"; echo
+	@$(BIN)/unrolled generate runs/char_lm --prompt "def " --temperature 0.7 --length 400 --seed 0
+	@echo; echo
+	@echo "Next: . $(BIN)/activate"
+	@echo "      unrolled generate runs/char_lm --prompt 'class '                 another text"
+	@echo "      unrolled fit char_lm/text --data.path YOUR.txt                   your own text"
+	@echo "      unrolled list                                                    what else there is"
 
 test: $(VENV)/.test  ## run the tests (under ten minutes on two cores)
 	$(BIN)/python -m pytest -m "not slow"
