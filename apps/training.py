@@ -234,7 +234,7 @@ def run(request: Request, data_class: type[LightningDataModule], *, debug: bool 
         cli.__init__(request, data_class)  # type: ignore[misc]  # it runs the command, and is asked when that fails
     except MisconfigurationException as error:
         raise UsageError(str(error)) from error
-    except torch.OutOfMemoryError as error:
+    except torch.cuda.OutOfMemoryError as error:
         raise SetupError("The GPU's memory is full: try a smaller --data.batch_size.") from error
     except SystemExit as stop:
         trainer = getattr(cli, "trainer", None)
