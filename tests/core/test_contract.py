@@ -292,6 +292,22 @@ def test_step_compiles(causal, random_state, same):
         state = expected[1]
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # as above
+def test_forward_compiles(plain, same):
+    torch.manual_seed(1)
+    core = plain(3, 4)
+    x = inputs(core, torch.float32)
+    masks = {"lengths": lengths_of("ragged"), "reset": reset_of("some")}
+    expected = core(x), core(x, **masks)
+    core.compile()
+    same(core(x), expected[0], 1e-5)
+    found = core(x, **masks)
+    same(found, expected[1], 1e-5)
+    found[0].square().sum().backward()
+    assert all(parameter.grad is not None for parameter in core.parameters())
+
+
 def test_copies_and_state_dicts(core, same):
     x = inputs(core)
     expected = core(x)
