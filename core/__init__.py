@@ -65,9 +65,21 @@ def discover_cores() -> dict[str, type[RecurrentCore]]:
     """
     found = {}
     for info in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{info.name}")
+        try:
+            module = importlib.import_module(f"{__name__}.{info.name}")
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] == __name__.partition(".")[0]:
+                raise
+            continue  # needs a package that is not installed, such as triton
         for name, value in vars(module).items():
             is_core = inspect.isclass(value) and issubclass(value, RecurrentCore) and not inspect.isabstract(value)
             if is_core and value.__module__ == module.__name__:
                 found[name] = value
     return dict(sorted(found.items()))
+
+
+def __getattr__(name: str) -> type[RecurrentCore]:
+    """Finds a core that is not imported above: a new one is exported by existing."""
+    if name[:1].isupper() and name in (found := discover_cores()):
+        return found[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
