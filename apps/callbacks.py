@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import warnings
 from contextlib import suppress
@@ -13,7 +14,7 @@ import torch
 from jsonargparse import Namespace
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
@@ -167,6 +168,22 @@ class SaveConfig(SaveConfigCallback):
         temporary = path.with_suffix(".tmp")
         temporary.write_text(self.parser.dump(self.config, skip_none=False), encoding="utf-8")
         temporary.replace(path)
+
+
+class Bar(RichProgressBar):
+    """Lightning's progress bar, with names that leave room for the bar."""
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """The metrics: `train/loss` as `train`, `val/bits_per_character` as `val/bpc`."""
+        initials = re.compile(r"([a-z])[a-z]*_|(?<=_)([a-z])[a-z]*")
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)  # the run's folder says which it is
+        return {initials.sub(r"\1\2", name).removesuffix("/loss"): value for name, value in metrics.items()}
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        described = str(super()._get_train_description(current_epoch))
+        # a run that is limited by its steps has no number of epochs; Lightning shows -2
+        return f"Epoch {current_epoch}".ljust(len(described)) if (self.trainer.max_epochs or -1) < 0 else described
 
 
 class MetricsTable(CSVLogger):

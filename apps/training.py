@@ -25,7 +25,7 @@ from ..tasks.base import Task
 from ..tasks.callbacks import LineProgress
 from . import compare, runs
 from .arguments import Parser, cause
-from .callbacks import Checkpoint, MetricsTable, SaveConfig, StopEarly
+from .callbacks import Bar, Checkpoint, MetricsTable, SaveConfig, StopEarly
 from .request import Request
 from .shipped import PACKAGE
 
@@ -122,8 +122,8 @@ class TrainingCLI(LightningCLI):
         callbacks = config.get("callbacks") or []
         callbacks = list(callbacks) if isinstance(callbacks, list) else [callbacks]
         has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
-        if config.get("enable_progress_bar") is not False and not has_bar and not sys.stdout.isatty():
-            callbacks.append(LineProgress())
+        if config.get("enable_progress_bar") is not False and not has_bar:
+            callbacks.append(Bar() if sys.stdout.isatty() else LineProgress())
         kwargs["callbacks"] = callbacks
         if self.request.command == "fit" and not config.get("fast_dev_run"):
             self.folder = self._make_folder()

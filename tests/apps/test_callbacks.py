@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from unrolled.apps.callbacks import Checkpoint
+from lightning.pytorch import Trainer
+from unrolled.apps.callbacks import Bar, Checkpoint
 from unrolled.cli import main
 
 
@@ -86,6 +87,16 @@ def test_a_run_that_was_moved_goes_on_where_it_is():
     fit("--resume", "--name", "moved", steps=5)
     assert callback_state(read("last", "moved"))["best_model_path"].endswith("moved/checkpoints/best.ckpt")
     assert not Path("runs/char_lm/1").exists()
+
+
+@pytest.mark.parametrize("max_epochs", [-1, 5])
+def test_the_bar_leaves_room(monkeypatch, max_epochs):
+    metrics = {"train/loss": 1.0, "val/loss": 2.0, "val/bits_per_character": 3.0, "v_num": 0}
+    monkeypatch.setattr("lightning.pytorch.callbacks.RichProgressBar.get_metrics", lambda *_: metrics)
+    bar = Bar()
+    assert list(bar.get_metrics(None, None)) == ["train", "val", "val/bpc"]
+    bar._trainer = Trainer(max_epochs=max_epochs, accelerator="cpu", logger=False, enable_progress_bar=False)
+    assert bar._get_train_description(3).strip() == ("Epoch 3" if max_epochs < 0 else "Epoch 3/4")
 
 
 def test_saving_every_0_steps_is_refused():
