@@ -56,8 +56,8 @@ def main() -> None:
     with torch.no_grad():
         model.head.bias[model.vocabulary.END] = -1e4  # no text ends before its length
     usual = Usual(model).eval()
-    print(f"2 x LSTM(256), CPU, one thread, {arguments.repeats} repeats of {arguments.length} characters in turn, seed 0;")
-    print(f"torch {torch.__version__}, {platform.machine()}, {platform.system()}\n")
+    print(f"2 x LSTM(256), CPU, one thread, {arguments.repeats} repeats of {arguments.length} characters in turn;")
+    print(f"seed 0, torch {torch.__version__}, {platform.machine()}, {platform.system()}\n")
     print("| rows | nn.LSTM loop, characters/s | unrolled, characters/s | ratio, median (least to most) |")
     print("|---|---|---|---|")
     for rows in (1, 64):

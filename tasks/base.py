@@ -102,8 +102,8 @@ class Task(LightningModule, ABC):
     def save_hyperparameters(self, *args: Any, **kwargs: Any) -> None:
         """Keep the constructor's arguments as plain data, so that `weights_only=True` loads the checkpoint.
 
-        A default is left out: it is found again in the signature. What can't be had as plain data is left out too, and
-        named when training starts.
+        What can't be had as plain data is left out, and named when training starts; a default is found again in the
+        signature.
 
         Args:
             args: As Lightning's, whose method this is otherwise.
@@ -117,12 +117,13 @@ class Task(LightningModule, ABC):
             "_instantiator": _INSTANTIATOR,
         }
         for name, value in self.hparams.items():
-            if name in plain or (name in parameters and value is parameters[name].default):
+            if name in plain:
                 continue
             try:
                 plain[name] = to_plain(value)
             except TypeError:
-                self.lost_hyperparameters.append(name)
+                if name not in parameters or value is not parameters[name].default:
+                    self.lost_hyperparameters.append(name)
         self._hparams = AttributeDict(plain)
         self._hparams_initial = AttributeDict(plain)
 

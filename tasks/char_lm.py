@@ -21,7 +21,7 @@ from ..core.recurrent import CoreFactory
 from ..core.search import check_sampling, sample
 from ..core.state import State, detach, from_plain, leaves, map_state, to_plain
 from ..data.batch import TextBatch
-from ..data.vocabulary import TextSpec, vocabulary_from_spec
+from ..data.vocabulary import TextSpec, UnknownCharacters, vocabulary_from_spec
 from .base import Task
 from .metrics import BitsPerCharacter
 
@@ -320,7 +320,11 @@ class CharLM(Task):
         else:
             generator.manual_seed(seed)
         vocabulary = self.vocabulary
-        ids = [torch.tensor([vocabulary.END, *vocabulary.encode(text, unknown=unknown).tolist()]) for text in prompts]
+        try:
+            ids = [torch.tensor([vocabulary.END, *vocabulary.encode(text, unknown=unknown)]) for text in prompts]
+        except UnknownCharacters as error:
+            remedy = "Write without them, or leave them out with unknown='skip' (--unknown skip)."
+            raise UnknownCharacters(error.counts, where="The prompt", remedy=remedy) from None
         lengths = torch.tensor([len(row) for row in ids])
         read = nn.utils.rnn.pad_sequence(ids, batch_first=True)
         output, state = self._run_core(read.to(self.device), None, lengths, None)

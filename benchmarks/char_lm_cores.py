@@ -1,0 +1,148 @@
+"""Every core as a character language model: about equal parameters, equal CPU time, several seeds.
+
+Trains one layer of each core on char-rnn's input.txt (nanoGPT's split) for a number of CPU seconds on one thread, with
+the same embedding, optimizer, schedule and batches, and prints a Markdown table. The hidden size is chosen so that the
+whole model comes nearest to the given number of parameters; the schedule follows the CPU time.
+
+    python benchmarks/char_lm_cores.py input.txt --seconds 60 --seeds 0 1 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import logging
+import platform
+import statistics
+import tempfile
+import time
+import warnings
+from functools import partial
+
+import torch
+from lightning.pytorch import Callback, Trainer, seed_everything
+from unrolled.core import discover_cores
+from unrolled.core.recurrent import RecurrentCore
+from unrolled.data import TextData
+from unrolled.tasks import CharLM
+from unrolled.tasks.averaging import EMA
+from unrolled.tasks.schedules import WarmupCosine
+
+
+class CPUBudget(Callback):
+    """Stops after a number of CPU seconds of training, and stretches the schedule to end there."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.started = 0.0
+
+    def on_train_start(self, trainer, pl_module) -> None:
+        """Start the clock."""
+        self.started = time.process_time()
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        """Look at the clock after every tenth step."""
+        if trainer.global_step % 10:
+            return
+        spent = time.process_time() - self.started
+        pl_module.lr_schedulers().set_run_length(round(trainer.global_step * self.seconds / spent))
+        trainer.should_stop = spent >= self.seconds
+
+
+def single_layers() -> dict[str, type[RecurrentCore]]:
+    """The causal cores that are no composition of others."""
+    return {
+        name: core
+        for name, core in discover_cores().items()
+        if core.causal and "hidden_size" in inspect.signature(core).parameters
+    }
+
+
+def model_of(core: type[RecurrentCore], hidden_size: int, spec: dict) -> CharLM:
+    """One layer of a core as a language model."""
+    return CharLM(
+        spec,
+        partial(core, hidden_size=hidden_size),
+        embedding_size=64,
+        output_dropout=0.1,
+        optimizer=partial(torch.optim.AdamW, lr=5e-3, betas=(0.9, 0.99)),
+        lr_scheduler=WarmupCosine,
+    )
+
+
+def hidden_size_for(core: type[RecurrentCore], parameters: int, spec: dict) -> int:
+    """The hidden size, a multiple of 16, whose model comes nearest to a number of parameters."""
+
+    def distance(hidden_size: int) -> int:
+        return abs(sum(p.numel() for p in model_of(core, hidden_size, spec).parameters()) - parameters)
+
+    return min(range(64, 2049, 16), key=distance)
+
+
+def train(core: type[RecurrentCore], hidden_size: int, seed: int, seconds: float, path: str) -> tuple[float, int]:
+    """Validation loss in nats per character, and how many characters were read in the time."""
+    seed_everything(seed, verbose=False)
+    data = TextData(path, val_fraction=0.1, test_fraction=0.0, batch_size=16, chunk_length=100, seed=seed)
+    model = model_of(core, hidden_size, data.spec)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(
+            max_epochs=1000,
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            limit_val_batches=0,
+            gradient_clip_val=1.0,
+            default_root_dir=folder,
+            callbacks=[CPUBudget(seconds), EMA(0.998)],
+        )
+        trainer.fit(model, data)
+        steps = trainer.global_step
+        evaluation = Trainer(
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=folder,
+        )
+        loss = evaluation.validate(model, data, verbose=False)[0]["val/loss"]
+    return loss, steps * 1600
+
+
+def main() -> None:
+    """Print the table."""
+    cores = single_layers()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("path", help="char-rnn's input.txt")
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--parameters", type=int, default=400_000)
+    parser.add_argument("--cores", nargs="+", choices=sorted(cores), default=sorted(cores))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore")
+    spec = TextData(arguments.path, val_fraction=0.1, test_fraction=0.0).spec
+    rows = []
+    for name in arguments.cores:
+        hidden_size = hidden_size_for(cores[name], arguments.parameters, spec)
+        parameters = sum(p.numel() for p in model_of(cores[name], hidden_size, spec).parameters())
+        results = [train(cores[name], hidden_size, seed, arguments.seconds, arguments.path) for seed in arguments.seeds]
+        losses = [loss for loss, _ in results]
+        rows.append((statistics.mean(losses), losses, name, hidden_size, parameters, results[0][1]))
+        print(f"{name}: {' '.join(f'{loss:.4f}' for loss in losses)}", flush=True)
+    print(f"\n{arguments.seconds:.0f} CPU seconds each, one thread, seeds {arguments.seeds};")
+    print(f"torch {torch.__version__}, {platform.machine()}, {platform.system()}\n")
+    print("| core | hidden size | parameters | characters read | val loss, mean | least to most |")
+    print("|---|---|---|---|---|---|")
+    for mean, losses, name, hidden_size, parameters, characters in sorted(rows):
+        spread = f"{min(losses):.4f} to {max(losses):.4f}"
+        print(f"| {name} | {hidden_size} | {parameters:,} | {characters / 1e6:.1f} M | {mean:.4f} | {spread} |")
+
+
+if __name__ == "__main__":
+    main()
