@@ -9,9 +9,13 @@ import pkgutil
 from .compose import Bidirectional, Stacked
 from .dropout import EmbeddingDropout, LockedDropout, WeightDrop, Zoneout
 from .gru import GRU, GRUState
+from .layer_norm_lstm import LayerNormLSTM
 from .lstm import LSTM, LSTMState
+from .mlstm import MLSTM, MLSTMState
+from .mogrifier_lstm import MogrifierLSTM
 from .recurrent import CoreFactory, RecurrentCore, reference
 from .rnn import RNN, RNNState
+from .slstm import SLSTM, SLSTMState
 from .state import (
     State,
     concatenate,
@@ -28,15 +32,21 @@ from .state import (
 __all__ = [
     "GRU",
     "LSTM",
+    "MLSTM",
     "RNN",
+    "SLSTM",
     "Bidirectional",
     "CoreFactory",
     "EmbeddingDropout",
     "GRUState",
     "LSTMState",
+    "LayerNormLSTM",
     "LockedDropout",
+    "MLSTMState",
+    "MogrifierLSTM",
     "RNNState",
     "RecurrentCore",
+    "SLSTMState",
     "Stacked",
     "State",
     "WeightDrop",

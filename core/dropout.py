@@ -24,7 +24,7 @@ class LockedDropout(nn.Module):
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
-        self.p = _probability("LockedDropout", "p", p)
+        self.p = probability("LockedDropout", "p", p)
 
     def forward(self, x: Tensor) -> Tensor:
         """Drops features.
@@ -54,7 +54,7 @@ class EmbeddingDropout(nn.Module):
 
     def __init__(self, p: float = 0.1) -> None:
         super().__init__()
-        self.p = _probability("EmbeddingDropout", "p", p)
+        self.p = probability("EmbeddingDropout", "p", p)
 
     def forward(self, embedding: nn.Embedding, symbols: Tensor) -> Tensor:
         """Looks symbols up.
@@ -107,7 +107,7 @@ class WeightDrop(RecurrentCore):
                 f"WeightDrop: {type(inner).__name__} names no recurrent_weights, so there is nothing to drop; "
                 "wrap a core that has hidden-to-hidden weights"
             )
-        self.p = _probability("WeightDrop", "p", p)
+        self.p = probability("WeightDrop", "p", p)
         self.core = inner
         self.causal = inner.causal
         self.parallel = inner.parallel
@@ -158,8 +158,8 @@ class Zoneout(RecurrentCore):
                 f"Zoneout: {type(inner).__name__} has no state `hidden` that is its output; wrap each layer's core "
                 "(an LSTM, a GRU), not a composition of them"
             )
-        self.p = _probability("Zoneout", "p", p)
-        self.cell_p = self.p if cell_p is None else _probability("Zoneout", "cell_p", cell_p)
+        self.p = probability("Zoneout", "p", p)
+        self.cell_p = self.p if cell_p is None else probability("Zoneout", "cell_p", cell_p)
         self.core = inner
         self.recurrent_weights = tuple(f"core.{name}" for name in inner.recurrent_weights)
 
@@ -188,7 +188,14 @@ class Zoneout(RecurrentCore):
         return f"p={self.p}, cell_p={self.cell_p}"
 
 
-def _probability(owner: str, name: str, p: float) -> float:
+def probability(owner: str, name: str, p: float) -> float:
+    """Returns `p`, or raises ValueError where it is no probability of dropping.
+
+    Args:
+        owner: The class that was given it.
+        name: The argument's name.
+        p: Its value.
+    """
     if not 0.0 <= p < 1.0:
         raise ValueError(f"{owner}: {name} is {p}; a probability of dropping lies in [0, 1)")
     return p

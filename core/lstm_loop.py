@@ -1,0 +1,118 @@
+"""What LSTMs that run their own loop over time share: recurrent dropout, and the gates forward and backward.
+
+Shapes: B batch, T time, D input, H hidden.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .dropout import probability
+from .lstm import LSTMState
+from .recurrent import RecurrentCore
+from .schedule import Schedule
+from .state import State
+
+
+class LSTMLoop(RecurrentCore):
+    """An LSTM with a loop of its own: the state, and recurrent dropout of the candidate.
+
+    Recurrent dropout (Semeniuta et al., 2016, https://arxiv.org/abs/1603.05118) needs the candidate g_t inside the
+    step, so it is no wrapper: torch's fused LSTM does not show it. In training
+
+        c_t = f_t * c_{t-1} + i_t * d * g_t
+
+    where d drops a unit with probability p and scales the others by 1 / (1 - p). One mask per row holds for a whole
+    `forward`; `step` draws one per call.
+
+    Args:
+        input_size: D, size of one step's input.
+        hidden_size: H, size of the hidden state and of the output.
+        recurrent_dropout: Probability of dropping a unit's candidate.
+    """
+
+    recurrent_weights = ("weight_hh",)
+
+    def __init__(self, input_size: int, hidden_size: int, recurrent_dropout: float) -> None:
+        if hidden_size < 1:
+            raise ValueError(f"{type(self).__name__}: hidden_size is {hidden_size}; sizes are at least 1")
+        super().__init__(input_size, hidden_size)
+        self.hidden_size = hidden_size
+        self.recurrent_dropout = probability(type(self).__name__, "recurrent_dropout", recurrent_dropout)
+
+    def initial_state(
+        self, batch_size: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> LSTMState:
+        """Returns zeros; see `RecurrentCore.initial_state`."""
+        hidden = self._zeros(batch_size, self.hidden_size, device, dtype)
+        return LSTMState(hidden, torch.zeros_like(hidden))
+
+    def _unroll(self, x: Tensor, state: State, schedule: Schedule | None) -> tuple[Tensor, State]:
+        if self.training and self.recurrent_dropout > 0:
+            # The mask travels as more features of x, which are cut as x is.
+            kept = self._draw(x).unsqueeze(1).expand(-1, x.shape[1], -1)
+            x = torch.cat((x, kept.to(x.dtype)), 2)
+        return super()._unroll(x, state, schedule)
+
+    def _draw(self, x: Tensor) -> Tensor:
+        """Bool (B, H), True where a row keeps a unit's candidate."""
+        return torch.rand(x.shape[0], self.hidden_size, device=x.device) >= self.recurrent_dropout
+
+    def _take_mask(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+        """Separates x (B, T, D) from the mask, which is returned scaled, (B, H)."""
+        if x.shape[2] == self.input_size:
+            return x, None
+        x, kept = x.split((self.input_size, self.hidden_size), 2)
+        return x, kept[:, 0].to(dtype) / (1.0 - self.recurrent_dropout)
+
+    def _candidate(self, g: Tensor) -> Tensor:
+        """Drops units of one step's candidate (B, H) in training."""
+        if not self.training or self.recurrent_dropout == 0:
+            return g
+        return g * self._draw(g) / (1.0 - self.recurrent_dropout)
+
+
+def advance(gates: Tensor, cell: Tensor, mask: Tensor | None, out: Tensor) -> None:
+    """Runs the gates of one step, in place.
+
+    Args:
+        gates: i, f, g, o before their nonlinearities (B, 4H); holds them after.
+        cell: c_{t-1} (B, H).
+        mask: Factor of the candidate (B, H), or None.
+        out: Receives c_t (B, H).
+    """
+    hidden = cell.shape[1]
+    if_, g, o = gates.split((2 * hidden, hidden, hidden), 1)
+    if_.sigmoid_()
+    g.tanh_()
+    o.sigmoid_()
+    i, f = if_.split(hidden, 1)
+    torch.mul(f, cell, out=out)
+    out.addcmul_(i, g if mask is None else g * mask)
+
+
+def derivatives(gates: Tensor, before: Tensor, squashed: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Everything that a backward loop multiplies with and that needs no loop.
+
+    Args:
+        gates: i, f, g, o after their nonlinearities (T, B, 4H).
+        before: c_{t-1} (T, B, H).
+        squashed: tanh of the cell as the output gate sees it (T, B, H).
+        mask: Factor of the candidate (B, H), or None.
+
+    Returns:
+        Factors (T, B, 4, H) that turn the gradients of (c, c, c, h) into those of the gates' inputs, and factors
+        (T, B, H) that turn the gradient of h into that of tanh's input.
+    """
+    i, f, g, o = gates.chunk(4, 2)
+    factors = torch.stack(
+        (
+            torch.ops.aten.sigmoid_backward(g if mask is None else g * mask, i),
+            torch.ops.aten.sigmoid_backward(before, f),
+            torch.ops.aten.tanh_backward(i if mask is None else i * mask, g),
+            torch.ops.aten.sigmoid_backward(squashed, o),
+        ),
+        2,
+    )
+    return factors, torch.ops.aten.tanh_backward(o, squashed)

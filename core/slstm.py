@@ -1,0 +1,233 @@
+"""The scalar LSTM of the xLSTM.
+
+Shapes: B batch, T time, D input, H hidden, N heads, S = H / N units of a head.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from .recurrent import RecurrentCore
+
+
+class SLSTMState(NamedTuple):
+    """What an sLSTM carries from step to step. The paper's cell is exp(m) * cell, its normaliser exp(m) * normalizer.
+
+    Attributes:
+        hidden: h (B, H), the last output.
+        cell: c (B, H), the memory.
+        normalizer: n (B, H), the sum of the weights in `cell`; zero where nothing has been seen, else at least 1.
+        stabilizer: m (B, H), the logarithm of the scale of `cell` and `normalizer`.
+    """
+
+    hidden: Tensor
+    cell: Tensor
+    normalizer: Tensor
+    stabilizer: Tensor
+
+
+class SLSTM(RecurrentCore):
+    r"""sLSTM, the xLSTM's LSTM with exponential gates, sequential.
+
+    Beck et al., 2024 (https://arxiv.org/abs/2405.04517), equations 8 to 18, stabilised (15 to 17):
+
+        z_t = tanh(W_z x_t + R_z h_{t-1} + b_z)             cell input
+        i~_t = W_i x_t + R_i h_{t-1} + b_i                  input gate, i_t = exp(i~_t)
+        f~_t = W_f x_t + R_f h_{t-1} + b_f                  forget gate, f_t = sigmoid(f~_t)
+        o_t = sigmoid(W_o x_t + R_o h_{t-1} + b_o)          output gate
+        m_t = max(log f_t + m_{t-1}, i~_t)                  stabiliser
+        i'_t = exp(i~_t - m_t),  f'_t = exp(log f_t + m_{t-1} - m_t)
+        c_t = f'_t * c_{t-1} + i'_t * z_t
+        n_t = f'_t * n_{t-1} + i'_t
+        h_t = o_t * c_t / n_t
+
+    The forget gate is the paper's sigmoid, not its exponential. R is block-diagonal: the units of a head see that head
+    alone. Where n_{t-1} = 0 nothing has been seen and m_{t-1} counts as minus infinity, so the initial state is zero
+    throughout, h does not depend on m_0 and n_t is at least 1 from the first step on.
+
+    This is the cell with its input projection. The block around it (layer norm, convolution of the gates' inputs, group
+    norm of each head, feed-forward, residual) is not part of it: see `Stacked`.
+
+    Gate order z, i, f, o: `weight_ih` (4H, D), `weight_hh` (4H, S), `bias` (4H,); within a gate the rows of the first
+    head come first. Initialised uniformly within 1 / sqrt(H), torch's default for the LSTM.
+
+    Args:
+        input_size: D, size of one step's input.
+        hidden_size: H, size of the hidden state and of the output.
+        num_heads: N, blocks of the recurrent weights; divides H. The paper uses 4.
+    """
+
+    recurrent_weights = ("weight_hh",)
+
+    def __init__(self, input_size: int, hidden_size: int, *, num_heads: int = 4) -> None:
+        check_heads("SLSTM", hidden_size, num_heads)
+        super().__init__(input_size, hidden_size)
+        self.hidden_size = hidden_size
+        self.num_heads = num_heads
+        self.weight_ih = nn.Parameter(torch.empty(4 * hidden_size, input_size))
+        self.weight_hh = nn.Parameter(torch.empty(4 * hidden_size, hidden_size // num_heads))
+        self.bias = nn.Parameter(torch.empty(4 * hidden_size))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws every parameter uniformly within 1 / sqrt(H)."""
+        bound = 1.0 / math.sqrt(self.hidden_size)
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -bound, bound)
+
+    def initial_state(
+        self, batch_size: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> SLSTMState:
+        """Returns zeros; see `RecurrentCore.initial_state`."""
+        return SLSTMState(*(self._zeros(batch_size, self.hidden_size, device, dtype) for _ in range(4)))
+
+    def step(self, x: Tensor, state: SLSTMState) -> tuple[Tensor, SLSTMState]:
+        """Advances one step; see `RecurrentCore.step`."""
+        hidden, c, n, m = state
+        heads = self.weight_hh.view(4, self.num_heads, -1, self.hidden_size // self.num_heads)
+        recurrent = torch.einsum("gnij,bnj->bgni", heads, hidden.to(heads.dtype).view(len(x), self.num_heads, -1))
+        gates = F.linear(x, self.weight_ih, self.bias) + recurrent.flatten(1)
+        z, i, f, o = gates.to(c.dtype).chunk(4, 1)
+        kept = F.logsigmoid(f) + m.masked_fill(n == 0, -torch.inf)
+        m = torch.maximum(kept, i)
+        i, f = torch.exp(i - m), torch.exp(kept - m)
+        c = f * c + i * torch.tanh(z)
+        n = f * n + i
+        hidden = torch.sigmoid(o) * c / n
+        return hidden.to(x.dtype), SLSTMState(hidden, c, n, m)
+
+    def _sequence(self, x: Tensor, state: SLSTMState) -> tuple[Tensor, SLSTMState]:
+        batch, time = x.shape[:2]
+        dtype, heads = state.hidden.dtype, self.num_heads
+
+        def by_head(tensor: Tensor) -> Tensor:  # (4H, ...) or (4H,) -> (N, 4S, ...)
+            return tensor.view(4, heads, self.hidden_size // heads, -1).transpose(0, 1).flatten(1, 2)
+
+        def rows_by_head(tensor: Tensor) -> Tensor:  # (B, H) -> (N, B, S)
+            return tensor.view(batch, heads, -1).transpose(0, 1).contiguous()
+
+        weight = by_head(self.weight_ih).flatten(0, 1)
+        projected = F.linear(x.transpose(0, 1), weight, by_head(self.bias).flatten())
+        recurrent = by_head(self.weight_hh).transpose(1, 2).to(projected.dtype)  # (N, S, 4S)
+        projected = projected.to(dtype).view(time, batch, heads, -1).transpose(1, 2).contiguous()  # (T, N, B, 4S)
+        hidden, c, n, m = (rows_by_head(leaf) for leaf in state)
+        m = m.masked_fill(n == 0, -torch.inf)
+        output, *state_n = cast("tuple[Tensor, ...]", _Loop.apply(projected, hidden, c, n, m, recurrent))
+        output = output.permute(2, 0, 1, 3).flatten(2)  # (B, T, H)
+        return output.to(x.dtype), SLSTMState(*(leaf.transpose(0, 1).flatten(1) for leaf in state_n))
+
+    def extra_repr(self) -> str:
+        """Shows the sizes in the module's representation."""
+        return f"{self.input_size}, {self.hidden_size}, num_heads={self.num_heads}"
+
+
+class _Loop(torch.autograd.Function):
+    """The loop over time, heads and time first, with the gradient of R taken over all steps at once."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, projected: Tensor, hidden: Tensor, c: Tensor, n: Tensor, m: Tensor, weight: Tensor
+    ) -> tuple[Tensor, ...]:
+        time = projected.shape[0]
+        with torch.autocast(projected.device.type, enabled=False):
+            gates = torch.empty_like(projected)  # z, i', f' and o
+            forget = projected.new_empty(time, *hidden.shape)  # f~
+            wins = torch.empty_like(forget, dtype=torch.bool)  # where i~ is the maximum
+            hiddens, cells, norms = (forget.new_empty(time + 1, *hidden.shape) for _ in range(3))
+            hiddens[0], cells[0], norms[0] = hidden, c, n
+            same = weight.dtype == projected.dtype
+            steps = zip(
+                projected.unbind(), gates.unbind(), forget.unbind(), wins.unbind(), hiddens[1:].unbind(),
+                cells[1:].unbind(), norms[1:].unbind(), strict=True,
+            )  # fmt: skip
+            for x_t, gates_t, forget_t, wins_t, hidden_t, c_t, n_t in steps:
+                if same:
+                    torch.baddbmm(x_t, hidden, weight, out=gates_t)
+                else:
+                    torch.add(x_t, torch.bmm(hidden.to(weight.dtype), weight), out=gates_t)
+                z, i, f, o = gates_t.chunk(4, 2)
+                forget_t.copy_(f)
+                kept = F.logsigmoid(forget_t).add_(m)
+                torch.gt(i, kept, out=wins_t)
+                m = torch.maximum(kept, i)
+                z.tanh_()
+                i.sub_(m).exp_()
+                torch.sub(kept, m, out=f).exp_()
+                o.sigmoid_()
+                torch.mul(f, c, out=c_t).addcmul_(i, z)
+                torch.mul(f, n, out=n_t).add_(i)
+                torch.div(c_t, n_t, out=hidden_t).mul_(o)
+                hidden, c, n = hidden_t, c_t, n_t
+        ctx.save_for_backward(gates, forget, wins, hiddens, cells, norms, weight)
+        return hiddens[1:], hiddens[-1].clone(), cells[-1].clone(), norms[-1].clone(), m
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any, d_output: Tensor, d_hidden: Tensor, d_c: Tensor, d_n: Tensor, d_m: Tensor
+    ) -> tuple[Tensor, ...]:
+        gates, forget, wins, hiddens, cells, norms, weight = ctx.saved_tensors
+        with torch.autocast(gates.device.type, enabled=False):
+            z, i, f, o = gates.chunk(4, 3)
+            before_c, before_n = cells[:-1], norms[:-1]
+            ratio = cells[1:] / norms[1:]
+            to_c = o / norms[1:]  # d h / d c
+            to_o = torch.ops.aten.sigmoid_backward(ratio, o)
+            to_z = torch.ops.aten.tanh_backward(i, z)
+            to_f = torch.sigmoid(-forget)  # d log f / d f~
+            kept_c, kept_n, new_c = f * before_c, f * before_n, i * z
+            d_gates = torch.empty_like(gates)
+            transposed = weight.transpose(1, 2)
+            steps = list(
+                zip(
+                    d_output.unbind(), to_c.unbind(), ratio.unbind(), to_o.unbind(), to_z.unbind(), to_f.unbind(),
+                    kept_c.unbind(), kept_n.unbind(), new_c.unbind(), i.unbind(), f.unbind(), wins.unbind(),
+                    d_gates.unbind(), strict=True,
+                )
+            )  # fmt: skip
+            for d_output_t, to_c_t, ratio_t, to_o_t, to_z_t, to_f_t, c_t, n_t, new_t, i_t, f_t, win, d_t in reversed(
+                steps
+            ):
+                d_z, d_i, d_f, d_o = d_t.chunk(4, 2)
+                d_hidden = d_hidden + d_output_t
+                torch.mul(d_hidden, to_o_t, out=d_o)
+                through = d_hidden * to_c_t
+                d_c = d_c + through
+                d_n = torch.addcmul(d_n, through, ratio_t, value=-1.0)
+                torch.mul(d_c, to_z_t, out=d_z)
+                # i' and f' both contain m, which is i~ or log f + m_{t-1}: the one that is m gets what is left of d_m.
+                d_new = (d_c * new_t).addcmul_(d_n, i_t)
+                d_kept = (d_c * c_t).addcmul_(d_n, n_t)
+                torch.where(win, d_m - d_kept, d_new, out=d_i)
+                d_m = torch.where(win, d_kept, d_m - d_new)
+                torch.mul(d_m, to_f_t, out=d_f)
+                d_c, d_n = d_c * f_t, d_n * f_t
+                d_product = d_t.to(weight.dtype)
+                d_hidden = torch.bmm(d_product, transposed).to(d_c.dtype)
+            heads, rows = hiddens.shape[1], hiddens[:-1].to(weight.dtype)
+            d_weight = torch.bmm(
+                rows.permute(1, 3, 0, 2).flatten(2), d_gates.to(weight.dtype).transpose(0, 1).flatten(1, 2)
+            ).view(heads, *weight.shape[1:])
+        return d_gates, d_hidden, d_c, d_n, d_m, d_weight
+
+
+def check_heads(owner: str, hidden_size: int, num_heads: int) -> None:
+    """Raises ValueError where heads can't share the units evenly.
+
+    Args:
+        owner: The class that was given the sizes.
+        hidden_size: H.
+        num_heads: N.
+    """
+    if hidden_size < 1:
+        raise ValueError(f"{owner}: hidden_size is {hidden_size}; sizes are at least 1")
+    if num_heads < 1 or hidden_size % num_heads:
+        raise ValueError(
+            f"{owner}: num_heads is {num_heads}; it is at least 1 and divides hidden_size, which is {hidden_size}"
+        )
