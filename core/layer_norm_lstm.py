@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from .lstm import LSTMState
-from .lstm_loop import LSTMLoop, advance, derivatives
+from .lstm_loop import LSTMLoop, advance, derivatives, uncompiled
 
 
 class LayerNormLSTM(LSTMLoop):
@@ -88,7 +88,7 @@ class LayerNormLSTM(LSTMLoop):
         gain_hh, gain_cell, bias_cell = (gain.to(dtype) for gain in (self.gain_hh, self.gain_cell, self.bias_cell))
         output, *state_n = cast(
             "tuple[Tensor, ...]",
-            _Loop.apply(gates, *state, weight_hh, gain_hh, gain_cell, bias_cell, mask, self.eps),
+            uncompiled(_Loop.apply)(gates, *state, weight_hh, gain_hh, gain_cell, bias_cell, mask, self.eps),
         )
         return output.transpose(0, 1).to(x.dtype), LSTMState(*state_n)
 

@@ -5,6 +5,9 @@ Shapes: B batch, T time, D input, H hidden.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -116,3 +119,15 @@ def derivatives(gates: Tensor, before: Tensor, squashed: Tensor, mask: Tensor | 
         2,
     )
     return factors, torch.ops.aten.tanh_backward(o, squashed)
+
+
+def uncompiled(loop: Callable[..., Any]) -> Callable[..., Any]:
+    """Keeps a loop over time out of compiled graphs: the compiler would unroll it, and take minutes for 100 steps.
+
+    Args:
+        loop: The `apply` of an autograd function.
+
+    Returns:
+        The same function, around which `torch.compile` breaks its graph.
+    """
+    return torch.compiler.disable(loop) if torch.compiler.is_compiling() else loop

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from .lstm import LSTMState
-from .lstm_loop import LSTMLoop, advance, derivatives
+from .lstm_loop import LSTMLoop, advance, derivatives, uncompiled
 
 
 class MogrifierLSTM(LSTMLoop):
@@ -121,7 +121,7 @@ class MogrifierLSTM(LSTMLoop):
         scalings = [factor.to(dtype) for factors in self._scalings() for factor in factors]
         output, *state_n = cast(
             "tuple[Tensor, ...]",
-            _Loop.apply(
+            uncompiled(_Loop.apply)(
                 values.transpose(0, 1).to(state.hidden.dtype),
                 *state,
                 weight,

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from .lstm_loop import uncompiled
 from .recurrent import RecurrentCore
 
 
@@ -118,7 +119,7 @@ class SLSTM(RecurrentCore):
         projected = projected.to(dtype).view(time, batch, heads, -1).transpose(1, 2).contiguous()  # (T, N, B, 4S)
         hidden, c, n, m = (rows_by_head(leaf) for leaf in state)
         m = m.masked_fill(n == 0, -torch.inf)
-        output, *state_n = cast("tuple[Tensor, ...]", _Loop.apply(projected, hidden, c, n, m, recurrent))
+        output, *state_n = cast("tuple[Tensor, ...]", uncompiled(_Loop.apply)(projected, hidden, c, n, m, recurrent))
         output = output.permute(2, 0, 1, 3).flatten(2)  # (B, T, H)
         return output.to(x.dtype), SLSTMState(*(leaf.transpose(0, 1).flatten(1) for leaf in state_n))
 
