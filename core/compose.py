@@ -70,6 +70,22 @@ class Stacked(RecurrentCore):
         """Advances every layer one step; see `RecurrentCore.step`."""
         return self._through(x, state, lambda layer, below, before: layer.step(below, before))
 
+    def stepper(self) -> Callable[[Tensor, State], tuple[Tensor, State]]:
+        """Makes every layer's step ready; see `RecurrentCore.stepper`."""
+        if self.training or self.residual or self.norms is not None:
+            ready = {layer: layer.stepper() for layer in self._layers()}
+            return lambda x, state: self._through(x, state, lambda layer, below, before: ready[layer](below, before))
+        steppers = [layer.stepper() for layer in self._layers()]
+
+        def step(x: Tensor, state: State) -> tuple[Tensor, State]:
+            states = []
+            for run, before in zip(steppers, state, strict=True):
+                x, after = run(x, before)
+                states.append(after)
+            return x, tuple(states)
+
+        return step
+
     def _unroll(self, x: Tensor, state: State, schedule: Schedule | None) -> tuple[Tensor, State]:
         if schedule is not None and (self.norms is not None or self.residual):
             # Everything else reads no padding. Zero is a fixed point: the layers' outputs there are zero, too.

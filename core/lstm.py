@@ -5,6 +5,7 @@ Shapes: B batch, T time, D input, H hidden.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, cast
 
 import torch
@@ -70,6 +71,27 @@ class LSTM(TorchCore):
         cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
         hidden = torch.sigmoid(o) * torch.tanh(cell)
         return hidden.to(x.dtype), LSTMState(hidden, cell)
+
+    @torch.no_grad()
+    def stepper(self) -> Callable[[Tensor, LSTMState], tuple[Tensor, LSTMState]]:
+        """Makes `step` ready for many calls: one matrix product and one sigmoid; see `RecurrentCore.stepper`."""
+        size = self.hidden_size
+        weight = torch.cat((self.weight_ih, self.weight_hh), 1)
+        bias = sum(self._weights()[2:], weight.new_zeros(4 * size))
+        # tanh(g) = 2 sigmoid(2 g) - 1
+        weight[2 * size : 3 * size] *= 2
+        bias[2 * size : 3 * size] *= 2
+        weight = weight.t()
+
+        def step(x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
+            hidden, cell = state
+            gates = torch.addmm(bias, torch.cat((x, hidden.to(x.dtype)), 1), weight).sigmoid().to(cell.dtype)
+            i, f, g, o = gates.view(-1, 4, size).unbind(1)
+            cell = torch.addcmul(f * cell - i, i, g, value=2)
+            hidden = o * cell.tanh()
+            return hidden.to(x.dtype), LSTMState(hidden, cell)
+
+        return step
 
     def _sequence(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
         if x.shape[1] <= 2 and not x.is_cuda:

@@ -79,6 +79,14 @@ class RecurrentCore(nn.Module, ABC):
             Output (B, H) and the state after the step.
         """
 
+    def stepper(self) -> Callable[[Tensor, Any], tuple[Tensor, State]]:
+        """Makes `step` ready for many calls, as generation and streams need it.
+
+        Returns:
+            A function like `step`, to be called without gradients. It may hold copies of the weights as they are now.
+        """
+        return self.step
+
     def forward(
         self, x: Tensor, state: State | None = None, *, lengths: Tensor | None = None, reset: Tensor | None = None
     ) -> tuple[Tensor, State]:

@@ -279,7 +279,7 @@ class CharLM(Task):
             texts = [text + piece for text, piece in zip(texts, pieces, strict=True)]
         return texts[0] if isinstance(prompt, str) else texts
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def generate_stream(
         self,
         prompts: Sequence[str],
@@ -329,18 +329,19 @@ class CharLM(Task):
         read = nn.utils.rnn.pad_sequence(ids, batch_first=True)
         output, state = self._run_core(read.to(self.device), None, lengths, None)
         last = output[torch.arange(len(ids)), lengths - 1]  # (B, H)
-        forbidden = torch.zeros(vocabulary.size, device=self.device)
-        forbidden[list(vocabulary.never_written)] = -torch.inf
+        embedding, head, bias = self.embedding.weight, self.head.weight.t(), self.head.bias.clone()
+        bias[list(vocabulary.never_written)] = -torch.inf
+        core_step = self.core.stepper()
         decoders = [vocabulary.decoder() for _ in ids]
         finished = [False] * len(ids)
 
         def step(tokens: Tensor, state: State) -> tuple[Tensor, State]:
-            logits, state = self.step(tokens, state)
-            return logits + forbidden, state
+            output, state = core_step(embedding[tokens], state)
+            return torch.addmm(bias, output, head), state
 
         for tokens in sample(
             step,
-            self.head(last) + forbidden,
+            torch.addmm(bias, last, head),
             state,
             length=length,
             temperature=temperature,

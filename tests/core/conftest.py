@@ -40,6 +40,7 @@ def compositions() -> dict[str, Callable[[], RecurrentCore]]:
         "Stacked": lambda: Stacked(
             INPUT, lambda size: LSTM(size, HIDDEN), num_layers=2, residual=True, dropout=0.3, norm=True
         ),
+        "Stacked-plain": lambda: Stacked(INPUT, lambda size: LSTM(size, HIDDEN), num_layers=2),
         "Stacked-mixed": lambda: cut_everywhere(
             Stacked(INPUT, lambda size: GRU(size, 5) if size == INPUT else LSTM(size, 5), num_layers=2, residual=True),
             slack=3,

@@ -78,6 +78,15 @@ def test_steps_are_the_whole_from_states_that_differ(causal, random_state, same)
     same((torch.stack(outputs, 1), state), (whole, last))
 
 
+def test_the_stepper_is_the_step(causal, random_state, same):
+    x, state = inputs(causal), random_state(causal, B)
+    with torch.no_grad():
+        stepper = causal.stepper()
+        for t in range(T):
+            same(stepper(x[:, t], state), causal.step(x[:, t], state))
+            state = causal.step(x[:, t], state)[1]
+
+
 @pytest.mark.parametrize("k", [0, 1, 3, T])
 def test_split_is_unsplit(causal, random_state, same, k):
     x, state, lengths, reset = inputs(causal), random_state(causal, B), lengths_of("ragged"), reset_of("some")
