@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from .lstm import LSTMState
-from .lstm_loop import LSTMLoop, advance, derivatives, uncompiled
+from .lstm_loop import LSTMLoop, advance, blocks_backward, derivatives, uncompiled
 
 
 class LayerNormLSTM(LSTMLoop):
@@ -99,7 +99,10 @@ class LayerNormLSTM(LSTMLoop):
 
 
 class _Loop(torch.autograd.Function):
-    """The loop over time, time-major, with the gradients of all parameters taken over all steps at once."""
+    """The loop over time, time-major, with the gradients of all parameters taken over all steps at once.
+
+    It overwrites `projected`, which nobody else needs, with the gates: fresh memory costs more than the arithmetic.
+    """
 
     @staticmethod
     def forward(
@@ -116,7 +119,7 @@ class _Loop(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         time, batch, size = *projected.shape[:2], hidden.shape[1]
         with torch.autocast(projected.device.type, enabled=False):
-            gates = torch.empty_like(projected)
+            gates = projected
             products = torch.empty_like(projected)  # W_h h_{t-1}
             cells, hiddens = (projected.new_empty(time + 1, batch, size) for _ in range(2))
             squashed = projected.new_empty(time, batch, size)  # tanh(LN(c_t))
@@ -124,16 +127,16 @@ class _Loop(torch.autograd.Function):
             weight_t = weight.t()
             statistics: list[tuple[Tensor, ...]] = []
             steps = zip(
-                projected.unbind(), gates.unbind(), products.unbind(), squashed.unbind(), cells[1:].unbind(),
+                gates.unbind(), products.unbind(), squashed.unbind(), cells[1:].unbind(),
                 hiddens[1:].unbind(), strict=True,
             )  # fmt: skip
-            for x_t, gates_t, product, squashed_t, cell_t, hidden_t in steps:
+            for gates_t, product, squashed_t, cell_t, hidden_t in steps:
                 if weight.dtype == product.dtype:
                     torch.mm(hidden, weight_t, out=product)
                 else:
                     product.copy_(torch.mm(hidden.to(weight.dtype), weight_t))
                 normed, *of_product = torch.native_layer_norm(product, (4 * size,), gain, None, eps)
-                torch.add(x_t, normed, out=gates_t)
+                gates_t.add_(normed)
                 advance(gates_t, cell, mask, cell_t)
                 normed, *of_cell = torch.native_layer_norm(cell_t, (size,), gain_cell, bias_cell, eps)
                 torch.tanh(normed, out=squashed_t)
@@ -155,38 +158,31 @@ class _Loop(torch.autograd.Function):
         time, batch, size = squashed.shape
         norm_backward = torch.ops.aten.native_layer_norm_backward
         with torch.autocast(gates.device.type, enabled=False):
-            factors, slopes = derivatives(gates, cells[:-1], squashed, mask)
-            d_gates = torch.empty_like(gates)
+            d_gates, d_products = torch.empty_like(gates), torch.empty_like(products, dtype=weight.dtype)
             d_normed = torch.empty_like(squashed)  # of LN(c_t)
-            d_products: list[Tensor] = []
             forget = gates.view(time, batch, 4, size)[:, :, 1]
-            steps = list(
-                zip(
-                    d_output.unbind(), factors.unbind(), slopes.unbind(), forget.unbind(), products.unbind(),
-                    cells[1:].unbind(), d_gates.unbind(), d_normed.unbind(), *(moment.unbind() for moment in moments),
-                    strict=True,
-                )
-            )  # fmt: skip
-            for d_output_t, factor, slope, f, product, cell, d_gates_t, d_normed_t, *moments_t in reversed(steps):
-                d_hidden = d_hidden + d_output_t
-                torch.mul(d_hidden, slope, out=d_normed_t)
-                d_cell = (
-                    d_cell
-                    + norm_backward(
+            for part in blocks_backward(time, batch * size):
+                slopes = derivatives(gates[part], cells[:-1][part], squashed[part], mask, d_gates[part])
+                sources = (d_output, forget, products, cells[1:], d_gates, d_products, d_normed, *moments)
+                steps = zip(slopes.unbind(), *(source[part].unbind() for source in sources), strict=True)
+                for slope, d_output_t, f, product, cell, d_gates_t, d_product, d_normed_t, *moments_t in reversed(
+                    list(steps)
+                ):
+                    d_hidden = d_hidden + d_output_t
+                    torch.mul(d_hidden, slope, out=d_normed_t)
+                    through_norm, _, _ = norm_backward(
                         d_normed_t, cell, (size,), *moments_t[2:], gain_cell, bias_cell, (True, False, False)
-                    )[0]
-                )
-                d_split = d_gates_t.view(batch, 4, size)
-                torch.mul(factor[:, :3], d_cell.unsqueeze(1), out=d_split[:, :3])
-                torch.mul(factor[:, 3], d_hidden, out=d_split[:, 3])
-                d_cell = d_cell * f
-                d_product = norm_backward(
-                    d_gates_t, product, (4 * size,), *moments_t[:2], gain, None, (True, False, False)
-                )[0].to(weight.dtype)
-                d_products.append(d_product)
-                d_hidden = torch.mm(d_product, weight).to(d_cell.dtype)
-            d_products.reverse()
-            d_weight = torch.cat(d_products).t() @ hiddens[:-1].flatten(0, 1).to(weight.dtype)
+                    )
+                    d_cell = d_cell + through_norm
+                    d_split = d_gates_t.view(batch, 4, size)
+                    d_split[:, :3].mul_(d_cell.unsqueeze(1))
+                    d_split[:, 3].mul_(d_hidden)
+                    d_cell = d_cell * f
+                    through_norm, _, _ = norm_backward(
+                        d_gates_t, product, (4 * size,), *moments_t[:2], gain, None, (True, False, False)
+                    )
+                    d_hidden = torch.mm(d_product.copy_(through_norm), weight).to(d_cell.dtype)
+            d_weight = d_products.flatten(0, 1).t() @ hiddens[:-1].flatten(0, 1).to(weight.dtype)
             d_gain = norm_backward(d_gates, products, (4 * size,), *moments[:2], gain, None, (False, True, False))[1]
             d_cell_norm = norm_backward(
                 d_normed, cells[1:], (size,), *moments[2:], gain_cell, bias_cell, (False, True, True)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from .lstm import LSTMState
-from .lstm_loop import LSTMLoop, advance, derivatives, uncompiled
+from .lstm_loop import LSTMLoop, advance, blocks_backward, derivatives, uncompiled
 
 
 class MogrifierLSTM(LSTMLoop):
@@ -205,38 +205,41 @@ class _Loop(torch.autograd.Function):
         scalings, rest = rest[: factors * rounds], rest[factors * rounds :]
         chain, scales, middles = rest[: rounds + 2], rest[rounds + 2 : 2 * rounds + 2], rest[2 * rounds + 2 :]
         with torch.autocast(gates.device.type, enabled=False):
-            gate_factors, slopes = derivatives(gates, cells[:-1], squashed, mask)
             forget = gates.view(time, batch, 4, size)[:, :, 1]
-            # d scale / d logit = scale (1 - scale / 2), times what was scaled
-            logit_slopes = [part * (scale - 0.5 * scale * scale) for part, scale in zip(chain, scales, strict=False)]
             d_gates, d_x = torch.empty_like(gates), torch.empty_like(chain[0])
             d_logits = [torch.empty_like(scale) for scale in scales]
             d_middles = [torch.empty_like(middle) for middle in middles]
-            by_step = [_by_step(parts, time) for parts in (scales, logit_slopes, d_logits, d_middles)]
-            steps = list(
-                zip(
-                    *by_step, d_output.unbind(), gate_factors.unbind(), slopes.unbind(), forget.unbind(),
-                    d_gates.unbind(), d_x.unbind(), strict=True,
+            for block in blocks_backward(time, batch * size):
+                slopes = derivatives(gates[block], cells[:-1][block], squashed[block], mask, d_gates[block])
+                scales_b, logits_b, middles_b = (
+                    [part[block] for part in parts] for parts in (scales, d_logits, d_middles)
                 )
-            )  # fmt: skip
-            for scales_t, slopes_t, logits_t, middles_t, d_output_t, factor, slope, f, d_gates_t, d_x_t in reversed(
-                steps
-            ):
-                d_hidden = d_hidden + d_output_t
-                d_cell = torch.addcmul(d_cell, d_hidden, slope)
-                d_split = d_gates_t.view(batch, 4, size)
-                torch.mul(factor[:, :3], d_cell.unsqueeze(1), out=d_split[:, :3])
-                torch.mul(factor[:, 3], d_hidden, out=d_split[:, 3])
-                d_cell = d_cell * f
-                d_ends = list(_product(d_gates_t, weight).split((d_x.shape[2], size), 1))
-                for i in reversed(range(rounds)):
-                    d_logit = torch.mul(d_ends[i % 2], slopes_t[i], out=logits_t[i])
-                    d_ends[i % 2] = d_ends[i % 2] * scales_t[i]
-                    if factors == 2:
-                        d_logit = _product(d_logit, scalings[2 * i], middles_t[i])
-                    d_ends[1 - i % 2] = d_ends[1 - i % 2] + _product(d_logit, scalings[factors * i + factors - 1])
-                d_x_t.copy_(d_ends[0])
-                d_hidden = d_ends[1]
+                for part, scale, d_logit in zip(chain, scales_b, logits_b, strict=False):
+                    # d scale / d logit = scale - scale^2 / 2, times what was scaled
+                    torch.addcmul(scale, scale, scale, value=-0.5, out=d_logit).mul_(part[block])
+                steps = zip(
+                    *(_by_step(parts, len(slopes)) for parts in (scales_b, logits_b, middles_b)),
+                    *(source[block].unbind() for source in (d_output, forget, d_gates, d_x)),
+                    slopes.unbind(),
+                    strict=True,
+                )
+                for scales_t, logits_t, middles_t, d_output_t, f, d_gates_t, d_x_t, slope in reversed(list(steps)):
+                    d_hidden = d_hidden + d_output_t
+                    d_cell = torch.addcmul(d_cell, d_hidden, slope)
+                    d_split = d_gates_t.view(batch, 4, size)
+                    d_split[:, :3].mul_(d_cell.unsqueeze(1))
+                    d_split[:, 3].mul_(d_hidden)
+                    d_cell = d_cell * f
+                    d_ends = list(_product(d_gates_t, weight).split((d_x.shape[2], size), 1))
+                    for i in reversed(range(rounds)):
+                        d_logit = logits_t[i].mul_(d_ends[i % 2])
+                        d_ends[i % 2] = d_ends[i % 2] * scales_t[i]
+                        if factors == 2:
+                            d_logit = _product(d_logit, scalings[2 * i], middles_t[i])
+                        last = scalings[factors * (i + 1) - 1]
+                        d_ends[1 - i % 2] = d_ends[1 - i % 2] + _product(d_logit, last)
+                    d_x_t.copy_(d_ends[0])
+                    d_hidden = d_ends[1]
             d_scalings = []
             for i, d_logit in enumerate(d_logits):
                 if factors == 2:
