@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from .lstm_loop import uncompiled
+from .lstm_loop import blocks_backward, uncompiled
 from .recurrent import RecurrentCore
 
 
@@ -113,10 +113,9 @@ class SLSTM(RecurrentCore):
         def rows_by_head(tensor: Tensor) -> Tensor:  # (B, H) -> (N, B, S)
             return tensor.view(batch, heads, -1).transpose(0, 1).contiguous()
 
-        weight = by_head(self.weight_ih).flatten(0, 1)
-        projected = F.linear(x.transpose(0, 1), weight, by_head(self.bias).flatten())
+        projected = F.linear(x.transpose(0, 1), by_head(self.weight_ih).flatten(0, 1), by_head(self.bias).flatten())
         recurrent = by_head(self.weight_hh).transpose(1, 2).to(projected.dtype)  # (N, S, 4S)
-        projected = projected.to(dtype).view(time, batch, heads, -1).transpose(1, 2).contiguous()  # (T, N, B, 4S)
+        projected = projected.to(dtype).view(time, batch, heads, -1).transpose(1, 2)  # (T, N, B, 4S)
         hidden, c, n, m = (rows_by_head(leaf) for leaf in state)
         m = m.masked_fill(n == 0, -torch.inf)
         output, *state_n = cast("tuple[Tensor, ...]", uncompiled(_Loop.apply)(projected, hidden, c, n, m, recurrent))
@@ -129,7 +128,10 @@ class SLSTM(RecurrentCore):
 
 
 class _Loop(torch.autograd.Function):
-    """The loop over time, heads and time first, with the gradient of R taken over all steps at once."""
+    """The loop over time, time and heads first, with the gradient of R taken over all steps at once.
+
+    It overwrites `projected`, which nobody else needs, with the gates: fresh memory costs more than the arithmetic.
+    """
 
     @staticmethod
     def forward(
@@ -137,24 +139,18 @@ class _Loop(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         time = projected.shape[0]
         with torch.autocast(projected.device.type, enabled=False):
-            gates = torch.empty_like(projected)  # z, i', f' and o
-            forget = projected.new_empty(time, *hidden.shape)  # f~
-            wins = torch.empty_like(forget, dtype=torch.bool)  # where i~ is the maximum
-            hiddens, cells, norms = (forget.new_empty(time + 1, *hidden.shape) for _ in range(3))
+            gates = projected  # (T, N, B, 4S): z, i', f' and o
+            to_f = projected.new_empty(time, *hidden.shape)  # d log f / d f~
+            wins = torch.empty_like(to_f, dtype=torch.bool)  # where i~ is the maximum
+            hiddens, cells, norms = (to_f.new_empty(time + 1, *hidden.shape) for _ in range(3))
             hiddens[0], cells[0], norms[0] = hidden, c, n
-            same = weight.dtype == projected.dtype
-            steps = zip(
-                projected.unbind(), gates.unbind(), forget.unbind(), wins.unbind(), hiddens[1:].unbind(),
-                cells[1:].unbind(), norms[1:].unbind(), strict=True,
-            )  # fmt: skip
-            for x_t, gates_t, forget_t, wins_t, hidden_t, c_t, n_t in steps:
-                if same:
-                    torch.baddbmm(x_t, hidden, weight, out=gates_t)
-                else:
-                    torch.add(x_t, torch.bmm(hidden.to(weight.dtype), weight), out=gates_t)
+            sources = (gates, to_f, wins, hiddens[1:], cells[1:], norms[1:])
+            for gates_t, to_f_t, wins_t, hidden_t, c_t, n_t in zip(*(s.unbind() for s in sources), strict=True):
+                gates_t.add_(torch.bmm(hidden.to(weight.dtype), weight))
                 z, i, f, o = gates_t.chunk(4, 2)
-                forget_t.copy_(f)
-                kept = F.logsigmoid(forget_t).add_(m)
+                kept = F.logsigmoid(f)
+                torch.neg(f, out=to_f_t).sigmoid_()
+                kept.add_(m)
                 torch.gt(i, kept, out=wins_t)
                 m = torch.maximum(kept, i)
                 z.tanh_()
@@ -165,7 +161,7 @@ class _Loop(torch.autograd.Function):
                 torch.mul(f, n, out=n_t).add_(i)
                 torch.div(c_t, n_t, out=hidden_t).mul_(o)
                 hidden, c, n = hidden_t, c_t, n_t
-        ctx.save_for_backward(gates, forget, wins, hiddens, cells, norms, weight)
+        ctx.save_for_backward(gates, to_f, wins, hiddens, cells, norms, weight)
         return hiddens[1:], hiddens[-1].clone(), cells[-1].clone(), norms[-1].clone(), m
 
     @staticmethod
@@ -173,48 +169,39 @@ class _Loop(torch.autograd.Function):
     def backward(
         ctx: Any, d_output: Tensor, d_hidden: Tensor, d_c: Tensor, d_n: Tensor, d_m: Tensor
     ) -> tuple[Tensor, ...]:
-        gates, forget, wins, hiddens, cells, norms, weight = ctx.saved_tensors
+        gates, to_f, wins, hiddens, cells, norms, weight = ctx.saved_tensors
+        time, heads, batch, size = to_f.shape
         with torch.autocast(gates.device.type, enabled=False):
-            z, i, f, o = gates.chunk(4, 3)
-            before_c, before_n = cells[:-1], norms[:-1]
-            ratio = cells[1:] / norms[1:]
-            to_c = o / norms[1:]  # d h / d c
-            to_o = torch.ops.aten.sigmoid_backward(ratio, o)
-            to_z = torch.ops.aten.tanh_backward(i, z)
-            to_f = torch.sigmoid(-forget)  # d log f / d f~
-            kept_c, kept_n, new_c = f * before_c, f * before_n, i * z
-            d_gates = torch.empty_like(gates)
+            d_gates = torch.empty_like(gates)  # of the layout of `gates`
             transposed = weight.transpose(1, 2)
-            steps = list(
-                zip(
-                    d_output.unbind(), to_c.unbind(), ratio.unbind(), to_o.unbind(), to_z.unbind(), to_f.unbind(),
-                    kept_c.unbind(), kept_n.unbind(), new_c.unbind(), i.unbind(), f.unbind(), wins.unbind(),
-                    d_gates.unbind(), strict=True,
-                )
-            )  # fmt: skip
-            for d_output_t, to_c_t, ratio_t, to_o_t, to_z_t, to_f_t, c_t, n_t, new_t, i_t, f_t, win, d_t in reversed(
-                steps
-            ):
-                d_z, d_i, d_f, d_o = d_t.chunk(4, 2)
-                d_hidden = d_hidden + d_output_t
-                torch.mul(d_hidden, to_o_t, out=d_o)
-                through = d_hidden * to_c_t
-                d_c = d_c + through
-                d_n = torch.addcmul(d_n, through, ratio_t, value=-1.0)
-                torch.mul(d_c, to_z_t, out=d_z)
-                # i' and f' both contain m, which is i~ or log f + m_{t-1}: the one that is m gets what is left of d_m.
-                d_new = (d_c * new_t).addcmul_(d_n, i_t)
-                d_kept = (d_c * c_t).addcmul_(d_n, n_t)
-                torch.where(win, d_m - d_kept, d_new, out=d_i)
-                d_m = torch.where(win, d_kept, d_m - d_new)
-                torch.mul(d_m, to_f_t, out=d_f)
-                d_c, d_n = d_c * f_t, d_n * f_t
-                d_product = d_t.to(weight.dtype)
-                d_hidden = torch.bmm(d_product, transposed).to(d_c.dtype)
-            heads, rows = hiddens.shape[1], hiddens[:-1].to(weight.dtype)
-            d_weight = torch.bmm(
-                rows.permute(1, 3, 0, 2).flatten(2), d_gates.to(weight.dtype).transpose(0, 1).flatten(1, 2)
-            ).view(heads, *weight.shape[1:])
+            for block in blocks_backward(time, heads * batch * size):
+                z, i, f, o = gates[block].chunk(4, 3)
+                to_z, _, _, to_o = d_gates[block].chunk(4, 3)
+                to_c = o / norms[1:][block]  # d h / d c
+                ratio = cells[1:][block] / norms[1:][block]
+                torch.ops.aten.sigmoid_backward.grad_input(ratio, o, grad_input=to_o)
+                torch.ops.aten.tanh_backward.grad_input(i, z, grad_input=to_z)
+                kept_c, kept_n, new_c = f * cells[:-1][block], f * norms[:-1][block], i * z
+                sources = (d_output[block], to_c, ratio, to_f[block], kept_c, kept_n, new_c, i, f, wins[block])
+                steps = zip(*(source.unbind() for source in sources), d_gates[block].unbind(), strict=True)
+                for d_output_t, to_c_t, ratio_t, to_f_t, c_t, n_t, new_t, i_t, f_t, win, d_t in reversed(list(steps)):
+                    d_z, d_i, d_f, d_o = d_t.chunk(4, 2)
+                    d_hidden = d_hidden + d_output_t
+                    d_o.mul_(d_hidden)
+                    through = d_hidden * to_c_t
+                    d_c = d_c + through
+                    d_n = torch.addcmul(d_n, through, ratio_t, value=-1.0)
+                    d_z.mul_(d_c)
+                    # i' and f' both contain m, which is i~ or log f + m_{t-1}: what m is gets the rest of d_m.
+                    d_new = (d_c * new_t).addcmul_(d_n, i_t)
+                    d_kept = (d_c * c_t).addcmul_(d_n, n_t)
+                    torch.where(win, d_m - d_kept, d_new, out=d_i)
+                    d_m = torch.where(win, d_kept, d_m - d_new)
+                    torch.mul(d_m, to_f_t, out=d_f)
+                    d_c, d_n = d_c * f_t, d_n * f_t
+                    d_hidden = torch.bmm(d_t.to(weight.dtype), transposed).to(d_c.dtype)
+            rows = hiddens[:-1].permute(1, 3, 0, 2).flatten(2)  # (N, S, T * B)
+            d_weight = torch.bmm(rows.to(weight.dtype), d_gates.to(weight.dtype).transpose(0, 1).flatten(1, 2))
         return d_gates, d_hidden, d_c, d_n, d_m, d_weight
 
 
