@@ -67,7 +67,8 @@ class MLSTM(RecurrentCore):
         input_size: D, size of one step's input.
         hidden_size: H, size of the output.
         num_heads: N, number of memories; divides H. The paper uses 4.
-        chunk_size: L, steps that run at once; S is about best. It changes the time taken and nothing else.
+        chunk_size: L, steps that run at once, which changes the time taken and nothing else; 64 is near the best on
+            CPUs for heads of 64 to 128 units.
     """
 
     parallel = True
