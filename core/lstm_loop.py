@@ -115,7 +115,8 @@ def derivatives(gates: Tensor, before: Tensor, squashed: Tensor, mask: Tensor | 
     through_sigmoid(before, f, grad_input=to_f)
     torch.ops.aten.tanh_backward.grad_input(i if mask is None else i * mask, g, grad_input=to_g)
     through_sigmoid(squashed, o, grad_input=to_o)
-    return torch.ops.aten.tanh_backward(o, squashed)
+    slopes: Tensor = torch.ops.aten.tanh_backward(o, squashed)
+    return slopes
 
 
 def blocks_backward(time: int, numbers: int) -> list[slice]:
