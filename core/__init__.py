@@ -9,12 +9,18 @@ import pkgutil
 from .compose import Bidirectional, Stacked
 from .dropout import EmbeddingDropout, LockedDropout, WeightDrop, Zoneout
 from .gru import GRU, GRUState
+from .ind_rnn import IndRNN, IndRNNState
 from .layer_norm_lstm import LayerNormLSTM
 from .lstm import LSTM, LSTMState
+from .min_gru import MinGRU, MinGRUState
+from .min_lstm import MinLSTM, MinLSTMState
 from .mlstm import MLSTM, MLSTMState
 from .mogrifier_lstm import MogrifierLSTM
+from .qrnn import QRNN, QRNNState
 from .recurrent import CoreFactory, RecurrentCore, reference
+from .rg_lru import RGLRU, RGLRUState
 from .rnn import RNN, RNNState
+from .scan import linear_recurrence, linear_recurrence_reference
 from .slstm import SLSTM, SLSTMState
 from .state import (
     State,
@@ -33,17 +39,27 @@ __all__ = [
     "GRU",
     "LSTM",
     "MLSTM",
+    "QRNN",
+    "RGLRU",
     "RNN",
     "SLSTM",
     "Bidirectional",
     "CoreFactory",
     "EmbeddingDropout",
     "GRUState",
+    "IndRNN",
+    "IndRNNState",
     "LSTMState",
     "LayerNormLSTM",
     "LockedDropout",
     "MLSTMState",
+    "MinGRU",
+    "MinGRUState",
+    "MinLSTM",
+    "MinLSTMState",
     "MogrifierLSTM",
+    "QRNNState",
+    "RGLRUState",
     "RNNState",
     "RecurrentCore",
     "SLSTMState",
@@ -56,6 +72,8 @@ __all__ = [
     "discover_cores",
     "from_plain",
     "leaves",
+    "linear_recurrence",
+    "linear_recurrence_reference",
     "map_state",
     "reference",
     "select_rows",

@@ -1,0 +1,175 @@
+"""A linear recurrence together with the gates that make its factors, a few steps at a time.
+
+On a CPU, elementwise operations on whole sequences spend their time on fresh memory. Here the gates, the recurrence and
+their gradients are computed for a tile of steps that stays in the processor's cache; what the gradient needs of a tile
+is computed again from the gates' input instead of being kept.
+
+Shapes: T time, B batch, H state.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from .scan import linear_recurrence, scan_
+
+_TILE = 1 << 16  # elements of the state in a tile; 2^15 to 2^17 measure alike with 1 MiB of cache per core
+_TILED_DEVICES = ("cpu",)  # elsewhere: plain operations on whole sequences
+
+
+class Gates(ABC):
+    """What surrounds a linear recurrence: elementwise over time and rows, for any number of steps at a time."""
+
+    @abstractmethod
+    def factors(self, *given: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """Makes the recurrence.
+
+        Args:
+            *given: The sequences (..., B, K) and then the parameters (K,).
+
+        Returns:
+            a and b of h_t = a_t * h_{t-1} + b_t, each (..., B, H), and what `gradients` wants to see again.
+        """
+
+    def read(self, h: Tensor, *given: Tensor) -> Tensor:
+        """Makes the output, (..., B, H); h itself by default.
+
+        Args:
+            h: The states (..., B, H).
+            *given: As for `factors`.
+        """
+        return h
+
+    def read_gradient(self, grad: Tensor, *given: Tensor) -> Tensor:
+        """Takes a gradient of the output (T, B, H) to one of the states.
+
+        Args:
+            grad: (T, B, H).
+            *given: As for `factors`.
+        """
+        return grad
+
+    @abstractmethod
+    def gradients(
+        self,
+        given: tuple[Tensor, ...],
+        kept: tuple[Tensor, ...],
+        out: tuple[Tensor, ...],
+        before: Tensor,
+        h: Tensor,
+        grad_h: Tensor,
+        grad_output: Tensor,
+    ) -> None:
+        """Makes the gradients of everything given.
+
+        Args:
+            given: As for `factors`.
+            kept: What `factors` kept.
+            out: Where they go: the sequences' gradients are written, the parameters' are added.
+            before: h_{t-1}, (T, B, H).
+            h: h_t, (T, B, H).
+            grad_h: The whole gradient of h_t, the later steps' included, which is that of b_t, (T, B, H).
+            grad_output: The gradient of the output, (T, B, H).
+        """
+
+
+def gated_recurrence(
+    gates: Gates,
+    sequences: Sequence[Tensor],
+    initial: Tensor,
+    *,
+    parameters: Sequence[Tensor] = (),
+    reset: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Computes a, b = factors(...), h_t = a_t * h_{t-1} + b_t and the output read(h, ...).
+
+    Args:
+        gates: The functions.
+        sequences: Tensors (T, B, ...), given to the gates in the dtype of `initial`.
+        initial: h before the first step (B, H).
+        parameters: Tensors without time, likewise.
+        reset: Bool (T, B), True where h_{t-1} counts as zero.
+
+    Returns:
+        The output and h, both (T, B, H) in the dtype of `initial`.
+    """
+    if initial.device.type not in _TILED_DEVICES:
+        given = [tensor.to(initial.dtype) for tensor in (*sequences, *parameters)]
+        a, b, _ = gates.factors(*given)
+        h = linear_recurrence(a, b, initial, reset)
+        return gates.read(h, *given), h
+    if type(gates).read is Gates.read:
+        h = _GatedRecurrence.apply(gates, len(sequences), reset, initial, *sequences, *parameters)
+        return h, h
+    return _GatedRecurrence.apply(  # type: ignore[no-any-return]
+        gates, len(sequences), reset, initial, *sequences, *parameters
+    )
+
+
+class _GatedRecurrence(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, gates: Gates, count: int, reset: Tensor | None, initial: Tensor, *tensors: Tensor
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        time = len(tensors[0])
+        states = initial.new_empty(time + 1, *initial.shape)  # the state before each step, and the last
+        states[0] = initial
+        reads = type(gates).read is not Gates.read
+        output = initial.new_empty(time, *initial.shape) if reads else None
+        for tile in _tiles(time, initial.numel()):
+            given = _cut(tensors, count, tile, initial.dtype)
+            a, b, _ = gates.factors(*given)
+            if reset is not None:
+                a = a.masked_fill(reset[tile].unsqueeze(2), 0.0)
+            states[tile.start + 1 : tile.stop + 1] = b
+            scan_(a.contiguous(), states[tile.start : tile.stop + 1])
+            if output is not None:
+                output[tile] = gates.read(states[tile.start + 1 : tile.stop + 1], *given)
+        ctx.gates, ctx.count, ctx.reset = gates, count, reset
+        ctx.save_for_backward(states, *tensors)
+        return states[1:] if output is None else (output, states[1:])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor, grad_states: Tensor | None = None) -> tuple[Tensor | None, ...]:
+        gates, count, reset = ctx.gates, ctx.count, ctx.reset
+        states, *tensors = ctx.saved_tensors
+        grads = [torch.empty_like(t) if i < count else torch.zeros_like(t) for i, t in enumerate(tensors)]
+        carry = torch.zeros_like(states[0])
+        for tile in reversed(_tiles(len(grad_output), carry.numel())):
+            given = _cut(tensors, count, tile, carry.dtype)
+            before, h = states[tile], states[tile.start + 1 : tile.stop + 1]
+            a, _, kept = gates.factors(*given)
+            if reset is not None:
+                mask = reset[tile].unsqueeze(2)
+                a, before = a.masked_fill(mask, 0.0), before.masked_fill(mask, 0.0)
+            grad_here = grad_output[tile].contiguous()
+            grad_h = gates.read_gradient(grad_here, *given)
+            grad_h = grad_h.clone() if grad_states is None else grad_h + grad_states[tile]
+            grad_h[-1] += carry
+            scan_(a[1:].contiguous(), grad_h, reverse=True)
+            carry = grad_h[0] * a[0]
+            places = [grad[tile] if i < count else grad for i, grad in enumerate(grads)]
+            out = [
+                place if place.dtype == carry.dtype else torch.zeros_like(place, dtype=carry.dtype) for place in places
+            ]
+            gates.gradients(tuple(given), kept, tuple(out), before, h, grad_h, grad_here)
+            for i, (place, part) in enumerate(zip(places, out, strict=True)):
+                if part is not place:
+                    place.copy_(part) if i < count else place.add_(part)
+        return None, None, None, carry, *grads
+
+
+def _tiles(time: int, elements: int) -> list[slice]:
+    size = max(1, _TILE // elements)
+    return [slice(start, min(start + size, time)) for start in range(0, time, size)]
+
+
+def _cut(tensors: Sequence[Tensor], count: int, tile: slice, dtype: torch.dtype) -> list[Tensor]:
+    return [(t[tile] if i < count else t).to(dtype) for i, t in enumerate(tensors)]

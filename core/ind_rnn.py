@@ -1,0 +1,132 @@
+"""The independently recurrent network.
+
+Shapes: B batch, T time, D input, H hidden.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from .elementwise import ElementwiseCore, project
+
+
+class IndRNNState(NamedTuple):
+    """What an IndRNN carries from step to step.
+
+    Attributes:
+        hidden: h (B, H), the last output.
+    """
+
+    hidden: Tensor
+
+
+class IndRNN(ElementwiseCore):
+    r"""Independently recurrent network: each unit remembers itself only, through a relu, sequential.
+
+    Li et al., 2018 (https://arxiv.org/abs/1803.04831):
+
+        h_t = relu(W x_t + u * h_{t-1} + b)
+
+    `weight_ih` (H, D), `weight_hh` (H,) the paper's u, `bias` (H,). Initialised as in the paper: u uniformly within 0
+    and 1; W uniformly within 1 / sqrt(D), as `nn.Linear` does; the bias is zero. The initial state is zero.
+
+    A unit whose u exceeds 1 in size grows without bound. For sequences of T steps the paper clips u to
+    2^(1/T) in size after each update: `core.weight_hh.data.clamp_(-bound, bound)`.
+
+    Args:
+        input_size: D, size of one step's input.
+        hidden_size: H, size of the hidden state and of the output.
+        bias: Whether there is a bias.
+        chunk: Steps at a time, computed again for the gradient to save memory; see `ElementwiseCore`.
+    """
+
+    recurrent_weights = ("weight_hh",)
+
+    def __init__(self, input_size: int, hidden_size: int, *, bias: bool = True, chunk: int | None = None) -> None:
+        super().__init__(input_size, hidden_size, chunk=chunk)
+        self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))
+        self.weight_hh = nn.Parameter(torch.empty(hidden_size))
+        self.bias = nn.Parameter(torch.empty(hidden_size)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws the parameters as the class says."""
+        nn.init.uniform_(self.weight_ih, -(self.input_size**-0.5), self.input_size**-0.5)
+        nn.init.uniform_(self.weight_hh, 0.0, 1.0)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def initial_state(
+        self, batch_size: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> IndRNNState:
+        """Returns zeros; see `RecurrentCore.initial_state`."""
+        return IndRNNState(self._zeros(batch_size, self.hidden_size, device, dtype))
+
+    def step(self, x: Tensor, state: IndRNNState) -> tuple[Tensor, IndRNNState]:
+        """Advances one step; see `RecurrentCore.step`."""
+        (hidden,) = state
+        projected = F.linear(x, self.weight_ih, self.bias).to(hidden.dtype)
+        hidden = torch.relu(projected + self.weight_hh.to(hidden.dtype) * hidden)
+        return hidden.to(x.dtype), IndRNNState(hidden)
+
+    def _run(self, x: Tensor, state: IndRNNState, reset: Tensor | None) -> tuple[Tensor, IndRNNState]:
+        (hidden,) = state
+        projected = project(x, self.weight_ih, self.bias).to(hidden.dtype)
+        output = _Recurrence.apply(projected, self.weight_hh.to(hidden.dtype), hidden, reset)
+        return output, IndRNNState(output)
+
+    def extra_repr(self) -> str:
+        """Shows the options in the module's representation."""
+        bias = "" if self.bias is not None else ", bias=False"
+        return f"{self.input_size}, {self.hidden_size}, chunk={self.chunk}{bias}"
+
+
+class _Recurrence(torch.autograd.Function):
+    """The steps in place, forward and backward: two operations each, and nothing is kept but the states."""
+
+    @staticmethod
+    def forward(ctx: Any, projected: Tensor, weight: Tensor, initial: Tensor, reset: Tensor | None) -> Tensor:
+        h = projected.clone()
+        before = initial
+        for step, fresh in zip(h.unbind(0), _resets(reset, len(h)), strict=True):
+            step.addcmul_(weight, before if fresh is None else before.masked_fill(fresh, 0.0)).relu_()
+            before = step
+        ctx.save_for_backward(h, weight, initial, reset)
+        return h
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        h, weight, initial, reset = ctx.saved_tensors
+        grad = gradient.clone(memory_format=torch.contiguous_format)
+        carry = torch.zeros_like(initial)  # the gradient of the state after a step that came through the next one
+        threshold = torch.ops.aten.threshold_backward
+        last = True
+        for step, after, fresh in zip(
+            grad.unbind(0)[::-1], h.unbind(0)[::-1], _resets(reset, len(h))[::-1], strict=True
+        ):
+            if not last:
+                step.addcmul_(weight, carry)
+            last = False
+            threshold.grad_input(step, after, 0, grad_input=step)
+            carry = step if fresh is None else step.masked_fill(fresh, 0.0)
+        grad_weight = carry.mul(initial).sum(0)
+        if reset is None:
+            grad_weight += torch.einsum("tbh,tbh->h", grad[1:], h[:-1])
+        else:
+            grad_weight += torch.einsum("tbh,tbh->h", grad[1:].masked_fill(reset[1:].unsqueeze(2), 0.0), h[:-1])
+        return grad, grad_weight, carry * weight, None
+
+
+def _resets(reset: Tensor | None, time: int) -> list[Tensor | None]:
+    """For every step the rows that start anew, bool (B, 1), or None where no row does."""
+    if reset is None:
+        return [None] * time
+    return [
+        mask.unsqueeze(1) if some else None for mask, some in zip(reset.unbind(0), reset.any(1).tolist(), strict=True)
+    ]
