@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .lstm_loop import uncompiled
 from .scan import linear_recurrence, scan_
 
 _TILE = 1 << 16  # elements of the state in a tile; 2^15 to 2^17 measure alike with 1 MiB of cache per core
@@ -105,9 +106,9 @@ def gated_recurrence(
         h = linear_recurrence(a, b, initial, reset)
         return gates.read(h, *given), h
     if type(gates).read is Gates.read:
-        h = _GatedRecurrence.apply(gates, len(sequences), reset, initial, *sequences, *parameters)
+        h = uncompiled(_GatedRecurrence.apply)(gates, len(sequences), reset, initial, *sequences, *parameters)
         return h, h
-    return _GatedRecurrence.apply(  # type: ignore[no-any-return]
+    return uncompiled(_GatedRecurrence.apply)(  # type: ignore[no-any-return]
         gates, len(sequences), reset, initial, *sequences, *parameters
     )
 

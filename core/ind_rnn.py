@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from .elementwise import ElementwiseCore, project
+from .lstm_loop import uncompiled
 
 
 class IndRNNState(NamedTuple):
@@ -77,7 +78,7 @@ class IndRNN(ElementwiseCore):
     def _run(self, x: Tensor, state: IndRNNState, reset: Tensor | None) -> tuple[Tensor, IndRNNState]:
         (hidden,) = state
         projected = project(x, self.weight_ih, self.bias).to(hidden.dtype)
-        output = _Recurrence.apply(projected, self.weight_hh.to(hidden.dtype), hidden, reset)
+        output = uncompiled(_Recurrence.apply)(projected, self.weight_hh.to(hidden.dtype), hidden, reset)
         return output, IndRNNState(output)
 
     def extra_repr(self) -> str:

@@ -15,7 +15,7 @@ from .elementwise import ElementwiseCore, project
 from .gated_scan import Gates, gated_recurrence
 
 _POWER = 8.0  # the paper's c
-_LEAST_ROOT = 5e-4  # in the slope of sqrt(1 - a^2), which has no bound where a comes near 1; as in RecurrentGemma
+_LEAST = 1e-30  # of 1 - a^2: its root has no slope at 0, where the recurrence gate underflows
 
 
 class RGLRUState(NamedTuple):
@@ -87,7 +87,7 @@ class RGLRU(ElementwiseCore):
         u = F.linear(x, self.weight_in, self.bias_in)
         r, i = torch.sigmoid(F.linear(u, self.weight_gates, self.bias_gates).to(hidden.dtype)).chunk(2, 1)
         log_a = -_POWER * r * F.softplus(-self.decay.to(hidden.dtype))
-        root = torch.sqrt(-torch.expm1(2 * log_a))
+        root = torch.sqrt(torch.expm1(2 * log_a).neg().clamp(min=_LEAST))
         hidden = torch.exp(log_a) * hidden + root * (i * u.to(hidden.dtype))
         return hidden.to(x.dtype), RGLRUState(hidden)
 
@@ -109,7 +109,7 @@ class _RGLRUGates(Gates):
         r, i = gates.chunk(2, -1)
         log_a = r * (-_POWER * F.softplus(-decay))
         a = torch.exp(log_a)
-        root = torch.sqrt(-torch.expm1(2 * log_a))
+        root = torch.sqrt(torch.expm1(2 * log_a).neg().clamp(min=_LEAST))
         scaled = root * i
         return a, scaled * u, (gates, a, root, scaled)
 
@@ -132,7 +132,7 @@ class _RGLRUGates(Gates):
         grad_product = grad_h * u
         torch.addcmul(i, i, i, value=-1, out=grad_i).mul_(grad_product).mul_(root)
         # log a moves a by a, and the root by -a^2 / root.
-        slope = torch.div(a, root.clamp(min=_LEAST_ROOT)).mul_(i).mul_(grad_product).neg_()
+        slope = torch.div(a, root).mul_(i).mul_(grad_product).neg_()
         grad_log = slope.addcmul_(grad_h, before).mul_(a)
         grad_rate = grad_log * r
         grad_decay.add_(grad_rate.sum((0, 1)) * (_POWER * torch.sigmoid(-decay)))

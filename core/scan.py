@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .lstm_loop import uncompiled
+
 # Below this many channels one step costs less than calling it: many blocks of steps are then run side by side.
 # Measured on one CPU thread at T = 8192; on a GPU without Triton each call is a kernel launch, whatever its size.
 _FEW_CHANNELS = 2048
@@ -49,7 +51,7 @@ def linear_recurrence(a: Tensor, b: Tensor, initial: Tensor | None = None, reset
     if reset is not None:
         a = a.masked_fill(reset.reshape(*reset.shape, *[1] * (a.dim() - 2)), 0.0)
     first = None if initial is None else initial.to(dtype)
-    return _LinearRecurrence.apply(a, b.to(dtype), first).to(result)  # type: ignore[no-any-return]
+    return uncompiled(_LinearRecurrence.apply)(a, b.to(dtype), first).to(result)  # type: ignore[no-any-return]
 
 
 def linear_recurrence_reference(
