@@ -5,6 +5,8 @@ Shapes: B batch, T time, D input, H hidden, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -126,6 +128,10 @@ class WeightDrop(RecurrentCore):
         """Advances one step; see `RecurrentCore.step`."""
         return self.core.step(x, state)
 
+    def stepper(self) -> Callable[[Tensor, State], tuple[Tensor, State]]:
+        """Makes the core's step ready; see `RecurrentCore.stepper`."""
+        return self.step if self.training else self.core.stepper()
+
     def _unroll(self, x: Tensor, state: State, schedule: Schedule | None) -> tuple[Tensor, State]:
         with parametrize.cached():  # one mask for all segments
             return self.core._unroll(x, state, schedule)
@@ -152,11 +158,17 @@ class Zoneout(RecurrentCore):
     def __init__(self, input_size: int, core: CoreFactory, *, p: float = 0.05, cell_p: float | None = None) -> None:
         inner = core(input_size)
         super().__init__(input_size, inner.output_size)
-        hidden = getattr(inner.initial_state(1), "hidden", None)
+        state = inner.initial_state(1)
+        hidden = getattr(state, "hidden", None)
         if not inner.causal or hidden is None or hidden.shape != (1, inner.output_size):
             raise ValueError(
                 f"Zoneout: {type(inner).__name__} has no state `hidden` that is its output; wrap each layer's core "
                 "(an LSTM, a GRU), not a composition of them"
+            )
+        if others := set(getattr(state, "_fields", ())) - {"hidden", "cell"}:
+            raise ValueError(
+                f"Zoneout: the state of {type(inner).__name__} has {', '.join(sorted(others))} too, which can't be "
+                "kept apart from the rest; wrap a core whose state is `hidden` or `hidden` and `cell`"
             )
         self.p = probability("Zoneout", "p", p)
         self.cell_p = self.p if cell_p is None else probability("Zoneout", "cell_p", cell_p)

@@ -8,7 +8,20 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
-from unrolled.core import GRU, LSTM, RNN, Bidirectional, RecurrentCore, Stacked, WeightDrop, Zoneout, discover_cores
+from unrolled.core import (
+    GRU,
+    LSTM,
+    MLSTM,
+    RNN,
+    SLSTM,
+    Bidirectional,
+    MogrifierLSTM,
+    RecurrentCore,
+    Stacked,
+    WeightDrop,
+    Zoneout,
+    discover_cores,
+)
 from unrolled.core.state import State, leaves
 
 INPUT, HIDDEN = 3, 4
@@ -27,6 +40,10 @@ def options() -> dict[str, Callable[[], RecurrentCore]]:
     """Return makers for what the defaults of the discovered cores leave out."""
     return {
         "RNN-relu": lambda: RNN(INPUT, HIDDEN, nonlinearity="relu"),
+        "SLSTM-one-head": lambda: SLSTM(INPUT, HIDDEN, num_heads=1),
+        "MLSTM-chunks": lambda: MLSTM(INPUT, HIDDEN, num_heads=2, chunk_size=3),
+        "MogrifierLSTM-rank": lambda: MogrifierLSTM(INPUT, HIDDEN, rank=2),
+        "MogrifierLSTM-round": lambda: MogrifierLSTM(INPUT, HIDDEN, rounds=1),
         "LSTM-no-bias": lambda: LSTM(INPUT, HIDDEN, bias=False),
         "LSTM-cut": lambda: cut_everywhere(LSTM(INPUT, HIDDEN)),
         "GRU-cut": lambda: cut_everywhere(GRU(INPUT, HIDDEN)),

@@ -9,7 +9,17 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
-from unrolled.core import GRU, LSTM, Bidirectional, EmbeddingDropout, LockedDropout, Stacked, WeightDrop, Zoneout
+from unrolled.core import (
+    GRU,
+    LSTM,
+    SLSTM,
+    Bidirectional,
+    EmbeddingDropout,
+    LockedDropout,
+    Stacked,
+    WeightDrop,
+    Zoneout,
+)
 
 
 def test_locked_dropout_keeps_one_mask_for_all_steps():
@@ -162,3 +172,8 @@ def test_probabilities_are_checked(p):
     for make in makers:
         with pytest.raises(ValueError, match=r"a probability of dropping lies in \[0, 1\)"):
             make()
+
+
+def test_zoneout_refuses_a_state_whose_parts_belong_together():
+    with pytest.raises(ValueError, match="the state of SLSTM has normalizer, stabilizer too"):
+        Zoneout(3, lambda size: SLSTM(size, 4))
