@@ -1,8 +1,8 @@
 """A linear recurrence together with the gates that make its factors, a few steps at a time.
 
 On a CPU, elementwise operations on whole sequences spend their time on fresh memory. Here the gates, the recurrence and
-their gradients are computed for a tile of steps that stays in the processor's cache; what the gradient needs of a tile
-is computed again from the gates' input instead of being kept.
+their gradients are computed for a tile of steps that stays in the processor's cache. Kept for the gradient are the
+states and the activated gates, in the memory of the gates' input; the rest is computed again.
 
 Shapes: T time, B batch, H state.
 """
@@ -10,7 +10,7 @@ Shapes: T time, B batch, H state.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -25,35 +25,32 @@ _TILED_DEVICES = ("cpu",)  # elsewhere: plain operations on whole sequences
 
 
 class Gates(ABC):
-    """What surrounds a linear recurrence: elementwise over time and rows, for any number of steps at a time."""
+    """What surrounds a linear recurrence: elementwise over time and rows, for any number of steps at a time.
+
+    In the methods, `given` is the activated parts of the projected input, then the other sequences, all (T, B, H), then
+    the parameters (H,).
+
+    Args:
+        *activations: The function of each part of the projected input.
+    """
+
+    def __init__(self, *activations: Callable[[Tensor], Tensor]) -> None:
+        self.activations = activations
 
     @abstractmethod
     def factors(self, *given: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         """Makes the recurrence.
 
-        Args:
-            *given: The sequences (..., B, K) and then the parameters (K,).
-
         Returns:
-            a and b of h_t = a_t * h_{t-1} + b_t, each (..., B, H), and what `gradients` wants to see again.
+            a and b of h_t = a_t * h_{t-1} + b_t, each (T, B, H), and what `gradients` wants to see again.
         """
 
     def read(self, h: Tensor, *given: Tensor) -> Tensor:
-        """Makes the output, (..., B, H); h itself by default.
-
-        Args:
-            h: The states (..., B, H).
-            *given: As for `factors`.
-        """
+        """Makes the output of the states, (T, B, H); the states themselves by default."""
         return h
 
     def read_gradient(self, grad: Tensor, *given: Tensor) -> Tensor:
-        """Takes a gradient of the output (T, B, H) to one of the states.
-
-        Args:
-            grad: (T, B, H).
-            *given: As for `factors`.
-        """
+        """Takes a gradient of the output (T, B, H) to one of the states."""
         return grad
 
     @abstractmethod
@@ -67,12 +64,12 @@ class Gates(ABC):
         grad_h: Tensor,
         grad_output: Tensor,
     ) -> None:
-        """Makes the gradients of everything given.
+        """Makes the gradients of everything given; of the parts before their activation.
 
         Args:
-            given: As for `factors`.
+            given: As everywhere.
             kept: What `factors` kept.
-            out: Where they go: the sequences' gradients are written, the parameters' are added.
+            out: Where they go: the parts' and sequences' gradients are written, the parameters' are added.
             before: h_{t-1}, (T, B, H).
             h: h_t, (T, B, H).
             grad_h: The whole gradient of h_t, the later steps' included, which is that of b_t, (T, B, H).
@@ -82,49 +79,53 @@ class Gates(ABC):
 
 def gated_recurrence(
     gates: Gates,
-    sequences: Sequence[Tensor],
+    projected: Tensor,
     initial: Tensor,
     *,
+    sequences: Sequence[Tensor] = (),
     parameters: Sequence[Tensor] = (),
     reset: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Computes a, b = factors(...), h_t = a_t * h_{t-1} + b_t and the output read(h, ...).
 
     Args:
-        gates: The functions.
-        sequences: Tensors (T, B, ...), given to the gates in the dtype of `initial`.
+        gates: The functions, of K parts.
+        projected: Their input (T, B, K * H), which the caller made for this call: it is overwritten.
         initial: h before the first step (B, H).
-        parameters: Tensors without time, likewise.
+        sequences: More tensors (T, B, H).
+        parameters: Tensors (H,).
         reset: Bool (T, B), True where h_{t-1} counts as zero.
 
     Returns:
         The output and h, both (T, B, H) in the dtype of `initial`.
     """
+    projected, *others = (tensor.to(initial.dtype) for tensor in (projected, *sequences, *parameters))
     if initial.device.type not in _TILED_DEVICES:
-        given = [tensor.to(initial.dtype) for tensor in (*sequences, *parameters)]
+        parts = projected.chunk(len(gates.activations), 2)
+        given = [activate(part) for activate, part in zip(gates.activations, parts, strict=True)] + others
         a, b, _ = gates.factors(*given)
         h = linear_recurrence(a, b, initial, reset)
         return gates.read(h, *given), h
-    if type(gates).read is Gates.read:
-        h = uncompiled(_GatedRecurrence.apply)(gates, len(sequences), reset, initial, *sequences, *parameters)
-        return h, h
-    return uncompiled(_GatedRecurrence.apply)(  # type: ignore[no-any-return]
-        gates, len(sequences), reset, initial, *sequences, *parameters
-    )
+    found = uncompiled(_GatedRecurrence.apply)(gates, len(sequences), reset, initial, projected, *others)
+    return found if isinstance(found, tuple) else (found, found)
 
 
 class _GatedRecurrence(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, gates: Gates, count: int, reset: Tensor | None, initial: Tensor, *tensors: Tensor
+        ctx: Any, gates: Gates, count: int, reset: Tensor | None, initial: Tensor, projected: Tensor, *others: Tensor
     ) -> Tensor | tuple[Tensor, Tensor]:
-        time = len(tensors[0])
+        time = len(projected)
         states = initial.new_empty(time + 1, *initial.shape)  # the state before each step, and the last
         states[0] = initial
         reads = type(gates).read is not Gates.read
         output = initial.new_empty(time, *initial.shape) if reads else None
         for tile in _tiles(time, initial.numel()):
-            given = _cut(tensors, count, tile, initial.dtype)
+            parts = projected[tile].chunk(len(gates.activations), 2)
+            for activate, part in zip(gates.activations, parts, strict=True):
+                if (activated := activate(part)) is not part:
+                    part.copy_(activated)  # what the gradient needs, where nothing else needs what was there
+            given = (*parts, *_cut(others, count, tile))
             a, b, _ = gates.factors(*given)
             if reset is not None:
                 a = a.masked_fill(reset[tile].unsqueeze(2), 0.0)
@@ -133,18 +134,20 @@ class _GatedRecurrence(torch.autograd.Function):
             if output is not None:
                 output[tile] = gates.read(states[tile.start + 1 : tile.stop + 1], *given)
         ctx.gates, ctx.count, ctx.reset = gates, count, reset
-        ctx.save_for_backward(states, *tensors)
+        ctx.save_for_backward(states, projected, *others)
         return states[1:] if output is None else (output, states[1:])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor, grad_states: Tensor | None = None) -> tuple[Tensor | None, ...]:
         gates, count, reset = ctx.gates, ctx.count, ctx.reset
-        states, *tensors = ctx.saved_tensors
-        grads = [torch.empty_like(t) if i < count else torch.zeros_like(t) for i, t in enumerate(tensors)]
+        states, projected, *others = ctx.saved_tensors
+        grad_projected = torch.empty_like(projected)
+        grads = [torch.empty_like(t) if i < count else torch.zeros_like(t) for i, t in enumerate(others)]
         carry = torch.zeros_like(states[0])
         for tile in reversed(_tiles(len(grad_output), carry.numel())):
-            given = _cut(tensors, count, tile, carry.dtype)
+            given = (*projected[tile].chunk(len(gates.activations), 2), *_cut(others, count, tile))
+            out = (*grad_projected[tile].chunk(len(gates.activations), 2), *_cut(grads, count, tile))
             before, h = states[tile], states[tile.start + 1 : tile.stop + 1]
             a, _, kept = gates.factors(*given)
             if reset is not None:
@@ -156,15 +159,8 @@ class _GatedRecurrence(torch.autograd.Function):
             grad_h[-1] += carry
             scan_(a[1:].contiguous(), grad_h, reverse=True)
             carry = grad_h[0] * a[0]
-            places = [grad[tile] if i < count else grad for i, grad in enumerate(grads)]
-            out = [
-                place if place.dtype == carry.dtype else torch.zeros_like(place, dtype=carry.dtype) for place in places
-            ]
-            gates.gradients(tuple(given), kept, tuple(out), before, h, grad_h, grad_here)
-            for i, (place, part) in enumerate(zip(places, out, strict=True)):
-                if part is not place:
-                    place.copy_(part) if i < count else place.add_(part)
-        return None, None, None, carry, *grads
+            gates.gradients(given, kept, out, before, h, grad_h, grad_here)
+        return None, None, None, carry, grad_projected, *grads
 
 
 def _tiles(time: int, elements: int) -> list[slice]:
@@ -172,5 +168,5 @@ def _tiles(time: int, elements: int) -> list[slice]:
     return [slice(start, min(start + size, time)) for start in range(0, time, size)]
 
 
-def _cut(tensors: Sequence[Tensor], count: int, tile: slice, dtype: torch.dtype) -> list[Tensor]:
-    return [(t[tile] if i < count else t).to(dtype) for i, t in enumerate(tensors)]
+def _cut(tensors: Sequence[Tensor], count: int, tile: slice) -> list[Tensor]:
+    return [t[tile] if i < count else t for i, t in enumerate(tensors)]

@@ -117,10 +117,8 @@ class _Recurrence(torch.autograd.Function):
             threshold.grad_input(step, after, 0, grad_input=step)
             carry = step if fresh is None else step.masked_fill(fresh, 0.0)
         grad_weight = carry.mul(initial).sum(0)
-        if reset is None:
-            grad_weight += torch.einsum("tbh,tbh->h", grad[1:], h[:-1])
-        else:
-            grad_weight += torch.einsum("tbh,tbh->h", grad[1:].masked_fill(reset[1:].unsqueeze(2), 0.0), h[:-1])
+        later = grad[1:] if reset is None else grad[1:].masked_fill(reset[1:].unsqueeze(2), 0.0)
+        grad_weight += (later * h[:-1]).sum((0, 1))
         return grad, grad_weight, carry * weight, None
 
 

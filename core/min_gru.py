@@ -88,7 +88,7 @@ class MinGRU(ElementwiseCore):
 
     def _run(self, x: Tensor, state: MinGRUState, reset: Tensor | None) -> tuple[Tensor, MinGRUState]:
         projected = project(x, self.weight, self.bias)
-        output, hidden = gated_recurrence(self._gates, [projected], state.hidden, reset=reset)
+        output, hidden = gated_recurrence(self._gates, projected, state.hidden, reset=reset)
         return output, MinGRUState(hidden)
 
     def extra_repr(self) -> str:
@@ -108,13 +108,12 @@ class Candidate:
         """
         return v
 
-    def gradient_(self, grad: Tensor, v: Tensor, value: Tensor) -> None:
+    def gradient_(self, grad: Tensor, value: Tensor) -> None:
         """Multiplies a gradient in place by the slope of g.
 
         Args:
             grad: The gradient of g(v); becomes that of v.
-            v: Where.
-            value: g(v).
+            value: g(v), which tells the slope.
         """
 
 
@@ -125,9 +124,11 @@ class PositiveCandidate(Candidate):
         """Returns g(v); see `Candidate.value`."""
         return torch.relu(v) + torch.sigmoid(v.clamp(max=0.0))  # torch.where takes five times as long on a CPU
 
-    def gradient_(self, grad: Tensor, v: Tensor, value: Tensor) -> None:
+    def gradient_(self, grad: Tensor, value: Tensor) -> None:
         """Multiplies by the slope; see `Candidate.gradient_`."""
-        rest = torch.ops.aten.threshold_backward(grad, v, 0).mul_(0.75)  # where v > 0: 1 less the 0.25 that follows
+        rest = torch.ops.aten.threshold_backward(grad, value, 0.5).mul_(
+            0.75
+        )  # where v > 0: 1 less the 0.25 that follows
         sigmoid = value.clamp(max=0.5)
         grad.mul_(torch.addcmul(sigmoid, sigmoid, sigmoid, value=-1)).add_(rest)
 
@@ -147,13 +148,13 @@ def choose(owner: str, candidate: str) -> Candidate:
 
 class _MinGRUGates(Gates):
     def __init__(self, candidate: Candidate) -> None:
+        super().__init__(torch.sigmoid, candidate.value)
         self.candidate = candidate
 
     def factors(self, *given: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        z, v = given[0].chunk(2, -1)
-        z, n = torch.sigmoid(z), self.candidate.value(v)
+        z, n = given
         a = 1 - z
-        return a, z * n, (a, z, n)
+        return a, z * n, (a,)
 
     def gradients(
         self,
@@ -165,8 +166,8 @@ class _MinGRUGates(Gates):
         grad_h: Tensor,
         grad_output: Tensor,
     ) -> None:
-        a, z, n = kept
-        grad_z, grad_v = out[0].chunk(2, -1)
-        torch.mul(grad_h, z, out=grad_v)
-        torch.sub(n, before, out=grad_z).mul_(grad_v).mul_(a)
-        self.candidate.gradient_(grad_v, given[0].chunk(2, -1)[1], n)
+        z, n = given
+        grad_z, grad_n = out
+        torch.mul(grad_h, z, out=grad_n)
+        torch.sub(n, before, out=grad_z).mul_(grad_n).mul_(kept[0])
+        self.candidate.gradient_(grad_n, n)

@@ -89,7 +89,7 @@ class MinLSTM(ElementwiseCore):
 
     def _run(self, x: Tensor, state: MinLSTMState, reset: Tensor | None) -> tuple[Tensor, MinLSTMState]:
         projected = project(x, self.weight, self.bias)
-        output, hidden = gated_recurrence(self._gates, [projected], state.hidden, reset=reset)
+        output, hidden = gated_recurrence(self._gates, projected, state.hidden, reset=reset)
         return output, MinLSTMState(hidden)
 
     def extra_repr(self) -> str:
@@ -100,13 +100,16 @@ class MinLSTM(ElementwiseCore):
 
 class _MinLSTMGates(Gates):
     def __init__(self, candidate: Candidate) -> None:
+        super().__init__(_nothing, _nothing, candidate.value)
         self.candidate = candidate
 
     def factors(self, *given: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        f, i, v = given[0].chunk(3, -1)
-        share, n = torch.sigmoid(F.logsigmoid(f) - F.logsigmoid(i)), self.candidate.value(v)
+        f, i, n = given
+        # sigmoid(log sigmoid(f) - log sigmoid(i)) without a logarithm; sigmoid(v) = exp(min(v, 0)) sigmoid(|v|).
+        f_open, i_open = torch.sigmoid(f.abs()), torch.sigmoid(i.abs())
+        share = f_open / (f_open + i_open * torch.exp(i.clamp(max=0.0) - f.clamp(max=0.0)))
         rest = 1 - share
-        return share, rest * n, (share, rest, n)
+        return share, rest * n, (share, rest)
 
     def gradients(
         self,
@@ -118,11 +121,15 @@ class _MinLSTMGates(Gates):
         grad_h: Tensor,
         grad_output: Tensor,
     ) -> None:
-        f, i, v = given[0].chunk(3, -1)
-        share, rest, n = kept
-        grad_f, grad_i, grad_v = out[0].chunk(3, -1)
-        torch.mul(grad_h, rest, out=grad_v)
-        inner = torch.sub(before, n).mul_(grad_v).mul_(share)  # of the logarithms' difference
+        f, i, n = given
+        share, rest = kept
+        grad_f, grad_i, grad_n = out
+        torch.mul(grad_h, rest, out=grad_n)
+        inner = torch.sub(before, n).mul_(grad_n).mul_(share)  # of the logarithms' difference
         torch.mul(inner, torch.sigmoid(-f), out=grad_f)
-        torch.mul(inner, torch.sigmoid(-i), out=grad_i).neg_()
-        self.candidate.gradient_(grad_v, v, n)
+        torch.mul(inner.neg_(), torch.sigmoid(-i), out=grad_i)
+        self.candidate.gradient_(grad_n, n)
+
+
+def _nothing(v: Tensor) -> Tensor:
+    return v

@@ -66,7 +66,7 @@ class QRNN(ElementwiseCore):
             raise ValueError(f"QRNN: kernel is {kernel}; it must be 1 or 2")
         super().__init__(input_size, hidden_size, chunk=chunk)
         self.kernel = kernel
-        self._gates = _QRNNGates()
+        self._gates = _QRNNGates(torch.tanh, torch.sigmoid, torch.sigmoid)
         self.weight = nn.Parameter(torch.empty(3 * hidden_size, kernel * input_size))
         self.bias = nn.Parameter(torch.empty(3 * hidden_size)) if bias else None
         self.reset_parameters()
@@ -103,7 +103,7 @@ class QRNN(ElementwiseCore):
             before = torch.cat((previous.to(x.dtype).unsqueeze(0), x[:-1]))
             x = torch.cat((before if reset is None else before.masked_fill(reset.unsqueeze(2), 0.0), x), 2)
         projected = project(x, self.weight, self.bias)
-        output, cells = gated_recurrence(self._gates, [projected], cell, reset=reset)
+        output, cells = gated_recurrence(self._gates, projected, cell, reset=reset)
         return output, QRNNState(cells, states)
 
     def extra_repr(self) -> str:
@@ -114,16 +114,15 @@ class QRNN(ElementwiseCore):
 
 class _QRNNGates(Gates):
     def factors(self, *given: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        z, f, _ = given[0].chunk(3, -1)
-        z, f = torch.tanh(z), torch.sigmoid(f)
+        z, f, _ = given
         rest = 1 - f
-        return f, rest * z, (z, f, rest)
+        return f, rest * z, (rest,)
 
     def read(self, h: Tensor, *given: Tensor) -> Tensor:
-        return torch.sigmoid(given[0].chunk(3, -1)[2]) * h
+        return given[2] * h
 
     def read_gradient(self, grad: Tensor, *given: Tensor) -> Tensor:
-        return torch.sigmoid(given[0].chunk(3, -1)[2]) * grad
+        return given[2] * grad
 
     def gradients(
         self,
@@ -135,10 +134,9 @@ class _QRNNGates(Gates):
         grad_h: Tensor,
         grad_output: Tensor,
     ) -> None:
-        z, f, rest = kept
-        grad_z, grad_f, grad_o = out[0].chunk(3, -1)
-        inner = torch.mul(grad_h, rest)
+        z, f, o = given
+        grad_z, grad_f, grad_o = out
+        inner = torch.mul(grad_h, kept[0])
         torch.sub(before, z, out=grad_f).mul_(inner).mul_(f)
         torch.addcmul(inner, inner.mul(z), z, value=-1, out=grad_z)
-        o = torch.sigmoid(given[0].chunk(3, -1)[2])
         torch.addcmul(o, o, o, value=-1, out=grad_o).mul_(h).mul_(grad_output)

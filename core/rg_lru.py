@@ -57,7 +57,7 @@ class RGLRU(ElementwiseCore):
 
     def __init__(self, input_size: int, hidden_size: int, *, chunk: int | None = None) -> None:
         super().__init__(input_size, hidden_size, chunk=chunk)
-        self._gates = _RGLRUGates()
+        self._gates = _RGLRUGates(torch.sigmoid, torch.sigmoid)
         self.weight_in = nn.Parameter(torch.empty(hidden_size, input_size))
         self.bias_in = nn.Parameter(torch.empty(hidden_size))
         self.weight_gates = nn.Parameter(torch.empty(2 * hidden_size, hidden_size))
@@ -94,7 +94,9 @@ class RGLRU(ElementwiseCore):
     def _run(self, x: Tensor, state: RGLRUState, reset: Tensor | None) -> tuple[Tensor, RGLRUState]:
         u = project(x, self.weight_in, self.bias_in)
         gates = project(u, self.weight_gates, self.bias_gates)
-        output, hidden = gated_recurrence(self._gates, [u, gates], state.hidden, parameters=[self.decay], reset=reset)
+        output, hidden = gated_recurrence(
+            self._gates, gates, state.hidden, sequences=[u], parameters=[self.decay], reset=reset
+        )
         return output, RGLRUState(hidden)
 
     def extra_repr(self) -> str:
@@ -104,14 +106,12 @@ class RGLRU(ElementwiseCore):
 
 class _RGLRUGates(Gates):
     def factors(self, *given: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        u, gates, decay = given
-        gates = torch.sigmoid(gates)
-        r, i = gates.chunk(2, -1)
+        r, i, u, decay = given
         log_a = r * (-_POWER * F.softplus(-decay))
         a = torch.exp(log_a)
         root = torch.sqrt(torch.expm1(2 * log_a).neg().clamp(min=_LEAST))
         scaled = root * i
-        return a, scaled * u, (gates, a, root, scaled)
+        return a, scaled * u, (a, root, scaled)
 
     def gradients(
         self,
@@ -123,11 +123,9 @@ class _RGLRUGates(Gates):
         grad_h: Tensor,
         grad_output: Tensor,
     ) -> None:
-        u, _, decay = given
-        gates, a, root, scaled = kept
-        r, i = gates.chunk(2, -1)
-        grad_u, grad_gates, grad_decay = out
-        grad_r, grad_i = grad_gates.chunk(2, -1)
+        r, i, u, decay = given
+        a, root, scaled = kept
+        grad_r, grad_i, grad_u, grad_decay = out
         torch.mul(grad_h, scaled, out=grad_u)
         grad_product = grad_h * u
         torch.addcmul(i, i, i, value=-1, out=grad_i).mul_(grad_product).mul_(root)
