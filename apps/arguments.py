@@ -20,7 +20,10 @@ _NESTED = re.compile(r"NestedArg\(key='([^']+)', val=(.+)\)")
 _CLASS = re.compile(r"Expected a dot import path string: (\S+)")
 _ATTRIBUTE = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'|No module named '([\w.]+)'")
 _EXPECTED = re.compile(r"Expected a (.+?)\. Got value: (.+)|Expected (.+?)\. Got value: (.+)")
-_EXPLAINED = re.compile(r"(There is no (?:flag|option|class|module) .*|expected .*, got '.*'\.)")
+_EXPLAINED = re.compile(
+    r"(There is no (?:flag|option|class|module) .*|Missing: [^`]*`[^`]*` says what is expected\."
+    r"|expected .*, got '.*'\.)"
+)
 _LITERAL = re.compile(r"(?:typing\.)?Literal\[(.+?)\]")
 _TYPE = re.compile(r"<class '([\w.]+)'>")
 

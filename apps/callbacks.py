@@ -69,11 +69,17 @@ class Checkpoint(ModelCheckpoint):
     ) -> None:
         """Save when the step's number, the end of the epoch or the end of the run says so."""
         step = trainer.global_step
-        if step % self.last_every == 0 or step == trainer.max_steps or trainer.is_last_batch:
+        if step % self.last_every == 0 or step == trainer.max_steps or trainer.is_last_batch or _stops(trainer):
+            self.save_last_state(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the best, and the last state where the validation has stopped the run: later it could not go on."""
+        super().on_validation_end(trainer, pl_module)
+        if not trainer.sanity_checking and _stops(trainer):
             self.save_last_state(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save what came after the last save, for a run that a callback has stopped."""
+        """Save what came after the last save, for a run that was stopped in any other way."""
         self.save_last_state(trainer)
 
     def save_last_state(self, trainer: Trainer) -> None:
@@ -113,6 +119,11 @@ class Checkpoint(ModelCheckpoint):
         super().load_state_dict(moved)
 
 
+def _stops(trainer: Trainer) -> bool:
+    """Say whether a callback has stopped the run: Lightning takes the rest of the epoch for done when it ends."""
+    return trainer.should_stop and trainer.fit_loop._can_stop_early
+
+
 def _keep(path: Path, name: Path) -> None:
     """Give a file a second name at once, so that neither name is ever missing; a copy where links don't exist."""
     temporary = name.with_suffix(".tmp")
@@ -143,6 +154,14 @@ class StopEarly(EarlyStopping):
     ) -> None:
         super().__init__(monitor, min_delta=min_delta, patience=patience or 0, mode=mode)
         self.enabled = patience is not None
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what a checkpoint says, except for the patience, which the command line says.
+
+        Args:
+            state_dict: What `state_dict` returned.
+        """
+        super().load_state_dict({**state_dict, "patience": self.patience})
 
     def _run_early_stopping_check(self, trainer: Trainer) -> None:
         if self.enabled:

@@ -175,9 +175,8 @@ def _evaluation(command: str, word: str | None, flags: list[str], given: str | N
         raise UsageError(f"`unrolled {command}` needs a trained model: add --ckpt_path CKPT.")
     checkpoint = find_checkpoint(given)
     configs = [path] if path else []
-    while own := _configs_in(flags):
-        _take(flags, "--config", "-c")
-        configs.append(Path(own[0]))
+    configs += [find_config(path) for path in _configs_in(flags)]
+    _take(flags, "--config", "-c")
     if not configs:
         configs = [runs.run_of(checkpoint) / runs.CONFIG]
     return Request(

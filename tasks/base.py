@@ -16,6 +16,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from ..core.recurrent import RecurrentCore
+from ..errors import UsageError
 from .schedules import WarmupCosine
 
 # LightningCLI stores hyper-parameters in this form; `Task.load_from_checkpoint` reads it.
@@ -39,6 +40,11 @@ class Task(LightningModule, ABC):
         self.make_schedule = lr_scheduler
         self.compile_core = compile_core
         self.lost_hyperparameters: list[str] = []
+
+    def setup(self, stage: str) -> None:
+        """Take double precision at once: Lightning converts the model after it has loaded a checkpoint's weights."""
+        if self.trainer.precision == "64-true":
+            self.double()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer and, where there is one, its schedule by steps."""
@@ -81,7 +87,7 @@ class Task(LightningModule, ABC):
                 trainer.max_epochs * math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
             )
         if not limits:
-            raise ValueError("WarmupCosine needs the length of the run: give --trainer.max_steps or its total_steps")
+            raise UsageError("WarmupCosine needs the length of the run: give --trainer.max_steps or its total_steps")
         return int(min(limits))
 
     def global_mean(self, total: Tensor, count: Tensor) -> Tensor:

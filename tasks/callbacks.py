@@ -199,11 +199,17 @@ class Preemption(Callback):
     def __init__(self, every_n_steps: int = 10) -> None:
         self.every_n_steps = every_n_steps
         self._asked = False
+        self._step = 0
         self._former: Any = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Take the last turn: what the other callbacks do after a step (averaging the weights) has to be saved."""
+        trainer.callbacks = sorted(trainer.callbacks, key=lambda callback: callback is self)  # type: ignore[attr-defined]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take SIGTERM over from Lightning, whose handler talks to other processes and can hang."""
         self._asked = False
+        self._step = trainer.global_step
         with suppress(ValueError):  # signals belong to the main thread
             self._former = signal.signal(signal.SIGTERM, lambda *_: setattr(self, "_asked", True))
 
@@ -211,9 +217,13 @@ class Preemption(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save and stop if any process was asked to."""
+        step, before = trainer.global_step, self._step
+        if step == before:  # gradients are being added up: no place to go on from
+            return
+        self._step = step
         asked = self._asked
         if trainer.world_size > 1:
-            if (batch_idx + 1) % self.every_n_steps:
+            if step % self.every_n_steps:
                 return
             flag = torch.tensor(int(asked), device=pl_module.device)
             distributed.all_reduce(flag, distributed.ReduceOp.MAX)

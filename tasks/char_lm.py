@@ -149,6 +149,8 @@ class CharLM(Task):
         count = batch.lengths.sum()
         nats = sequence_cross_entropy(self.head(dropped), batch.target, batch.lengths)
         loss = self.global_mean(nats, count)
+        if not count:  # an epoch's last batch may leave nothing to one process, and ddp waits for every gradient
+            loss = loss + 0.0 * torch.stack([parameter.sum() for parameter in self.parameters()]).sum()
         if self.activation_regularization:
             # What lies past a row's length is zero and adds nothing.
             squares = dropped.float().square().sum() / output.shape[-1]
@@ -165,7 +167,7 @@ class CharLM(Task):
         """The loss of the next chunk; the state goes on from the chunk before."""
         loss, nats, state = self.loss(batch, self._rows_fit(self.training_state, batch))
         self.training_state = detach(state)
-        self.log("train/loss", nats.detach() / int(batch.lengths.sum()), prog_bar=True)
+        self.log("train/loss", nats.detach() / max(int(batch.lengths.sum()), 1), prog_bar=True)
         return loss
 
     def on_validation_epoch_start(self) -> None:
@@ -205,7 +207,7 @@ class CharLM(Task):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the carried state, all processes' rows in one batch."""
         super().on_save_checkpoint(checkpoint)
-        if self.training_state is not None and self._trainer is not None and self.trainer.training:
+        if self.training_state is not None and self._trainer is not None and self.trainer.state.fn == "fit":
             state = self.training_state
             if self.trainer.world_size > 1:
                 state = map_state(self._gather_rows, state)
@@ -229,7 +231,7 @@ class CharLM(Task):
             whole = from_plain(self._restored_state, self.core.initial_state(1, device=self.device))
             rank, processes = self.trainer.global_rank, self.trainer.world_size
             self.training_state = map_state(
-                lambda tensor: tensor.chunk(processes)[rank].to(self.device, copy=True), whole
+                lambda tensor: tensor.tensor_split(processes)[rank].to(self.device, copy=True), whole
             )
             self._restored_state = None
 

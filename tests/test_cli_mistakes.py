@@ -61,6 +61,8 @@ for line in sys.stdin:
         (["--checkpoint.every", "1"], "There is no flag '--checkpoint.every'."),
         (["--model.core", "GUR"], "--model.core: There is no class 'GUR'. Did you mean 'GRU'?"),
         (["--model", "CharML"], "--model: There is no class 'CharML'. Did you mean 'CharLM'?"),
+        (["--model.core", "Bidirectional"], "--model: Missing: core. `"),
+        (["--trainer.max_steps=-1", "--trainer.max_epochs=-1"], "WarmupCosine needs the length of the run"),
         (["--data", "TextDat"], "--data: There is no class 'TextDat'. Did you mean 'TextData'?"),
         (["--model.optimizer", "AdmW"], "--model.optimizer: There is no class 'AdmW'. Did you mean 'AdamW'?"),
         (["--trainer.callbacks+", "RandomStat"], "There is no class 'RandomStat'. Did you mean 'RandomState'?"),
@@ -135,6 +137,16 @@ def test_what_needs_no_torch_is_answered_without_importing_it(words, code, answe
     assert given == code
     assert answer in output
     assert "Traceback" not in output
+
+
+def test_every_configuration_counts_in_an_evaluation(capsys):
+    assert main(["fit", "char_lm", *TINY, *CPU, "--trainer.max_steps", "1", "--model.core.hidden_size", "4"]) == 0
+    Path("a.yaml").write_text("data: {init_args: {path: no.txt}}")
+    Path("b.yaml").write_text("data: {init_args: {path: text.txt}}")
+    evaluate = ["validate", "char_lm", "--ckpt_path", "runs/char_lm", *CPU]
+    assert main([*evaluate, "--config", "a.yaml", "--config", "b.yaml"]) == 0
+    assert main([*evaluate, "--config", "b.yaml", "--config", "a.yaml"]) == 3
+    assert "'no.txt' does not exist" in capsys.readouterr().err
 
 
 def test_debug_shows_the_traceback(capsys):

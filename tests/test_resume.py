@@ -13,6 +13,7 @@ import torch
 from unrolled.cli import main
 
 HELPERS = Path(__file__).resolve().parent / "helpers"
+PARTS = ("state_dict", "current_model_state", "optimizer_states", "lr_schedulers", "random_state", "carried_state")
 
 
 @pytest.fixture
@@ -70,5 +71,33 @@ def test_killed_in_mid_epoch_and_resumed_is_bit_for_bit_the_same(folder, workers
     assert main([*arguments("killed", workers), "--resume"]) == 0
     resumed = checkpoint("killed")
     assert resumed["global_step"] == steps
-    for part in ("state_dict", "current_model_state", "optimizer_states", "lr_schedulers", "random_state"):
+    for part in PARTS:
+        same(resumed[part], whole[part], part)
+
+
+@pytest.mark.parametrize(
+    ("way", "code", "batches_a_step", "resume"),
+    [
+        ("SIGTERM", 143, 2, "last"),
+        ("SIGTERM", 143, 1, "best"),
+        ("stop", 0, 1, "last"),
+        ("stop in validation", 0, 1, "last"),
+    ],
+)
+def test_stopped_in_mid_epoch_and_resumed_is_bit_for_bit_the_same(
+    folder, monkeypatch, way, code, batches_a_step, resume
+):
+    accumulate = ["--trainer.accumulate_grad_batches", str(batches_a_step)]
+    often = ["--trainer.val_check_interval", "10", "--trainer.max_epochs", "2", *accumulate]
+    assert main([*arguments("whole", 0), *often]) == 0
+    whole = checkpoint("whole")
+    with monkeypatch.context() as patch:
+        patch.setenv("KILL_AT", str(whole["global_step"] * 3 // 4))
+        patch.setenv("KILL_WAY", way)
+        assert main([*arguments("stopped", 0), *often]) == code
+    assert whole["global_step"] // 2 < checkpoint("stopped")["global_step"] < whole["global_step"]
+    assert main([*arguments("stopped", 0), *often, "--resume", f"runs/char_lm/stopped/checkpoints/{resume}.ckpt"]) == 0
+    resumed = checkpoint("stopped")
+    assert resumed["global_step"] == whole["global_step"]
+    for part in PARTS:
         same(resumed[part], whole[part], part)

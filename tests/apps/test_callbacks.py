@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch import Trainer
-from unrolled.apps.callbacks import Bar, Checkpoint
+from unrolled.apps.callbacks import Bar, Checkpoint, StopEarly
 from unrolled.cli import main
 
 
@@ -97,6 +97,13 @@ def test_the_bar_leaves_room(monkeypatch, max_epochs):
     assert list(bar.get_metrics(None, None)) == ["train", "val", "val/bpc"]
     bar._trainer = Trainer(max_epochs=max_epochs, accelerator="cpu", logger=False, enable_progress_bar=False)
     assert bar._get_train_description(3).strip() == ("Epoch 3" if max_epochs < 0 else "Epoch 3/4")
+
+
+def test_a_resumed_run_has_the_patience_of_its_command_line():
+    callback = StopEarly(patience=5)
+    callback.load_state_dict(StopEarly().state_dict())
+    assert callback.patience == 5
+    assert callback.enabled
 
 
 def test_saving_every_0_steps_is_refused():

@@ -1,4 +1,4 @@
-"""A callback for subprocesses that have to die; found through PYTHONPATH."""
+"""A callback for runs that have to end early; found through PYTHONPATH."""
 
 from __future__ import annotations
 
@@ -9,8 +9,19 @@ from lightning.pytorch import Callback
 
 
 class KillAt(Callback):
-    """Kills its process without a word after the step that KILL_AT names; never without that variable."""
+    """Ends the run after the step that KILL_AT names, in the way that KILL_WAY names; never without KILL_AT.
+
+    The ways: a signal to the process, SIGKILL if none is named; `stop` and `stop in validation`, as callbacks do.
+    """
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        way = os.environ.get("KILL_WAY", "SIGKILL")
         if trainer.global_step == int(os.environ.get("KILL_AT", "-1")):
-            os.kill(os.getpid(), signal.SIGKILL)
+            if way == "stop":
+                trainer.should_stop = True
+            elif way != "stop in validation":
+                os.kill(os.getpid(), getattr(signal, way))
+
+    def on_validation_end(self, trainer, pl_module):
+        if os.environ.get("KILL_WAY") == "stop in validation":
+            trainer.should_stop = trainer.global_step >= int(os.environ["KILL_AT"])
