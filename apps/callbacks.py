@@ -53,6 +53,7 @@ class Checkpoint(ModelCheckpoint):
         )
         self.last_every = every_n_train_steps
         self._saved_last_at = 0
+        self._save_after_validation = False
 
     @property
     def last(self) -> Path:
@@ -67,15 +68,21 @@ class Checkpoint(ModelCheckpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save when the step's number, the end of the epoch or the end of the run says so."""
+        """Save when the step's number, the end of the epoch or the end of the run says so.
+
+        Where a validation comes next, save after it: a run that is killed in it must not go on without it.
+        """
         step = trainer.global_step
         if step % self.last_every == 0 or step == trainer.max_steps or trainer.is_last_batch or _stops(trainer):
-            self.save_last_state(trainer)
+            self._save_after_validation = _validates_next(trainer)
+            if not self._save_after_validation:
+                self.save_last_state(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save the best, and the last state where the validation has stopped the run: later it could not go on."""
+        """Save the best, and the last state where that was put off or the validation has stopped the run."""
         super().on_validation_end(trainer, pl_module)
-        if not trainer.sanity_checking and _stops(trainer):
+        if self._save_after_validation or (not trainer.sanity_checking and _stops(trainer)):
+            self._save_after_validation = False
             self.save_last_state(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -122,6 +129,12 @@ class Checkpoint(ModelCheckpoint):
 def _stops(trainer: Trainer) -> bool:
     """Say whether a callback has stopped the run: Lightning takes the rest of the epoch for done when it ends."""
     return trainer.should_stop and trainer.fit_loop._can_stop_early
+
+
+def _validates_next(trainer: Trainer) -> bool:
+    """Say whether Lightning validates after this step; only its loop knows all the settings that decide."""
+    fetcher = trainer.fit_loop._data_fetcher
+    return fetcher is not None and trainer.fit_loop.epoch_loop._should_check_val_fx(fetcher)
 
 
 def _keep(path: Path, name: Path) -> None:

@@ -62,6 +62,7 @@ def choose(
         probabilities = probabilities * (probabilities >= min_p * probabilities.amax(-1, keepdim=True))
     # The largest p / e, e exponential, is drawn with probability p: one pass, and no check that needs the host.
     noise = torch.empty_like(probabilities).exponential_(generator=generator)
+    noise.clamp_(min=torch.finfo(noise.dtype).tiny)  # 0 / 0 would be the largest of all
     return (probabilities / noise).argmax(-1)
 
 

@@ -22,7 +22,7 @@ ALLOWED = {
 }
 # What lies outside the standard library and may be imported at all.
 OUTSIDE = {
-    "core": {"torch", "torchvision"},
+    "core": {"torch", "torchvision", "triton"},  # triton comes with torch, where there are GPUs
     "data": {"torch", "lightning", "numpy", "datasets", "filelock", "platformdirs"},
     "tasks": {"torch", "lightning", "numpy", "torchmetrics"},
     "apps": {"torch", "lightning", "jsonargparse", "yaml", "rich", "numpy", "torchvision"},

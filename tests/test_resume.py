@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import signal
 import subprocess
@@ -39,6 +40,12 @@ def checkpoint(name: str) -> dict:
     return torch.load(Path("runs/char_lm") / name / "checkpoints" / "last.ckpt", weights_only=True)
 
 
+def validations(name: str) -> list[tuple[str, str]]:
+    """Steps and losses of a run's validations."""
+    with (Path("runs/char_lm") / name / "metrics.csv").open() as file:
+        return [(row["step"], row["val/loss"]) for row in csv.DictReader(file) if row["val/loss"]]
+
+
 def same(a, b, where: str = "") -> None:
     """Assert that two nests of plain data are equal to the last bit."""
     if isinstance(a, torch.Tensor):
@@ -73,6 +80,21 @@ def test_killed_in_mid_epoch_and_resumed_is_bit_for_bit_the_same(folder, workers
     assert resumed["global_step"] == steps
     for part in PARTS:
         same(resumed[part], whole[part], part)
+
+
+def test_killed_in_a_validation_it_is_done_again(folder):
+    often = ["--trainer.val_check_interval", "10", "--trainer.max_epochs", "2"]
+    assert main([*arguments("whole", 0), *often]) == 0
+    whole = checkpoint("whole")
+    environment = {**os.environ, "PYTHONPATH": str(HELPERS), "OMP_NUM_THREADS": "1"}
+    environment |= {"KILL_AT": str(whole["global_step"] // 2), "KILL_WAY": "SIGKILL in validation"}
+    command = [sys.executable, "-m", "unrolled", *arguments("killed", 0), *often]
+    assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
+    assert main([*arguments("killed", 0), *often, "--resume"]) == 0
+    resumed = checkpoint("killed")
+    for part in PARTS:
+        same(resumed[part], whole[part], part)
+    assert validations("killed") == validations("whole")
 
 
 @pytest.mark.parametrize(
