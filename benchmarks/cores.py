@@ -86,6 +86,8 @@ def peers(hidden: int, steps: int) -> dict[str, nn.Module]:
             of("xlstm", "mLSTMLayerConfig", embedding_dim=hidden, num_heads=4, context_length=steps),
         ),
     }
+    if steps > 2048:
+        del makers["xlstm mLSTM"]  # its parallel form takes memory in T^2: gigabytes here
     found = {}
     for name, make in makers.items():
         try:
