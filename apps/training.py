@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -246,4 +247,7 @@ def run(request: Request, data_class: type[LightningDataModule], *, debug: bool 
         return 130
     finally:
         runs.forget()
+        if folder := getattr(cli, "folder", None):
+            with suppress(OSError):
+                folder.rmdir()  # where nothing came of the run; a folder that holds something stays
     return 0

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .lstm_loop import uncompiled
+from .loops import uncompiled
 from .scan import linear_recurrence, scan_
 
 _TILE = 1 << 16  # elements of the state in a tile; 2^15 to 2^17 measure alike with 1 MiB of cache per core

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from .elementwise import ElementwiseCore, project
-from .lstm_loop import uncompiled
+from .loops import uncompiled
 
 
 class IndRNNState(NamedTuple):

@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from .loops import uncompiled
 from .lstm import LSTMState
-from .lstm_loop import LSTMLoop, advance, blocks_backward, derivatives, uncompiled
+from .lstm_loop import LSTMLoop, advance, blocks_backward, derivatives
 
 
 class LayerNormLSTM(LSTMLoop):

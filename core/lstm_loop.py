@@ -5,9 +5,6 @@ Shapes: B batch, T time, D input, H hidden.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -134,15 +131,3 @@ def blocks_backward(time: int, numbers: int) -> list[slice]:
     """
     length = max(1, 32768 // numbers)
     return [slice(max(stop - length, 0), stop) for stop in range(time, 0, -length)]
-
-
-def uncompiled(loop: Callable[..., Any]) -> Callable[..., Any]:
-    """Keeps a loop over time out of compiled graphs: the compiler would unroll it, and take minutes for 100 steps.
-
-    Args:
-        loop: The `apply` of an autograd function.
-
-    Returns:
-        The same function, around which `torch.compile` breaks its graph.
-    """
-    return torch.compiler.disable(loop) if torch.compiler.is_compiling() else loop

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .lstm_loop import uncompiled
+from .loops import uncompiled
 
 # Below this many channels one step costs less than calling it: many blocks of steps are then run side by side.
 # Measured on one CPU thread at T = 8192; on a GPU without Triton each call is a kernel launch, whatever its size.

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from .lstm_loop import blocks_backward, uncompiled
+from .loops import uncompiled
+from .lstm_loop import blocks_backward
 from .recurrent import RecurrentCore
 
 

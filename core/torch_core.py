@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from .loops import uncompiled
 from .recurrent import RecurrentCore
 from .schedule import steps_before
 from .state import State
@@ -125,8 +126,7 @@ class TorchCore(RecurrentCore):
     def _kernel(self, kernel: Callable[..., Any], x: Tensor, hx: Any, weights: list[Tensor]) -> Any:
         """Calls torch's kernel for one layer, batch first, keeping what a backward pass needs wherever there is one."""
         arguments = (x, hx, weights, self.bias, 1, 0.0, torch.is_grad_enabled(), False, True)
-        if torch.compiler.is_compiling():  # like torch's own modules: the kernel stays outside of the compiled graph
-            kernel = torch.compiler.disable(kernel)
+        kernel = uncompiled(kernel)
         if not x.is_cuda:
             return kernel(*arguments)
         with warnings.catch_warnings():  # cuDNN gathers the weights at each call, which costs little
