@@ -39,9 +39,11 @@ def test_commands_and_python_run_in_their_order(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out
 
 
-@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", ["README.md", "docs/benchmarks.md", "docs/char_lm.md", "docs/cores.md"])
 def test_no_placeholder_is_left(path):
-    assert not re.findall(r"^[A-Z]+[A-Z0-9_]*_[A-Z0-9_]+$|TODO", path.read_text(encoding="utf-8"), re.MULTILINE)
+    assert not re.findall(
+        r"^[A-Z]+[A-Z0-9_]*_[A-Z0-9_]+$|TODO", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE
+    )
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)\)", README))
