@@ -1,9 +1,9 @@
 """What the contract costs: our RNN, LSTM and GRU against bare torch modules with the same weights.
 
-Prints three markdown tables. Every figure compares two things that are timed in turn, pair by pair, in CPU time of
+Prints two Markdown tables. Every figure compares two things that are timed in turn, pair by pair, in CPU time of
 this process with one thread; a ratio is the median over the pairs, with a 95 % interval of that median.
 
-    python benchmarks/torch_overhead.py            # about eight minutes
+    python benchmarks/torch_overhead.py            # about two minutes
     python benchmarks/torch_overhead.py --pairs 40 --sizes 32x128x256
 
 Shapes: B batch, T time, H hidden (and input).
@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
-from unrolled.core import GRU, LSTM, RNN, RecurrentCore, Stacked
+from unrolled.core import GRU, LSTM, RNN
 
 CORES = {"RNN": (RNN, nn.RNN), "LSTM": (LSTM, nn.LSTM), "GRU": (GRU, nn.GRU)}
 SIZES = "8x16x64,20x35x200,32x128x256"
@@ -109,33 +109,6 @@ def sequences(count: int, sizes: list[tuple[int, int, int]], names: list[str]) -
     print("\n".join(ragged))
 
 
-def generation(count: int) -> None:
-    """Prints the table for single steps without gradients, the state carried: two layers of LSTM(256)."""
-    print("\n### One step of generation, 2 x LSTM(256), no gradients\n")
-    print("| B | nn.LSTM at T=1 ms | ours ms | ratio | 95 % interval |\n|---|---|---|---|---|")
-    bare = nn.LSTM(256, 256, 2).eval()
-    layers = iter([LSTM.from_torch(bare, layer=0), LSTM.from_torch(bare, layer=1)])
-    core: RecurrentCore = Stacked(256, lambda size: next(layers), num_layers=2).eval()
-    with torch.no_grad():
-        for batch in (1, 64):
-            x = torch.randn(batch, 256)
-
-            def theirs(x: Tensor = x) -> Tensor:
-                state = torch.zeros(2, x.shape[0], 256), torch.zeros(2, x.shape[0], 256)
-                for _ in range(20):
-                    output, state = bare(x.unsqueeze(0), state)
-                return output[0]
-
-            def ours(x: Tensor = x) -> Tensor:
-                state = core.initial_state(x.shape[0])
-                for _ in range(20):
-                    output, state = core.step(x, state)
-                return output
-
-            torch.testing.assert_close(ours(), theirs())
-            print(row(str(batch), *pairs(ours, theirs, count), unit=1e3 / 20))
-
-
 def main() -> None:
     """Reads the arguments and prints the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0], allow_abbrev=False)
@@ -149,7 +122,6 @@ def main() -> None:
     torch.manual_seed(args.seed)
     print(f"torch {torch.__version__}, {processor()}, 1 thread, float32, seed {args.seed}, {args.pairs} pairs a line")
     sizes = [tuple(int(part) for part in size.split("x")) for size in args.sizes.split(",")]
-    generation(args.pairs)
     sequences(args.pairs, sizes, args.cores.split(","))
 
 
