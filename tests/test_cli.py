@@ -270,13 +270,23 @@ def test_signals(signal_number, code):
         "--trainer.limit_val_batches",
         "0",
     ]
-    process = subprocess.Popen([*command, *flags], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        [*command, *flags],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        # a shell starts what runs in its background with SIGINT ignored, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     last = Path("runs/char_lm/1/checkpoints/last.ckpt")
     until = time.monotonic() + 120
     while not last.exists() and time.monotonic() < until:
         time.sleep(0.1)
     os.kill(process.pid, signal_number)
-    _, error = process.communicate(timeout=60)
+    try:
+        _, error = process.communicate(timeout=60)
+    finally:
+        process.kill()  # whatever happens, nothing is left running
     assert process.returncode == code, error
     assert "--resume" in error
     assert "Traceback" not in error

@@ -54,5 +54,5 @@ def test_links_lead_somewhere(target):
 def test_makefile_has_the_targets_that_are_named():
     makefile = (ROOT / "Makefile").read_text()
     contributing = (ROOT / "CONTRIBUTING.md").read_text()
-    for target in set(re.findall(r"make ([a-z-]+)", README + contributing)):
+    for target in set(re.findall(r"(?:^|`)make ([a-z-]+)", README + contributing, re.MULTILINE)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
