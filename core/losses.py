@@ -5,6 +5,7 @@ Shapes: B batch, T time, H hidden, V vocabulary.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -28,5 +29,5 @@ def sequence_cross_entropy(logits: Tensor, target: Tensor, lengths: Tensor | Non
     if lengths is not None and int(lengths.min()) < target.shape[1]:
         target = target.masked_fill(~valid_steps(lengths, target.shape[1]).to(target.device), IGNORED)
     # Under autocast the logits are half precision; the sum of many logarithms must not be.
-    wide = logits if logits.dtype.itemsize >= 4 else logits.float()
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return functional.cross_entropy(wide.flatten(0, 1), target.flatten(), ignore_index=IGNORED, reduction="sum")

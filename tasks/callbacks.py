@@ -151,29 +151,32 @@ class FiniteLoss(Callback):
     """
 
     def __init__(self) -> None:
-        self._pending: tuple[Tensor, int, int, int] | None = None
+        self._pending: tuple[Tensor, torch.cuda.Event | None, int, int, int] | None = None
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         """Check this loss, or on a GPU the one before."""
         self._check()
-        finite = torch.isfinite(loss.detach())
+        finite, copied = torch.isfinite(loss.detach()), None
         if finite.is_cuda:
-            finite = finite.to("cpu", non_blocking=True)
-        self._pending = (finite, trainer.global_step, trainer.current_epoch, trainer.fit_loop.batch_idx)
-        if not loss.is_cuda:
+            # Into page-locked memory: the host would wait for a copy into any other.
+            finite = torch.empty(finite.shape, dtype=torch.bool, pin_memory=True).copy_(finite, non_blocking=True)
+            copied = torch.cuda.Event()
+            copied.record()
+        self._pending = (finite, copied, trainer.global_step, trainer.current_epoch, trainer.fit_loop.batch_idx)
+        if copied is None:
             self._check()
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Refuse to save what a bad loss has spoilt."""
-        if self._pending is not None and torch.cuda.is_available():
-            torch.cuda.synchronize()
         self._check()
 
     def _check(self) -> None:
         if self._pending is None:
             return
-        finite, step, epoch, batch = self._pending
+        finite, copied, step, epoch, batch = self._pending
         self._pending = None
+        if copied is not None:
+            copied.synchronize()
         if not finite:
             raise UnrolledError(
                 f"the loss is not finite at step {step} (epoch {epoch}, batch {batch}): training stopped, the last "

@@ -147,16 +147,17 @@ class CharLM(Task):
         output, state = self._run_core(batch.input, state, batch.lengths, batch.reset)
         dropped = self.output_dropout(output)
         count = batch.lengths.sum()
+        wide = torch.promote_types(output.dtype, torch.float32)  # for sums, also under half precision
         nats = sequence_cross_entropy(self.head(dropped), batch.target, batch.lengths)
         loss = self.global_mean(nats, count)
         if not count:  # an epoch's last batch may leave nothing to one process, and ddp waits for every gradient
             loss = loss + 0.0 * torch.stack([parameter.sum() for parameter in self.parameters()]).sum()
         if self.activation_regularization:
             # What lies past a row's length is zero and adds nothing.
-            squares = dropped.float().square().sum() / output.shape[-1]
+            squares = dropped.to(wide).square().sum() / output.shape[-1]
             loss = loss + self.activation_regularization * self.global_mean(squares, count)
         if self.temporal_activation_regularization and output.shape[1] > 1:
-            changes = (output[:, 1:] - output[:, :-1]).float()
+            changes = (output[:, 1:] - output[:, :-1]).to(wide)
             if int(batch.lengths.min()) < output.shape[1]:  # the step after a row's last one is no change
                 changes = changes * valid_steps(batch.lengths - 1, changes.shape[1]).to(changes.device)[:, :, None]
             squares = changes.square().sum() / output.shape[-1]

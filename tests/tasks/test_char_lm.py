@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 from torch.nn import functional
-from unrolled.core import GRU, LSTM, Bidirectional
+from unrolled.core import GRU, LSTM, Bidirectional, MinGRU
 from unrolled.data import TextData
 from unrolled.data.batch import TextBatch
 from unrolled.data.vocabulary import ByteVocabulary, CharacterVocabulary
@@ -226,3 +226,17 @@ class TestGenerate:
     def test_nothing_asked_nothing_written(self, model):
         assert model.generate("the", length=0) == ""
         assert model.generate([], length=5) == []
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # torch warns of things of its own while it compiles
+def test_a_compiled_core_learns_the_same(text_file, trainer):
+    losses = []
+    for compile_core in (False, True):
+        torch.manual_seed(0)
+        data = TextData(str(text_file), batch_size=4, chunk_length=8)
+        model = CharLM(data.spec, partial(MinGRU, hidden_size=8), compile_core=compile_core)
+        trainer(max_steps=5, limit_val_batches=0).fit(model, data)
+        assert (model.core._compiled_call_impl is not None) == compile_core
+        losses.append(trainer().validate(model, data, verbose=False)[0]["val/loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
