@@ -24,3 +24,44 @@ class TextBatch(NamedTuple):
     target: Tensor
     reset: Tensor
     lengths: Tensor
+
+
+class TranslationBatch(NamedTuple):
+    """Pairs of sentences.
+
+    Attributes:
+        source: Ids (B, S) int64, padded with 0; each row ends with the end symbol.
+        source_lengths: Ids of each row (B,) int64, the end symbol included, on the CPU.
+        target: Ids (B, T) int64, padded with 0; each row ends with the end symbol, none has a start symbol.
+        target_lengths: Ids of each row (B,) int64, on the CPU.
+        index: The pairs' numbers in their part (B,) int64, on the CPU.
+        reference: The raw target text of each row.
+    """
+
+    source: Tensor
+    source_lengths: Tensor
+    target: Tensor
+    target_lengths: Tensor
+    index: Tensor
+    reference: tuple[str, ...]
+
+
+class VideoBatch(NamedTuple):
+    """Pieces of videos, a label for every frame.
+
+    Attributes:
+        input: The valid frames only, row after row: features (N, D) float, or pictures (N, 3, H, W) uint8, N the sum
+            of the lengths.
+        target: Class numbers (B, T) int64, -100 where there is no label or no frame.
+        lengths: Frames of each row (B,) int64, on the CPU.
+        first: Whether the row's video begins here (B,) bool, on the CPU; else it goes on where the batch before ended.
+        last: Whether the row's video ends here (B,) bool, on the CPU.
+        name: The videos' names.
+    """
+
+    input: Tensor
+    target: Tensor
+    lengths: Tensor
+    first: Tensor
+    last: Tensor
+    name: tuple[str, ...]
