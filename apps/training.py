@@ -166,8 +166,7 @@ class TrainingCLI(LightningCLI):
 
     def _say_what_begins(self) -> None:
         parameters = sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
-        core = getattr(self.model, "core", None)
-        what = type(self.model).__name__ + (f" with {type(core).__name__}" if core is not None else "")
+        what = f"{type(self.model).__name__} with {' and '.join(type(core).__name__ for core in self.model.cores())}"
         where = f", in {runs.short(self.folder)}" if self.folder else ", a trial that writes nothing"
         device = self.trainer.strategy.root_device.type
         tell(f"{what}, {parameters:,} parameters, on {self.trainer.world_size} x {device}{where}")

@@ -34,7 +34,7 @@ class TranslationBatch(NamedTuple):
         source_lengths: Ids of each row (B,) int64, the end symbol included, on the CPU.
         target: Ids (B, T) int64, padded with 0; each row ends with the end symbol, none has a start symbol.
         target_lengths: Ids of each row (B,) int64, on the CPU.
-        index: The pairs' numbers in their part (B,) int64, on the CPU.
+        number: The pairs' numbers in their part (B,) int64, on the CPU.
         reference: The raw target text of each row.
     """
 
@@ -42,7 +42,7 @@ class TranslationBatch(NamedTuple):
     source_lengths: Tensor
     target: Tensor
     target_lengths: Tensor
-    index: Tensor
+    number: Tensor
     reference: tuple[str, ...]
 
 
@@ -65,3 +65,23 @@ class VideoBatch(NamedTuple):
     first: Tensor
     last: Tensor
     name: tuple[str, ...]
+
+
+class CaptionBatch(NamedTuple):
+    """Images and sentences about them; an image is there once, however many captions it has.
+
+    Attributes:
+        image: Pictures (N, 3, H, W) uint8, or what a frozen backbone made of them (N, P, D) float16.
+        caption: Ids (B, T) int64, padded with 0; each row ends with the end symbol, none has a start symbol.
+        lengths: Ids of each row (B,) int64, on the CPU.
+        image_of: Which of the N images each caption is about (B,) int64.
+        number: The images' numbers in their part (N,) int64, on the CPU.
+        references: Every reference of each image, raw text.
+    """
+
+    image: Tensor
+    caption: Tensor
+    lengths: Tensor
+    image_of: Tensor
+    number: Tensor
+    references: tuple[tuple[str, ...], ...]

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .base import Task
     from .char_lm import CharLM
+    from .translation import Translation
 
-__all__ = ["CharLM", "Task"]
+__all__ = ["CharLM", "Task", "Translation"]
 
-_HOMES = {"CharLM": "char_lm", "Task": "base"}
+_HOMES = {"CharLM": "char_lm", "Task": "base", "Translation": "translation"}
 
 
 def __getattr__(name: str) -> Any:

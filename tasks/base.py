@@ -6,8 +6,10 @@ import functools
 import inspect
 import math
 from abc import ABC
+from collections.abc import Iterator
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_warn
@@ -66,9 +68,8 @@ class Task(LightningModule, ABC):
                 "`unrolled.load` won't rebuild this model; give functools.partial(LSTM, hidden_size=256) instead"
             )
         if self.compile_core:
-            for module in self.children():
-                if isinstance(module, RecurrentCore):
-                    module.compile()
+            for core in self.cores():
+                core.compile()
 
     def on_train_start(self) -> None:
         """Tell the schedule how long the run is."""
@@ -89,6 +90,23 @@ class Task(LightningModule, ABC):
         if not limits:
             raise UsageError("WarmupCosine needs the length of the run: give --trainer.max_steps or its total_steps")
         return int(min(limits))
+
+    def cores(self) -> Iterator[RecurrentCore]:
+        """The task's cores, not those inside of others."""
+        waiting = list(self.children())
+        while waiting:
+            module = waiting.pop(0)
+            if isinstance(module, RecurrentCore):
+                yield module
+            else:
+                waiting = [*module.children(), *waiting]
+
+    def zero(self) -> Tensor:
+        """A zero that every parameter has a part in: the loss of a batch that leaves nothing to this process.
+
+        Under ddp the processes wait for every gradient of each other.
+        """
+        return 0.0 * torch.stack([parameter.sum() for parameter in self.parameters()]).sum()
 
     def global_mean(self, total: Tensor, count: Tensor) -> Tensor:
         """The mean over all processes' items, in a form whose gradients Lightning may average over processes.

@@ -150,8 +150,8 @@ class CharLM(Task):
         wide = torch.promote_types(output.dtype, torch.float32)  # for sums, also under half precision
         nats = sequence_cross_entropy(self.head(dropped), batch.target, batch.lengths)
         loss = self.global_mean(nats, count)
-        if not count:  # an epoch's last batch may leave nothing to one process, and ddp waits for every gradient
-            loss = loss + 0.0 * torch.stack([parameter.sum() for parameter in self.parameters()]).sum()
+        if not count:  # an epoch's last batch may leave nothing to one process
+            loss = loss + self.zero()
         if self.activation_regularization:
             # What lies past a row's length is zero and adds nothing.
             squares = dropped.to(wide).square().sum() / output.shape[-1]

@@ -21,6 +21,7 @@ ALLOWED = {
         "tasks",
         "core",
         "data.batch",
+        "data.caption_spec",
         "data.tokenizer",
         "data.video_spec",
         "data.vocabulary",

@@ -1,0 +1,23 @@
+"""What a model has to know of labelled videos."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class VideoSpec(TypedDict):
+    """Plain data, kept in the checkpoint.
+
+    Attributes:
+        classes: Names of the classes, in the order of their numbers.
+        background: Names of the classes that edit and F1 leave out by default.
+        feature_size: D of precomputed features; 0 where frames are pictures.
+        image_size: Side of the square pictures, in pixels; 0 for features.
+        stride: One of so many frames of a video file is taken.
+    """
+
+    classes: list[str]
+    background: list[str]
+    feature_size: int
+    image_size: int
+    stride: int
