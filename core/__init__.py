@@ -6,8 +6,11 @@ import importlib
 import inspect
 import pkgutil
 
+from .attention import AdditiveAttention, Attention, AttentionFactory, DotAttention, GeneralAttention
 from .compose import Bidirectional, Stacked
+from .decoder import Decoded, DecoderState, SequenceDecoder
 from .dropout import EmbeddingDropout, LockedDropout, WeightDrop, Zoneout
+from .encoder import Memory, SequenceEncoder
 from .gru import GRU, GRUState
 from .ind_rnn import IndRNN, IndRNNState
 from .layer_norm_lstm import LayerNormLSTM
@@ -20,7 +23,9 @@ from .qrnn import QRNN, QRNNState
 from .recurrent import CoreFactory, RecurrentCore, reference
 from .rg_lru import RGLRU, RGLRUState
 from .rnn import RNN, RNNState
+from .sampling import choose, sample
 from .scan import linear_recurrence, linear_recurrence_reference
+from .search import Hypothesis, beam_search, greedy_search, sample_search
 from .slstm import SLSTM, SLSTMState
 from .state import (
     State,
@@ -43,16 +48,25 @@ __all__ = [
     "RGLRU",
     "RNN",
     "SLSTM",
+    "AdditiveAttention",
+    "Attention",
+    "AttentionFactory",
     "Bidirectional",
     "CoreFactory",
+    "Decoded",
+    "DecoderState",
+    "DotAttention",
     "EmbeddingDropout",
     "GRUState",
+    "GeneralAttention",
+    "Hypothesis",
     "IndRNN",
     "IndRNNState",
     "LSTMState",
     "LayerNormLSTM",
     "LockedDropout",
     "MLSTMState",
+    "Memory",
     "MinGRU",
     "MinGRUState",
     "MinLSTM",
@@ -63,19 +77,26 @@ __all__ = [
     "RNNState",
     "RecurrentCore",
     "SLSTMState",
+    "SequenceDecoder",
+    "SequenceEncoder",
     "Stacked",
     "State",
     "WeightDrop",
     "Zoneout",
+    "beam_search",
+    "choose",
     "concatenate",
     "detach",
     "discover_cores",
     "from_plain",
+    "greedy_search",
     "leaves",
     "linear_recurrence",
     "linear_recurrence_reference",
     "map_state",
     "reference",
+    "sample",
+    "sample_search",
     "select_rows",
     "split",
     "to_plain",

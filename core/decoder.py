@@ -16,7 +16,7 @@ from .attention import Attention, AttentionFactory, Prepared
 from .dropout import LockedDropout
 from .encoder import Memory
 from .recurrent import CoreFactory
-from .search import choose
+from .sampling import choose
 from .state import State
 
 
@@ -134,7 +134,9 @@ class SequenceDecoder(nn.Module):
         output = memory.output
         rows = output.shape[0]
         feed = output.new_zeros(rows, self.output_size if self.input_feeding else 0)
-        state = self.core.initial_state(rows, device=output.device, dtype=torch.promote_types(output.dtype, torch.float32))
+        state = self.core.initial_state(
+            rows, device=output.device, dtype=torch.promote_types(output.dtype, torch.float32)
+        )
         if self.bridge is not None:
             # The mean over the valid vectors; what lies past the lengths does not count, and none at all is zero.
             valid = memory.valid().unsqueeze(2)
@@ -142,9 +144,7 @@ class SequenceDecoder(nn.Module):
             _, state = self.core.step(torch.tanh(self.bridge(mean)), state)
         return DecoderState(state, feed)
 
-    def forward(
-        self, tokens: Tensor, prepared: State, state: DecoderState, *, sampling: float = 0.0
-    ) -> Decoded:
+    def forward(self, tokens: Tensor, prepared: State, state: DecoderState, *, sampling: float = 0.0) -> Decoded:
         """Read a known target (teacher forcing).
 
         Args:

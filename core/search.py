@@ -1,125 +1,354 @@
-"""Search over any step: what comes next, one token at a time.
+"""Search for whole sequences over any step: greedy, sampled, beam.
 
-Shapes: B batch, V vocabulary.
+All rows are searched side by side, and rows that are done leave the batch. Scores are the model's: what a setting
+forbids is left out of the choice, not out of the distribution.
+
+Shapes: R rows (sentences, images), k hypotheses of each, N = R k, t tokens so far, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from .state import State
+from .sampling import check_sampling, choose
+from .state import State, leaves, select_rows
 
-Step = Callable[[Tensor, State], tuple[Tensor, State]]
-"""(tokens (B,), state) -> (logits (B, V), state)."""
+SearchStep = Callable[[Tensor, Any, State], tuple[Tensor, Any]]
+"""(tokens (N,), state, prepared) -> (logits (N, V), state): rows i k to i k + k - 1 of N read row i of `prepared`.
+
+The logits may be changed in place afterwards. `SequenceDecoder.stepper()` is one.
+"""
 
 
-def choose(
-    logits: Tensor,
-    *,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    min_p: float | None = None,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Draw one token a row.
+class Hypothesis(NamedTuple):
+    """What a search found for one row.
 
-    The filters act on the distribution at the given temperature, one after the other: top-k (Fan et al. 2018,
-    https://arxiv.org/abs/1805.04833), top-p (Holtzman et al. 2020, https://arxiv.org/abs/1904.09751), min-p (Nguyen et
-    al. 2024, https://arxiv.org/abs/2407.01082).
+    Attributes:
+        tokens: Without start and end symbol.
+        score: What it is ranked by: the log-probability, over the length penalty in a beam search.
+        log_probability: The model's, in nats, that of the end symbol included where there is one.
+        finished: Whether it came to the end symbol within the length allowed.
+    """
+
+    tokens: list[int]
+    score: float
+    log_probability: float
+    finished: bool
+
+
+class _Rules:
+    """What may come next.
 
     Args:
-        logits: Unnormalised log-probabilities (B, V); minus infinity forbids a token.
-        temperature: Divides the logits; 0 takes the most probable token.
-        top_k: Keep this many of the most probable tokens.
-        top_p: Keep the smallest set of most probable tokens whose probabilities reach this sum.
-        min_p: Keep tokens of at least this fraction of the most probable token's probability.
-        generator: Where the random numbers come from.
-
-    Returns:
-        Tokens (B,) int64.
+        rows: R.
+        end: The end symbol.
+        max_length: Tokens at most, of all rows or of each.
+        min_length: Tokens at least.
+        forbidden: Symbols that never come.
+        no_repeat_ngram: No sequence of so many tokens comes twice; 0: any may.
 
     Raises:
         ValueError: A setting is out of its range.
     """
-    check_sampling(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
-    if temperature == 0:
-        return logits.argmax(-1)
-    logits = logits.float()
-    if temperature != 1:
-        logits = logits / temperature
-    if top_k is not None and top_k < logits.shape[-1]:
-        logits = logits.masked_fill(logits < logits.topk(top_k).values[:, -1:], -torch.inf)
-    if top_p is not None:
-        ordered, order = logits.softmax(-1).sort(descending=True)  # (B, V)
-        beyond = ordered.cumsum(-1) - ordered >= top_p  # the mass before a token already reaches top_p
-        logits = logits.masked_fill(beyond.gather(-1, order.argsort(-1)), -torch.inf)
-    probabilities = logits.softmax(-1)
-    if min_p is not None:
-        probabilities = probabilities * (probabilities >= min_p * probabilities.amax(-1, keepdim=True))
-    # The largest p / e, e exponential, is drawn with probability p: one pass, and no check that needs the host.
-    noise = torch.empty_like(probabilities).exponential_(generator=generator)
-    noise.clamp_(min=torch.finfo(noise.dtype).tiny)  # 0 / 0 would be the largest of all
-    return (probabilities / noise).argmax(-1)
+
+    def __init__(
+        self,
+        rows: int,
+        end: int,
+        max_length: int | Sequence[int],
+        min_length: int,
+        forbidden: Sequence[int],
+        no_repeat_ngram: int,
+    ) -> None:
+        self.limits = [max_length] * rows if isinstance(max_length, int) else list(max_length)
+        if len(self.limits) != rows:
+            raise ValueError(f"max_length has {len(self.limits)} numbers for {rows} rows: give one, or one for each")
+        for name, least in (("max_length", min(self.limits, default=0)), ("min_length", min_length)):
+            if least < 0:
+                raise ValueError(f"{name}={least}: must be at least 0")
+        if min_length > min(self.limits, default=min_length):
+            raise ValueError(f"min_length={min_length}: must be at most max_length={min(self.limits)}")
+        if no_repeat_ngram < 0:
+            raise ValueError(f"no_repeat_ngram={no_repeat_ngram}: must be at least 0 (0: anything may come again)")
+        self.end = end
+        self.min_length = min_length
+        self.forbidden = list(forbidden)
+        self.no_repeat_ngram = no_repeat_ngram
+
+    def forbid(self, logits: Tensor, history: Tensor) -> None:
+        """Set the logits (N, V) of what may not come to minus infinity, in place.
+
+        Args:
+            logits: The next token's.
+            history: The tokens before it (N, t).
+        """
+        if self.forbidden:
+            logits[:, self.forbidden] = -torch.inf
+        if history.shape[1] < self.min_length:
+            logits[:, self.end] = -torch.inf
+        size = self.no_repeat_ngram
+        if size and history.shape[1] >= size:
+            windows = history.unfold(1, size, 1)  # (N, t - size + 1, size)
+            begun = history[:, history.shape[1] - size + 1 :]  # the last size - 1 tokens
+            row, place = (windows[:, :, :-1] == begun.unsqueeze(1)).all(2).nonzero(as_tuple=True)
+            logits[row, windows[row, place, -1]] = -torch.inf
 
 
-def check_sampling(
-    *, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None, min_p: float | None = None
-) -> None:
-    """Refuse settings of `choose` that are out of their range.
+def greedy_search(
+    step: SearchStep,
+    state: State,
+    prepared: State,
+    *,
+    start: int,
+    end: int,
+    max_length: int | Sequence[int],
+    min_length: int = 0,
+    forbidden: Sequence[int] = (),
+    no_repeat_ngram: int = 0,
+) -> list[Hypothesis]:
+    """Take the most probable token at every step.
 
     Args:
-        temperature: At least 0.
-        top_k: At least 1.
-        top_p: Above 0, at most 1.
-        min_p: At least 0, at most 1.
+        step: Predicts the next token.
+        state: The state before the first token, R rows.
+        prepared: What the step needs besides, R rows.
+        start: What the step reads before the first token.
+        end: The end symbol.
+        max_length: Tokens at most, of all rows or of each; the end symbol does not count.
+        min_length: Tokens at least.
+        forbidden: Symbols that never come.
+        no_repeat_ngram: No sequence of so many tokens comes twice in a row; 0: any may.
+
+    Returns:
+        One hypothesis a row.
 
     Raises:
-        ValueError: Names the setting and its range.
+        ValueError: A setting is out of its range.
     """
-    if not temperature >= 0:
-        raise ValueError(f"temperature={temperature}: must be at least 0 (0 takes the most probable token)")
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k={top_k}: must be at least 1")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p={top_p}: must be above 0 and at most 1")
-    if min_p is not None and not 0 <= min_p <= 1:
-        raise ValueError(f"min_p={min_p}: must be between 0 and 1")
+    return sample_search(
+        step,
+        state,
+        prepared,
+        start=start,
+        end=end,
+        max_length=max_length,
+        min_length=min_length,
+        forbidden=forbidden,
+        no_repeat_ngram=no_repeat_ngram,
+        temperature=0.0,
+    )
 
 
-def sample(
-    step: Step,
-    logits: Tensor,
+def sample_search(
+    step: SearchStep,
     state: State,
+    prepared: State,
     *,
-    length: int,
+    start: int,
+    end: int,
+    max_length: int | Sequence[int],
+    min_length: int = 0,
+    forbidden: Sequence[int] = (),
+    no_repeat_ngram: int = 0,
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
     min_p: float | None = None,
     generator: torch.Generator | None = None,
-) -> Iterator[Tensor]:
-    """Draw tokens one after the other, each from the distribution after those before it.
+) -> list[Hypothesis]:
+    """Draw a sequence for each row.
 
     Args:
-        step: What follows a token.
-        logits: The first token's logits (B, V).
-        state: The state they came with.
-        length: How many tokens to draw for each row.
-        temperature: See `choose`, also for the rest.
+        step: See `greedy_search`, also for what is not named here.
+        state: See there.
+        prepared: See there.
+        start: See there.
+        end: See there.
+        max_length: See there.
+        min_length: See there.
+        forbidden: See there.
+        no_repeat_ngram: See there.
+        temperature: Divides the logits; 0 takes the most probable token. See `choose`, also for the rest.
         top_k: See `choose`.
         top_p: See `choose`.
         min_p: See `choose`.
         generator: See `choose`.
 
-    Yields:
-        Tokens (B,) int64, `length` times.
+    Returns:
+        One hypothesis a row; its log-probability is that of the model at temperature 1.
+
+    Raises:
+        ValueError: A setting is out of its range.
     """
-    for position in range(length):
+    check_sampling(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
+    device = leaves(state)[0].device
+    rows = leaves(state)[0].shape[0]
+    rules = _Rules(rows, end, max_length, min_length, forbidden, no_repeat_ngram)
+    found: list[Hypothesis] = [Hypothesis([], 0.0, 0.0, False)] * rows
+    running = list(range(rows))
+    tokens = torch.full((rows,), start, device=device)
+    history = tokens.new_empty(rows, 0)
+    total: Tensor | None = None
+    while running:
+        length = history.shape[1]
+        logits, state = step(tokens, state, prepared)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        norm = logits.logsumexp(1)
+        rules.forbid(logits, history)
         tokens = choose(logits, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, generator=generator)
-        yield tokens
-        if position + 1 < length:
-            logits, state = step(tokens, state)
+        gained = logits.gather(1, tokens.unsqueeze(1)).squeeze(1) - norm
+        before = torch.zeros_like(gained) if total is None else total
+        total = before + gained
+        stays = []
+        facts = zip(running, (tokens == end).tolist(), before.tolist(), total.tolist(), strict=True)
+        for place, (row, ended, old, new) in enumerate(facts):
+            if new == -torch.inf or (length == rules.limits[row] and not ended):  # nothing may come, or nothing more
+                found[row] = Hypothesis(history[place].tolist(), old, old, False)
+            elif ended:
+                found[row] = Hypothesis(history[place].tolist(), new, new, True)
+            else:
+                stays.append(place)
+        if len(stays) < len(running):
+            running = [running[place] for place in stays]
+            index = torch.tensor(stays, device=device, dtype=torch.int64)
+            tokens, history, total = tokens[index], history[index], total[index]
+            state, prepared = select_rows(state, index), select_rows(prepared, index)
+        history = torch.cat((history, tokens.unsqueeze(1)), 1)
+    return found
+
+
+def beam_search(
+    step: SearchStep,
+    state: State,
+    prepared: State,
+    *,
+    start: int,
+    end: int,
+    max_length: int | Sequence[int],
+    min_length: int = 0,
+    forbidden: Sequence[int] = (),
+    no_repeat_ngram: int = 0,
+    beam_size: int,
+    num_hypotheses: int = 1,
+    length_penalty: float = 1.0,
+) -> list[list[Hypothesis]]:
+    """Keep the k best hypotheses of each row at every step.
+
+    A step's candidates are the hypotheses with one more token. Those among the best k of them that end are finished;
+    the best k of the others go on. A row is done when k hypotheses are finished, when no running one can overtake the
+    finished ones that were asked for, or at its length.
+
+    Args:
+        step: See `greedy_search`, also for what is not named here.
+        state: See there.
+        prepared: See there.
+        start: See there.
+        end: See there.
+        max_length: See there.
+        min_length: See there.
+        forbidden: See there.
+        no_repeat_ngram: See there.
+        beam_size: k.
+        num_hypotheses: How many to return for each row, at most k.
+        length_penalty: Exponent a of ((5 + length) / 6)^a, which divides the log-probability (Wu et al. 2016,
+            https://arxiv.org/abs/1609.08144, equation 14); the length counts the end symbol. 0 ranks by
+            log-probability.
+
+    Returns:
+        The hypotheses of each row, the best first, finished ones before others; fewer than were asked for where there
+        are no more, but at least one.
+
+    Raises:
+        ValueError: A setting is out of its range.
+    """
+    if not 1 <= num_hypotheses <= beam_size:
+        raise ValueError(
+            f"num_hypotheses={num_hypotheses}, beam_size={beam_size}: both must be at least 1, the first at most the "
+            "second"
+        )
+    device = leaves(state)[0].device
+    rows = leaves(state)[0].shape[0]
+    rules = _Rules(rows, end, max_length, min_length, forbidden, no_repeat_ngram)
+    found: list[list[Hypothesis]] = [[] for _ in range(rows)]
+    running = list(range(rows))
+    tokens = torch.full((rows,), start, device=device)
+    history = tokens.new_empty(rows, 1, 0)  # (R, k, t)
+    scores: Tensor | None = None  # (R, k)
+    while running:
+        length = history.shape[2]
+        logits, state = step(tokens, state, prepared)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        if scores is None:
+            scores = logits.new_zeros(rows, 1)
+        norm = logits.logsumexp(1, keepdim=True)
+        rules.forbid(logits, history.flatten(0, 1))
+        # A row's best 2 k are among the best 2 k of each of its hypotheses, and k of them do not end.
+        top, symbols = logits.topk(min(2 * beam_size, logits.shape[1]), 1)
+        width = top.shape[1]
+        candidates = (scores.view(-1, 1) + (top - norm)).view(len(running), -1)
+        best, place = candidates.topk(min(2 * beam_size, candidates.shape[1]), 1)  # (R, 2 k), falling
+        parents, symbols = place // width, symbols.view(len(running), -1).gather(1, place)
+        ends = symbols == end
+        ended = ends[:, :beam_size] & best[:, :beam_size].isfinite()
+        for where, column in ended.nonzero().tolist():
+            log_probability = best[where, column].item()
+            score = log_probability / _penalty(length + 1, length_penalty)
+            sequence = history[where, parents[where, column]].tolist()
+            found[running[where]].append(Hypothesis(sequence, score, log_probability, True))
+
+        follow = best.masked_fill(ends, -torch.inf).topk(min(beam_size, best.shape[1]), 1)  # falling
+        stays = []
+        for where, (row, first) in enumerate(zip(running, follow.values[:, 0].tolist(), strict=True)):
+            if length == rules.limits[row] or first == -torch.inf:
+                _add_unfinished(found[row], history[where], scores[where], length_penalty, num_hypotheses)
+            elif not _is_done(found[row], first, length, rules.limits[row], beam_size, num_hypotheses, length_penalty):
+                stays.append(where)
+        before, hypotheses = len(running), history.shape[1]
+        keep = torch.tensor(stays, device=device, dtype=torch.int64)
+        running = [running[where] for where in stays]
+        order = follow.indices[keep]
+        parents, symbols, scores = parents[keep].gather(1, order), symbols[keep].gather(1, order), follow.values[keep]
+        tokens = symbols.flatten()
+        history = torch.cat((history[keep.unsqueeze(1), parents], symbols.unsqueeze(2)), 2)
+        state = select_rows(state, (keep.unsqueeze(1) * hypotheses + parents).flatten())
+        if len(running) < before:
+            prepared = select_rows(prepared, keep)
+    return [sorted(row, key=lambda one: (one.finished, one.score), reverse=True)[:num_hypotheses] for row in found]
+
+
+def _penalty(length: int, exponent: float) -> float:
+    return float(((5 + length) / 6) ** exponent)
+
+
+def _add_unfinished(
+    found: list[Hypothesis], history: Tensor, scores: Tensor, length_penalty: float, wanted: int
+) -> None:
+    """Fill up with hypotheses (k, t) that did not come to an end, the best first."""
+    known = {tuple(one.tokens) for one in found}
+    for sequence, log_probability in zip(history.tolist(), scores.tolist(), strict=True):
+        if len(found) < wanted and log_probability > -torch.inf and tuple(sequence) not in known:
+            score = log_probability / _penalty(len(sequence), length_penalty)
+            found.append(Hypothesis(sequence, score, log_probability, False))
+
+
+def _is_done(
+    found: list[Hypothesis],
+    running: float,
+    length: int,
+    limit: int,
+    beam_size: int,
+    num_hypotheses: int,
+    length_penalty: float,
+) -> bool:
+    """Whether a row needs no further step, its best running hypothesis having this log-probability."""
+    if len(found) < num_hypotheses:
+        return False
+    if len(found) >= beam_size:
+        return True
+    # A log-probability only falls; what the length penalty makes of it is best at one end of the lengths to come.
+    bound = max(running / _penalty(ahead, length_penalty) for ahead in (length + 2, limit + 1))
+    return bound <= sorted((one.score for one in found), reverse=True)[num_hypotheses - 1]

@@ -18,7 +18,7 @@ from ..core.dropout import EmbeddingDropout, LockedDropout
 from ..core.losses import sequence_cross_entropy
 from ..core.masks import valid_steps
 from ..core.recurrent import CoreFactory
-from ..core.search import check_sampling, sample
+from ..core.sampling import check_sampling, sample
 from ..core.state import State, detach, from_plain, leaves, map_state, to_plain
 from ..data.batch import TextBatch
 from ..data.vocabulary import TextSpec, UnknownCharacters, vocabulary_from_spec
