@@ -1,5 +1,6 @@
 """Metrics that no library has, as torchmetrics Metrics."""
 
-from .text import BitsPerCharacter
+from .segmentation import FrameMAP, SegmentationScores
+from .text import BitsPerCharacter, SacreBLEU
 
-__all__ = ["BitsPerCharacter"]
+__all__ = ["BitsPerCharacter", "FrameMAP", "SegmentationScores"]
