@@ -1,1 +1,201 @@
 """Subwords and words: text to ids and back, trained with the `tokenizers` library, kept as plain JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar, Literal, TypedDict
+
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from ..errors import DataError, UsageError
+
+Kind = Literal["bpe", "unigram", "word"]
+KINDS: tuple[Kind, ...] = ("bpe", "unigram", "word")
+
+# Inside the library a special symbol's name has a space in it, which no piece of a text has: what a text says can't be
+# taken for one, not even "</s>".
+_INNER = ("special pad", "special start", "special end", "special unknown")
+_SHOWN = ("<pad>", "<s>", "</s>", "<unk>")
+_PARALLELISM = "TOKENIZERS_PARALLELISM"
+
+# Letters stay together, with the space before them (written as U+2581); every digit and every sign is its own piece.
+_PIECES = r"▁?[\p{L}\p{M}]+|▁?[^▁\p{L}\p{M}]|▁"
+# Words in the manner of the Penn Treebank: do n't, dog 's; o'clock and t-shirt are one word; every sign is a word.
+_CLITIC = r"(?i:s|m|d|re|ve|ll)(?![\p{L}\p{N}])"
+_WORD = r"[\p{L}\p{M}\p{N}]"
+_WORDS = (
+    rf"(?i:n['’]t)(?!{_WORD})|['’]{_CLITIC}|{_WORD}+?(?=(?i:n['’]t)(?!{_WORD}))"
+    rf"|{_WORD}+(?:-{_WORD}+|['’](?!{_CLITIC}){_WORD}+)*|[^\s\p{{L}}\p{{M}}\p{{N}}]"
+)
+
+
+class TranslationSpec(TypedDict):
+    """What a translation model has to know of its sentences, as plain data.
+
+    Attributes:
+        source: The source's subwords, as `Subwords.to_spec` says them.
+        target: The target's; the same as the source's if joint.
+        joint: Whether both languages share one vocabulary.
+    """
+
+    source: dict[str, Any]
+    target: dict[str, Any]
+    joint: bool
+
+
+class Subwords:
+    """A vocabulary of subwords or words.
+
+    Ids 0 to 3 are special: padding, start, end, unknown; the pieces follow. Text is brought into Unicode's NFC, its
+    white space to single spaces, and (where asked) to lower case. With `bpe` and `unigram`, `decode` then gives back
+    what `encode_batch` read, space by space, save for characters that the training text did not have; they are unknown.
+    With `word`, it gives back the words with spaces in between.
+
+    Args:
+        kind: What the pieces are.
+        tokenizer: The library's tokenizer; see `train` and `from_spec`.
+    """
+
+    PAD: ClassVar[int] = 0
+    START: ClassVar[int] = 1
+    END: ClassVar[int] = 2
+    UNKNOWN: ClassVar[int] = 3
+
+    def __init__(self, kind: Kind, tokenizer: Tokenizer) -> None:
+        self.kind = kind
+        self._tokenizer = tokenizer
+
+    @classmethod
+    def train(
+        cls, texts: Iterable[str], *, kind: Kind = "bpe", size: int = 8000, lowercase: bool = False, min_count: int = 1
+    ) -> Subwords:
+        """Make a vocabulary from texts; the same texts give the same one, however many threads there are.
+
+        Args:
+            texts: What it is made from, read once.
+            kind: `bpe` (Sennrich et al. 2016, https://arxiv.org/abs/1508.07909), `unigram` (Kudo 2018,
+                https://arxiv.org/abs/1804.10959) or `word`: whole words as the Penn Treebank splits them.
+            size: Ids at most, the special ones included. Where there are more different characters than half of it,
+                the rarest of them are unknown.
+            lowercase: Bring everything to lower case.
+            min_count: Words (or pairs of pieces) that are rarer are left out; no effect on `unigram`.
+
+        Raises:
+            UsageError: A setting is out of its range.
+            DataError: The texts are empty.
+        """
+        if kind not in KINDS:
+            raise UsageError(f"kind is '{kind}'; it has to be one of {', '.join(KINDS)}.")
+        if size < len(_INNER) + 4:
+            raise UsageError(f"A vocabulary of {size} is too small: it has to have at least {len(_INNER) + 4} symbols.")
+        common: dict[str, Any] = {"vocab_size": size, "special_tokens": list(_INNER), "show_progress": False}
+        unknown = _INNER[cls.UNKNOWN]
+        if kind == "bpe":
+            model = models.BPE(unk_token=unknown, fuse_unk=True)
+            trainer = trainers.BpeTrainer(**common, min_frequency=min_count, limit_alphabet=size // 2)
+        elif kind == "unigram":
+            model = models.Unigram()
+            trainer = trainers.UnigramTrainer(**common, unk_token=unknown)
+        else:
+            model = models.WordLevel(unk_token=unknown)
+            trainer = trainers.WordLevelTrainer(**common, min_frequency=min_count)
+        tokenizer = Tokenizer(model)
+        tokenizer.normalizer = _normalizer(lowercase)
+        _set_pieces(tokenizer, kind)
+        with _one_thread():
+            tokenizer.train_from_iterator(_readable(texts), trainer)
+        if tokenizer.get_vocab_size() <= len(_INNER):
+            raise DataError("There is no text to make a vocabulary from.")
+        plain = json.loads(tokenizer.to_str())
+        plain["added_tokens"] = []  # or else the library would look for them in every text
+        return cls(kind, Tokenizer.from_str(json.dumps(plain)))
+
+    @property
+    def size(self) -> int:
+        """Number of ids, the special ones included."""
+        return int(self._tokenizer.get_vocab_size())
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the ids of each text, without start and end.
+
+        Args:
+            texts: Any texts.
+        """
+        readable = list(_readable(texts))
+        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(readable, add_special_tokens=False)]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the text of ids; special symbols are left out.
+
+        Args:
+            ids: Ids below `size`.
+        """
+        pieces = [int(i) for i in ids if i > self.UNKNOWN]
+        return str(self._tokenizer.decode(pieces, skip_special_tokens=False)).strip()
+
+    def symbols(self, ids: Iterable[int]) -> list[str]:
+        """Return each id as it may be shown to a person; `▁` is the space before a subword.
+
+        Args:
+            ids: Ids below `size`.
+        """
+        return [_SHOWN[i] if i <= self.UNKNOWN else str(self._tokenizer.id_to_token(int(i))) for i in ids]
+
+    def to_spec(self) -> dict[str, Any]:
+        """Return it as plain data: its kind and the library's JSON, as text."""
+        return {"kind": self.kind, "tokenizer": json.dumps(json.loads(self._tokenizer.to_str()), ensure_ascii=False)}
+
+    @classmethod
+    def from_spec(cls, spec: dict[str, Any]) -> Subwords:
+        """Return what `to_spec` described.
+
+        Args:
+            spec: Plain data.
+
+        Raises:
+            DataError: It is nothing of the kind.
+        """
+        try:
+            return cls(spec["kind"], Tokenizer.from_str(spec["tokenizer"]))
+        except Exception as error:  # the library raises no narrower class
+            raise DataError(f"This is no vocabulary of subwords: {type(error).__name__}: {error}.") from error
+
+
+def _normalizer(lowercase: bool) -> normalizers.Normalizer:
+    steps = [normalizers.NFC(), normalizers.Replace(Regex(r"[\s▁]+"), " "), normalizers.Strip()]
+    if lowercase:
+        steps.insert(1, normalizers.Lowercase())
+    return normalizers.Sequence(steps)
+
+
+def _set_pieces(tokenizer: Tokenizer, kind: Kind) -> None:
+    if kind == "word":
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_WORDS), "removed", invert=True)
+        return
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Metaspace(split=False), pre_tokenizers.Split(Regex(_PIECES), "isolated")]
+    )
+    tokenizer.decoder = decoders.Metaspace()
+
+
+def _readable(texts: Iterable[str]) -> Iterator[str]:
+    """Yield texts without lone surrogates, which the library refuses."""
+    for text in texts:
+        yield text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Train with one thread: the sums of the unigram model depend on how the work is shared among several."""
+    before = os.environ.get(_PARALLELISM)
+    os.environ[_PARALLELISM] = "false"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_PARALLELISM]
+        else:
+            os.environ[_PARALLELISM] = before
