@@ -1,6 +1,8 @@
 """Metrics that no library has, as torchmetrics Metrics."""
 
+from .caption import CaptionScores
+from .cider import CiderD
 from .segmentation import FrameMAP, SegmentationScores
 from .text import BitsPerCharacter, SacreBLEU
 
-__all__ = ["BitsPerCharacter", "FrameMAP", "SegmentationScores"]
+__all__ = ["BitsPerCharacter", "CaptionScores", "CiderD", "FrameMAP", "SacreBLEU", "SegmentationScores"]
