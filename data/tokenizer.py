@@ -111,6 +111,8 @@ class Subwords:
             raise DataError("There is no text to make a vocabulary from.")
         plain = json.loads(tokenizer.to_str())
         plain["added_tokens"] = []  # or else the library would look for them in every text
+        if kind == "unigram":
+            plain["model"]["vocab"] = _repeatable(plain["model"]["vocab"])
         return cls(kind, Tokenizer.from_str(json.dumps(plain)))
 
     @property
@@ -185,6 +187,20 @@ def _readable(texts: Iterable[str]) -> Iterator[str]:
     """Yield texts without lone surrogates, which the library refuses."""
     for text in texts:
         yield text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _repeatable(vocabulary: list[tuple[str, float]]) -> list[tuple[str, float]]:
+    """Take the accidents of a run out of a unigram model.
+
+    Its scores' last digits differ from run to run, and the rarest characters have the lowest scores in any order.
+    """
+    special, rest = vocabulary[: len(_INNER)], [(piece, round(score, 6)) for piece, score in vocabulary[len(_INNER) :]]
+    rest.sort(key=lambda pair: (-pair[1], pair[0]))
+    first = len(rest)
+    while first and len(rest[first - 1][0]) == 1:
+        first -= 1
+    rarest = sorted(piece for piece, _ in rest[first:])
+    return special + rest[:first] + [(piece, score) for piece, (_, score) in zip(rarest, rest[first:], strict=True)]
 
 
 @contextmanager
