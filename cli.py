@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 import sys
@@ -125,6 +126,8 @@ def _dispatch(program: str, words: list[str], debug: bool) -> int:
         "cp": _copy,
         "doctor": _doctor,
         "generate": _generate,
+        "translate": _translate,
+        "average": _average,
         "info": _info,
     }
     return handlers[command](rest)
@@ -224,6 +227,18 @@ def _generate(words: list[str]) -> int:
     return _run_function("generate", generate, words)
 
 
+def _translate(words: list[str]) -> int:
+    from .apps.translate import translate
+
+    return _run_function("translate", translate, words)
+
+
+def _average(words: list[str]) -> int:
+    from .apps.average import average
+
+    return _run_function("average", average, words)
+
+
 def _info(words: list[str]) -> int:
     from .apps.info import info
 
@@ -235,7 +250,8 @@ def _run_function(command: str, function: Callable[..., None], words: list[str])
 
     Args:
         command: The name of the command.
-        function: A typed function with a Google docstring.
+        function: A typed function with a Google docstring. Its positional parameters are words of the command line
+            (optional ones have a default, `*paths` takes all that are left), its keyword-only ones are flags.
         words: What follows the command.
     """
     if "--help" in words or "-h" in words:
@@ -246,6 +262,17 @@ def _run_function(command: str, function: Callable[..., None], words: list[str])
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a terminal may not know every character of the model
     parser = Parser(prog=f"unrolled {command}")
-    parser.add_function_arguments(function, as_group=False, as_positional=True)
-    function(**parser.parse_args(words).as_dict())
+    parameters = inspect.signature(function).parameters.values()
+    optional = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.default is not p.empty]
+    several = [p.name for p in parameters if p.kind is p.VAR_POSITIONAL]
+    skip = {*several, *(p.name for p in optional)}
+    parser.add_function_arguments(function, as_group=False, as_positional=True, skip=skip)
+    for parameter in optional:  # jsonargparse would make flags of them
+        parser.add_argument(parameter.name, type=str, nargs="?", default=parameter.default)
+    for name in several:
+        parser.add_argument(name, type=str, nargs="*", default=[])
+    given = parser.parse_args(words).as_dict()
+    rest = [word for name in several for word in given.pop(name) or []]
+    positional = [given.pop(p.name) for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    function(*positional, *rest, **given)
     return 0

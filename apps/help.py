@@ -18,6 +18,8 @@ COMMANDS = {
     "test": "score a checkpoint on the test part",
     "predict": "write down what a checkpoint predicts, for tasks that have it",
     "generate": "let a language model write",
+    "translate": "translate a file, or standard input",
+    "average": "average the weights of checkpoints",
     "info": "say what a checkpoint holds",
     "list": "list tasks, variants, cores and datasets",
     "cp": "copy a shipped configuration to a file of your own",
@@ -186,7 +188,7 @@ def _default(node: ast.expr | None) -> str:
 def _documented(docstring: str) -> dict[str, str]:
     """Return the texts of a Google docstring's `Args`."""
     section = re.search(r"^Args:\n((?:    .*\n?|\n)+)", docstring, re.MULTILINE)
-    found = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", section[1], re.MULTILINE) if section else []
+    found = re.findall(r"^    \*?(\w+): (.*(?:\n        .*)*)", section[1], re.MULTILINE) if section else []
     return {name: " ".join(text.split()) for name, text in found}
 
 
@@ -201,14 +203,17 @@ def function_help(command: str, function: Callable[..., None]) -> str:
     texts = _documented(docstring)
     words, rows = [], []
     for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.default is parameter.empty:
-            words.append(name.upper())
-            rows.append((name.upper(), texts[name]))
+        if parameter.kind is not parameter.KEYWORD_ONLY:
+            several = parameter.kind is parameter.VAR_POSITIONAL
+            shown = name.upper() if not several else f"{name.upper().removesuffix('S')}..."
+            words.append(shown if parameter.default is parameter.empty else f"[{shown}]")
+            rows.append((shown, texts[name]))
         else:
             default = "" if parameter.default == "" else f" [{_shown(parameter.default)}]"
             rows.append((f"--{name}", f"{texts[name]}{default}"))
     usage = f"Usage: unrolled {command} {' '.join(words)} [flags]"
-    return "\n".join([usage, "", docstring.partition("\n")[0], "", *_rows(rows, 18)])
+    width = max(18, *(len(name) + 2 for name, _ in rows))
+    return "\n".join([usage, "", docstring.partition("\n")[0], "", *_rows(rows, width)])
 
 
 def _class_flags(flag: str, config: Any, depth: int = 0) -> Iterator[str]:

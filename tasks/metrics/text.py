@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
+from sacrebleu.metrics import BLEU, CHRF
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
@@ -42,3 +47,77 @@ class BitsPerCharacter(Metric):
         """Bits per character."""
         nats = dim_zero_cat(self.nats).cpu().double().sum()
         return nats / self.characters.cpu() / math.log(2)
+
+
+class SacreBLEU(Metric):
+    """BLEU and chrF as sacreBLEU computes them (Post 2018, https://arxiv.org/abs/1804.08771), and exact matches.
+
+    The texts of all processes are scored together, so the number of processes does not change the result.
+
+    Args:
+        tokenize: sacreBLEU's tokenization: 13a, zh, ja-mecab, ko-mecab, char, intl, flores200, none.
+        lowercase: Ignore case in BLEU.
+
+    Raises:
+        ValueError: sacreBLEU has no such tokenization.
+    """
+
+    full_state_update = False
+    higher_is_better = True
+    is_differentiable = False
+    texts: list[Tensor]  # UTF-8, candidates and references in turn, each ended by a byte that UTF-8 never has
+
+    def __init__(self, *, tokenize: str = "13a", lowercase: bool = False) -> None:
+        super().__init__()
+        if tokenize not in BLEU.TOKENIZERS:
+            raise ValueError(f"tokenize={tokenize!r}: sacreBLEU has {', '.join(sorted(BLEU.TOKENIZERS))}")
+        self.bleu = BLEU(tokenize=tokenize, lowercase=lowercase)
+        self.chrf = CHRF()
+        self.add_state("texts", default=[], dist_reduce_fx="cat")
+
+    def update(self, candidates: Sequence[str], references: Sequence[str]) -> None:
+        """Add sentences; a process without any adds none, but has to call.
+
+        Args:
+            candidates: Raw translations.
+            references: One raw reference for each.
+        """
+        pairs = zip(candidates, references, strict=True)
+        packed = b"".join(text.encode("utf-8", "replace") + _END for pair in pairs for text in pair)
+        self.texts.append(torch.tensor(bytearray(packed), dtype=torch.uint8, device=self.device))
+
+    def compute(self) -> dict[str, Tensor]:
+        """BLEU, chrF and exact matches in percent: `bleu`, `chrf`, `exact`; all 0 where there is no sentence."""
+        packed = bytes(dim_zero_cat(self.texts).cpu().numpy())
+        texts = [text.decode() for text in packed.split(_END)[:-1]]
+        candidates, references = texts[::2], texts[1::2]
+        if not candidates:
+            return {name: torch.zeros(()) for name in ("bleu", "chrf", "exact")}
+        with warnings.catch_warnings(), _silent("sacrebleu"):
+            warnings.simplefilter("ignore")
+            scores = {
+                "bleu": self.bleu.corpus_score(candidates, [references]).score,
+                "chrf": self.chrf.corpus_score(candidates, [references]).score,
+            }
+        matches = sum(one.strip() == other.strip() for one, other in zip(candidates, references, strict=True))
+        scores["exact"] = 100 * matches / len(candidates)
+        return {name: torch.tensor(score, dtype=torch.float64) for name, score in scores.items()}
+
+    def signatures(self) -> dict[str, str]:
+        """How the last scores were computed, in sacreBLEU's short form; asked for after `compute`."""
+        return {"bleu": f"BLEU|{self.bleu.get_signature()}", "chrf": f"chrF2|{self.chrf.get_signature()}"}
+
+
+_END = b"\xff"
+
+
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """Keep sacreBLEU from suggesting, at every validation, that the text were tokenized already."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

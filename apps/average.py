@@ -1,0 +1,49 @@
+"""`unrolled average`: one checkpoint with the mean of several checkpoints' weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import UsageError
+
+
+def average(output: str, *checkpoints: str, trust: str = "") -> None:
+    """Average the weights of checkpoints of one model, as translation papers do with the last ones of a run.
+
+    Args:
+        output: The file to write; it must not exist.
+        *checkpoints: The checkpoints, two or more.
+        trust: Packages of your own, with commas in between, whose classes the checkpoints may name.
+    """
+    if len(checkpoints) < 2:
+        raise UsageError("Say what to average: unrolled average NEW.ckpt CKPT CKPT ...")
+    place = Path(output)
+    if place.exists():
+        raise UsageError(f"'{output}' exists: name a new file, or remove it first.")
+
+    from ..loading import read_checkpoint
+    from ..tasks.callbacks import AtomicCheckpointIO
+    from .compare import differences
+
+    packages = trust.split(",") if trust else ()
+    first = read_checkpoint(checkpoints[0], trust=packages)
+    sums = {
+        name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in first["state_dict"].items()
+    }
+    for path in checkpoints[1:]:
+        other = read_checkpoint(path, trust=packages)
+        changes = differences("model", first["hyper_parameters"], other["hyper_parameters"])
+        if change := next(changes, None):
+            raise UsageError(f"'{checkpoints[0]}' and '{path}' are of different models: they differ in {change[0]}.")
+        for name, tensor in other["state_dict"].items():
+            if name in sums:
+                sums[name] = sums[name] + tensor.double()
+    kept = ("state_dict", "hyper_parameters", "unrolled", "pytorch-lightning_version", "global_step", "epoch")
+    result = {name: first[name] for name in kept if name in first}
+    result["state_dict"] = {
+        name: (sums[name] / len(checkpoints)).to(tensor.dtype) if name in sums else tensor
+        for name, tensor in first["state_dict"].items()
+    }
+    AtomicCheckpointIO().save_checkpoint(result, place.absolute())
+    print(f"{output}: the mean of {len(checkpoints)} checkpoints' weights")
+    print(f"Next: unrolled info {output}")

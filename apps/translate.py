@@ -1,0 +1,141 @@
+"""`unrolled translate`: a line in, a line out."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import queue
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from ..checkpoints import find_checkpoint
+from ..errors import DataError, UnrolledError, UsageError, did_you_mean
+
+_TOGETHER = 1024  # lines that are sorted by length and translated in batches
+_OPENERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".xz": lzma.open}
+
+
+def translate(
+    checkpoint: str,
+    source: str = "-",
+    *,
+    beam_size: int | None = None,
+    nbest: int = 1,
+    scores: bool = False,
+    length_penalty: float | None = None,
+    max_length: int | None = None,
+    no_repeat_ngram: int = 0,
+    temperature: float | None = None,
+    seed: int | None = None,
+    batch_size: int = 64,
+    device: str = "cpu",
+    trust: str = "",
+) -> None:
+    """Translate a file, or standard input, line by line.
+
+    Args:
+        checkpoint: A checkpoint, or the folder of a run.
+        source: A text file in UTF-8, one sentence a line (.gz and .xz as they are); - is standard input.
+        beam_size: Hypotheses to keep; 1 is greedy search, null the model's own setting.
+        nbest: How many translations of each line to write, each on a line of its own, the best first.
+        scores: true: write the score and a tab before each translation.
+        length_penalty: Exponent of the length that divides a log-probability; null the model's own setting.
+        max_length: Subwords of a translation at most; null for twice the source's, and 10.
+        no_repeat_ngram: No sequence of so many subwords comes twice in a translation; 0 for no such rule.
+        temperature: Draw translations instead of searching the best; below 1 safer, above 1 wilder.
+        seed: Makes drawing repeatable.
+        batch_size: Sentences translated side by side; the result does not depend on it.
+        device: Where to run, for instance cpu or cuda.
+        trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
+    """
+    path = find_checkpoint(checkpoint)
+    with _opened(source) as file:
+        from ..loading import load
+
+        model = load(path, device=device, trust=trust.split(",") if trust else ())
+        search = getattr(model, "translations", None)
+        if search is None:
+            raise UsageError(f"'{path}' holds a {type(model).__name__}, which does not translate.")
+        for lines in _as_they_come(_decoded(file, source)):
+            try:
+                found = search(
+                    lines,
+                    beam_size=beam_size,
+                    num_hypotheses=nbest,
+                    length_penalty=length_penalty,
+                    max_length=max_length,
+                    no_repeat_ngram=no_repeat_ngram,
+                    temperature=temperature,
+                    seed=seed,
+                    batch_size=batch_size,
+                )
+            except UnrolledError:
+                raise
+            except ValueError as error:
+                raise UsageError(str(error)) from error
+            for row in found:
+                # So many lines for every line, whatever the search found: the output stays aligned with the input.
+                for one in [*row, *[None] * (nbest - len(row))][:nbest]:
+                    text = "" if one is None else one.text
+                    print(f"{0.0 if one is None else one.score:.4f}\t{text}" if scores else text)
+            sys.stdout.flush()
+
+
+def _opened(source: str) -> IO[bytes]:
+    if source == "-":
+        return sys.stdin.buffer
+    path = Path(source)
+    try:
+        opened: IO[bytes] = _OPENERS.get(path.suffix, lambda plain: plain.open("rb"))(path)
+    except FileNotFoundError as error:
+        near = did_you_mean(path.name, (entry.name for entry in path.parent.iterdir())) if path.parent.is_dir() else ""
+        raise DataError(f"'{source}' does not exist.{near}") from error
+    except OSError as error:
+        raise DataError(f"'{source}' can't be read: {error.strerror}.") from error
+    return opened
+
+
+def _decoded(file: IO[bytes], source: str) -> Iterator[str]:
+    name = "Standard input" if source == "-" else f"'{source}'"
+    number = 0
+    try:
+        for number, line in enumerate(file, 1):
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{name}, line {number}: byte 0x{error.object[error.start]:02x} is not UTF-8. "
+            "Convert it first, for instance with: iconv -f latin1 -t utf-8"
+        ) from error
+    except (OSError, EOFError, lzma.LZMAError) as error:
+        raise DataError(f"{name}, after line {number}: {error}.") from error
+
+
+def _as_they_come(lines: Iterator[str]) -> Iterator[list[str]]:
+    """Yield the lines that are there, many at once from a file, one when a person types it."""
+    waiting: queue.Queue[str | Exception | None] = queue.Queue(_TOGETHER)
+
+    def read() -> None:
+        try:
+            for line in lines:
+                waiting.put(line)
+            waiting.put(None)
+        except Exception as error:  # raised again where the lines are wanted
+            waiting.put(error)
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        ready = [waiting.get()]
+        while isinstance(ready[-1], str) and len(ready) < _TOGETHER:
+            try:
+                ready.append(waiting.get_nowait())
+            except queue.Empty:
+                break
+        if texts := [line for line in ready if isinstance(line, str)]:
+            yield texts
+        if isinstance(ready[-1], Exception):
+            raise ready[-1]
+        if ready[-1] is None:
+            return
