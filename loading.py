@@ -169,6 +169,7 @@ def build(checkpoint: dict[str, Any], path: str | Path = "the checkpoint") -> Ta
     from jsonargparse import ArgumentParser
     from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters_context
 
+    from .core.vision import weights_follow
     from .tasks.base import Task
 
     parameters = dict(checkpoint["hyper_parameters"])
@@ -184,9 +185,9 @@ def build(checkpoint: dict[str, Any], path: str | Path = "the checkpoint") -> Ta
     parser.add_subclass_arguments(Task, "task", fail_untyped=False)
     try:
         parsed = parser.parse_object({"task": {"class_path": class_path, "init_args": parameters}})
-        with _given_hyperparameters_context(
-            hparams={"_class_path": class_path, **parameters}, instantiator="lightning.pytorch.cli.instantiate_module"
-        ):
+        hparams = {"_class_path": class_path, **parameters}
+        instantiator = "lightning.pytorch.cli.instantiate_module"
+        with weights_follow(), _given_hyperparameters_context(hparams=hparams, instantiator=instantiator):
             task = instantiate(parser, parsed).task
     except DataError:
         raise

@@ -39,6 +39,7 @@ from .state import (
     to_plain,
     where_rows,
 )
+from .vision import Backbone, BackboneFactory, FrameEncoder, ImageEncoder, SmallCNN, TorchvisionBackbone
 
 __all__ = [
     "GRU",
@@ -51,15 +52,19 @@ __all__ = [
     "AdditiveAttention",
     "Attention",
     "AttentionFactory",
+    "Backbone",
+    "BackboneFactory",
     "Bidirectional",
     "CoreFactory",
     "Decoded",
     "DecoderState",
     "DotAttention",
     "EmbeddingDropout",
+    "FrameEncoder",
     "GRUState",
     "GeneralAttention",
     "Hypothesis",
+    "ImageEncoder",
     "IndRNN",
     "IndRNNState",
     "LSTMState",
@@ -79,8 +84,10 @@ __all__ = [
     "SLSTMState",
     "SequenceDecoder",
     "SequenceEncoder",
+    "SmallCNN",
     "Stacked",
     "State",
+    "TorchvisionBackbone",
     "WeightDrop",
     "Zoneout",
     "beam_search",
