@@ -52,7 +52,8 @@ class VideoBatch(NamedTuple):
     Attributes:
         input: The valid frames only, row after row: features (N, D) float, or pictures (N, 3, H, W) uint8, N the sum
             of the lengths.
-        target: Class numbers (B, T) int64, -100 where there is no label or no frame.
+        target: Class numbers (B, T) int64, -100 where there is no label or no frame. Where one of s frames is read and
+            the labels of all are known, (B, T * s): those of each frame and of the s - 1 after it.
         lengths: Frames of each row (B,) int64, on the CPU.
         first: Whether the row's video begins here (B,) bool, on the CPU; else it goes on where the batch before ended.
         last: Whether the row's video ends here (B,) bool, on the CPU.

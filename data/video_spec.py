@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 
 class VideoSpec(TypedDict):
@@ -13,7 +13,9 @@ class VideoSpec(TypedDict):
         background: Names of the classes that edit and F1 leave out by default.
         feature_size: D of precomputed features; 0 where frames are pictures.
         image_size: Side of the square pictures, in pixels; 0 for features.
-        stride: One of so many frames of a video file is taken.
+        stride: One of so many frames of a video is taken.
+        feature_mean: What is subtracted from each feature; absent: nothing.
+        feature_deviation: What each feature is divided by then.
     """
 
     classes: list[str]
@@ -21,3 +23,5 @@ class VideoSpec(TypedDict):
     feature_size: int
     image_size: int
     stride: int
+    feature_mean: NotRequired[list[float]]
+    feature_deviation: NotRequired[list[float]]

@@ -1,0 +1,363 @@
+"""Features with a label for every frame, in the layout of MS-TCN.
+
+Shapes: T frames of a video, D features, s stride.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+
+from ..errors import DataError, UsageError, did_you_mean
+from .base import Part
+from .batch import VideoBatch
+from .loader import ResumableLoader
+from .ms_tcn import Video, feature_shape, read_bundle, read_features, read_labels, read_mapping
+from .video_batches import IGNORED, Piece, VideoModule, VideoSampler
+from .video_spec import VideoSpec
+
+Layout = Literal["auto", "features_first", "time_first"]
+
+
+class FeatureDataset:
+    """Pieces of videos, read as batches, with the labels of all frames: (B, T * s).
+
+    Args:
+        videos: The videos.
+        transposed: Whether the files hold (D, T).
+        stride: s, one of so many frames is read.
+        windows: Whether every piece starts and ends a row.
+    """
+
+    def __init__(self, videos: list[Video], *, transposed: bool, stride: int, windows: bool) -> None:
+        self.videos = videos
+        self.transposed = transposed
+        self.stride = stride
+        self.windows = windows
+
+    def __getitem__(self, pieces: tuple[Piece | None, ...]) -> VideoBatch:
+        """Return the batch of some pieces."""
+        lengths = [piece.end - piece.begin if piece else 0 for piece in pieces]
+        target = torch.full((len(pieces), self.stride * max(1, *lengths)), IGNORED)
+        inputs = [read_features(self.videos[0], 0, 0, transposed=self.transposed)]
+        for row, piece in enumerate(pieces):
+            if piece:
+                video, begin, end = self.videos[piece.video], piece.begin * self.stride, piece.end * self.stride
+                inputs.append(read_features(video, begin, end, transposed=self.transposed, stride=self.stride))
+                labels = torch.from_numpy(video.labels[begin:end])
+                target[row, : len(labels)] = labels
+        return VideoBatch(
+            input=torch.cat(inputs),
+            target=target,
+            lengths=torch.tensor(lengths),
+            first=torch.tensor([piece is not None and (self.windows or piece.begin == 0) for piece in pieces]),
+            last=torch.tensor([piece is not None and (self.windows or piece.last) for piece in pieces]),
+            name=tuple(self.videos[piece.video].name if piece else "" for piece in pieces),
+        )
+
+
+class WindowSampler:
+    """Windows at random places: from each video as many as it takes to cover it.
+
+    W processes of B rows see together what one process of B x W rows sees; the last batch is shared out evenly.
+
+    Args:
+        frames: The number of frames of each video.
+        batch_size: B, the rows of one process.
+        length: The most frames of a window.
+        seed: Start of the pseudo-random numbers.
+        rank: This process, from 0.
+        world_size: W, the number of processes.
+    """
+
+    def __init__(
+        self, frames: Sequence[int], *, batch_size: int, length: int, seed: int = 0, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.frames = np.array(frames)
+        self.rows = batch_size * world_size
+        self.length = length
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self._videos = np.repeat(np.arange(len(frames)), -(-self.frames // length))
+
+    def num_batches(self, epoch: int = 0) -> int:
+        """Return the number of batches of an epoch; it is the same for all."""
+        return -(-len(self._videos) // self.rows)
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[tuple[Piece | None, ...]]:
+        """Yield the windows of each batch of an epoch, None for an empty row.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+            start: Number of the first batch to yield.
+        """
+        random = np.random.default_rng([self.seed, epoch])
+        videos = random.permutation(self._videos)
+        begins = random.integers(np.maximum(self.frames[videos] - self.length, 0) + 1)
+        ends = np.minimum(begins + self.length, self.frames[videos])
+        pieces = [Piece(*map(int, place), last=True) for place in zip(videos, begins, ends, strict=True)]
+        for number in range(start, self.num_batches()):
+            together = pieces[number * self.rows : (number + 1) * self.rows]
+            first, end = (len(together) * rank // self.world_size for rank in (self.rank, self.rank + 1))
+            yield tuple(together[first:end]) or (None,)
+
+
+class SegmentationData(VideoModule):
+    """Features of videos with a label for every frame: the layout of MS-TCN (Breakfast, 50Salads, GTEA and others).
+
+    The folder holds `features/NAME.npy`, `groundTruth/NAME.txt` with a line for each frame, `mapping.txt` with a number
+    and a name on each line, and `splits/{train,test}.splitN.bundle` with a video on each line. The bundles have no
+    validation part: it is carved from the training videos, the same for all runs with one seed, so that the test
+    videos choose nothing.
+
+    Args:
+        root: The folder.
+        split: Which of the splits.
+        background: Names of the classes that edit and F1 leave out; null for none, or for the checkpoint's.
+        val_fraction: Share of the training videos for validation, at least one; 0 for none.
+        val_seed: Start of the pseudo-random numbers that choose the validation videos.
+        stride: s, read one of so many frames. Scores are at the full rate: a label holds until the next frame read.
+        layout: Which axis of a feature file comes first: `features_first` (D, T) as MS-TCN's, or `time_first` (T, D).
+            `auto` takes the axis of which all files have the same size for the features; where that does not decide,
+            the one that is not as long as the labels.
+        normalize: Subtract each feature's mean and divide by its standard deviation, both over the training part; they
+            are kept in the spec.
+        batch_size: Videos of each process in a batch.
+        chunk_length: Train on chunks of so many frames, with the state carried from one to the next without its
+            gradient; null: on whole videos, which a core that reads backwards needs.
+        windows: Train on random windows of `chunk_length` frames instead, each from a fresh state.
+        eval_chunk_length: The chunks of validation and test; only memory depends on it. null: whole videos.
+        num_workers: Processes that prepare batches ahead.
+        seed: Start of the pseudo-random numbers that order the training videos.
+        spec: A checkpoint's spec: its classes, its features. None for the folder's own.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        split: int = 1,
+        background: list[str] | None = None,
+        val_fraction: float = 0.2,
+        val_seed: int = 0,
+        stride: int = 1,
+        layout: Layout = "auto",
+        normalize: bool = False,
+        batch_size: int = 8,
+        chunk_length: int | None = None,
+        windows: bool = False,
+        eval_chunk_length: int | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+        spec: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            batch_size=batch_size,
+            chunk_length=chunk_length,
+            eval_chunk_length=eval_chunk_length,
+            num_workers=num_workers,
+            seed=seed,
+            spec=spec,
+        )
+        if not 0 <= val_fraction < 1:
+            raise UsageError(f"val_fraction is {val_fraction}; it has to be at least 0 and below 1.")
+        if stride < 1:
+            raise UsageError(f"stride is {stride}; it has to be at least 1.")
+        if windows and chunk_length is None:
+            raise UsageError("windows are of chunk_length frames: give --data.chunk_length too.")
+        self.root = Path(root)
+        self.split = split
+        self.background = background
+        self.val_fraction = val_fraction
+        self.val_seed = val_seed
+        self.stride = stride if spec is None else int(spec["stride"])
+        self.layout: Layout = layout
+        self.normalize = normalize
+        self.windows = windows
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """Names of the classes: the checkpoint's where one was given, else those of mapping.txt."""
+        if self.spec_override is not None:
+            return list(self.spec_override["classes"])
+        return read_mapping(self.root / "mapping.txt")
+
+    @cached_property
+    def parts(self) -> dict[Part, list[str]]:
+        """Names of each part's videos.
+
+        Raises:
+            DataError: A bundle is missing or empty, names a video twice or one that is not there, or one that the other
+                bundle names, too.
+        """
+        bundles = {part: read_bundle(self.root / "splits", part, self.split) for part in ("train", "test")}
+        known = {path.stem for path in (self.root / "groundTruth").glob("*.txt")}
+        unknown = [name for names in bundles.values() for name in names if name not in known]
+        if unknown:
+            raise DataError(
+                f"Split {self.split} names {len(unknown)} video(s) without a file in {self.root / 'groundTruth'}: "
+                f"{', '.join(unknown)}."
+            )
+        if both := sorted(set(bundles["train"]) & set(bundles["test"])):
+            raise DataError(
+                f"Split {self.split} has {len(both)} video(s) in both train and test: {', '.join(both)}.\n"
+                "A test of videos that were trained on says nothing: take them out of one bundle."
+            )
+        train = bundles["train"]
+        count = max(1, round(self.val_fraction * len(train))) if self.val_fraction else 0
+        chosen = set(np.random.default_rng(self.val_seed).permutation(len(train))[:count].tolist())
+        return {
+            "train": [name for number, name in enumerate(train) if number not in chosen],
+            "val": [name for number, name in enumerate(train) if number in chosen],
+            "test": bundles["test"],
+        }
+
+    @cached_property
+    def videos(self) -> dict[str, Video]:
+        """All videos of the split, their labels read and the shapes of their features known.
+
+        Raises:
+            DataError: A file is missing, damaged or does not fit the others.
+        """
+        numbers = {name: number for number, name in enumerate(self.classes)}
+        found = {}
+        for name in (name for names in self.parts.values() for name in names):
+            features = self.root / "features" / f"{name}.npy"
+            labels = read_labels(self.root / "groundTruth" / f"{name}.txt", numbers)
+            found[name] = Video(name, features, feature_shape(features, name), labels)
+        return found
+
+    @cached_property
+    def transposed(self) -> bool:
+        """Whether the files hold (D, T).
+
+        Raises:
+            DataError: A file has another width than the others, or another number of frames than labels.
+        """
+        videos = list(self.videos.values())
+        transposed = self._is_transposed(videos)
+        widths = Counter(video.shape[0 if transposed else 1] for video in videos)
+        width = widths.most_common(1)[0][0]
+        if self.spec_override is not None:
+            width = int(self.spec_override["feature_size"])
+        for video in videos:
+            frames, found = video.shape[::-1] if transposed else video.shape
+            if found != width:
+                others = "the checkpoint's model takes" if self.spec_override is not None else "the other files have"
+                raise DataError(f"{video.features}: {found} features a frame; {others} {width}.")
+            if frames != len(video.labels):
+                raise DataError(
+                    f"{video.name}: {frames} frames of features in {video.features}, {len(video.labels)} labels in "
+                    f"{self.root / 'groundTruth'}; there has to be a label for every frame."
+                )
+        return transposed
+
+    def _is_transposed(self, videos: list[Video]) -> bool:
+        if self.layout != "auto":
+            return self.layout == "features_first"
+        same = [Counter(video.shape[axis] for video in videos).most_common(1)[0][1] for axis in (0, 1)]
+        if same[0] != same[1]:
+            return same[0] > same[1]
+        fits = [sum(video.shape[axis] == len(video.labels) for video in videos) for axis in (0, 1)]
+        return fits[1] >= fits[0]
+
+    @cached_property
+    def spec(self) -> dict[str, Any]:
+        """The classes and the features as plain data, a `VideoSpec`."""
+        classes, background = self.classes, self.background or []
+        for name in background:
+            if name not in classes:
+                raise UsageError(f"background: there is no class '{name}'.{did_you_mean(name, classes)}")
+        if self.spec_override is not None:
+            return self.spec_override if self.background is None else {**self.spec_override, "background": background}
+        video = next(iter(self.videos.values()))
+        spec = VideoSpec(
+            classes=classes,
+            background=background,
+            feature_size=video.shape[0 if self.transposed else 1],
+            image_size=0,
+            stride=self.stride,
+        )
+        if self.normalize:
+            mean, deviation = self._moments()
+            spec["feature_mean"], spec["feature_deviation"] = mean.tolist(), deviation.tolist()
+        return dict(spec)
+
+    def _moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of each feature over the training part."""
+        count, total, squares = 0, 0.0, 0.0
+        for name in self.parts["train"]:
+            video = self.videos[name]
+            features = read_features(video, 0, len(video.labels), transposed=self.transposed).double().numpy()
+            count, total, squares = count + len(features), total + features.sum(0), squares + (features**2).sum(0)
+        mean = np.asarray(total / count)
+        deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
+        return mean, np.where(deviation > 1e-6 * np.abs(mean), deviation, 1.0)  # a constant feature stays one
+
+    def setup(self, stage: str) -> None:
+        """Find what is wrong with the files before anything is trained, and say what there is.
+
+        Features that are no numbers are found now if there is less than a gigabyte of them, else when they are read.
+        """
+        if sum(video.features.stat().st_size for video in self.videos.values()) < 1e9:
+            for video in self.videos.values():
+                read_features(video, 0, len(video.labels), transposed=self.transposed)
+        frames = {part: sum(len(self.videos[name].labels) for name in names) for part, names in self.parts.items()}
+        told = ", ".join(f"{part} {len(names)} ({frames[part]:,} frames)" for part, names in self.parts.items())
+        order = "(D, T)" if self.transposed else "(T, D)"
+        rank_zero_info(
+            f"{self.root}, split {self.split}: {told}; {len(self.classes)} classes, "
+            f"{self.spec['feature_size']} features, files hold {order}"
+        )
+
+    def loader(self, part: Part, *, epoch: int = 0, limit: int | float = 1.0) -> ResumableLoader | None:
+        """Return this process's loader of a part, None where its share is 0.
+
+        Args:
+            part: The part.
+            epoch: The epoch to start with.
+            limit: The loader's `limit`.
+        """
+        videos = [self.videos[name] for name in self.parts[part]]
+        if not videos:
+            return None
+        train = part == "train"
+        frames = [-(-len(video.labels) // self.stride) for video in videos]
+        windows = self.windows and train
+        sampler: VideoSampler | WindowSampler
+        if windows and self.chunk_length:
+            sampler = WindowSampler(
+                frames,
+                batch_size=self.batch_size,
+                length=self.chunk_length,
+                seed=self.seed,
+                rank=self.rank,
+                world_size=self.world_size,
+            )
+        else:
+            sampler = VideoSampler(
+                frames,
+                batch_size=min(self.batch_size, -(-len(videos) // self.world_size)),
+                chunk_length=self.chunk_length if train else self.eval_chunk_length,
+                seed=self.seed,
+                rank=self.rank,
+                world_size=self.world_size,
+                shuffle=train and not getattr(self.trainer, "overfit_batches", 0),
+            )
+        return ResumableLoader(
+            FeatureDataset(videos, transposed=self.transposed, stride=self.stride, windows=windows),
+            sampler,
+            num_workers=self.num_workers,
+            seed=self.seed,
+            epoch=epoch,
+            limit=limit,
+            pin_memory=self.pin_memory,
+        )
