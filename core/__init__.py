@@ -6,7 +6,7 @@ import importlib
 import inspect
 import pkgutil
 
-from .attention import AdditiveAttention, Attention, AttentionFactory, DotAttention, GeneralAttention
+from .attention import AdditiveAttention, Attention, AttentionFactory, DotAttention, GatedAttention, GeneralAttention
 from .compose import Bidirectional, Stacked
 from .decoder import Decoded, DecoderState, SequenceDecoder
 from .dropout import EmbeddingDropout, LockedDropout, WeightDrop, Zoneout
@@ -62,6 +62,7 @@ __all__ = [
     "EmbeddingDropout",
     "FrameEncoder",
     "GRUState",
+    "GatedAttention",
     "GeneralAttention",
     "Hypothesis",
     "ImageEncoder",

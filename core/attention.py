@@ -159,3 +159,40 @@ class GeneralAttention(Attention):
     def scores(self, query: Tensor, keys: Tensor) -> Tensor:
         """q^T (W m)."""
         return torch.bmm(query, keys.transpose(1, 2))
+
+
+class GatedAttention(Attention):
+    """context = sigmoid(f^T q + b) * (another attention's context), of Xu et al. 2015, section 4.2.1.
+
+    The gate lets a decoder look away, at words that no place of the image shows (https://arxiv.org/abs/1502.03044). The
+    weights are those of the other attention; they sum to 1.
+
+    Args:
+        query_size: Q.
+        memory_size: M.
+        attention: Makes the other attention.
+    """
+
+    def __init__(
+        self,
+        query_size: int,
+        memory_size: int,
+        *,
+        attention: AttentionFactory = lambda query_size, memory_size: AdditiveAttention(query_size, memory_size),
+    ) -> None:
+        super().__init__(query_size, memory_size)
+        self.attention = attention(query_size, memory_size)
+        self.gate = nn.Linear(query_size, 1)
+
+    def keys(self, output: Tensor) -> Tensor:
+        """The other attention's."""
+        return self.attention.keys(output)
+
+    def scores(self, query: Tensor, keys: Tensor) -> Tensor:
+        """The other attention's."""
+        return self.attention.scores(query, keys)
+
+    def forward(self, query: Tensor, prepared: Prepared) -> tuple[Tensor, Tensor]:
+        """Attend, and weigh the context; see `Attention.forward`."""
+        context, weights = self.attention(query, prepared)
+        return torch.sigmoid(self.gate(query)) * context, weights

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from unrolled.core.attention import AdditiveAttention, Attention, DotAttention, GeneralAttention
+from unrolled.core.attention import AdditiveAttention, Attention, DotAttention, GatedAttention, GeneralAttention
 from unrolled.core.encoder import Memory
 
 B, T, S, Q = 3, 2, 5, 4
@@ -75,6 +75,20 @@ def test_an_empty_memory_gives_zeros_and_finite_gradients(kind):
     assert weights.isfinite().all()
     context.sum().backward()
     assert queries.grad.isfinite().all()
+
+
+@torch.no_grad()
+def test_the_gate_weighs_another_attentions_context():
+    torch.manual_seed(0)
+    gated = GatedAttention(Q, Q, attention=lambda query, memory: GeneralAttention(query, memory)).double()
+    given, queries = memory([S, 0, 3]), query()
+    inner, expected = gated.attention(queries, gated.attention.prepare(given))
+    context, weights = gated(queries, gated.prepare(given))
+    assert torch.equal(weights, expected)
+    for row in range(B):
+        for t in range(T):
+            beta = 1 / (1 + math.exp(-float(gated.gate.weight[0] @ queries[row, t] + gated.gate.bias)))
+            torch.testing.assert_close(context[row, t], beta * inner[row, t])
 
 
 def test_sizes_are_checked():
