@@ -18,9 +18,7 @@ from .sampling import check_sampling, choose
 from .state import State, leaves, select_rows
 
 SearchStep = Callable[[Tensor, Any, State], tuple[Tensor, Any]]
-"""(tokens (N,), state, prepared) -> (logits (N, V), state): rows i k to i k + k - 1 of N read row i of `prepared`.
-
-The logits may be changed in place afterwards. `SequenceDecoder.stepper()` is one.
+"""(tokens (N,), state, prepared) -> (logits (N, V), state): rows i k to i k + k - 1 of N read row i of `prepared`. `SequenceDecoder.stepper()` is one.
 """
 
 
@@ -79,23 +77,23 @@ class _Rules:
         self.forbidden = list(forbidden)
         self.no_repeat_ngram = no_repeat_ngram
 
-    def forbid(self, logits: Tensor, history: Tensor) -> None:
-        """Set the logits (N, V) of what may not come to minus infinity, in place.
+    def forbid(self, table: Tensor, history: Tensor) -> None:
+        """Set what may not come to minus infinity, in place.
 
         Args:
-            logits: The next token's.
+            table: The next token's log-probabilities (N, V).
             history: The tokens before it (N, t).
         """
         if self.forbidden:
-            logits[:, self.forbidden] = -torch.inf
+            table[:, self.forbidden] = -torch.inf
         if history.shape[1] < self.min_length:
-            logits[:, self.end] = -torch.inf
+            table[:, self.end] = -torch.inf
         size = self.no_repeat_ngram
         if size and history.shape[1] >= size:
             windows = history.unfold(1, size, 1)  # (N, t - size + 1, size)
             begun = history[:, history.shape[1] - size + 1 :]  # the last size - 1 tokens
             row, place = (windows[:, :, :-1] == begun.unsqueeze(1)).all(2).nonzero(as_tuple=True)
-            logits[row, windows[row, place, -1]] = -torch.inf
+            table[row, windows[row, place, -1]] = -torch.inf
 
 
 def greedy_search(
@@ -196,11 +194,10 @@ def sample_search(
     while running:
         length = history.shape[1]
         logits, state = step(tokens, state, prepared)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        norm = logits.logsumexp(1)
-        rules.forbid(logits, history)
-        tokens = choose(logits, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, generator=generator)
-        gained = logits.gather(1, tokens.unsqueeze(1)).squeeze(1) - norm
+        table = _log_probabilities(logits)
+        rules.forbid(table, history)
+        tokens = choose(table, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, generator=generator)
+        gained = table.gather(1, tokens.unsqueeze(1)).squeeze(1)
         before = torch.zeros_like(gained) if total is None else total
         total = before + gained
         stays = []
@@ -281,15 +278,14 @@ def beam_search(
     while running:
         length = history.shape[2]
         logits, state = step(tokens, state, prepared)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        table = _log_probabilities(logits)
         if scores is None:
-            scores = logits.new_zeros(rows, 1)
-        norm = logits.logsumexp(1, keepdim=True)
-        rules.forbid(logits, history.flatten(0, 1))
+            scores = table.new_zeros(rows, 1)
+        rules.forbid(table, history.flatten(0, 1))
         # A row's best 2 k are among the best 2 k of each of its hypotheses, and k of them do not end.
-        top, symbols = logits.topk(min(2 * beam_size, logits.shape[1]), 1)
+        top, symbols = table.topk(min(2 * beam_size, table.shape[1]), 1)
         width = top.shape[1]
-        candidates = (scores.view(-1, 1) + (top - norm)).view(len(running), -1)
+        candidates = (scores.view(-1, 1) + top).view(len(running), -1)
         best, place = candidates.topk(min(2 * beam_size, candidates.shape[1]), 1)  # (R, 2 k), falling
         parents, symbols = place // width, symbols.view(len(running), -1).gather(1, place)
         ends = symbols == end
@@ -318,6 +314,10 @@ def beam_search(
         if len(running) < before:
             prepared = select_rows(prepared, keep)
     return [sorted(row, key=lambda one: (one.finished, one.score), reverse=True)[:num_hypotheses] for row in found]
+
+
+def _log_probabilities(logits: Tensor) -> Tensor:
+    return logits.log_softmax(1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
 
 def _penalty(length: int, exponent: float) -> float:
