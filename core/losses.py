@@ -62,7 +62,7 @@ def chunked_cross_entropy(
     Returns:
         A scalar, float32 or wider. It has a first derivative only.
     """
-    if lengths is not None and int(lengths.min()) < target.shape[1]:
+    if lengths is not None and lengths.numel() and int(lengths.min()) < target.shape[1]:
         valid = valid_steps(lengths, target.shape[1]).to(target.device, non_blocking=True)
         if target.device.type == "cpu":  # what does not count is not computed; on a GPU finding it would wait
             output, target = output[valid], target[valid]
@@ -145,3 +145,24 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             for kept, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
         ]
         return (*scaled, None, None, None)
+
+
+def truncated_smoothness(logits: Tensor, lengths: Tensor | None = None, *, threshold: float = 4.0) -> Tensor:
+    """How much the log-probabilities jump from step to step, summed over the valid steps: MS-TCN's smoothing loss.
+
+    sum over t of the mean over V of min(|log p_t - log p_{t-1}|, threshold)^2, without a gradient through p_{t-1}
+    (Abu Farha and Gall 2019, https://arxiv.org/abs/1903.01945, equations 7 to 9).
+
+    Args:
+        logits: (B, T, V).
+        lengths: Valid steps of each row (B,); None: all. Best kept on the CPU: a CUDA tensor is waited for.
+        threshold: A greater jump counts as this one.
+
+    Returns:
+        A scalar, float32 or wider.
+    """
+    logs = functional.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), -1)
+    jumps = (logs[:, 1:] - logs[:, :-1].detach()).abs().clamp(max=threshold)
+    if lengths is not None and jumps.shape[1] and int(lengths.min()) < logits.shape[1]:
+        jumps = jumps * valid_steps(lengths - 1, jumps.shape[1]).to(jumps.device)[:, :, None]
+    return jumps.square().sum() / logits.shape[-1]

@@ -18,7 +18,9 @@ from .sampling import check_sampling, choose
 from .state import State, leaves, select_rows
 
 SearchStep = Callable[[Tensor, Any, State], tuple[Tensor, Any]]
-"""(tokens (N,), state, prepared) -> (logits (N, V), state): rows i k to i k + k - 1 of N read row i of `prepared`. `SequenceDecoder.stepper()` is one.
+"""(tokens (N,), state, prepared) -> (logits (N, V), state): rows i k to i k + k - 1 of N read row i of `prepared`.
+
+`SequenceDecoder.stepper()` is one.
 """
 
 

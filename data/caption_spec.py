@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import TypedDict
+
+from .tokenizer import SubwordsSpec
 
 
 class CaptionSpec(TypedDict):
@@ -13,5 +15,5 @@ class CaptionSpec(TypedDict):
         image_size: Side of the square pictures, in pixels.
     """
 
-    vocabulary: dict[str, Any]
+    vocabulary: SubwordsSpec
     image_size: int

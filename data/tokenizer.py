@@ -32,6 +32,18 @@ _WORDS = (
 )
 
 
+class SubwordsSpec(TypedDict):
+    """A vocabulary of subwords or words as plain data, as it travels in checkpoints.
+
+    Attributes:
+        kind: `bpe`, `unigram` or `word`.
+        tokenizer: The library's tokenizer, as JSON text.
+    """
+
+    kind: str
+    tokenizer: str
+
+
 class TranslationSpec(TypedDict):
     """What a translation model has to know of its sentences, as plain data.
 
@@ -41,8 +53,8 @@ class TranslationSpec(TypedDict):
         joint: Whether both languages share one vocabulary.
     """
 
-    source: dict[str, Any]
-    target: dict[str, Any]
+    source: SubwordsSpec
+    target: SubwordsSpec
     joint: bool
 
 
@@ -93,6 +105,8 @@ class Subwords:
             raise UsageError(f"A vocabulary of {size} is too small: it has to have at least {len(_INNER) + 4} symbols.")
         common: dict[str, Any] = {"vocab_size": size, "special_tokens": list(_INNER), "show_progress": False}
         unknown = _INNER[cls.UNKNOWN]
+        model: models.Model
+        trainer: trainers.Trainer
         if kind == "bpe":
             model = models.BPE(unk_token=unknown, fuse_unk=True)
             trainer = trainers.BpeTrainer(**common, min_frequency=min_count, limit_alphabet=size // 2)
@@ -146,12 +160,12 @@ class Subwords:
         """
         return [_SHOWN[i] if i <= self.UNKNOWN else str(self._tokenizer.id_to_token(int(i))) for i in ids]
 
-    def to_spec(self) -> dict[str, Any]:
+    def to_spec(self) -> SubwordsSpec:
         """Return it as plain data: its kind and the library's JSON, as text."""
         return {"kind": self.kind, "tokenizer": json.dumps(json.loads(self._tokenizer.to_str()), ensure_ascii=False)}
 
     @classmethod
-    def from_spec(cls, spec: dict[str, Any]) -> Subwords:
+    def from_spec(cls, spec: SubwordsSpec) -> Subwords:
         """Return what `to_spec` described.
 
         Args:

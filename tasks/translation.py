@@ -51,8 +51,8 @@ class Translated(NamedTuple):
 class Translation(Task):
     """A recurrent encoder-decoder with attention.
 
-    Bahdanau et al. 2015 (https://arxiv.org/abs/1409.0473) and Luong et al. 2015 (https://arxiv.org/abs/1508.04025), with
-    the regularisers of later work; see `SequenceEncoder` and `SequenceDecoder`.
+    Bahdanau et al. 2015 (https://arxiv.org/abs/1409.0473) and Luong et al. 2015 (https://arxiv.org/abs/1508.04025),
+    with the regularisers of later work; see `SequenceEncoder` and `SequenceDecoder`.
 
     Args:
         spec: What the data module found out about the sentences: the subwords.
@@ -221,14 +221,12 @@ class Translation(Task):
             rank_zero_info(signature)
 
     def _evaluate(self, batch: TranslationBatch, beam_size: int) -> None:
-        if not len(batch.reference):
-            return
         decoded, memory = self(batch.source, batch.source_lengths, batch.target)
         count = int(batch.target_lengths.sum())
-        self.nats.update(self.cross_entropy(decoded, batch) / count, count)
+        self.nats.update(self.cross_entropy(decoded, batch) / max(count, 1), count)
         found = self._search(memory, beam_size=beam_size, length_penalty=self.length_penalty)
         texts = [self.target.decode(hypotheses[0].tokens) for hypotheses in found]
-        self.bleu.update(texts, batch.reference, batch.number)
+        self.bleu.update(texts, batch.reference)
 
     def _log_scores(self, part: Literal["val", "test"]) -> None:
         scores = self.bleu.compute()
@@ -262,7 +260,9 @@ class Translation(Task):
                 "no_repeat_ngram": no_repeat_ngram,
             }
             if temperature is not None:
-                return [[one] for one in sample_search(*begin, **settings, temperature=temperature, generator=generator)]
+                return [
+                    [one] for one in sample_search(*begin, **settings, temperature=temperature, generator=generator)
+                ]
             if beam_size == 1 and num_hypotheses == 1:
                 found = greedy_search(*begin, **settings)
                 return [[one] for one in found]
@@ -315,7 +315,7 @@ class Translation(Task):
             temperature: Draw from the model's distribution instead of searching, its logits divided by this.
             seed: Makes drawing repeatable; None: another translation each time.
             attention: Return the attention weights.
-            batch_size: Sentences translated side by side; the result does not depend on it.
+            batch_size: Sentences translated side by side; what a search finds does not depend on it.
 
         Returns:
             The translations of each sentence, the best first.
