@@ -12,16 +12,24 @@ if TYPE_CHECKING:
     from .base import DataModule
     from .batch import TextBatch
     from .loader import ResumableLoader
+    from .parallel import ParallelData
     from .sampler import StreamSampler
+    from .scenes import ScenesData
+    from .segmentation import SegmentationData
     from .text import TextData
+    from .tokenizer import Subwords
     from .vocabulary import ByteVocabulary, CharacterVocabulary, vocabulary_from_spec
 
 _MODULES = {
     "ByteVocabulary": "vocabulary",
     "CharacterVocabulary": "vocabulary",
     "DataModule": "base",
+    "ParallelData": "parallel",
     "ResumableLoader": "loader",
+    "ScenesData": "scenes",
+    "SegmentationData": "segmentation",
     "StreamSampler": "sampler",
+    "Subwords": "tokenizer",
     "TextBatch": "batch",
     "TextData": "text",
     "vocabulary_from_spec": "vocabulary",
@@ -31,8 +39,11 @@ __all__ = [
     "ByteVocabulary",
     "CharacterVocabulary",
     "DataModule",
+    "ParallelData",
     "ResumableLoader",
+    "SegmentationData",
     "StreamSampler",
+    "Subwords",
     "TextBatch",
     "TextData",
     "vocabulary_from_spec",

@@ -46,6 +46,16 @@ class DataModule(LightningDataModule, ABC):
             limit: The loader's `limit`.
         """
 
+    def remedy(self, part: Part) -> str:
+        """Return what to do about an empty part, as a sentence.
+
+        Args:
+            part: The part.
+        """
+        if part == "train":
+            return "Make val_fraction or test_fraction smaller."
+        return f"Set --data.{part}_fraction above 0."
+
     @property
     def rank(self) -> int:
         """Number of this process, 0 without a trainer."""
@@ -68,7 +78,7 @@ class DataModule(LightningDataModule, ABC):
         else:
             loader = self.loader("train")
         if loader is None:
-            raise DataError("The training part is empty; make val_fraction or test_fraction smaller.")
+            raise DataError(f"There is nothing to train on: the part is empty. {self.remedy('train')}")
         if self._resume_from is not None:
             loader.load_state_dict(self._resume_from)
             self._resume_from = None
@@ -86,7 +96,7 @@ class DataModule(LightningDataModule, ABC):
     def _evaluation(self, part: Part, command: str) -> ResumableLoader | list[Any]:
         loader = self.loader(part)
         if loader is None and self.trainer and self.trainer.state.fn == command:
-            raise DataError(f"There is nothing to {command}: the part is empty. Set --data.{part}_fraction above 0.")
+            raise DataError(f"There is nothing to {command}: the part is empty. {self.remedy(part)}")
         return [] if loader is None else loader
 
     def state_dict(self) -> dict[str, Any]:

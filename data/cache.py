@@ -1,4 +1,4 @@
-"""The folder where encoded texts are kept. Files in it appear whole or not at all; it may be deleted at any time."""
+"""The folder where encoded data are kept. Files in it appear whole or not at all; it may be deleted at any time."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from filelock import FileLock
 from ..errors import SetupError
 
 
-def cache_folder(given: str | None = None) -> Path:
-    """Return the folder for encoded texts, made if need be.
+def cache_folder(given: str | None = None, *, kind: str = "text") -> Path:
+    """Return the folder for encoded texts (or whatever else), made if need be.
 
     Args:
         given: Where to keep them; None for the environment variable UNROLLED_CACHE or else the user's cache folder.
+        kind: What is kept there, the name of the folder's last part.
 
     Raises:
         SetupError: If it can't be made.
     """
     root = given or os.environ.get("UNROLLED_CACHE") or platformdirs.user_cache_dir("unrolled", appauthor=False)
-    folder = Path(root).expanduser().absolute() / "text"
+    folder = Path(root).expanduser().absolute() / kind
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -22,7 +22,7 @@ from .cache import published
 BLOCK_BYTES = 1 << 20
 _STDIN_VARIABLE = "UNROLLED_STDIN"  # where this process and those it starts find what standard input held
 _NO_TEXT = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
-_OPENERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".xz": lzma.open}
+COMPRESSED: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".xz": lzma.open}
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,16 @@ def path_source(path: str, pattern: str, cache: Path) -> Source:
         _refuse_several_processes(path)
         with full.open("rb") as pipe:
             return _spooled(_spool(pipe, cache), path)
-    raise DataError(_missing(full, path))
+    raise DataError(missing_file(full, path))
 
 
-def _missing(full: Path, path: str) -> str:
+def missing_file(full: Path, path: str) -> str:
+    """Return the message that a path does not exist, with the nearest name that does.
+
+    Args:
+        full: The whole path.
+        path: What was given.
+    """
     parent, name = full.parent, full.name
     while not parent.is_dir():
         parent, name = parent.parent, parent.name
@@ -118,7 +124,7 @@ def _folder(folder: Path, path: str, pattern: str) -> Source:
 
 
 def _plain_name(path: Path) -> str:
-    return path.stem if path.suffix in _OPENERS else path.name
+    return path.stem if path.suffix in COMPRESSED else path.name
 
 
 def _files(name: str, paths: list[Path], root: Path | None = None, *, utf8: bool = False) -> Source:
@@ -131,12 +137,21 @@ def _files(name: str, paths: list[Path], root: Path | None = None, *, utf8: bool
 def _file_documents(name: str, paths: list[Path], root: Path | None) -> Iterator[Document]:
     for path in paths:
         label = f"'{path.relative_to(root)}' in {name}" if root else name
-        yield Document(label, partial(_read, path, label))
+        yield Document(label, partial(read_blocks, path, label))
 
 
-def _read(path: Path, label: str) -> Iterator[bytes]:
+def read_blocks(path: Path, label: str) -> Iterator[bytes]:
+    """Yield a file's content in blocks, decompressed where its name says so.
+
+    Args:
+        path: The file.
+        label: What messages call it.
+
+    Raises:
+        DataError: It can't be read.
+    """
     try:
-        with _OPENERS.get(path.suffix, partial(open, mode="rb"))(path) as file:
+        with COMPRESSED.get(path.suffix, partial(open, mode="rb"))(path) as file:
             while block := file.read(BLOCK_BYTES):
                 yield block
     except (gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
@@ -192,7 +207,7 @@ def dataset_source(name: str, *, config: str | None, split: str, column: str, st
         DataError: If there is no such data set, split or column.
     """
     label = f"data set '{name}'"
-    rows = _load_dataset(name, config, split, streaming, label)
+    rows = load_dataset(name, config, split, streaming, label)
     columns = rows.column_names
     if columns is not None and column not in columns:
         raise DataError(
@@ -215,7 +230,22 @@ def dataset_source(name: str, *, config: str | None, split: str, column: str, st
     return Source(label, [file.name], partial(_split_documents, file, label), utf8=True)
 
 
-def _load_dataset(name: str, config: str | None, split: str, streaming: bool, label: str) -> Any:
+def load_dataset(
+    name: str, config: str | None, split: str, streaming: bool, label: str, option: str = "dataset_split"
+) -> Any:
+    """Return the rows of a data set of the `datasets` library.
+
+    Args:
+        name: A data set's name, a folder it was saved to, or a file.
+        config: The configuration's name, for data sets that have several.
+        split: The split.
+        streaming: Don't keep the data set itself on disk.
+        label: What messages call it.
+        option: The flag that names the split.
+
+    Raises:
+        DataError: There is no such data set or split.
+    """
     import datasets  # takes a second to import
 
     local = Path(name).expanduser()
@@ -225,7 +255,7 @@ def _load_dataset(name: str, config: str | None, split: str, streaming: bool, la
             loaded = datasets.load_from_disk(str(local))
             if isinstance(loaded, datasets.DatasetDict):
                 if split not in loaded:
-                    raise DataError(f"it has no split '{split}', only {', '.join(loaded)}: set --data.dataset_split")
+                    raise DataError(f"it has no split '{split}', only {', '.join(loaded)}: set --data.{option}")
                 loaded = loaded[split]
             return loaded.to_iterable_dataset() if streaming else loaded
         if local.is_file():
@@ -255,7 +285,7 @@ def _split_documents(file: Path, label: str) -> Iterator[Document]:
     """Yield the documents of a file with a byte 0xff after each."""
     number = 0
     pieces: list[bytes] = []
-    for block in _read(file, label):
+    for block in read_blocks(file, label):
         *ends, rest = block.split(b"\xff")
         for end in ends:
             yield Document(f"row {number} of {label}", partial(iter, [*pieces, end]))

@@ -40,7 +40,7 @@ class SubwordsSpec(TypedDict):
         tokenizer: The library's tokenizer, as JSON text.
     """
 
-    kind: str
+    kind: Kind
     tokenizer: str
 
 
