@@ -265,7 +265,7 @@ def _run_function(command: str, function: Callable[..., None], words: list[str])
     parameters = inspect.signature(function).parameters.values()
     optional = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.default is not p.empty]
     several = [p.name for p in parameters if p.kind is p.VAR_POSITIONAL]
-    skip = {*several, *(p.name for p in optional)}
+    skip: set[str | int] = {*several, *(p.name for p in optional)}
     parser.add_function_arguments(function, as_group=False, as_positional=True, skip=skip)
     for parameter in optional:  # jsonargparse would make flags of them
         parser.add_argument(parameter.name, type=str, nargs="?", default=parameter.default)

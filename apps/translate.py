@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
-import lzma
 import queue
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import IO, Any
+from collections.abc import Iterator
 
 from ..checkpoints import find_checkpoint
-from ..errors import DataError, UnrolledError, UsageError, did_you_mean
+from ..errors import UnrolledError, UsageError
 
 _TOGETHER = 1024  # lines that are sorted by length and translated in batches
-_OPENERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".xz": lzma.open}
 
 
 def translate(
@@ -52,65 +47,46 @@ def translate(
         trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
     """
     path = find_checkpoint(checkpoint)
-    with _opened(source) as file:
-        from ..loading import load
+    waiting = _lines(source)  # a file that does not exist is answered before torch is imported
 
-        model = load(path, device=device, trust=trust.split(",") if trust else ())
-        search = getattr(model, "translations", None)
-        if search is None:
-            raise UsageError(f"'{path}' holds a {type(model).__name__}, which does not translate.")
-        for lines in _as_they_come(_decoded(file, source)):
-            try:
-                found = search(
-                    lines,
-                    beam_size=beam_size,
-                    num_hypotheses=nbest,
-                    length_penalty=length_penalty,
-                    max_length=max_length,
-                    no_repeat_ngram=no_repeat_ngram,
-                    temperature=temperature,
-                    seed=seed,
-                    batch_size=batch_size,
-                )
-            except UnrolledError:
-                raise
-            except ValueError as error:
-                raise UsageError(str(error)) from error
-            for row in found:
-                # So many lines for every line, whatever the search found: the output stays aligned with the input.
-                for one in [*row, *[None] * (nbest - len(row))][:nbest]:
-                    text = "" if one is None else one.text
-                    print(f"{0.0 if one is None else one.score:.4f}\t{text}" if scores else text)
-            sys.stdout.flush()
+    from ..loading import load
+
+    model = load(path, device=device, trust=trust.split(",") if trust else ())
+    search = getattr(model, "translations", None)
+    if search is None:
+        raise UsageError(f"'{path}' holds a {type(model).__name__}, which does not translate.")
+    for texts in _as_they_come(waiting):
+        try:
+            found = search(
+                texts,
+                beam_size=beam_size,
+                num_hypotheses=nbest,
+                length_penalty=length_penalty,
+                max_length=max_length,
+                no_repeat_ngram=no_repeat_ngram,
+                temperature=temperature,
+                seed=seed,
+                batch_size=batch_size,
+            )
+        except UnrolledError:
+            raise
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        for row in found:
+            # So many lines for every line, whatever the search found: the output stays aligned with the input.
+            for one in [*row, *[None] * (nbest - len(row))]:
+                text = "" if one is None else one.text
+                print(f"{0.0 if one is None else one.score:.4f}\t{text}" if scores else text)
+        sys.stdout.flush()
 
 
-def _opened(source: str) -> IO[bytes]:
+def _lines(source: str) -> Iterator[str]:
+    from ..data.pairs import existing, lines
+    from ..data.sources import read_blocks
+
     if source == "-":
-        return sys.stdin.buffer
-    path = Path(source)
-    try:
-        opened: IO[bytes] = _OPENERS.get(path.suffix, lambda plain: plain.open("rb"))(path)
-    except FileNotFoundError as error:
-        near = did_you_mean(path.name, (entry.name for entry in path.parent.iterdir())) if path.parent.is_dir() else ""
-        raise DataError(f"'{source}' does not exist.{near}") from error
-    except OSError as error:
-        raise DataError(f"'{source}' can't be read: {error.strerror}.") from error
-    return opened
-
-
-def _decoded(file: IO[bytes], source: str) -> Iterator[str]:
-    name = "Standard input" if source == "-" else f"'{source}'"
-    number = 0
-    try:
-        for number, line in enumerate(file, 1):
-            yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{name}, line {number}: byte 0x{error.object[error.start]:02x} is not UTF-8. "
-            "Convert it first, for instance with: iconv -f latin1 -t utf-8"
-        ) from error
-    except (OSError, EOFError, lzma.LZMAError) as error:
-        raise DataError(f"{name}, after line {number}: {error}.") from error
+        return lines(iter(sys.stdin.buffer.readline, b""), "standard input")
+    return lines(read_blocks(existing(source), f"'{source}'"), f"'{source}'")
 
 
 def _as_they_come(lines: Iterator[str]) -> Iterator[list[str]]:

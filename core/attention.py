@@ -108,11 +108,13 @@ class AdditiveAttention(Attention):
 
     def keys(self, output: Tensor) -> Tensor:
         """U m + b."""
-        return self.key(output)
+        keys: Tensor = self.key(output)
+        return keys
 
     def scores(self, query: Tensor, keys: Tensor) -> Tensor:
         """Compare; holds (B, T, S, A) numbers."""
-        return self.energy(torch.tanh(self.query(query).unsqueeze(2) + keys.unsqueeze(1))).squeeze(3)
+        scores: Tensor = self.energy(torch.tanh(self.query(query).unsqueeze(2) + keys.unsqueeze(1)))
+        return scores.squeeze(3)
 
 
 class DotAttention(Attention):
@@ -154,7 +156,8 @@ class GeneralAttention(Attention):
 
     def keys(self, output: Tensor) -> Tensor:
         """W m."""
-        return self.key(output)
+        keys: Tensor = self.key(output)
+        return keys
 
     def scores(self, query: Tensor, keys: Tensor) -> Tensor:
         """q^T (W m)."""

@@ -163,7 +163,8 @@ class SequenceDecoder(nn.Module):
         embedded = self.dropout(self.embedding(tokens))  # (B, T, E)
         kept = self.dropout(embedded.new_ones(tokens.shape[0], 1, self.core.output_size)) if self.training else None
         own = torch.rand(tokens.shape, device=tokens.device) < sampling if sampling else None
-        outputs, weights = [], []
+        outputs: list[Tensor] = []
+        weights: list[Tensor] = []
         for t, x in enumerate(embedded.unbind(1)):
             if own is not None and outputs:
                 with torch.no_grad():

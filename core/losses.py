@@ -71,7 +71,7 @@ def chunked_cross_entropy(
     gradient = torch.is_grad_enabled()
     loss: Tensor = _ChunkedCrossEntropy.apply(
         output.reshape(-1, output.shape[-1]), weight, bias, target.reshape(-1), label_smoothing, gradient
-    )  # type: ignore[no-untyped-call]
+    )
     return loss
 
 
@@ -137,7 +137,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         return loss
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Scale what the forward pass kept."""
         scaled = [
