@@ -8,6 +8,7 @@ The picture is scaled to a square, not cropped: nothing of it is lost, and all p
 
 from __future__ import annotations
 
+import math
 import queue
 import re
 import threading
@@ -38,14 +39,14 @@ class Frame(NamedTuple):
     """One frame.
 
     Attributes:
-        number: Frames that the decoder gave before it, whatever the stride.
+        number: Frames that the decoder gave before it.
         time: Seconds since the first frame; NaN where nothing says when it is shown.
-        picture: RGB (3, S, S) uint8.
+        picture: RGB (3, S, S) uint8; None for a frame that the stride skips.
     """
 
     number: int
     time: float
-    picture: Tensor
+    picture: Tensor | None
 
 
 def read_frames(path: Path, *, image_size: int, stride: int = 1) -> Iterator[Frame]:
@@ -54,23 +55,23 @@ def read_frames(path: Path, *, image_size: int, stride: int = 1) -> Iterator[Fra
     Args:
         path: The file or folder.
         image_size: S, the side of the square pictures that come out.
-        stride: Yield frames 0, stride, 2 * stride, ...
+        stride: Frames 0, stride, 2 * stride, ... have a picture; the others come without one.
 
     Raises:
         DataError: The file is missing, empty, damaged or no video, or a picture can't be read.
     """
     if path.is_dir():
         for number, file in enumerate(pictures_in(path)):
-            if number % stride == 0:
-                yield Frame(number, float("nan"), _planes(read_picture(file, image_size)))
+            taken = number % stride == 0
+            yield Frame(number, math.nan, _planes(read_picture(file, image_size)) if taken else None)
         return
+    upright = Upright(image_size)
     first: float | None = None
     for number, frame in enumerate(decode(path)):
-        if first is None:
+        if number == 0:
             first = frame.time
-        if number % stride == 0:
-            time = float("nan") if first is None or frame.time is None else frame.time - first
-            yield Frame(number, time, _planes(upright(frame, image_size)))
+        time = math.nan if first is None or frame.time is None else frame.time - first
+        yield Frame(number, time, _planes(upright(frame)) if number % stride == 0 else None)
 
 
 def decode(path: Path) -> Iterator[av.VideoFrame]:
@@ -105,19 +106,32 @@ def decode(path: Path) -> Iterator[av.VideoFrame]:
         raise DataError(f"'{path}' holds a video of 0 frames.")
 
 
-def upright(frame: av.VideoFrame, size: int | None = None) -> Picture:
-    """Return a decoded frame as it is meant to be seen: RGB (H, W, 3) uint8, turned as the file says.
+class Upright:
+    """Turns decoded frames into pictures as they are meant to be seen.
+
+    One for a video: it keeps what scaling has to prepare.
 
     Args:
-        frame: The frame.
-        size: Scale it to a square with this side; None: leave its size.
+        size: Scale to squares with this side; None: leave the size.
     """
-    if size:
+
+    def __init__(self, size: int | None = None) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self._size = size
+        self._reformatter = VideoReformatter()
+
+    def __call__(self, frame: av.VideoFrame) -> Picture:
+        """Return a frame as RGB (H, W, 3) uint8, turned as the file says.
+
+        Args:
+            frame: The frame.
+        """
         # swscale widens its filter when it makes pictures smaller, so that nothing flickers
-        frame = frame.reformat(width=size, height=size, format="rgb24", interpolation="BILINEAR")
-    picture = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
-    matrix = frame.side_data.get("DISPLAYMATRIX")
-    return picture if matrix is None else _turn(picture, matrix)
+        scaled = self._reformatter.reformat(frame, self._size, self._size, "rgb24", interpolation="BILINEAR")
+        picture = np.asarray(scaled.to_ndarray(), dtype=np.uint8)
+        matrix = frame.side_data.get("DISPLAYMATRIX")
+        return picture if matrix is None else _turn(picture, matrix)
 
 
 def _turn(picture: Picture, side_data: Any) -> Picture:

@@ -1,6 +1,7 @@
 """Labelled videos as batches: the order in which they are read, and how pieces of them are put together.
 
-Shapes: B rows of one process, W processes, T frames, N valid frames of a batch, D features, H and W pixels.
+Shapes: B rows of one process, W processes, T frames of a video, N valid frames of a batch, D features, H and W pixels,
+s stride: one of every s frames is read, and the labels of all are kept.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ class LabelledVideo(Protocol):
         """The class of every frame (T,), -100 where it has none."""
 
     def read(self, begin: int, end: int) -> Tensor:
-        """Return frames `begin` to `end` (exclusive): features (n, D) float32, or pictures (n, 3, H, W) uint8."""
+        """Return `begin` to `end` (exclusive) of the frames that are read: the first, the one s later, and so on.
+
+        Features (n, D) float32, or pictures (n, 3, H, W) uint8.
+        """
 
 
 class Piece(NamedTuple):
@@ -55,7 +59,7 @@ class VideoSampler:
     of B x W rows sees.
 
     Args:
-        frames: The number of frames of each video.
+        frames: The number of frames of each video, as they are read.
         batch_size: B, the rows of one process.
         chunk_length: The most frames of a piece; None: whole videos.
         seed: Start of the pseudo-random numbers.
@@ -135,21 +139,24 @@ class VideoDataset:
 
     Args:
         videos: The videos, numbered as the sampler numbers them.
+        stride: s.
     """
 
-    def __init__(self, videos: Sequence[LabelledVideo]) -> None:
+    def __init__(self, videos: Sequence[LabelledVideo], stride: int = 1) -> None:
         self._videos = videos
+        self._stride = stride
 
     def __getitem__(self, pieces: tuple[Piece | None, ...]) -> VideoBatch:
         """Return the batch of some pieces."""
         lengths = [piece.end - piece.begin if piece else 0 for piece in pieces]
-        target = torch.full((len(pieces), max(1, *lengths)), IGNORED)  # (B, T)
+        target = torch.full((len(pieces), self._stride * max(1, *lengths)), IGNORED)  # (B, T)
         inputs = []
         for row, piece in enumerate(pieces):
             if piece:
                 video = self._videos[piece.video]
                 inputs.append(video.read(piece.begin, piece.end))
-                target[row, : lengths[row]] = torch.from_numpy(video.labels[piece.begin : piece.end])
+                labels = video.labels[piece.begin * self._stride : piece.end * self._stride]
+                target[row, : len(labels)] = torch.from_numpy(labels)
         return VideoBatch(
             input=torch.cat(inputs) if inputs else self._videos[0].read(0, 0),
             target=target,
@@ -171,7 +178,12 @@ class VideoModule(DataModule):
         num_workers: Processes that prepare batches ahead.
         seed: Start of the pseudo-random numbers that say how videos come together in each epoch.
         spec: A checkpoint's spec; None for the data's own.
+
+    Attributes:
+        stride: s; a subclass that has such a setting changes it.
     """
+
+    stride = 1
 
     def __init__(
         self,
@@ -223,7 +235,7 @@ class VideoModule(DataModule):
         train = part == "train"
         rows = min(self.batch_size, -(-len(videos) // self.world_size))
         sampler = VideoSampler(
-            [len(video.labels) for video in videos],
+            [-(-len(video.labels) // self.stride) for video in videos],
             batch_size=rows,
             chunk_length=self.chunk_length if train else self.eval_chunk_length,
             seed=self.seed,
@@ -232,7 +244,7 @@ class VideoModule(DataModule):
             shuffle=train and not getattr(self.trainer, "overfit_batches", 0),
         )
         return ResumableLoader(
-            VideoDataset(videos),
+            VideoDataset(videos, self.stride),
             sampler,
             num_workers=self.num_workers,
             seed=self.seed,
