@@ -32,11 +32,11 @@ class Video(NamedTuple):
     labels: np.ndarray
 
 
-def read_features(video: Video, begin: int, end: int, *, transposed: bool, stride: int = 1) -> Tensor:
+def read_features(path: Path, begin: int, end: int, *, transposed: bool, stride: int = 1) -> Tensor:
     """Read some frames' features.
 
     Args:
-        video: The video.
+        path: The file.
         begin: The first frame.
         end: The frame after the last; it may lie past the video's end.
         transposed: Whether the file holds (D, T).
@@ -48,13 +48,13 @@ def read_features(video: Video, begin: int, end: int, *, transposed: bool, strid
     Raises:
         DataError: A feature is no finite number.
     """
-    stored = np.load(video.features, mmap_mode="r")
+    stored = np.load(path, mmap_mode="r")
     frames = (stored.T if transposed else stored)[begin:end:stride]
     features = np.array(frames, dtype=np.float32)  # a copy in memory, frame after frame
     if not np.isfinite(features).all():
         frame = begin + stride * int(np.flatnonzero(~np.isfinite(features).all(1))[0])
         raise DataError(
-            f"{video.features}: frame {frame} (counted from 0) has a feature that is not finite (NaN, infinity).\n"
+            f"{path}: frame {frame} (counted from 0) has a feature that is not finite (NaN, infinity).\n"
             "Make the file anew, or take the video out of the split."
         )
     return torch.from_numpy(features)

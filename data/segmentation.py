@@ -9,58 +9,54 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import torch
+import numpy.typing as npt
 from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
 
 from ..errors import DataError, UsageError, did_you_mean
 from .base import Part
 from .batch import VideoBatch
 from .loader import ResumableLoader
 from .ms_tcn import Video, feature_shape, read_bundle, read_features, read_labels, read_mapping
-from .video_batches import IGNORED, Piece, VideoModule, VideoSampler
+from .video_batches import Piece, VideoDataset, VideoModule
 from .video_spec import VideoSpec
 
 Layout = Literal["auto", "features_first", "time_first"]
 
 
-class FeatureDataset:
-    """Pieces of videos, read as batches, with the labels of all frames: (B, T * s).
+class FeatureVideo(NamedTuple):
+    """A video's features and labels, a `LabelledVideo`.
 
-    Args:
-        videos: The videos.
-        transposed: Whether the files hold (D, T).
+    Attributes:
+        name: Its name.
+        labels: Its class numbers (T,) int64.
+        file: The file of its features.
+        transposed: Whether that holds (D, T).
         stride: s, one of so many frames is read.
-        windows: Whether every piece starts and ends a row.
     """
 
-    def __init__(self, videos: list[Video], *, transposed: bool, stride: int, windows: bool) -> None:
-        self.videos = videos
-        self.transposed = transposed
-        self.stride = stride
-        self.windows = windows
+    name: str
+    labels: npt.NDArray[np.int64]
+    file: Path
+    transposed: bool
+    stride: int
+
+    def read(self, begin: int, end: int) -> Tensor:
+        """Return `begin` to `end` (exclusive) of the frames that are read, (n, D) float32."""
+        begin, end = begin * self.stride, end * self.stride
+        return read_features(self.file, begin, end, transposed=self.transposed, stride=self.stride)
+
+
+class WindowDataset(VideoDataset):
+    """Windows of videos, each of which starts and ends its row."""
 
     def __getitem__(self, pieces: tuple[Piece | None, ...]) -> VideoBatch:
-        """Return the batch of some pieces."""
-        lengths = [piece.end - piece.begin if piece else 0 for piece in pieces]
-        target = torch.full((len(pieces), self.stride * max(1, *lengths)), IGNORED)
-        inputs = [read_features(self.videos[0], 0, 0, transposed=self.transposed)]
-        for row, piece in enumerate(pieces):
-            if piece:
-                video, begin, end = self.videos[piece.video], piece.begin * self.stride, piece.end * self.stride
-                inputs.append(read_features(video, begin, end, transposed=self.transposed, stride=self.stride))
-                labels = torch.from_numpy(video.labels[begin:end])
-                target[row, : len(labels)] = labels
-        return VideoBatch(
-            input=torch.cat(inputs),
-            target=target,
-            lengths=torch.tensor(lengths),
-            first=torch.tensor([piece is not None and (self.windows or piece.begin == 0) for piece in pieces]),
-            last=torch.tensor([piece is not None and (self.windows or piece.last) for piece in pieces]),
-            name=tuple(self.videos[piece.video].name if piece else "" for piece in pieces),
-        )
+        """Return the batch of some windows."""
+        batch = super().__getitem__(pieces)
+        return batch._replace(first=batch.lengths > 0, last=batch.lengths > 0)
 
 
 class WindowSampler:
@@ -221,7 +217,7 @@ class SegmentationData(VideoModule):
         }
 
     @cached_property
-    def videos(self) -> dict[str, Video]:
+    def files(self) -> dict[str, Video]:
         """All videos of the split, their labels read and the shapes of their features known.
 
         Raises:
@@ -242,7 +238,7 @@ class SegmentationData(VideoModule):
         Raises:
             DataError: A file has another width than the others, or another number of frames than labels.
         """
-        videos = list(self.videos.values())
+        videos = list(self.files.values())
         transposed = self._is_transposed(videos)
         widths = Counter(video.shape[0 if transposed else 1] for video in videos)
         width = widths.most_common(1)[0][0]
@@ -278,7 +274,7 @@ class SegmentationData(VideoModule):
                 raise UsageError(f"background: there is no class '{name}'.{did_you_mean(name, classes)}")
         if self.spec_override is not None:
             return self.spec_override if self.background is None else {**self.spec_override, "background": background}
-        video = next(iter(self.videos.values()))
+        video = next(iter(self.files.values()))
         spec = VideoSpec(
             classes=classes,
             background=background,
@@ -295,8 +291,8 @@ class SegmentationData(VideoModule):
         """Mean and standard deviation of each feature over the training part."""
         count, total, squares = 0, 0.0, 0.0
         for name in self.parts["train"]:
-            video = self.videos[name]
-            features = read_features(video, 0, len(video.labels), transposed=self.transposed).double().numpy()
+            video = self.files[name]
+            features = read_features(video.features, 0, len(video.labels), transposed=self.transposed).double().numpy()
             count, total, squares = count + len(features), total + features.sum(0), squares + (features**2).sum(0)
         mean = np.asarray(total / count)
         deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
@@ -307,16 +303,25 @@ class SegmentationData(VideoModule):
 
         Features that are no numbers are found now if there is less than a gigabyte of them, else when they are read.
         """
-        if sum(video.features.stat().st_size for video in self.videos.values()) < 1e9:
-            for video in self.videos.values():
-                read_features(video, 0, len(video.labels), transposed=self.transposed)
-        frames = {part: sum(len(self.videos[name].labels) for name in names) for part, names in self.parts.items()}
+        if sum(video.features.stat().st_size for video in self.files.values()) < 1e9:
+            for video in self.files.values():
+                read_features(video.features, 0, len(video.labels), transposed=self.transposed)
+        frames = {part: sum(len(self.files[name].labels) for name in names) for part, names in self.parts.items()}
         told = ", ".join(f"{part} {len(names)} ({frames[part]:,} frames)" for part, names in self.parts.items())
         order = "(D, T)" if self.transposed else "(T, D)"
         rank_zero_info(
             f"{self.root}, split {self.split}: {told}; {len(self.classes)} classes, "
             f"{self.spec['feature_size']} features, files hold {order}"
         )
+
+    def videos(self, part: Part) -> list[FeatureVideo]:
+        """Return the videos of a part; none where it was asked to be empty.
+
+        Args:
+            part: The part.
+        """
+        found = (self.files[name] for name in self.parts[part])
+        return [FeatureVideo(video.name, video.labels, video.features, self.transposed, self.stride) for video in found]
 
     def loader(self, part: Part, *, epoch: int = 0, limit: int | float = 1.0) -> ResumableLoader | None:
         """Return this process's loader of a part, None where its share is 0.
@@ -326,34 +331,19 @@ class SegmentationData(VideoModule):
             epoch: The epoch to start with.
             limit: The loader's `limit`.
         """
-        videos = [self.videos[name] for name in self.parts[part]]
-        if not videos:
-            return None
-        train = part == "train"
-        frames = [-(-len(video.labels) // self.stride) for video in videos]
-        windows = self.windows and train
-        sampler: VideoSampler | WindowSampler
-        if windows and self.chunk_length:
-            sampler = WindowSampler(
-                frames,
-                batch_size=self.batch_size,
-                length=self.chunk_length,
-                seed=self.seed,
-                rank=self.rank,
-                world_size=self.world_size,
-            )
-        else:
-            sampler = VideoSampler(
-                frames,
-                batch_size=min(self.batch_size, -(-len(videos) // self.world_size)),
-                chunk_length=self.chunk_length if train else self.eval_chunk_length,
-                seed=self.seed,
-                rank=self.rank,
-                world_size=self.world_size,
-                shuffle=train and not getattr(self.trainer, "overfit_batches", 0),
-            )
+        if part != "train" or not self.windows or self.chunk_length is None:
+            return super().loader(part, epoch=epoch, limit=limit)
+        videos = self.videos(part)
+        sampler = WindowSampler(
+            [-(-len(video.labels) // self.stride) for video in videos],
+            batch_size=self.batch_size,
+            length=self.chunk_length,
+            seed=self.seed,
+            rank=self.rank,
+            world_size=self.world_size,
+        )
         return ResumableLoader(
-            FeatureDataset(videos, transposed=self.transposed, stride=self.stride, windows=windows),
+            WindowDataset(videos, self.stride),
             sampler,
             num_workers=self.num_workers,
             seed=self.seed,

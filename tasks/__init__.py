@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .base import Task
+    from .captioning import Captioning
     from .char_lm import CharLM
     from .translation import Translation
+    from .video import VideoLabelling
 
-__all__ = ["CharLM", "Task", "Translation"]
+__all__ = ["Captioning", "CharLM", "Task", "Translation", "VideoLabelling"]
 
-_HOMES = {"CharLM": "char_lm", "Task": "base", "Translation": "translation"}
+_HOMES = {"Captioning": "captioning", "CharLM": "char_lm", "Task": "base", "Translation": "translation", "VideoLabelling": "video"}
 
 
 def __getattr__(name: str) -> Any:

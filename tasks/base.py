@@ -113,15 +113,15 @@ class Task(LightningModule, ABC):
 
         Args:
             total: This process's sum, with its gradient.
-            count: This process's number of items, on the CPU.
+            count: This process's number of items; wherever it is, nothing waits for it.
 
         Returns:
-            total * processes / (all processes' count). In one process, total / count.
+            total * processes / (all processes' count). In one process, total / count. Zero where there are no items.
         """
         if self._trainer is None or self.trainer.world_size == 1:
-            return total / int(count)
+            return total / count.to(total.device, non_blocking=True).clamp(min=1)
         everyone = self.trainer.strategy.reduce(count.to(total.device, copy=True), reduce_op="sum")
-        return total * (self.trainer.world_size / everyone)
+        return total * (self.trainer.world_size / everyone.clamp(min=1))
 
     def save_hyperparameters(self, *args: Any, **kwargs: Any) -> None:
         """Keep the constructor's arguments as plain data, so that `weights_only=True` loads the checkpoint.

@@ -104,8 +104,8 @@ class SegmentationScores(Metric):
     (always over all videos together); both count background frames. `edit` is a mean over videos. Frames whose true
     class is negative (-100) are cut out of both before anything is counted.
 
-    Numbers in the literature differ by these settings, so `settings` is printed with the scores. Every video has to be
-    given once, by one process; its order changes nothing, to the last bit.
+    Numbers in the literature differ by these settings, so `settings()` belongs beside the scores. Every video has to be
+    given once, by one process; the order changes nothing, to the last bit.
 
     Args:
         num_classes: C.
@@ -133,12 +133,14 @@ class SegmentationScores(Metric):
         for name, size in sizes.items():
             self.add_state(name, default=torch.zeros(size, dtype=torch.int64), dist_reduce_fx="sum")
 
-    @property
-    def settings(self) -> str:
-        """What has to be said with the scores."""
-        left_out = (
-            f"leave out classes {', '.join(map(str, self.background))}" if self.background else "count all classes"
-        )
+    def settings(self, names: Sequence[str] | None = None) -> str:
+        """What has to be said with the scores.
+
+        Args:
+            names: The classes' names; None for their numbers.
+        """
+        classes = ", ".join(names[number] if names else str(number) for number in self.background)
+        left_out = f"leave out {classes}" if classes else "count all classes"
         how = "pooled over" if self.pooled else "means over"
         return f"edit and F1 {left_out}; accuracy and F1 are {how} videos, edit is a mean over videos"
 

@@ -95,8 +95,12 @@ def test_mistakes_are_named():
         SegmentationScores(3, [0, 4])
     with pytest.raises(ValueError, match=r"pred is \(3,\) and true \(4,\): one number for each frame"):
         SegmentationScores(3).update(torch.zeros(3).long(), torch.zeros(4).long())
-    assert "leave out classes 0" in SegmentationScores(3, [0]).settings
-    assert "means over videos" in SegmentationScores(3, pooled=False).settings
+
+
+def test_settings_are_told():
+    assert "leave out 0;" in SegmentationScores(3, [0]).settings()
+    assert "leave out cut, peel;" in SegmentationScores(3, [0, 2]).settings(["cut", "mix", "peel"])
+    assert "count all classes; accuracy and F1 are means" in SegmentationScores(3, pooled=False).settings()
 
 
 def test_mean_average_precision_over_frames():
