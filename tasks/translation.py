@@ -48,6 +48,10 @@ class Translated(NamedTuple):
     attention: Tensor | None
 
 
+def _bidirectional_gru(input_size: int) -> Bidirectional:
+    return Bidirectional(input_size, lambda size: GRU(size, hidden_size=128))
+
+
 class Translation(Task):
     """A recurrent encoder-decoder with attention.
 
@@ -56,7 +60,7 @@ class Translation(Task):
 
     Args:
         spec: What the data module found out about the sentences: the subwords.
-        encoder: Makes the encoder's core from the embedding size.
+        encoder: Makes the encoder's core from the embedding size; null: a bidirectional GRU of 2 x 128.
         decoder: Makes the decoder's core from its input size; it has to be causal.
         attention: Makes the attention; null: the decoder sees the mean of the encoder's outputs once.
         embedding_size: Size of the symbols' vectors.
@@ -85,9 +89,9 @@ class Translation(Task):
     def __init__(
         self,
         spec: TranslationSpec,
-        encoder: CoreFactory = lambda input_size: Bidirectional(input_size, lambda size: GRU(size, hidden_size=128)),
+        encoder: CoreFactory | None = None,
         decoder: CoreFactory = lambda input_size: GRU(input_size, hidden_size=256),
-        attention: AttentionFactory | None = lambda query_size, memory_size: AdditiveAttention(query_size, memory_size),
+        attention: AttentionFactory | None = AdditiveAttention,
         *,
         embedding_size: int = 128,
         input_feeding: bool = True,
@@ -126,7 +130,7 @@ class Translation(Task):
         for table in {source, target}:  # a tied output layer would start with logits far too large otherwise
             nn.init.normal_(table.weight, std=embedding_size**-0.5)
             nn.init.zeros_(table.weight[Subwords.PAD])
-        self.encoder = SequenceEncoder(source, encoder, dropout=dropout)
+        self.encoder = SequenceEncoder(source, encoder or _bidirectional_gru, dropout=dropout)
         self.decoder = SequenceDecoder(
             target,
             decoder,
