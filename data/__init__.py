@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .base import DataModule
     from .batch import TextBatch
+    from .cldr import CLDRData
     from .loader import ResumableLoader
     from .parallel import ParallelData
     from .sampler import StreamSampler
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "ByteVocabulary": "vocabulary",
+    "CLDRData": "cldr",
     "CharacterVocabulary": "vocabulary",
     "DataModule": "base",
     "ParallelData": "parallel",
@@ -37,6 +39,7 @@ _MODULES = {
 
 __all__ = [
     "ByteVocabulary",
+    "CLDRData",
     "CharacterVocabulary",
     "DataModule",
     "ParallelData",
