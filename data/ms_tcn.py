@@ -158,4 +158,4 @@ def feature_shape(path: Path, name: str) -> tuple[int, ...]:
         raise DataError(f"{path} is no file of numpy's (.npy): {error}.") from error
     if features.ndim != 2 or not np.issubdtype(features.dtype, np.number):
         raise DataError(f"{path} holds {features.dtype} {features.shape}; it has to be numbers, frames by features.")
-    return features.shape
+    return tuple(features.shape)

@@ -99,7 +99,8 @@ class WindowSampler:
         videos = random.permutation(self._videos)
         begins = random.integers(np.maximum(self.frames[videos] - self.length, 0) + 1)
         ends = np.minimum(begins + self.length, self.frames[videos])
-        pieces = [Piece(*map(int, place), last=True) for place in zip(videos, begins, ends, strict=True)]
+        places = zip(videos.tolist(), begins.tolist(), ends.tolist(), strict=True)
+        pieces = [Piece(video, begin, end, last=True) for video, begin, end in places]
         for number in range(start, self.num_batches()):
             together = pieces[number * self.rows : (number + 1) * self.rows]
             first, end = (len(together) * rank // self.world_size for rank in (self.rank, self.rank + 1))
