@@ -22,6 +22,7 @@ ALLOWED = {
         "core",
         "data.batch",
         "data.caption_spec",
+        "data.images",  # a trained captioner opens images as its data module did
         "data.tokenizer",
         "data.video_spec",
         "data.vocabulary",
