@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .base import DataModule
     from .batch import TextBatch
+    from .captions import CaptionData
     from .cldr import CLDRData
     from .loader import ResumableLoader
     from .parallel import ParallelData
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "ByteVocabulary": "vocabulary",
     "CLDRData": "cldr",
+    "CaptionData": "captions",
     "CharacterVocabulary": "vocabulary",
     "DataModule": "base",
     "ParallelData": "parallel",
@@ -40,10 +42,12 @@ _MODULES = {
 __all__ = [
     "ByteVocabulary",
     "CLDRData",
+    "CaptionData",
     "CharacterVocabulary",
     "DataModule",
     "ParallelData",
     "ResumableLoader",
+    "ScenesData",
     "SegmentationData",
     "StreamSampler",
     "Subwords",

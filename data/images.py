@@ -84,7 +84,8 @@ def name_of(source: str | Path | bytes | Image) -> str:
         return "an image"
     if isinstance(source, str | Path):
         return f"'{source}'"
-    return f"'{source.filename}'" if getattr(source, "filename", "") else "an image"
+    filename = getattr(source, "filename", "")
+    return f"'{filename}'" if filename else "an image"
 
 
 @contextmanager

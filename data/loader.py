@@ -9,6 +9,8 @@ from typing import Any, Protocol
 from torch import Generator
 from torch.utils.data import DataLoader, DistributedSampler, SequentialSampler
 
+from ..errors import UnrolledError
+
 
 class BatchSampler(Protocol):
     """What a loader asks of a sampler: the batches of this process, as a pure function of the epoch.
@@ -53,6 +55,19 @@ class _Position(SequentialSampler, DistributedSampler[Any]):
         """Do nothing: Lightning's number is stale after a resume, the loader keeps its own."""
 
 
+class _Reported:
+    """Hands errors for the user from a worker to the main process as they are; torch would wrap them in a traceback."""
+
+    def __init__(self, dataset: BatchDataset) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, item: Any) -> Any:
+        try:
+            return self.dataset[item]
+        except UnrolledError as error:
+            return error
+
+
 def _identity(batch: Any) -> Any:
     return batch
 
@@ -94,7 +109,7 @@ class ResumableLoader(DataLoader[Any]):
         self._done = 0
         self._resumed = False
         super().__init__(
-            dataset,  # type: ignore[arg-type] # torch's Dataset is a class, ours a protocol
+            _Reported(dataset) if num_workers else dataset,  # type: ignore[arg-type] # torch's Dataset is a class
             batch_size=None,
             sampler=self._position,
             collate_fn=_identity,
@@ -122,6 +137,8 @@ class ResumableLoader(DataLoader[Any]):
         self._position.epoch, self._position.start = self._epoch, self._done
         self.generator.manual_seed((self._seed * 1_000_003 + self._epoch) % 2**63)
         for batch in super().__iter__():
+            if isinstance(batch, UnrolledError):
+                raise batch
             self._resumed = False
             self._done += 1
             yield batch
