@@ -1,0 +1,126 @@
+"""`unrolled translate`: a line in, a line out, from files, standard input and compressed; and `unrolled average`."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import sys
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import unrolled
+from lightning.pytorch import Trainer
+from unrolled.cli import main
+from unrolled.core import GRU
+from unrolled.data.tokenizer import Subwords
+from unrolled.tasks import CharLM, Translation
+
+LINES = ["ein hund", "", "zwei hunde laufen", "ein mann sieht einen hund"]
+
+
+def save(model, path: Path) -> Path:
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, default_root_dir=path.parent)
+    trainer.strategy.connect(model)
+    trainer.save_checkpoint(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    return save(model(0), tmp_path_factory.mktemp("translate") / "model.ckpt")
+
+
+def model(seed: int) -> Translation:
+    torch.manual_seed(seed)
+    words = Subwords.train([*LINES, "a dog", "two dogs run", "a man sees a dog"], size=60).to_spec()
+    spec = {"source": words, "target": words, "joint": True}
+    encoder, decoder = partial(GRU, hidden_size=6), partial(GRU, hidden_size=8)
+    made = Translation(spec, encoder, decoder, embedding_size=5)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter *= 3
+    return made
+
+
+@pytest.fixture
+def corpus(tmp_path) -> Path:
+    path = tmp_path / "corpus.de"
+    path.write_text("\n".join(LINES) + "\n", encoding="utf-8")
+    return path
+
+
+def test_a_line_in_a_line_out(checkpoint, corpus, capsys, monkeypatch):
+    expected = unrolled.load(checkpoint).translate(LINES)
+    assert main(["translate", str(checkpoint), str(corpus)]) == 0
+    assert capsys.readouterr().out.split("\n") == [*expected, ""]
+    compressed = corpus.with_name("corpus.de.gz")
+    compressed.write_bytes(gzip.compress(corpus.read_bytes()))
+    assert main(["translate", str(checkpoint), str(compressed)]) == 0
+    assert capsys.readouterr().out.split("\n") == [*expected, ""]
+    for words in ([], ["-"]):
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(corpus.read_bytes())))
+        assert main(["translate", str(checkpoint), *words]) == 0
+        assert capsys.readouterr().out.split("\n") == [*expected, ""]
+
+
+def test_n_best_with_scores_stays_aligned(checkpoint, corpus, capsys):
+    flags = ["--beam_size", "4", "--nbest", "3", "--scores", "true"]
+    assert main(["translate", str(checkpoint), str(corpus), *flags]) == 0
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert len(rows) == 3 * len(LINES)
+    found = unrolled.load(checkpoint).translations(LINES, beam_size=4, num_hypotheses=3)
+    for number, row in enumerate(found):
+        mine = rows[3 * number : 3 * number + 3]
+        assert [text for _, text in mine[: len(row)]] == [one.text for one in row]
+        assert [float(score) for score, _ in mine[: len(row)]] == pytest.approx([one.score for one in row], abs=1e-4)
+    assert [row[1] for row in rows[3:6]] == ["", "", ""]  # nothing of nothing
+
+
+@pytest.mark.parametrize(
+    ("content", "flags", "code", "words"),
+    [
+        (b"ein hund\nM\xe4dchen\n", [], 3, ["line 2", "0xe4", "UTF-8"]),
+        (b"ein hund\n", ["--beam_size", "0"], 2, ["beam_size"]),
+        (b"ein hund\n", ["--nbest", "3", "--beam_size", "2"], 2, ["beam_size=2"]),
+        (b"ein hund\n", ["--temperature", "-1"], 2, ["temperature"]),
+        (b"ein hund\n", ["--beam", "3"], 2, ["--beam'", "--beam_size"]),
+    ],
+)
+def test_mistakes_are_named(content, flags, code, words, checkpoint, tmp_path, capsys):
+    path = tmp_path / "text.de"
+    path.write_bytes(content)
+    assert main(["translate", str(checkpoint), str(path), *flags]) == code
+    message = capsys.readouterr().err
+    assert all(word in message for word in words), message
+    assert len(message.splitlines()) <= 3
+
+
+def test_a_missing_file_and_a_checkpoint_of_another_task(checkpoint, corpus, tmp_path, capsys):
+    assert main(["translate", str(checkpoint), str(corpus.with_name("corpus.dee"))]) == 3
+    assert "Did you mean 'corpus.de'?" in capsys.readouterr().err
+    other = save(CharLM({"vocabulary": {"kind": "bytes", "symbols": ""}}), tmp_path / "char_lm.ckpt")
+    assert main(["translate", str(other), str(corpus)]) == 2
+    assert "CharLM, which does not translate" in capsys.readouterr().err
+    assert main(["generate", str(checkpoint)]) == 2
+    assert "Translation, which does not write text" in capsys.readouterr().err
+
+
+def test_an_average_has_the_mean_of_the_weights(checkpoint, corpus, tmp_path, capsys):
+    second, mean = save(model(1), tmp_path / "second.ckpt"), tmp_path / "mean.ckpt"
+    assert main(["average", str(mean), str(checkpoint), str(second)]) == 0
+    parts = [unrolled.load(path).state_dict() for path in (checkpoint, second, mean)]
+    for name, value in parts[2].items():
+        torch.testing.assert_close(value, (parts[0][name] + parts[1][name]) / 2)
+    assert main(["translate", str(mean), str(corpus)]) == 0
+    capsys.readouterr()
+    assert main(["average", str(mean), str(checkpoint), str(second)]) == 2
+    assert "exists" in capsys.readouterr().err
+    assert main(["average", str(tmp_path / "new.ckpt"), str(checkpoint)]) == 2
+    other = save(
+        Translation(model(0).hparams["spec"], partial(GRU, hidden_size=5), embedding_size=5), tmp_path / "other.ckpt"
+    )
+    assert main(["average", str(tmp_path / "new.ckpt"), str(checkpoint), str(other)]) == 2
+    assert "different models" in capsys.readouterr().err
