@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import shutil
 import sys
@@ -126,6 +127,7 @@ def _dispatch(program: str, words: list[str], debug: bool) -> int:
         "cp": _copy,
         "doctor": _doctor,
         "generate": _generate,
+        "caption": _caption,
         "translate": _translate,
         "average": _average,
         "info": _info,
@@ -225,6 +227,15 @@ def _generate(words: list[str]) -> int:
     from .apps.generate import generate
 
     return _run_function("generate", generate, words)
+
+
+def _caption(words: list[str]) -> int:
+    from .apps.caption import caption
+
+    count = next((number for number, word in enumerate(words) if word.startswith("--")), len(words))
+    if count > 1:  # images are many words on the command line, and one argument
+        words = [words[0], json.dumps(words[1:count]), *words[count:]]
+    return _run_function("caption", caption, words)
 
 
 def _translate(words: list[str]) -> int:

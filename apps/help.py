@@ -19,6 +19,7 @@ COMMANDS = {
     "predict": "write down what a checkpoint predicts, for tasks that have it",
     "generate": "let a language model write",
     "translate": "translate a file, or standard input",
+    "caption": "say what images show",
     "average": "average the weights of checkpoints",
     "info": "say what a checkpoint holds",
     "list": "list tasks, variants, cores and datasets",

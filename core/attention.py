@@ -176,13 +176,7 @@ class GatedAttention(Attention):
         attention: Makes the other attention.
     """
 
-    def __init__(
-        self,
-        query_size: int,
-        memory_size: int,
-        *,
-        attention: AttentionFactory = lambda query_size, memory_size: AdditiveAttention(query_size, memory_size),
-    ) -> None:
+    def __init__(self, query_size: int, memory_size: int, *, attention: AttentionFactory = AdditiveAttention) -> None:
         super().__init__(query_size, memory_size)
         self.attention = attention(query_size, memory_size)
         self.gate = nn.Linear(query_size, 1)

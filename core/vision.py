@@ -87,25 +87,35 @@ BackboneFactory: TypeAlias = Callable[[], Backbone]
 class SmallCNN(Backbone):
     """A small network to be trained from scratch: 3 x 3 convolutions with group normalisation, which has no memory.
 
-    Each stage halves height and width and adds a residual convolution. Two channels tell it where it looks (CoordConv,
-    Liu et al. 2018, https://arxiv.org/abs/1807.03247): "to the left of" is hard to learn otherwise.
+    Each stage halves height and width; residual convolutions may follow. Two channels tell it where it looks
+    (CoordConv, Liu et al. 2018, https://arxiv.org/abs/1807.03247): "to the left of" is hard to learn otherwise.
 
     Args:
         channels: Channels of each stage; C is the last.
+        blocks: Residual convolutions of each stage, the more expensive the earlier; None: one each.
         coordinates: Add the two channels.
 
     Raises:
         ValueError: There is no stage, or one without channels.
     """
 
-    def __init__(self, channels: list[int] | None = None, *, coordinates: bool = True) -> None:
+    def __init__(
+        self, channels: list[int] | None = None, *, blocks: list[int] | None = None, coordinates: bool = True
+    ) -> None:
         channels = [32, 64, 128] if channels is None else list(channels)
+        blocks = [1] * len(channels) if blocks is None else list(blocks)
         if not channels or min(channels) < 1:
             raise ValueError(f"SmallCNN: channels is {channels}; give at least one stage, each of at least 1 channel")
+        if len(blocks) != len(channels) or min(blocks) < 0:
+            raise ValueError(f"SmallCNN: blocks is {blocks}; give a number for each of the {len(channels)} stages")
         super().__init__(channels[-1])
         self.coordinates = coordinates
         sizes = [5 if coordinates else 3, *channels]
-        self.stages = nn.Sequential(*(_Stage(before, after) for before, after in itertools.pairwise(sizes)))
+        stages = [
+            nn.Sequential(_Convolution(before, after, stride=2), *(_Residual(after) for _ in range(count)))
+            for (before, after), count in zip(itertools.pairwise(sizes), blocks, strict=True)
+        ]
+        self.stages = nn.Sequential(*stages)
 
     def forward(self, images: Tensor) -> Tensor:
         """Look at images; see `Backbone.forward`."""
@@ -119,18 +129,24 @@ class SmallCNN(Backbone):
         return grid
 
 
-class _Stage(nn.Module):
-    def __init__(self, before: int, after: int) -> None:
+class _Convolution(nn.Module):
+    def __init__(self, before: int, after: int, *, stride: int = 1) -> None:
         super().__init__()
-        groups = math.gcd(8, after)
-        self.down = nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False)
-        self.down_norm = nn.GroupNorm(groups, after)
-        self.deep = nn.Conv2d(after, after, 3, padding=1, bias=False)
-        self.deep_norm = nn.GroupNorm(groups, after)
+        self.convolution = nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False)
+        self.norm = nn.GroupNorm(math.gcd(8, after), after)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.down_norm(self.down(x)).relu()
-        output: Tensor = (x + self.deep_norm(self.deep(x))).relu()
+        output: Tensor = self.norm(self.convolution(x)).relu()
+        return output
+
+
+class _Residual(nn.Module):
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.inner = _Convolution(size, size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = x + self.inner(x)
         return output
 
 

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Captioning", "CharLM", "Task", "Translation", "VideoLabelling"]
 
-_HOMES = {"Captioning": "captioning", "CharLM": "char_lm", "Task": "base", "Translation": "translation", "VideoLabelling": "video"}
+_HOMES = {
+    "Captioning": "captioning",
+    "CharLM": "char_lm",
+    "Task": "base",
+    "Translation": "translation",
+    "VideoLabelling": "video",
+}
 
 
 def __getattr__(name: str) -> Any:

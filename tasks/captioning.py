@@ -44,7 +44,7 @@ class Captioning(Captioner, Task):
 
     Args:
         spec: What the data module found out about images and captions: the words.
-        encoder: Makes the image encoder.
+        encoder: Makes the image encoder; null: a `SmallCNN` without a projection.
         decoder: Makes the decoder's core from its input size; it has to be causal.
         attention: Makes the attention; null: the decoder sees the mean of the grid once, as in Show and Tell.
         embedding_size: Size of the words' vectors.
@@ -79,9 +79,9 @@ class Captioning(Captioner, Task):
     def __init__(
         self,
         spec: CaptionSpec,
-        encoder: ImageEncoderFactory = lambda: ImageEncoder(lambda: SmallCNN()),
+        encoder: ImageEncoderFactory | None = None,
         decoder: CoreFactory = lambda input_size: LSTM(input_size, hidden_size=256),
-        attention: AttentionFactory | None = lambda query_size, memory_size: GatedAttention(query_size, memory_size),
+        attention: AttentionFactory | None = GatedAttention,
         *,
         embedding_size: int = 128,
         input_feeding: bool = True,
@@ -118,7 +118,7 @@ class Captioning(Captioner, Task):
         # A tied output layer would start with logits far too large otherwise.
         nn.init.normal_(embedding.weight, std=embedding_size**-0.5)
         nn.init.zeros_(embedding.weight[Subwords.PAD])
-        self.encoder = encoder()
+        self.encoder = encoder() if encoder is not None else ImageEncoder(SmallCNN)
         if unfreeze_epoch is not None and not self.encoder.backbone.frozen:
             raise ValueError(f"unfreeze_epoch={unfreeze_epoch}: this backbone is not frozen; leave unfreeze_epoch out")
         self.decoder = SequenceDecoder(

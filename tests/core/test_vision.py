@@ -144,10 +144,12 @@ class TestSmallCNN:
         blind = SmallCNN([8, 8], coordinates=False)(flat)[0, :, 4:-4, 4:-4]
         assert blind.std((1, 2)).max() < 1e-5
 
-    @pytest.mark.parametrize("channels", [[], [0]])
-    def test_channels_are_checked(self, channels):
-        with pytest.raises(ValueError, match="at least one stage"):
-            SmallCNN(channels)
+    def test_its_size_is_checked(self):
+        for channels in ([], [0]):
+            with pytest.raises(ValueError, match="at least one stage"):
+                SmallCNN(channels)
+        with pytest.raises(ValueError, match=r"blocks is \[1\]; give a number for each of the 2 stages"):
+            SmallCNN([4, 8], blocks=[1])
 
 
 def test_images_have_to_be_uint8():

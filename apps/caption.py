@@ -1,0 +1,150 @@
+"""`unrolled caption`: images in, sentences out."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..checkpoints import find_checkpoint
+from ..errors import DataError, UnrolledError, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..tasks.captioner import Captioned
+
+_SHOWN = 256  # pixels of a panel's side
+
+
+def caption(
+    checkpoint: str,
+    images: list[str],
+    *,
+    beam_size: int | None = None,
+    nbest: int = 1,
+    scores: bool = False,
+    attention: str | None = None,
+    length_penalty: float | None = None,
+    max_length: int | None = None,
+    no_repeat_ngram: int = 0,
+    temperature: float | None = None,
+    seed: int | None = None,
+    batch_size: int = 32,
+    device: str = "cpu",
+    trust: str = "",
+) -> None:
+    """Caption images: a line for each, its path, a tab and the caption.
+
+    Args:
+        checkpoint: A checkpoint, or the folder of a run.
+        images: Image files, and folders of them (sub-folders included).
+        beam_size: Hypotheses to keep; 1 is greedy search, null the model's own setting.
+        nbest: How many captions of each image to write, each on a line of its own, the best first.
+        scores: true: write the score and a tab before each caption.
+        attention: A folder for pictures of where each word looked, made if it is not there.
+        length_penalty: Exponent of the length that divides a log-probability; null the model's own setting.
+        max_length: Words of a caption at most; null the model's own setting.
+        no_repeat_ngram: No sequence of so many words comes twice in a caption; 0 for no such rule.
+        temperature: Draw captions instead of searching the best; below 1 safer, above 1 wilder.
+        seed: Makes drawing repeatable.
+        batch_size: Images captioned side by side; the result does not depend on it.
+        device: Where to run, for instance cpu or cuda.
+        trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
+    """
+    path = find_checkpoint(checkpoint)
+    if batch_size < 1:
+        raise UsageError(f"--batch_size {batch_size}: must be at least 1.")
+    found = list(_found(images))
+    targets = _targets(found, attention) if attention is not None else {}
+
+    from ..loading import load
+    from ..tasks.captioner import Captioner
+
+    model = load(path, device=device, trust=trust.split(",") if trust else ())
+    if not isinstance(model, Captioner):
+        raise UsageError(f"'{path}' holds a {type(model).__name__}, which does not caption images.")
+    unreadable = 0
+    for first in range(0, len(found), batch_size):
+        read = _read(found[first : first + batch_size], model.image_size)
+        unreadable += min(batch_size, len(found) - first) - len(read)
+        try:
+            captions = model.captions(
+                [picture for _, picture in read],
+                beam_size=beam_size,
+                num_hypotheses=nbest,
+                length_penalty=length_penalty,
+                max_length=max_length,
+                no_repeat_ngram=no_repeat_ngram,
+                temperature=temperature,
+                # Another seed for each batch: the same draws would come again.
+                seed=None if seed is None else seed + first,
+                attention=attention is not None,
+                batch_size=batch_size,
+            )
+        except UnrolledError:
+            raise
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        for (image, _), best in zip(read, captions, strict=True):
+            for one in best:
+                print(f"{image}\t{one.score:.4f}\t{one.text}" if scores else f"{image}\t{one.text}")
+            if attention is not None:
+                _draw(image, best[0], targets[image])
+        sys.stdout.flush()
+    if unreadable:
+        raise DataError(f"{unreadable} of {len(found)} images could not be read; the others are captioned.")
+
+
+def _found(images: Sequence[str]) -> Iterator[Path]:
+    """Yield the images that are named, and those in the folders that are."""
+    from ..data.images import SUFFIXES
+
+    for name in images:
+        path = Path(name)
+        if not path.is_dir():
+            yield path
+            continue
+        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+        if not inside:
+            raise DataError(f"'{name}' is a folder without images ({', '.join(SUFFIXES)}).")
+        yield from inside
+
+
+def _targets(images: Sequence[Path], name: str) -> dict[Path, Path]:
+    """Make a folder, and say which of its files each image's pictures go to."""
+    folder = Path(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--attention '{name}' can't be made a folder: {error.strerror}.") from error
+    targets: dict[Path, Path] = {}
+    seen: Counter[str] = Counter()
+    for image in dict.fromkeys(images):
+        seen[image.stem] += 1
+        again = f"_{seen[image.stem]}" if seen[image.stem] > 1 else ""  # one name in several folders
+        targets[image] = folder / f"{image.stem}{again}.png"
+    return targets
+
+
+def _read(images: Sequence[Path], size: int) -> list[tuple[Path, Tensor]]:
+    """Read images, and say which can't be."""
+    from ..data.images import open_image
+
+    read = []
+    for image in images:
+        try:
+            read.append((image, open_image(image, size)))
+        except DataError as error:
+            print(f"unrolled: {error}", file=sys.stderr)
+    return read
+
+
+def _draw(image: Path, best: Captioned, target: Path) -> None:
+    from ..data.images import open_image
+    from .overlay import attention_panels
+
+    assert best.attention is not None
+    attention_panels(open_image(image, _SHOWN), best.words, best.attention).save(target)
