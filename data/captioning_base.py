@@ -66,6 +66,8 @@ class CaptioningData(DataModule):
         for (name, low), value in zip(least.items(), given, strict=True):
             if value is not None and value < low:
                 raise UsageError(f"{name} is {value}; it has to be at least {low}.")
+        if spec is not None and not CaptionSpec.__annotations__.keys() <= spec.keys():
+            raise UsageError("The checkpoint's model was not made for captions: it knows no words and picture size.")
         self.image_size = image_size if spec is None else int(spec["image_size"])
         self.min_count = min_count
         self.batch_size = batch_size

@@ -119,6 +119,8 @@ class ScenesData(CaptioningData):
         spec: A checkpoint's spec: use its words. None for the data's own.
     """
 
+    share_setting = "size"
+
     def __init__(
         self,
         train_size: int = 20_000,
