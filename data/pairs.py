@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -81,19 +81,18 @@ def plain_suffix(path: str | Path) -> str:
     return Path(path.stem).suffix if path.suffix in COMPRESSED else path.suffix
 
 
-def lines(path: Path, label: str) -> Iterator[str]:
-    """Yield the lines of a file without their ends.
+def lines(blocks: Iterable[bytes], label: str) -> Iterator[str]:
+    """Yield the lines of a text without their ends.
 
     Args:
-        path: The file; decompressed where its name ends in `.gz` or `.xz`.
+        blocks: The text, in pieces of any size.
         label: What messages call it.
 
     Raises:
         DataError: It can't be read, or is not UTF-8; it names line and byte.
     """
     rest, number = b"", 0
-    blocks = itertools.chain(read_blocks(path, label), [None])
-    for block in blocks:
+    for block in itertools.chain(blocks, [None]):
         *whole, rest = (rest + block).split(b"\n") if block is not None else ([rest, b""] if rest else [b""])
         for line in whole:
             number += 1
@@ -128,7 +127,7 @@ def file_pairs(source: str, target: str) -> Pairs:
 
 
 def _zip(paths: tuple[Path, Path], labels: tuple[str, str]) -> Iterator[tuple[str, str]]:
-    sides = [lines(path, label) for path, label in zip(paths, labels, strict=True)]
+    sides = [lines(read_blocks(path, label), label) for path, label in zip(paths, labels, strict=True)]
     for count, (source, target) in enumerate(itertools.zip_longest(*sides)):
         if source is None or target is None:
             longer = count + 1 + sum(1 for _ in sides[source is None])
@@ -172,17 +171,20 @@ def table_pairs(path: str, source: str, target: str) -> Pairs:
 
 def _rows(path: Path, label: str, suffix: str) -> Iterator[list[str]]:
     if suffix == ".tsv":
-        yield from (line.split("\t") for line in lines(path, label))
+        yield from (line.split("\t") for line in lines(read_blocks(path, label), label))
         return
     csv.field_size_limit(_CSV_FIELD_BYTES)
     try:
-        yield from csv.reader((f"{line}\n" for line in lines(path, label)), strict=True)
+        yield from csv.reader((f"{line}\n" for line in lines(read_blocks(path, label), label)), strict=True)
     except csv.Error as error:
         raise DataError(f"{label} is no CSV file: {error}.") from error
 
 
 def _columns(path: Path, label: str, suffix: str, columns: tuple[int, int], header: bool) -> Iterator[tuple[str, str]]:
     for number, row in enumerate(itertools.islice(_rows(path, label, suffix), int(header), None), 1 + header):
+        if row in ([], [""]):
+            yield "", ""
+            continue
         if len(row) <= max(columns):
             what = "tabs between them" if suffix == ".tsv" else "commas between them"
             raise DataError(
@@ -192,7 +194,10 @@ def _columns(path: Path, label: str, suffix: str, columns: tuple[int, int], head
 
 
 def _objects(path: Path, label: str, source: str, target: str) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(lines(path, label), 1):
+    for number, line in enumerate(lines(read_blocks(path, label), label), 1):
+        if not line.strip():
+            yield "", ""
+            continue
         try:
             row = json.loads(line)
         except ValueError as error:

@@ -23,6 +23,7 @@ from .pair_files import PairFiles, digest, encode_pairs
 from .pairs import Pairs
 from .tokenizer import KINDS, Kind, Subwords, SubwordsSpec, TranslationSpec
 
+_CHARACTERS = 20  # of a subword at most, as far as subword training is concerned
 _EVALUATED = 10  # evaluation reads sentences that are so many times longer than training does
 
 
@@ -125,7 +126,7 @@ class TranslationData(DataModule):
         def sentences(*sides: int) -> Iterator[str]:
             for pair in pairs.read():
                 # What is no sentence is left out of training, and it would take its share of the subwords here.
-                if all(0 < len(text.split()) <= self.max_length for text in pair):
+                if all(0 < len(text.split()) <= self.max_length >= len(text) / _CHARACTERS for text in pair):
                     yield from (pair[side] for side in sides)
 
         def trained(*sides: int) -> SubwordsSpec:
