@@ -21,14 +21,9 @@ class DataModule(LightningDataModule, ABC):
     The loader's state is kept in the data module's part of the checkpoint: the state that Lightning keeps itself is
     lost when `trainer.estimated_stepping_batches` is read before training (lightning #20550).
 
-    Attributes:
-        share_setting: What the settings end in that say how large a part is (`val_fraction`), for messages.
-
     Args:
         spec: What a checkpoint's model was made for, to be used instead of what the data would give; None to derive it.
     """
-
-    share_setting = "fraction"
 
     def __init__(self, *, spec: dict[str, Any] | None = None) -> None:
         super().__init__()

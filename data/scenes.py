@@ -119,8 +119,6 @@ class ScenesData(CaptioningData):
         spec: A checkpoint's spec: use its words. None for the data's own.
     """
 
-    share_setting = "size"
-
     def __init__(
         self,
         train_size: int = 20_000,
@@ -159,6 +157,14 @@ class ScenesData(CaptioningData):
         self.captions_of_image = captions_of_image
         self._scenes = lru_cache(None)(self._draw_scenes)
         self._references = lru_cache(None)(self._write_references)
+
+    def remedy(self, part: Part) -> str:
+        """What to do about an empty part.
+
+        Args:
+            part: The part.
+        """
+        return f"Set --data.{part}_size above 0."
 
     def _random(self, purpose: int, part: Part, number: int) -> np.random.Generator:
         return np.random.default_rng([purpose, self.seed, _PARTS.index(part), number])
