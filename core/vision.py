@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
@@ -294,31 +295,41 @@ class ImageEncoder(nn.Module):
 
 
 class FrameEncoder(nn.Module):
-    """Frames in, a vector for each out: the mean over the grid.
+    """Frames in, a vector for each out: the mean over the grid, or over each of its parts.
 
     Batch normalisation stays frozen, whatever learns: its statistics would run over the frames of one video, and over
     those to come, so that a model trained in pieces would see what it must not.
 
     Args:
         backbone: Makes the backbone.
-        output_size: D, the vectors' features: the backbone's are projected to as many; None: its own.
+        output_size: D, the vectors' features: what is pooled is projected to as many; None: all of it.
+        places: Cut the grid into places x places parts and take the mean over each, one after the other: more than 1
+            where it counts where something is. 1: the mean over all of the grid.
         chunk: Frames that go through the backbone at a time: bounds the memory without gradients.
         recompute: Bound it with gradients too: forget a chunk's activations, and compute them again for its gradient.
 
     Raises:
-        ValueError: A chunk of no frames.
+        ValueError: A chunk of no frames, or a grid of no parts.
     """
 
     __call__: Callable[..., Tensor]
 
     def __init__(
-        self, backbone: BackboneFactory, *, output_size: int | None = None, chunk: int = 64, recompute: bool = False
+        self,
+        backbone: BackboneFactory,
+        *,
+        output_size: int | None = None,
+        places: int = 1,
+        chunk: int = 64,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
-        if chunk < 1:
-            raise ValueError(f"FrameEncoder: chunk is {chunk}; it must be at least 1")
+        for name, value in (("places", places), ("chunk", chunk)):
+            if value < 1:
+                raise ValueError(f"FrameEncoder: {name} is {value}; it must be at least 1")
         self.backbone = backbone()
-        size = self.backbone.output_size
+        self.places = places
+        size = self.backbone.output_size * places**2
         self.project = nn.Identity() if output_size is None else nn.Linear(size, output_size)
         self.output_size = size if output_size is None else output_size
         self.chunk = chunk
@@ -355,7 +366,7 @@ class FrameEncoder(nn.Module):
         return output
 
     def _pool(self, frames: Tensor) -> Tensor:
-        return self.backbone(frames).mean((2, 3))
+        return functional.adaptive_avg_pool2d(self.backbone(frames), self.places).flatten(1)
 
 
 def _dtype(module: nn.Module) -> torch.dtype:

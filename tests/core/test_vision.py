@@ -193,6 +193,16 @@ class TestFrameEncoder:
             gradients.append([parameter.grad.clone() for parameter in encoder.parameters()])
         torch.testing.assert_close(*gradients)
 
+    def test_places_are_means_over_the_parts_of_the_grid(self):
+        encoder = FrameEncoder(lambda: SmallCNN([4, 8]), places=2)
+        frames = images(3, 32, 32)
+        grid, output = encoder.backbone(frames), encoder(frames)
+        assert output.shape == (3, encoder.output_size) == (3, 8 * 4)
+        corner = grid[:, :, :4, 4:].mean((2, 3))  # above, to the right
+        torch.testing.assert_close(output.view(3, 8, 2, 2)[:, :, 0, 1], corner)
+
     def test_a_chunk_has_a_frame(self):
         with pytest.raises(ValueError, match="chunk is 0"):
             FrameEncoder(lambda: SmallCNN([4]), chunk=0)
+        with pytest.raises(ValueError, match="places is 0"):
+            FrameEncoder(lambda: SmallCNN([4]), places=0)
