@@ -1,0 +1,135 @@
+"""`unrolled caption`: from photographs to captions and pictures of the attention."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from PIL import Image
+from unrolled.apps.overlay import attention_panels
+from unrolled.cli import main
+from unrolled.core import LSTM, ImageEncoder, SmallCNN
+from unrolled.data import ScenesData
+from unrolled.tasks import Captioning
+
+SMALL = partial(ImageEncoder, backbone=partial(SmallCNN, channels=[4, 6, 8, 8]))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A checkpoint and some scenes as PNG."""
+    folder = tmp_path_factory.mktemp("caption")
+    data = ScenesData(4, 1, test_size=3, cache_dir=str(folder / "cache"))
+    torch.manual_seed(0)
+    model = Captioning(data.spec, SMALL, partial(LSTM, hidden_size=10), embedding_size=6, max_length=8)
+    with torch.no_grad():
+        for parameter in model.parameters():  # sharp enough for captions to differ
+            parameter *= 3
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    trainer.strategy.connect(model)
+    trainer.save_checkpoint(folder / "model.ckpt")
+    pictures = data.pictures("test")
+    for number in range(3):
+        place = folder / "scenes" / ("deep" if number == 2 else "")
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pictures.read(number).permute(1, 2, 0).numpy()).save(place / f"{number}.png")
+    return folder
+
+
+@pytest.fixture
+def here(folder, tmp_path, monkeypatch):
+    """A copy of the folder, as the working directory."""
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_folder_and_a_file_are_captioned_line_by_line(here, capsys):
+    assert main(["caption", "model.ckpt", "scenes", "scenes/1.png", "--beam_size", "2"]) == 0
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [line[0] for line in lines] == ["scenes/0.png", "scenes/1.png", "scenes/deep/2.png", "scenes/1.png"]
+    assert lines[1] == lines[3]
+    assert all(len(line) == 2 for line in lines)
+    assert main(["caption", "model.ckpt", "scenes", "--batch_size", "1", "--beam_size", "2"]) == 0
+    assert [line.split("\t") for line in capsys.readouterr().out.splitlines()] == lines[:3]
+
+
+def test_scores_and_several_captions(here, capsys):
+    command = ["caption", "model.ckpt", "scenes/0.png", "--beam_size", "3", "--nbest", "2", "--scores", "true"]
+    assert main(command) == 0
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [len(line) for line in lines] == [3, 3]
+    assert float(lines[0][1]) >= float(lines[1][1])
+
+
+def test_a_bad_image_is_named_and_the_rest_captioned(here, capsys):
+    (here / "scenes/bad.png").write_bytes((here / "scenes/0.png").read_bytes()[:90])
+    (here / "scenes/empty.jpg").touch()
+    assert main(["caption", "model.ckpt", "scenes", "gone.jpg", "--batch_size", "2"]) == 3
+    found = capsys.readouterr()
+    assert len(found.out.splitlines()) == 3
+    assert "'scenes/bad.png' is damaged" in found.err
+    assert "'scenes/empty.jpg' is empty" in found.err
+    assert "'gone.jpg' does not exist" in found.err
+    assert "3 of 6 images could not be read; the others are captioned." in found.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "answer"),
+    [
+        (["model.ckpt"], 2, "Missing: images."),
+        (["no.ckpt", "scenes"], 3, "There is no checkpoint 'no.ckpt'."),
+        (["model.ckpt", "nothing"], 3, "'nothing' is a folder without images"),
+        (["model.ckpt", "scenes", "--batch_size", "0"], 2, "--batch_size 0: must be at least 1."),
+        (["model.ckpt", "scenes", "--nbest", "3", "--beam_size", "2"], 2, "num_hypotheses=3: must be"),
+        (["model.ckpt", "scenes", "--attention", "scenes/0.png"], 2, "can't be made a folder"),
+        (["model.ckpt", "scenes", "--beam", "2"], 2, "There is no flag '--beam'."),
+    ],
+)
+def test_mistakes(here, capsys, words, code, answer):
+    (here / "nothing").mkdir()
+    assert main(["caption", *words]) == code
+    assert answer in capsys.readouterr().err
+
+
+def test_panels_are_warm_where_the_attention_is():
+    picture = torch.full((3, 64, 64), 100, dtype=torch.uint8)
+    attention = torch.full((2, 4, 4), 0.01)
+    attention[0, 0, 3] = 0.9
+    attention[1, 2, 1] = 0.9
+    sheet = np.asarray(attention_panels(picture, ["a", "star"], attention)).astype(int)
+    assert sheet.shape[1] > 3 * 64
+    for panel, (row, column) in enumerate([(0, 3), (2, 1)], 1):
+        left = panel * (64 + 6) + 6
+        pixels = sheet[6 : 6 + 64, left : left + 64].sum(2)
+        brightest = np.unravel_index(pixels.argmax(), pixels.shape)
+        assert (brightest[0] // 16, brightest[1] // 16) == (row, column)
+
+
+def test_from_photographs_to_pictures_of_the_attention(shared_data, tmp_path, monkeypatch, capsys):
+    photographs = shared_data("coco_cc")
+    monkeypatch.chdir(tmp_path)
+    fit = [
+        *("fit", "captioning/coco", "--name", "tried", "--data.root", str(photographs)),
+        *("--data.image_size", "64", "--data.batch_size", "16", "--data.num_workers", "0", "--data.min_count", "1"),
+        *("--data.val_fraction", "0.1", "--data.test_fraction", "0", "--trainer.max_steps", "2"),
+        *("--trainer.accelerator", "cpu", "--model.encoder.backbone", "SmallCNN"),
+        *("--model.encoder.backbone.channels", "[4,6,8]", "--model.decoder.hidden_size", "8"),
+        *("--model.embedding_size", "8", "--model.max_length", "7"),
+    ]
+    assert main(fit) == 0
+    capsys.readouterr()
+    photo = min((photographs / "images").glob("*.jpg"))
+    assert main(["caption", "runs/captioning/tried", str(photo), "--attention", "out", "--beam_size", "2"]) == 0
+    path, caption = capsys.readouterr().out.rstrip("\n").split("\t")
+    assert Path(path) == photo
+    with Image.open(Path("out") / f"{photo.stem}.png") as sheet:
+        assert sheet.format == "PNG"
+        words = len(caption.split())
+        assert sheet.width > 256 * min(5, words + 1)
+        assert np.asarray(sheet.convert("RGB")).std() > 10
