@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from unrolled.cli import main
@@ -15,6 +16,7 @@ VARIANTS = sorted(
 # What makes a run small; the rest is as shipped.
 SMALL = {
     "char_lm": ["--data.batch_size", "4", "--data.chunk_length", "8", "--model.core.hidden_size", "8"],
+    "video": ["--data.batch_size", "2", "--data.num_workers", "0"],
 }
 
 
@@ -24,7 +26,23 @@ def data_of(variant: str, folder: Path) -> list[str]:
         text = folder / "text.txt"
         text.write_text("To be, or not to be: that is the question.\n" * 40)
         return ["--data.path", str(text)]
+    if variant.startswith("video/") and "SegmentationData" in (CONFIGS / f"{variant}.yaml").read_text():
+        return ["--data.root", str(labelled_features(folder / "videos"))]
     return []
+
+
+def labelled_features(root: Path) -> Path:
+    """Write ten short videos in the layout of MS-TCN."""
+    for name in ("features", "groundTruth", "splits"):
+        (root / name).mkdir(parents=True)
+    (root / "mapping.txt").write_text("0 rest\n1 cut\n2 mix\n")
+    for number in range(10):
+        labels = (["rest"] * 5 + ["cut"] * (3 + number) + ["mix"] * 6) * 2
+        np.save(root / "features" / f"v{number}.npy", np.random.default_rng(number).normal(size=(4, len(labels))))
+        (root / "groundTruth" / f"v{number}.txt").write_text("\n".join(labels))
+        with (root / "splits" / f"{'test' if number > 7 else 'train'}.split1.bundle").open("a") as file:
+            file.write(f"v{number}.txt\n")
+    return root
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
