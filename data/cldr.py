@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, ClassVar
 
 import babel
 from babel import Locale, localedata
@@ -48,6 +48,8 @@ class CLDRData(TranslationData):
     Raises:
         UsageError: There is no such language, or a setting is out of its range.
     """
+
+    correct: ClassVar[bool] = True
 
     def __init__(
         self,
