@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from unrolled.cli import main
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -15,7 +18,9 @@ VARIANTS = sorted(
 )
 # What makes a run small; the rest is as shipped.
 SMALL = {
+    "captioning": ["--data.batch_size", "2"],
     "char_lm": ["--data.batch_size", "4", "--data.chunk_length", "8", "--model.core.hidden_size", "8"],
+    "translation": ["--data.vocabulary_size", "200", "--data.max_length", "50", "--model.embedding_size", "8"],
     "video": ["--data.batch_size", "2", "--data.num_workers", "0"],
 }
 
@@ -28,7 +33,69 @@ def data_of(variant: str, folder: Path) -> list[str]:
         return ["--data.path", str(text)]
     if variant.startswith("video/") and "SegmentationData" in (CONFIGS / f"{variant}.yaml").read_text():
         return ["--data.root", str(labelled_features(folder / "videos"))]
+    if variant == "translation/default":
+        return ["--data.num_sentences", "200", "--data.num_val", "20", "--data.num_test", "20"]
+    if variant.startswith("translation/"):
+        return parallel_text(folder, whole=variant == "translation/multi30k")
+    if variant.startswith("captioning/"):
+        config = yaml.safe_load((CONFIGS / f"{variant}.yaml").read_text())["data"]
+        if config["class_path"].endswith(".ScenesData"):
+            return ["--data.train_size", "40", "--data.val_size", "8", "--data.test_size", "8"]
+        return captioned_images(folder / "images", config["init_args"].get("layout"))
     return []
+
+
+def parallel_text(folder: Path, *, whole: bool) -> list[str]:
+    """Write ten sentences and translations a part, and return the flags that name the whole folder or its files."""
+    flags = ["--data.batch_tokens", "30"]
+    for part, name in (("train", "train"), ("val", "val"), ("test", "test_2016_flickr")):
+        for side, language, words in (("source", "de", "eins zwei drei"), ("target", "en", "one two three")):
+            path = folder / f"{name}.{language}"
+            path.write_text("".join(f"{part} {words} {number}\n" for number in range(10)))
+            flags += [] if whole else [f"--data.{part}_{side}", str(path)]
+    return [*flags, "--data.root", str(folder)] if whole else flags
+
+
+def small_model_of(variant: str) -> list[str]:
+    """The flags that make a variant's model small, where its data don't."""
+    if "TorchvisionBackbone" in (CONFIGS / f"{variant}.yaml").read_text():
+        return ["--model.encoder.backbone.name", "resnet18", "--model.encoder.backbone.weights", "none"]
+    return []
+
+
+def captioned_images(root: Path, layout: str | None) -> list[str]:
+    """Write ten images with captions in a layout (none: a data set), and return the flags that name them."""
+    root.mkdir()
+    names = [f"{number}.png" for number in range(10)]
+    texts = [f"A {'dark' if number < 5 else 'light'} image." for number in range(10)]
+    for number, name in enumerate(names):
+        Image.new("RGB", (40, 32), (number * 25,) * 3).save(root / name)
+    parts = ["train"] * 6 + ["val"] * 2 + ["test"] * 2
+    rows = list(zip(names, texts, parts, strict=True))
+    flags = ["--data.image_size", "64", "--data.min_count", "1", "--data.num_workers", "0"]
+    if layout is None:
+        images = datasets.Dataset.from_dict({"image": [str(root / name) for name in names], "caption": texts})
+        images.cast_column("image", datasets.Image()).save_to_disk(str(root / "saved"))
+        return ["--data.dataset", str(root / "saved"), *flags]
+    if layout == "flickr8k":
+        (root / "Flickr8k.token.txt").write_text("".join(f"{name}#0\t{text}\n" for name, text, _ in rows))
+        for part, listed in (("train", "train"), ("val", "dev"), ("test", "test")):
+            ours = "".join(f"{name}\n" for name, _, where in rows if where == part)
+            (root / f"Flickr_8k.{listed}Images.txt").write_text(ours)
+    elif layout == "csv":
+        (root / "captions.csv").write_text("image,caption\n" + "".join(f"{name},{text}\n" for name, text, _ in rows))
+    elif layout == "jsonl":
+        (root / "all.jsonl").write_text("".join(json.dumps({"image": n, "caption": t}) + "\n" for n, t, _ in rows))
+    elif layout == "karpathy":
+        images = [{"filename": name, "split": part, "sentences": [{"raw": text}]} for name, text, part in rows]
+        (root / "dataset_coco.json").write_text(json.dumps({"images": images}))
+    else:
+        for part, numbers in (("train", range(6)), ("val", range(6, 10))):
+            images = [{"id": number, "file_name": names[number]} for number in numbers]
+            captions = [{"image_id": number, "caption": texts[number]} for number in numbers]
+            content = {"images": images, "annotations": captions}
+            (root / f"captions_{part}2017.json").write_text(json.dumps(content))
+    return ["--data.root", str(root), *flags]
 
 
 def labelled_features(root: Path) -> Path:
@@ -52,7 +119,7 @@ def test_trains_and_is_scored(variant, tmp_path, monkeypatch, capsys):
     data = data_of(variant, tmp_path)
     few = ["--trainer.accelerator", "cpu", "--trainer.limit_val_batches", "2"]
     steps = ["--trainer.max_steps", "3", "--trainer.val_check_interval", "3", "--name", "tried"]
-    assert main(["fit", variant, *data, *SMALL[task], *few, *steps]) == 0
+    assert main(["fit", variant, *data, *SMALL[task], *small_model_of(variant), *few, *steps]) == 0
     checkpoint = str(tmp_path / "runs" / task / "tried" / "checkpoints" / "last.ckpt")
     sizes = SMALL[task][:4]  # the model's are in the checkpoint
     assert main(["validate", variant, *data, *sizes, *few, "--ckpt_path", checkpoint]) == 0
