@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .batch import TextBatch
     from .captions import CaptionData
     from .cldr import CLDRData
+    from .clips import ClipsData
     from .loader import ResumableLoader
     from .parallel import ParallelData
     from .sampler import StreamSampler
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from .segmentation import SegmentationData
     from .text import TextData
     from .tokenizer import Subwords
+    from .videos import VideoData
     from .vocabulary import ByteVocabulary, CharacterVocabulary, vocabulary_from_spec
 
 _MODULES = {
@@ -27,6 +29,7 @@ _MODULES = {
     "CLDRData": "cldr",
     "CaptionData": "captions",
     "CharacterVocabulary": "vocabulary",
+    "ClipsData": "clips",
     "DataModule": "base",
     "ParallelData": "parallel",
     "ResumableLoader": "loader",
@@ -36,6 +39,7 @@ _MODULES = {
     "Subwords": "tokenizer",
     "TextBatch": "batch",
     "TextData": "text",
+    "VideoData": "videos",
     "vocabulary_from_spec": "vocabulary",
 }
 
@@ -44,6 +48,7 @@ __all__ = [
     "CLDRData",
     "CaptionData",
     "CharacterVocabulary",
+    "ClipsData",
     "DataModule",
     "ParallelData",
     "ResumableLoader",
@@ -53,6 +58,7 @@ __all__ = [
     "Subwords",
     "TextBatch",
     "TextData",
+    "VideoData",
     "vocabulary_from_spec",
 ]
 

@@ -18,10 +18,10 @@ BACKGROUND = "none"
 _LEAST, _MOST = 8, 20  # frames of an action
 _REST = 0.35  # how often a rest follows an action
 _WEIGHTS = {"turn": 0.3, "blink": 0.3}  # they are always possible, other actions need room
-_SPEED = (0.025, 0.045)  # of a move, sides a frame
-_GROWTH = (1.04, 1.07)  # factor a frame
-_TURN = (0.14, 0.25)  # radians a frame
-_RADIUS = (0.1, 0.3)  # the shape's, in sides
+_SPEED = (0.04, 0.06)  # of a move, sides a frame
+_GROWTH = (1.05, 1.08)  # factor a frame
+_TURN = (0.25, 0.45)  # radians a frame
+_RADIUS = (0.1, 0.26)  # the shape's, in sides
 _MARGIN = 0.02  # between the shape and the picture's edge, in sides
 _DARK = 0.35  # brightness of a shape that blinks
 _COLOURS = np.array(
@@ -119,8 +119,8 @@ def plan(random: np.random.Generator, *, frames: int, turns: bool) -> Motion:
             dark = action == "blink" and step % 4 < 2
             rows.append((x, y, radius, angle, _DARK if dark else 1.0, CLASSES.index(action)))
         before = action
-    columns = np.array(rows[:frames]).T
-    return Motion(*columns[:5], labels=columns[5].astype(np.int64))
+    x_s, y_s, radii, angles, brightness, labels = np.array(rows[:frames]).T
+    return Motion(x_s, y_s, radii, angles, brightness, labels.astype(np.int64))
 
 
 def _backdrop(

@@ -182,6 +182,15 @@ def read_picture(path: Path, size: int | None = None) -> Picture:
     return np.asarray(whole)
 
 
+def has_pictures(folder: Path) -> bool:
+    """Say whether a folder holds pictures, so that it stands for a video.
+
+    Args:
+        folder: The folder.
+    """
+    return any(path.suffix.lower() in PICTURE_SUFFIXES and path.name[0] != "." for path in folder.iterdir())
+
+
 def pictures_in(folder: Path) -> list[Path]:
     """Return the pictures of a folder in the order of the numbers in their names: 2.png before 10.png.
 
