@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import SetupError
 from .cache import locked, published
 
 
@@ -64,6 +66,9 @@ def cached_array(path: Path, length: int, blocks: Callable[[], Iterable[npt.NDAr
         path: The `.npy` file.
         length: Number of rows, at least one.
         blocks: Makes the rows, a few at a time; all of one shape and type.
+
+    Raises:
+        SetupError: If there is no room for them.
     """
     if not path.exists():
         with locked(path):
@@ -75,6 +80,12 @@ def cached_array(path: Path, length: int, blocks: Callable[[], Iterable[npt.NDAr
 def _write(path: Path, length: int, blocks: Iterable[npt.NDArray[Any]]) -> None:
     rest = iter(blocks)
     first = next(rest)
+    needed, free = first.nbytes // len(first) * length, shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise SetupError(
+            f"{path.parent} has {free / 1e9:.1f} GB left, and {needed / 1e9:.1f} GB are to be kept there.\n"
+            "Name another folder by --data.cache_dir or the environment variable UNROLLED_CACHE, or keep less."
+        )
     header = {"descr": first.dtype.str, "fortran_order": False, "shape": (length, *first.shape[1:])}
     with published(path) as file:
         np.lib.format.write_array_header_1_0(file, header)

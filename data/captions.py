@@ -178,6 +178,15 @@ class CaptionData(CaptioningData):
             return None
         return RandomView(flip=self.random_flip, min_crop=self.min_crop)
 
+    def remedy(self, part: Part) -> str:
+        """Return what to do about an empty part, as a sentence.
+
+        Args:
+            part: The part.
+        """
+        share = {"val": self.val_fraction, "test": self.test_fraction}.get(part, 0)
+        return f"The captions say which images each part has, and {part} has none." if share else super().remedy(part)
+
     def prepare_data(self) -> None:
         """Look at the images, so that the other processes find it done."""
         self._parts  # noqa: B018 # reads and checks everything

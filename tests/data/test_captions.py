@@ -208,6 +208,18 @@ def test_the_checkpoints_words_and_size_are_used(tmp_path, data):
     assert next(iter(module.train_dataloader())).image.shape[-1] == 8
 
 
+def test_says_why_a_part_is_empty(tmp_path, data):
+    draw(tmp_path)
+    (tmp_path / "train.jsonl").write_text('{"image": "0.jpg", "caption": "a"}\n')
+    assert data().val_dataloader() == []
+    assert data().remedy("val") == "The captions say which images each part has, and val has none."
+    assert data(val_fraction=0).remedy("val") == "Set --data.val_fraction above 0."
+    (tmp_path / "train.jsonl").rename(tmp_path / "test.jsonl")
+    spec = {"vocabulary": {}, "image_size": 8}
+    with pytest.raises(DataError, match=r"There is nothing to train on: the part is empty\. Make val_fraction"):
+        data(spec=spec).train_dataloader()
+
+
 # What is wrong with files
 
 
