@@ -120,6 +120,11 @@ class CLDRData(TranslationData):
     def _read(self, part: Part) -> Iterator[tuple[str, str]]:
         return ((sentence.source, sentence.target) for sentence in self.sentences[part])
 
+    def prepare_data(self) -> None:
+        """Compose and encode the sentences, so that the other processes find it done."""
+        super().prepare_data()
+        self.__dict__.pop("sentences", None)  # the files have them; they would stay in memory during the whole run
+
     @cached_property
     def sentences(self) -> dict[Part, list[Sentence]]:
         """The sentences of all parts, made anew; what is encoded in the cache needs them not."""

@@ -185,15 +185,19 @@ class TranslationData(DataModule):
             )
 
     def prepare_data(self) -> None:
-        """Train the subwords and encode what the run needs, so that the other processes find it done."""
-        command = str(self.trainer.state.fn) if self.trainer and self.trainer.state.fn else "fit"
-        parts: dict[str, tuple[Part, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
-        found = {part: self.files(part) for part in parts.get(command, ("test",))}
-        train = found.get("train")
-        if train is None or self.correct:
+        """Train the subwords and encode what the run needs, so that the other processes find it done.
+
+        Before training that is every part: a mistake in the test part is told then, not after it.
+        """
+        command = self.trainer.state.fn if self.trainer else None
+        if command in ("validate", "test", "predict"):
+            self.files("val" if command == "validate" else "test")
+            return
+        train = self.files("train")
+        if train is None:
             return
         for part in ("val", "test"):
-            if (files := self.files(part)) is not None:
+            if (files := self.files(part)) is not None and not self.correct:
                 self._warn(part, check_pairs(train, files, self.vocabularies[0], self._cache))
 
     def _warn(self, part: Part, checks: PairChecks) -> None:

@@ -12,6 +12,8 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from unrolled.data import ParallelData, Subwords
 from unrolled.data.pairs import lines
 from unrolled.errors import DataError, UsageError
@@ -324,6 +326,20 @@ def test_exchanged_sides(root, caplog):
     text = told(data_of(root), caplog)
     assert "20 of 20 val sources that were looked at read like the training part's targets" in text
     assert "test sources" not in text
+
+
+@pytest.mark.parametrize(
+    ("command", "parts"),
+    [(TrainerFn.FITTING, {"train", "val", "test"}), (TrainerFn.VALIDATING, {"val"}), (TrainerFn.TESTING, {"test"})],
+)
+def test_what_a_command_prepares(root, command, parts, caplog):
+    write(root, "test", PARTS["train"][:50])
+    data = data_of(root, spec=data_of(root).spec)
+    data.trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
+    data.trainer.state.fn = command
+    text = told(data, caplog)
+    assert {part for part in PARTS if f"Pairs ({part})" in text} == parts
+    assert ("50 of the 50 test pairs" in text) == (command == TrainerFn.FITTING)
 
 
 def test_source_and_target_are_the_same(root, caplog):
