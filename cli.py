@@ -128,6 +128,7 @@ def _dispatch(program: str, words: list[str], debug: bool) -> int:
         "doctor": _doctor,
         "generate": _generate,
         "caption": _caption,
+        "label": _label,
         "translate": _translate,
         "average": _average,
         "info": _info,
@@ -232,10 +233,23 @@ def _generate(words: list[str]) -> int:
 def _caption(words: list[str]) -> int:
     from .apps.caption import caption
 
+    return _run_function("caption", caption, _listed(words))
+
+
+def _label(words: list[str]) -> int:
+    from .apps.label import label
+
+    after = [*words, ""][words.index("--stream") + 1] if "--stream" in words else "true"
+    if after not in ("true", "false"):
+        words.remove("--stream")  # alone it means true
+        words = [*words, "--stream", "true"]
+    return _run_function("label", label, _listed(words))
+
+
+def _listed(words: list[str]) -> list[str]:
+    """Make the words after the first, up to the flags, one: they are many files, and one argument."""
     count = next((number for number, word in enumerate(words) if word.startswith("--")), len(words))
-    if count > 1:  # images are many words on the command line, and one argument
-        words = [words[0], json.dumps(words[1:count]), *words[count:]]
-    return _run_function("caption", caption, words)
+    return [words[0], json.dumps(words[1:count]), *words[count:]] if count > 1 else words
 
 
 def _translate(words: list[str]) -> int:

@@ -20,6 +20,7 @@ COMMANDS = {
     "generate": "let a language model write",
     "translate": "translate a file, or standard input",
     "caption": "say what images show",
+    "label": "label every frame of videos",
     "average": "average the weights of checkpoints",
     "info": "say what a checkpoint holds",
     "list": "list tasks, variants, cores and datasets",

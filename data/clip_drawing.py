@@ -17,13 +17,14 @@ BACKGROUND = "none"
 
 _LEAST, _MOST = 8, 20  # frames of an action
 _REST = 0.35  # how often a rest follows an action
-_WEIGHTS = {"turn": 0.3, "blink": 0.3}  # they are always possible, other actions need room
+_WEIGHTS = {"turn": 0.5, "blink": 0.4, "grow": 3.0}  # turning and blinking are always possible, growing needs room
 _SPEED = (0.04, 0.06)  # of a move, sides a frame
-_GROWTH = (1.05, 1.08)  # factor a frame
-_TURN = (0.25, 0.45)  # radians a frame
-_RADIUS = (0.1, 0.26)  # the shape's, in sides
+_GROWTH = (1.08, 1.12)  # factor a frame
+_TURN = (0.3, 0.5)  # radians a frame
+_RADIUS = (0.09, 0.3)  # the shape's, in sides
 _MARGIN = 0.02  # between the shape and the picture's edge, in sides
 _DARK = 0.35  # brightness of a shape that blinks
+_SHADE = 0.5  # brightness of one half of every shape, so that all of them are seen to turn
 _COLOURS = np.array(
     [[230, 60, 50], [60, 190, 80], [70, 110, 240], [240, 210, 60], [220, 90, 220], [70, 210, 220], [240, 240, 240]]
 )
@@ -65,24 +66,24 @@ def draw_clip(
         RGB pictures (T, S, S, 3), and the class of every frame (T,), a number in `CLASSES`.
     """
     shape = _SHAPES[random.integers(len(_SHAPES))]
-    motion = plan(random, frames=frames, turns=shape != "disc")
+    motion = plan(random, frames=frames)
     colour, other = _COLOURS[random.permutation(len(_COLOURS))[:2]]
     places = (np.arange(size) + 0.5) / size
     pictures = np.empty((frames, size, size, 3))
     pictures[:] = _backdrop(random, places, other)
-    cover = _cover(shape, motion, places, size)[..., None]  # (T, S, S, 1)
-    pictures += cover * (colour * motion.brightness[:, None, None, None] - pictures)
+    cover, shaded = _cover(shape, motion, places, size)  # (T, S, S)
+    light = motion.brightness[:, None, None] * (1 - (1 - _SHADE) * shaded)
+    pictures += cover[..., None] * (colour * light[..., None] - pictures)
     pictures += random.normal(0, 3, pictures.shape)  # the camera's noise
     return np.clip(np.rint(pictures), 0, 255).astype(np.uint8), motion.labels
 
 
-def plan(random: np.random.Generator, *, frames: int, turns: bool) -> Motion:
+def plan(random: np.random.Generator, *, frames: int) -> Motion:
     """Decide what the shape does, so that it stays in the picture.
 
     Args:
         random: Where everything comes from.
         frames: T.
-        turns: Whether the shape is one whose turning can be seen.
     """
     radius = random.uniform(*_RADIUS)
     x, y = random.uniform(radius + _MARGIN, 1 - radius - _MARGIN, 2)
@@ -100,7 +101,7 @@ def plan(random: np.random.Generator, *, frames: int, turns: bool) -> Motion:
             },
             "grow": np.log((room - max(abs(x - 0.5), abs(y - 0.5))) / radius) / np.log(growth),
             "shrink": np.log(radius / _RADIUS[0]) / np.log(growth),
-            "turn": length if turns else 0,
+            "turn": length,
             "blink": length,
         }
         choices = [name for name in most if most[name] >= _LEAST and name != before]
@@ -135,8 +136,10 @@ def _backdrop(
     return np.where(inside[..., None], 0.5 * colour, light)
 
 
-def _cover(shape: str, motion: Motion, places: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.float64]:
-    """How much of each pixel the shape covers, (T, S, S), from its distance to the outline."""
+def _cover(
+    shape: str, motion: Motion, places: npt.NDArray[np.float64], size: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """How much of each pixel the shape covers, and how much its shaded half, both (T, S, S): from their outlines."""
     across = places[None, None, :] - motion.x[:, None, None]
     down = places[None, :, None] - motion.y[:, None, None]
     cos, sin = np.cos(motion.angle)[:, None, None], np.sin(motion.angle)[:, None, None]
@@ -151,4 +154,4 @@ def _cover(shape: str, motion: Motion, places: npt.NDArray[np.float64], size: in
     else:
         long, short = np.maximum(np.abs(u), np.abs(v)), np.minimum(np.abs(u), np.abs(v))
         distance = np.maximum(long - radius * 0.95, short - radius * 0.3)
-    return np.clip(0.5 - distance * size, 0, 1)
+    return np.clip(0.5 - distance * size, 0, 1), np.clip(0.5 - u * size, 0, 1)

@@ -1,0 +1,228 @@
+"""`unrolled label`: videos in, a label for every frame out."""
+
+from __future__ import annotations
+
+import csv
+import math
+import statistics
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..checkpoints import find_checkpoint
+from ..errors import DataError, UnrolledError, UsageError
+from .timeline import Segment, draw_timeline, palette
+
+if TYPE_CHECKING:
+    from ..tasks.video import VideoLabelling
+    from ..tasks.video_stream import FrameLabel
+
+_REMEMBERED = 10_000  # frames whose latency counts; memory does not grow with the stream
+
+
+def label(
+    checkpoint: str,
+    videos: list[str],
+    *,
+    out: str = "labels",
+    overlay: bool = True,
+    stream: bool = False,
+    lines: Literal["frame", "change"] = "frame",
+    chunk: int = 64,
+    device: str = "cpu",
+    trust: str = "",
+) -> None:
+    """Label every frame of videos: for each a CSV, a picture of the timeline, and the video with its labels burnt in.
+
+    Args:
+        checkpoint: A checkpoint, or the folder of a run.
+        videos: Video files, folders of pictures, folders of such; .npy files for a model of features.
+        out: The folder for what is written, made if it is not there.
+        overlay: Write the videos with their labels, too; false saves the time.
+        stream: Print labels as the frames come, one frame at a time, and the latency; nothing is written.
+        lines: A line for every frame of a stream, or one where the label changes.
+        chunk: Frames that are read at a time; memory depends on it, the labels don't.
+        device: Where to run, for instance cpu or cuda.
+        trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
+    """
+    path = find_checkpoint(checkpoint)
+    if chunk < 1:
+        raise UsageError(f"--chunk {chunk}: must be at least 1.")
+
+    from ..loading import load
+    from ..tasks.video import VideoLabelling
+
+    model = load(path, device=device, trust=trust.split(",") if trust else ())
+    if not isinstance(model, VideoLabelling):
+        raise UsageError(f"'{path}' holds a {type(model).__name__}, which does not label videos.")
+    if stream and not model.causal:
+        raise UsageError(
+            f"--stream: the model's {type(model.core).__name__} reads the frames to come.\n"
+            "Train one with a core that reads forwards only, or label whole videos, without --stream."
+        )
+    found = list(_found(videos, features=bool(model.spec["feature_size"])))
+    targets = {} if stream else _targets(found, out)
+    broken = 0
+    for video in found:
+        try:
+            if stream:
+                _stream(model, video, lines)
+            else:
+                _label(model, video, targets[video], chunk=chunk, overlay=overlay)
+        except DataError as error:
+            broken += 1
+            print(f"unrolled: {error}", file=sys.stderr)
+    if broken:
+        others = "; the others are labelled" if broken < len(found) else ""
+        raise DataError(f"{broken} of {len(found)} video(s) could not be labelled{others}.")
+
+
+def _found(videos: Sequence[str], *, features: bool) -> Iterator[Path]:
+    """Yield the videos that are named, and those in the folders that are."""
+    from ..data.frames import VIDEO_SUFFIXES, has_pictures, natural
+
+    suffixes = (".npy",) if features else VIDEO_SUFFIXES
+    for name in videos:
+        path = Path(name)
+        if not path.is_dir() or (not features and has_pictures(path)):
+            yield path
+            continue
+        inside = [file for file in path.rglob("*") if file.suffix.lower() in suffixes and file.is_file()]
+        if not features:
+            inside += [folder for folder in path.rglob("*") if folder.is_dir() and has_pictures(folder)]
+        if not inside:
+            what = "no feature files (.npy)" if features else f"neither videos ({', '.join(suffixes)}) nor pictures"
+            raise DataError(f"'{name}' is a folder with {what} in it.")
+        yield from sorted(inside, key=lambda file: natural(str(file)))
+
+
+def _targets(found: Sequence[Path], name: str) -> dict[Path, Path]:
+    """Make the folder, and say what each video's files in it are called, less their suffix."""
+    folder = Path(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out '{name}' can't be made a folder: {error.strerror}.") from error
+    targets: dict[Path, Path] = {}
+    seen: Counter[str] = Counter()
+    for video in dict.fromkeys(found):
+        stem = video.resolve().name if video.is_dir() else video.stem
+        seen[stem] += 1
+        again = f"_{seen[stem]}" if seen[stem] > 1 else ""  # one name in several folders
+        targets[video] = folder / f"{stem}{again}"
+    return targets
+
+
+def _frames(model: VideoLabelling, video: Path, times: deque[float]) -> Iterator[Any]:
+    """Yield what the model reads of each frame, decoded ahead in a thread; `times` is given when each is shown."""
+    if model.spec["feature_size"]:
+        for row in _features(video, model.spec["feature_size"]):
+            times.append(math.nan)
+            yield row
+        return
+    from ..data.frames import prefetch, read_frames
+
+    for frame in prefetch(read_frames(video, image_size=model.spec["image_size"], stride=model.spec["stride"])):
+        times.append(frame.time)
+        yield frame.picture
+
+
+def _features(path: Path, size: int) -> Any:
+    """Return the features of a file as (T, D), whichever axis comes first in it."""
+    import numpy as np
+
+    if not path.is_file():
+        raise DataError(f"There is no file of features '{path}'.")
+    try:
+        features = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(f"'{path}' is no .npy file: this model reads features, ({size}, T) or (T, {size}).") from error
+    if features.ndim != 2 or size not in features.shape:
+        raise DataError(f"'{path}' holds numbers of the shape {features.shape}; this model reads ({size}, T).")
+    if not np.isfinite(features).all():
+        raise DataError(f"'{path}' holds features that are not finite (NaN or infinity).")
+    return features.T if features.shape[0] == size else features
+
+
+def _label(model: VideoLabelling, video: Path, target: Path, *, chunk: int, overlay: bool) -> None:
+    """Write a video's files; nothing is left of a video that breaks off."""
+    files = [target.with_name(target.name + suffix) for suffix in (".csv", ".png", ".mp4")]
+    if any(file.exists() and file.resolve() == video.resolve() for file in files):
+        raise UsageError(f"--out would overwrite '{video}': name another folder.")
+    try:
+        segments, seconds = _write_csv(model, video, files[0], chunk)
+        colours = palette(model.classes, model.background)
+        draw_timeline(segments, colours, title=str(video), seconds=seconds).save(files[1])
+        written = files[:2]
+        if overlay and not model.spec["feature_size"]:
+            from .burn_in import burn_in
+
+            burn_in(video, files[2], segments, colours)
+            written = files
+    except DataError:
+        for file in files:
+            file.unlink(missing_ok=True)
+        raise
+    print(f"{video}: {segments[-1].end} frames, {len(segments)} segments: {', '.join(map(str, written))}", flush=True)
+
+
+def _write_csv(model: VideoLabelling, video: Path, file: Path, chunk: int) -> tuple[list[Segment], float]:
+    """Write a row for every frame; return the segments, and the seconds of the last frame (NaN where unknown)."""
+    times: deque[float] = deque()
+    segments: list[Segment] = []
+    last = math.nan
+    with file.open("w", encoding="utf-8", newline="") as out:
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(("frame", "time", "label", "probability"))
+        labels = model.label_frames(_frames(model, video, times), chunk=chunk)
+        for number, (name, probability) in enumerate(_named(labels, video)):
+            last = times.popleft()
+            writer.writerow((number, "" if math.isnan(last) else f"{last:.4f}", name, f"{probability:.4f}"))
+            if segments and segments[-1].label == name:
+                segments[-1] = segments[-1]._replace(end=number + 1)
+            else:
+                segments.append(Segment(number, number + 1, name))
+    if not segments:
+        raise DataError(f"'{video}' holds no frames.")
+    return segments, last
+
+
+def _named(labels: Iterator[FrameLabel], video: Path) -> Iterator[FrameLabel]:
+    """Name the video where a frame is not what the model reads."""
+    try:
+        yield from labels
+    except UnrolledError:
+        raise
+    except ValueError as error:
+        raise DataError(f"'{video}': {error}.") from error
+
+
+def _stream(model: VideoLabelling, video: Path, lines: str) -> None:
+    """Print labels as the frames come."""
+    step = model.stream()
+    times: deque[float] = deque()
+    latencies: deque[float] = deque(maxlen=_REMEMBERED)
+    number, before = 0, ""
+    for frame in _frames(model, video, times):
+        begin = time.perf_counter()
+        try:
+            name, probability = step(frame)
+        except ValueError as error:
+            raise DataError(f"'{video}', frame {number}: {error}.") from error
+        latencies.append(time.perf_counter() - begin)
+        shown = times.popleft()
+        if lines == "frame" or name != before:
+            print(
+                number, "-" if math.isnan(shown) else f"{shown:.3f}", name, f"{probability:.3f}", sep="\t", flush=True
+            )
+        number, before = number + 1, name
+    if len(latencies) > 1:
+        parts = statistics.quantiles(latencies, n=20, method="inclusive")
+        print(
+            f"{video}: {number} frames; from a decoded frame to its label: median {1000 * parts[9]:.2f} ms, "
+            f"95 % within {1000 * parts[18]:.2f} ms",
+            file=sys.stderr,
+        )
