@@ -47,7 +47,7 @@ def data_of(variant: str, folder: Path) -> list[str]:
 
 def parallel_text(folder: Path, *, whole: bool) -> list[str]:
     """Write ten sentences and translations a part, and return the flags that name the whole folder or its files."""
-    flags = ["--data.batch_tokens", "30"]
+    flags = ["--data.batch_tokens", "20"]
     for part, name in (("train", "train"), ("val", "val"), ("test", "test_2016_flickr")):
         for side, language, words in (("source", "de", "eins zwei drei"), ("target", "en", "one two three")):
             path = folder / f"{name}.{language}"
