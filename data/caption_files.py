@@ -49,21 +49,32 @@ class Entry(NamedTuple):
     part: Part | None
 
 
+class CaptionFiles(NamedTuple):
+    """What caption files say.
+
+    Attributes:
+        name: Their names, for messages.
+        folders: Where they are.
+        entries: What they say, image by image in a fixed order; empty captions are left out.
+    """
+
+    name: str
+    folders: list[Path]
+    entries: list[Entry]
+
+
 class _File(NamedTuple):
     layout: str
     path: Path
     read: Callable[[], Iterable[Entry]]
 
 
-def read_captions(root: Path, layout: Layout) -> tuple[str, list[Entry]]:
+def read_captions(root: Path, layout: Layout) -> CaptionFiles:
     """Read whatever caption files a folder has.
 
     Args:
         root: A folder, or one caption file.
         layout: The layout to look for; `auto`: whichever is there.
-
-    Returns:
-        The files' names, for messages, and what they say, image by image in a fixed order. Empty captions are left out.
 
     Raises:
         DataError: There is no such file, it is of several or of no known layout, or it is damaged.
@@ -71,17 +82,29 @@ def read_captions(root: Path, layout: Layout) -> tuple[str, list[Entry]]:
     if not root.exists():
         near = did_you_mean(root.name, (p.name for p in root.parent.iterdir())) if root.parent.is_dir() else ""
         raise DataError(f"'{root}' does not exist.{near}")
-    files = [file for file in _known_files(root) if layout in ("auto", file.layout)]
+    there = list(_known_files(root))
+    files = [file for file in there if layout in ("auto", file.layout)]
     if not files:
         known = "\n".join(f"  {name}: {what}" for name, what in EXPECTED.items() if layout in ("auto", name))
-        raise DataError(f"'{root}' has no caption file whose name is known. Expected is\n{known}")
-    names = [str(file.path.relative_to(root)) if root.is_dir() else file.path.name for file in files]
+        others = f" (but {_listed(there, root)})" if there else ""
+        raise DataError(f"'{root}' has no caption file whose name is known{others}. Expected is\n{known}")
     if len({file.layout for file in files}) > 1:
-        several = "; ".join(f"{file.layout} ({name})" for file, name in zip(files, names, strict=True))
-        raise DataError(f"'{root}' has captions in several layouts: {several}. Choose with --data.layout.")
+        raise DataError(f"'{root}' has captions in several layouts: {_listed(files, root)}. Choose with --data.layout.")
     if files[0].layout not in ("coco", "jsonl") and len(files) > 1:
-        raise DataError(f"'{root}' has several caption files: {', '.join(names)}. Name one of them as --data.root.")
-    return ", ".join(f"'{name}'" for name in names), _merged(entry for file in files for entry in file.read())
+        raise DataError(f"'{root}' has several caption files: {_listed(files, root)}. Name one of them as --data.root.")
+    return CaptionFiles(
+        name=", ".join(f"'{_short(file, root)}'" for file in files),
+        folders=list(dict.fromkeys(file.path.parent for file in files)),
+        entries=_merged(entry for file in files for entry in file.read()),
+    )
+
+
+def _short(file: _File, root: Path) -> str:
+    return str(file.path.relative_to(root)) if root.is_dir() else file.path.name
+
+
+def _listed(files: Iterable[_File], root: Path) -> str:
+    return ", ".join(f"{_short(file, root)} of the layout {file.layout}" for file in files)
 
 
 def _merged(entries: Iterable[Entry]) -> list[Entry]:

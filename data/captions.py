@@ -203,8 +203,8 @@ class CaptionData(CaptioningData):
 
     def _from_files(self, given: str) -> dict[Part, _Collected]:
         root = Path(given).expanduser().absolute()
-        source, entries = read_captions(root, self.layout)
-        paths = self._located(root, source, entries)
+        source, folders, entries = read_captions(root, self.layout)
+        paths = self._located(root, source, folders, entries)
         wrong = {number: "is missing" for number, path in enumerate(paths) if path is None}
         there = [number for number, path in enumerate(paths) if path is not None]
         known = [path for path in paths if path is not None]
@@ -222,12 +222,11 @@ class CaptionData(CaptioningData):
                 collected[part][1].append(entry.captions)
         return {part: _Collected(ImageFiles(files), texts) for part, (files, texts) in collected.items()}
 
-    def _located(self, root: Path, source: str, entries: Sequence[Entry]) -> list[Path | None]:
+    def _located(self, root: Path, source: str, beside: Sequence[Path], entries: Sequence[Entry]) -> list[Path | None]:
         """Find each image's file in the usual folders, whose contents are listed once."""
-        base = root if root.is_dir() else root.parent
-        folders = [base / name for name in _FOLDERS]
-        if base.name == "annotations":  # COCO's: the images' folders lie beside it
-            folders += [base.parent / name for name in _FOLDERS]
+        bases = [root if root.is_dir() else root.parent, *beside]
+        bases += [folder.parent for folder in beside if folder.name == "annotations"]  # COCO's
+        folders = [base / name for base in bases for name in _FOLDERS]
         if self.image_dir is not None:
             folders = [Path(self.image_dir).expanduser().absolute()]
             if not folders[0].is_dir():

@@ -126,6 +126,16 @@ def test_reads_every_layout(tmp_path, data, layout):
     assert sorted(seen) == list(range(10))
 
 
+@pytest.mark.parametrize("layout", ["flickr8k", "csv", "coco_one"])
+def test_looks_for_images_beside_the_caption_file_too(tmp_path, data, layout):
+    (tmp_path / "inner").mkdir()
+    LAYOUTS[layout][0](tmp_path / "inner")
+    assert len(data().references("test")) == LAYOUTS[layout][1][2]
+    if layout == "flickr8k":  # as its two archives are unpacked
+        shutil.move(tmp_path / "inner" / "Flicker8k_Dataset", tmp_path / "Flicker8k_Dataset")
+        assert len(data().references("test")) == 2
+
+
 def test_a_caption_file_can_be_named(tmp_path, data):
     write_coco(tmp_path)
     for name in ("captions_train2017.json", "captions_val2017.json"):
@@ -318,14 +328,14 @@ def test_says_what_is_wrong_with_a_file(tmp_path, data, name, content, message):
 def test_several_layouts_have_to_be_chosen_from(tmp_path, data):
     write_csv(tmp_path)
     write_karpathy(tmp_path)
-    with pytest.raises(DataError, match=r"several layouts: csv \(captions.csv\); karpathy .*Choose with --data.layout"):
+    with pytest.raises(DataError, match=r"several layouts: captions.csv of the layout csv, .* karpathy. Choose with"):
         data().references("train")
     assert len(data(layout="csv").references("train")) == 8
     assert len(data(layout="karpathy").references("train")) == 7
-    with pytest.raises(DataError, match=r"no caption file whose name is known. Expected is\n  jsonl: "):
+    with pytest.raises(DataError, match=r"known \(but captions.csv of the layout csv, .*\). Expected is\n  jsonl: "):
         data(layout="jsonl").references("train")
     shutil.copy(tmp_path / "dataset_coco.json", tmp_path / "dataset_flickr8k.json")
-    with pytest.raises(DataError, match=r"several caption files: dataset_coco.json, dataset_flickr8k.json"):
+    with pytest.raises(DataError, match=r"several caption files: dataset_coco.json .*, dataset_flickr8k.json"):
         data(layout="karpathy").references("train")
 
 
@@ -337,7 +347,7 @@ def test_a_wrong_root_is_answered_with_a_near_one(tmp_path, data):
 
 def test_commas_in_unquoted_captions_belong_to_them(tmp_path):
     (tmp_path / "captions.txt").write_text("image,caption\n0.jpg,A dog, and a cat .\n")
-    _, entries = read_captions(tmp_path, "auto")
+    entries = read_captions(tmp_path, "auto").entries
     assert entries == [Entry("0.jpg", ("A dog, and a cat .",), None)]
 
 
@@ -352,8 +362,9 @@ def test_an_image_is_in_one_part_only(tmp_path):
 def test_files_named_after_parts_are_those_parts(tmp_path):
     (tmp_path / "train.jsonl").write_text('{"image": "0.jpg", "caption": "a"}\n')
     (tmp_path / "val.jsonl").write_text('{"image": "1.jpg", "caption": "b"}\n')
-    names, entries = read_captions(tmp_path, "auto")
-    assert names == "'train.jsonl', 'val.jsonl'"
+    name, folders, entries = read_captions(tmp_path, "auto")
+    assert folders == [tmp_path]
+    assert name == "'train.jsonl', 'val.jsonl'"
     assert [entry.part for entry in entries] == ["train", "val"]
 
 
