@@ -8,6 +8,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .timeline import Colour, Segment, draw_bar, font
 
 if TYPE_CHECKING:
@@ -42,7 +44,8 @@ def burn_in(video: Path, target: Path, segments: Sequence[Segment], colours: dic
         stream.codec_context.time_base = Fraction(1, 90_000)
         for number, ((picture, seconds), name) in enumerate(zip(chain([first], pictures), names, strict=False)):
             place = number / segments[-1].end
-            image = av.VideoFrame.from_image(_labelled(picture, size, name, colours[name], bar, place, text))
+            drawn = _labelled(picture, size, name, colours[name], bar, place, text)
+            image = av.VideoFrame.from_ndarray(np.asarray(drawn), format="rgb24")
             image.pts = round((number / _RATE if seconds is None else seconds) * 90_000)
             image.time_base = stream.codec_context.time_base
             container.mux(stream.encode(image))
