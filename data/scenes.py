@@ -109,7 +109,7 @@ class ScenesData(CaptioningData):
         train_size: Number of training scenes.
         val_size: Number of validation scenes; 0 for none.
         test_size: Number of test scenes; 0 for none.
-        captions_of_image: Sentences about each scene; a scene of which less can be said has fewer.
+        num_captions: Sentences about each scene; a scene of which less can be said has fewer.
         batch_size: Images in a batch of one process; each comes with all its captions.
         captions_per_image: So many captions of each image in a training batch, drawn anew each epoch; None: all.
         num_workers: Processes that prepare batches ahead. The main process is fast enough.
@@ -125,7 +125,7 @@ class ScenesData(CaptioningData):
         val_size: int = 1000,
         *,
         test_size: int = 1000,
-        captions_of_image: int = 5,
+        num_captions: int = 5,
         batch_size: int = 64,
         captions_per_image: int | None = None,
         num_workers: int = 0,
@@ -146,7 +146,7 @@ class ScenesData(CaptioningData):
             spec=spec,
         )
         least = {"train_size": (train_size, 1), "val_size": (val_size, 0), "test_size": (test_size, 0)}
-        for name, (value, low) in {**least, "captions_of_image": (captions_of_image, 1)}.items():
+        for name, (value, low) in {**least, "num_captions": (num_captions, 1)}.items():
             if value < low:
                 raise UsageError(f"{name} is {value}; it has to be at least {low}.")
         if self.image_size != SIDE:
@@ -154,7 +154,7 @@ class ScenesData(CaptioningData):
                 f"The checkpoint's model takes pictures of {self.image_size} pixels, and the scenes have {SIDE}."
             )
         self.sizes: dict[Part, int] = {"train": train_size, "val": val_size, "test": test_size}
-        self.captions_of_image = captions_of_image
+        self.num_captions = num_captions
         self._scenes = lru_cache(None)(self._draw_scenes)
         self._references = lru_cache(None)(self._write_references)
 
@@ -174,7 +174,7 @@ class ScenesData(CaptioningData):
 
     def _write_references(self, part: Part) -> list[tuple[str, ...]]:
         return [
-            sentences(scene, self.captions_of_image, self._random(_SENTENCES, part, number))
+            sentences(scene, self.num_captions, self._random(_SENTENCES, part, number))
             for number, scene in enumerate(self._scenes(part))
         ]
 
