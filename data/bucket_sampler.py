@@ -100,10 +100,11 @@ def check_budget(batch_size: int | None, batch_tokens: int | None) -> None:
 
 def _checked(batch_size: int | None, batch_tokens: int | None) -> int:
     if (batch_size is None) == (batch_tokens is None):
-        both = "neither" if batch_size is None else "both"
+        if batch_size is None:
+            raise UsageError("Neither batch_size nor batch_tokens is given: --data.batch_size 64, say.")
         raise UsageError(
-            f"{both} of batch_size and batch_tokens given: say how large a batch is in one of the two ways "
-            "(--data.batch_size null --data.batch_tokens 4096, say)."
+            f"batch_size {batch_size} and batch_tokens {batch_tokens} are both given; a batch is cut by one of them. "
+            "Set the other one to null: --data.batch_tokens null (or --data.batch_size null)."
         )
     name, value = ("batch_size", batch_size) if batch_size is not None else ("batch_tokens", batch_tokens)
     if value is None or value < 1:

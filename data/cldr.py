@@ -17,6 +17,7 @@ from .pairs import Pairs
 from .tokenizer import Kind
 from .translation import TranslationData
 
+_FORMAT = 1  # of the sentences: raise it when other ones are composed
 _PATIENCE = 20  # a language that gives fewer than one new sentence out of so many has too few words
 
 
@@ -114,7 +115,8 @@ class CLDRData(TranslationData):
             return None
         label = f"CLDR {babel.__version__} {part}"
         sides = f"{label} ({self.locales[0]})", f"{label} ({self.locales[1]})"
-        identity = ["cldr", babel.__version__, *map(str, self.locales), list(self.sizes.values()), self.seed, part]
+        settings = [*map(str, self.locales), list(self.sizes.values()), self.seed]
+        identity = ["cldr", _FORMAT, babel.__version__, *settings, part]
         return Pairs(sides, identity, partial(self._read, part), "sentence")
 
     def _read(self, part: Part) -> Iterator[tuple[str, str]]:

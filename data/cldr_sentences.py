@@ -116,6 +116,8 @@ class Composer:
                 drawn = self._rng.choices(kinds, weights, k=1) * count
             else:
                 drawn = self._rng.choices(kinds, weights, k=count)
+            if "moment" in drawn:  # within a list, its comma could be one between a date and a time
+                drawn = ["moment"]
             found = [item for kind in drawn if (item := self._item(kind)) is not None]
             if not found:
                 continue

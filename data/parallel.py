@@ -219,11 +219,14 @@ class ParallelData(TranslationData):
             if there or given is not None or part == "train":
                 language = self.source if sides[0] is None else self.target
                 wanted = root / f"{name}.{language}"
-                hint = (
-                    "The languages are named by --data.source and --data.target, the parts by --data.train_name (...)."
-                )
-                raise DataError(f"{missing_file(wanted.absolute(), str(wanted))} {hint}")
+                raise DataError(f"{missing_file(wanted.absolute(), str(wanted))}\n{self._languages(root, name, part)}")
         return None
+
+    def _languages(self, root: Path, name: str, part: Part) -> str:
+        """Return how to name what a folder has."""
+        there = sorted(path.name for path in root.glob(f"{name}.*"))
+        has = f"It has {', '.join(there[:6])}: " if there else ""
+        return f"{has}name the languages by --data.source and --data.target, the part by --data.{part}_name."
 
 
 def _file_of(root: Path, name: str) -> Path | None:

@@ -132,11 +132,10 @@ class TranslationData(DataModule):
                     yield from (pair[side] for side in sides)
 
         def trained(*sides: int) -> SubwordsSpec:
+            if next(sentences(*sides), None) is None:
+                raise DataError(f"{pairs.name}: there is no pair of sentences to train on.")
             texts = sentences(*sides)
-            try:
-                vocabulary = Subwords.train(texts, kind=self.kind, size=self.vocabulary_size, lowercase=self.lowercase)
-            except DataError as error:
-                raise DataError(f"{pairs.name} has no pair of sentences to train on: {error}") from error
+            vocabulary = Subwords.train(texts, kind=self.kind, size=self.vocabulary_size, lowercase=self.lowercase)
             return vocabulary.to_spec()
 
         if self.joint_vocabulary:

@@ -129,8 +129,8 @@ def test_one_array_of_lengths_and_none_of_items():
 @pytest.mark.parametrize(
     ("fragment", "budget"),
     [
-        ("neither", {}),
-        ("both", {"batch_size": 1, "batch_tokens": 1}),
+        ("Neither", {}),
+        ("both given", {"batch_size": 1, "batch_tokens": 1}),
         ("batch_size is 0", {"batch_size": 0}),
         ("batch_tokens is -1", {"batch_tokens": -1}),
     ],

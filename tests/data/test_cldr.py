@@ -78,6 +78,13 @@ def test_known_sentences(default):
     assert not [text for text in sentences.values() if re.search(r"[a-z]+-[a-z]+-[a-z]+-", text)]
 
 
+def test_a_date_with_a_time_stands_alone(default):
+    """In a list, `date, time or X` could be two items or three, which are translated differently."""
+    moments = [s for s in default.sentences["train"] if "moment" in {atom[0] for atom in s.atoms}]
+    assert len(moments) > 500
+    assert not [s for s in moments if " oder " in s.source or " und " in s.source]
+
+
 def test_a_seed_gives_the_same_sentences_and_another_gives_others():
     first, second, other = (data_of(seed=seed) for seed in (1, 1, 2))
     assert first.sentences == second.sentences

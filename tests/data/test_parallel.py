@@ -292,6 +292,7 @@ def test_not_utf_8(root):
     ("settings", "fragment"),
     [
         ({"source": "dee"}, "Did you mean 'train.de'"),
+        ({"source": "source"}, "It has train.de, train.en: name the languages by --data.source"),
         ({"test_name": "tset"}, "Did you mean 'test."),
         ({"train_name": "trian"}, "Did you mean 'train."),
     ],
@@ -397,8 +398,8 @@ def test_bad_tables(tmp_path, name, content, fragment):
         ({"target": "de"}, "two names"),
         ({"train_source": "x"}, "train_target"),
         ({"val_target": "x"}, "val_source"),
-        ({"batch_size": None}, "neither"),
-        ({"batch_tokens": 100}, "both"),
+        ({"batch_size": None}, "Neither"),
+        ({"batch_tokens": 100}, "both given"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"vocabulary_size": 3}, "vocabulary_size is 3"),
         ({"max_length": 0}, "max_length is 0"),
