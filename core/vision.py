@@ -88,8 +88,8 @@ BackboneFactory: TypeAlias = Callable[[], Backbone]
 class SmallCNN(Backbone):
     """A small network to be trained from scratch: 3 x 3 convolutions with group normalisation, which has no memory.
 
-    Each stage halves height and width; residual convolutions may follow. Two channels tell it where it looks
-    (CoordConv, Liu et al. 2018, https://arxiv.org/abs/1807.03247): "to the left of" is hard to learn otherwise.
+    Each stage halves height and width; residual convolutions may follow. In the last stage two channels say where it
+    looks (CoordConv, Liu et al. 2018, https://arxiv.org/abs/1807.03247); "to the left of" is hard to learn otherwise.
 
     Args:
         channels: Channels of each stage; C is the last.
@@ -111,22 +111,25 @@ class SmallCNN(Backbone):
             raise ValueError(f"SmallCNN: blocks is {blocks}; give a number for each of the {len(channels)} stages")
         super().__init__(channels[-1])
         self.coordinates = coordinates
-        sizes = [5 if coordinates else 3, *channels]
-        stages = [
-            nn.Sequential(_Convolution(before, after, stride=2), *(_Residual(after) for _ in range(count)))
-            for (before, after), count in zip(itertools.pairwise(sizes), blocks, strict=True)
-        ]
-        self.stages = nn.Sequential(*stages)
+        sizes = [3, *channels]
+        stages = []
+        for number, (before, after) in enumerate(itertools.pairwise(sizes), 1):
+            place = 2 if coordinates and number == len(channels) else 0
+            residual = (_Residual(after) for _ in range(blocks[number - 1]))
+            stages.append(nn.Sequential(_Convolution(before + place, after, stride=2), *residual))
+        self.stages = nn.ModuleList(stages)
 
     def forward(self, images: Tensor) -> Tensor:
         """Look at images; see `Backbone.forward`."""
         _check_images(type(self).__name__, images)
         x = images.to(next(self.parameters()).dtype) / 127.5 - 1
+        for stage in self.stages[:-1]:
+            x = stage(x)
         if self.coordinates:
             rows, columns = (torch.linspace(-1, 1, size, dtype=x.dtype, device=x.device) for size in x.shape[2:])
             place = torch.stack(torch.meshgrid(rows, columns, indexing="ij"))
             x = torch.cat((x, place.expand(len(x), -1, -1, -1)), 1)
-        grid: Tensor = self.stages(x)
+        grid: Tensor = self.stages[-1](x)
         return grid
 
 
@@ -135,6 +138,9 @@ class _Convolution(nn.Module):
         super().__init__()
         self.convolution = nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False)
         self.norm = nn.GroupNorm(math.gcd(8, after), after)
+        # Where there is nothing to see all is below zero. The mean over the grid would be nearly the same for every
+        # image otherwise, and a decoder's first lesson would be not to look.
+        nn.init.constant_(self.norm.bias, -0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         output: Tensor = self.norm(self.convolution(x)).relu()
