@@ -5,6 +5,7 @@ Shapes: N images, P places of a grid, D features, T ids of a caption, S side of 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -20,6 +21,7 @@ from .tokenizer import Subwords
 
 # First part of the seeds, so that draws for different purposes are independent.
 _CAPTIONS, _PICTURES = 1, 2
+_ENCODED_AT_ONCE = 10_000  # captions; the library's own form of them takes much memory
 
 
 class Pictures(Protocol):
@@ -61,10 +63,15 @@ def encode_captions(references: Sequence[Sequence[str]], vocabulary: Subwords) -
         references: The captions of each image, as they are to be learnt.
         vocabulary: The words.
     """
-    ids = [[*one, Subwords.END] for one in vocabulary.encode_batch([text for texts in references for text in texts])]
+    texts = [text for captions in references for text in captions]
+    ids, lengths = [np.empty(0, np.int32)], [0]
+    for first in range(0, len(texts), _ENCODED_AT_ONCE):
+        rows = [[*row, Subwords.END] for row in vocabulary.encode_batch(texts[first : first + _ENCODED_AT_ONCE])]
+        ids.append(np.fromiter(itertools.chain.from_iterable(rows), np.int32))
+        lengths += map(len, rows)
     return Encoded(
-        ids=np.fromiter((i for one in ids for i in one), np.int32),
-        begins=np.cumsum([0, *map(len, ids)], dtype=np.int64),
+        ids=np.concatenate(ids),
+        begins=np.cumsum(lengths, dtype=np.int64),
         captions=np.cumsum([0, *map(len, references)], dtype=np.int64),
     )
 
