@@ -52,7 +52,10 @@ def open_image(source: str | Path | bytes | Image, size: int) -> Tensor:
     if not isinstance(source, str | Path | bytes):
         return _picture(source, name, size)
     with _bytes_of(source, name) as file:
-        return _picture(_identified(file, name), name, size)
+        image = _identified(file, name)
+        _check_size(image, name)
+        image.draft(None, (2 * size, 2 * size))  # JPEG's decoder leaves out what scaling would lose, and is faster
+        return _picture(image, name, size)
 
 
 def check_image(path: str | Path) -> None:
@@ -143,7 +146,6 @@ def _check_size(image: Image, name: str) -> None:
 def _square(image: Image, size: int) -> Tensor:
     from PIL import Image, ImageOps
 
-    image.draft(None, (2 * size, 2 * size))  # JPEG's decoder leaves out detail that scaling would lose, and is faster
     image = _colours(ImageOps.exif_transpose(image))
     short = min(image.size)
     left, top = ((side - short) / 2 for side in image.size)

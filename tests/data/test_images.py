@@ -119,11 +119,16 @@ def test_takes_the_middle(tmp_path):
     assert open_image(tmp_path / "line.png", 256).shape == (3, 256, 256)
 
 
-def test_takes_an_open_image_and_leaves_it_alone():
+def test_takes_an_open_image_and_leaves_it_alone(tmp_path):
     image = Image.fromarray(quarters()).convert("RGBA")
     before = image.copy()
     np.testing.assert_allclose(corners(open_image(image, 30)), WANTED, atol=2)
     assert image == before
+    Image.fromarray(quarters(800, 600)).save(tmp_path / "large.jpg", quality=95)
+    with Image.open(tmp_path / "large.jpg") as image:  # not decoded yet
+        np.testing.assert_allclose(corners(open_image(image, 30)), WANTED, atol=6)
+        assert image.size == (800, 600)
+    np.testing.assert_allclose(corners(open_image(tmp_path / "large.jpg", 30)), WANTED, atol=6)
 
 
 def test_takes_a_files_content(tmp_path):
