@@ -23,6 +23,7 @@ from ..core.recurrent import CoreFactory
 from ..core.state import State, detach, leaves, where_rows
 from ..data.batch import VideoBatch
 from ..data.video_spec import VideoSpec
+from ..errors import UsageError
 from .base import Task
 from .carry import restored_state, saved_state
 from .metrics import FrameMAP, SegmentationScores
@@ -256,7 +257,7 @@ class VideoLabelling(Task):
         """The state before a batch: the carried one where a row goes on, the initial one where a video begins."""
         present = batch.lengths > 0
         if not self.causal and not bool((batch.first & batch.last)[present].all()):
-            raise ValueError(
+            raise UsageError(
                 f"{type(self.core).__name__} is not causal and needs whole videos, not chunks: set --data.chunk_length "
                 "null and --data.eval_chunk_length null, or take a core that reads forwards only"
             )
@@ -301,8 +302,9 @@ class VideoLabelling(Task):
         """Score a whole video, at the rate of its labels."""
         scores = torch.cat([piece for piece, _ in pieces]).repeat_interleave(repeat, 0)
         true = torch.cat([piece for _, piece in pieces])
-        self.scores.update(label_video(scores, median=self.median, min_length=self.min_length), true)
         self.average_precision.update(scores, true)
+        # Segments are found and changed one by one, which a GPU would be waited for each time.
+        self.scores.update(label_video(scores.cpu(), median=self.median, min_length=self.min_length), true.cpu())
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores over all videos."""
