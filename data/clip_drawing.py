@@ -12,19 +12,18 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-CLASSES = ("none", "left", "right", "up", "down", "grow", "shrink", "turn", "blink")
+CLASSES = ("none", "left", "right", "up", "down", "grow", "shrink", "blink")
 BACKGROUND = "none"
 
-_LEAST, _MOST = 8, 20  # frames of an action
-_REST = 0.35  # how often a rest follows an action
-_WEIGHTS = {"turn": 0.5, "blink": 0.4, "grow": 3.0}  # turning and blinking are always possible, growing needs room
-_SPEED = (0.04, 0.06)  # of a move, sides a frame
-_GROWTH = (1.08, 1.12)  # factor a frame
-_TURN = (0.3, 0.5)  # radians a frame
-_RADIUS = (0.09, 0.3)  # the shape's, in sides
+_LEAST, _MOST = 10, 18  # frames of an action
+_REST = 26  # the most frames of a rest
+_PAUSE = 0.5  # how often a rest follows an action
+_WEIGHTS = {"grow": 0.5, "shrink": 0.5, "blink": 0.15}  # a move needs the most room, blinking needs none
+_SPEED = (0.045, 0.065)  # of a move, sides a frame
+_GROWTH = (1.07, 1.1)  # factor a frame
+_RADIUS = (0.08, 0.24)  # the shape's, in sides
 _MARGIN = 0.02  # between the shape and the picture's edge, in sides
 _DARK = 0.35  # brightness of a shape that blinks
-_SHADE = 0.5  # brightness of one half of every shape, so that all of them are seen to turn
 _COLOURS = np.array(
     [[230, 60, 50], [60, 190, 80], [70, 110, 240], [240, 210, 60], [220, 90, 220], [70, 210, 220], [240, 240, 240]]
 )
@@ -39,7 +38,6 @@ class Motion(NamedTuple):
         x: Its middle, from the left, in sides (T,).
         y: Its middle, from above, in sides (T,).
         radius: In sides (T,).
-        angle: In radians (T,).
         brightness: 1 for its own colour (T,).
         labels: The class of what it does between the frame before and this one (T,).
     """
@@ -47,7 +45,6 @@ class Motion(NamedTuple):
     x: npt.NDArray[np.float64]
     y: npt.NDArray[np.float64]
     radius: npt.NDArray[np.float64]
-    angle: npt.NDArray[np.float64]
     brightness: npt.NDArray[np.float64]
     labels: npt.NDArray[np.int64]
 
@@ -71,9 +68,8 @@ def draw_clip(
     places = (np.arange(size) + 0.5) / size
     pictures = np.empty((frames, size, size, 3))
     pictures[:] = _backdrop(random, places, other)
-    cover, shaded = _cover(shape, motion, places, size)  # (T, S, S)
-    light = motion.brightness[:, None, None] * (1 - (1 - _SHADE) * shaded)
-    pictures += cover[..., None] * (colour * light[..., None] - pictures)
+    cover = _cover(shape, motion, random.uniform(0, 2 * np.pi), places, size)[..., None]  # (T, S, S, 1)
+    pictures += cover * (colour * motion.brightness[:, None, None, None] - pictures)
     pictures += random.normal(0, 3, pictures.shape)  # the camera's noise
     return np.clip(np.rint(pictures), 0, 255).astype(np.uint8), motion.labels
 
@@ -87,12 +83,11 @@ def plan(random: np.random.Generator, *, frames: int) -> Motion:
     """
     radius = random.uniform(*_RADIUS)
     x, y = random.uniform(radius + _MARGIN, 1 - radius - _MARGIN, 2)
-    angle = random.uniform(0, 2 * np.pi)
-    rows: list[tuple[float, float, float, float, float, int]] = []
+    rows: list[tuple[float, float, float, float, int]] = []
     before = ""
     while len(rows) < frames:
         length = int(random.integers(_LEAST, _MOST + 1))
-        speed, growth, turn = random.uniform(*_SPEED), random.uniform(*_GROWTH), random.uniform(*_TURN)
+        speed, growth = random.uniform(*_SPEED), random.uniform(*_GROWTH)
         room = 0.5 - _MARGIN
         most = {  # frames that each action may last
             **{
@@ -101,27 +96,24 @@ def plan(random: np.random.Generator, *, frames: int) -> Motion:
             },
             "grow": np.log((room - max(abs(x - 0.5), abs(y - 0.5))) / radius) / np.log(growth),
             "shrink": np.log(radius / _RADIUS[0]) / np.log(growth),
-            "turn": length,
             "blink": length,
         }
         choices = [name for name in most if most[name] >= _LEAST and name != before]
-        rests = before != BACKGROUND and (random.random() < _REST or not choices)
+        rests = before != BACKGROUND and (random.random() < _PAUSE or not choices)
         weights = np.array([_WEIGHTS.get(name, 1.0) for name in choices])
         action = BACKGROUND if rests else str(random.choice(choices, p=weights / weights.sum()))
-        length = min(length, int(most.get(action, length)))
+        length = int(random.integers(_LEAST, _REST + 1)) if rests else min(length, int(most[action]))
         if action == "blink":
             length += -length % 4 + 2  # dark, bright, dark ..., two frames each; the last two are dark
         right, down = _MOVES.get(action, (0, 0))
-        way = turn if random.random() < 0.5 else -turn
         for step in range(length):
             x, y = x + right * speed, y + down * speed
             radius *= growth if action == "grow" else 1 / growth if action == "shrink" else 1
-            angle += way if action == "turn" else 0
             dark = action == "blink" and step % 4 < 2
-            rows.append((x, y, radius, angle, _DARK if dark else 1.0, CLASSES.index(action)))
+            rows.append((x, y, radius, _DARK if dark else 1.0, CLASSES.index(action)))
         before = action
-    x_s, y_s, radii, angles, brightness, labels = np.array(rows[:frames]).T
-    return Motion(x_s, y_s, radii, angles, brightness, labels.astype(np.int64))
+    x_s, y_s, radii, brightness, labels = np.array(rows[:frames]).T
+    return Motion(x_s, y_s, radii, brightness, labels.astype(np.int64))
 
 
 def _backdrop(
@@ -137,12 +129,12 @@ def _backdrop(
 
 
 def _cover(
-    shape: str, motion: Motion, places: npt.NDArray[np.float64], size: int
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """How much of each pixel the shape covers, and how much its shaded half, both (T, S, S): from their outlines."""
+    shape: str, motion: Motion, angle: float, places: npt.NDArray[np.float64], size: int
+) -> npt.NDArray[np.float64]:
+    """How much of each pixel the shape covers, (T, S, S), from its distance to the outline."""
     across = places[None, None, :] - motion.x[:, None, None]
     down = places[None, :, None] - motion.y[:, None, None]
-    cos, sin = np.cos(motion.angle)[:, None, None], np.sin(motion.angle)[:, None, None]
+    cos, sin = np.cos(angle), np.sin(angle)
     u, v = across * cos + down * sin, down * cos - across * sin  # (T, S, S), in the shape's own axes
     radius = motion.radius[:, None, None]
     if shape == "disc":
@@ -154,4 +146,4 @@ def _cover(
     else:
         long, short = np.maximum(np.abs(u), np.abs(v)), np.minimum(np.abs(u), np.abs(v))
         distance = np.maximum(long - radius * 0.95, short - radius * 0.3)
-    return np.clip(0.5 - distance * size, 0, 1), np.clip(0.5 - u * size, 0, 1)
+    return np.clip(0.5 - distance * size, 0, 1)

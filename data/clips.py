@@ -34,7 +34,7 @@ _PARTS: tuple[Part, ...] = ("train", "val", "test")
 
 
 class ClipsData(VideoModule):
-    """Drawn clips in which a shape moves, grows, shrinks, turns or blinks, with a label for every frame.
+    """Drawn clips in which a shape moves, grows, shrinks or blinks, with a label for every frame.
 
     They are made once, as H.264 files with a CSV of segments beside each, in a folder of the cache that
     `--data.root` of `VideoData` reads as well. No single frame tells the actions apart.
