@@ -145,6 +145,14 @@ class ClipsData(VideoModule):
         finally:
             shutil.rmtree(made, ignore_errors=True)
 
+    def remedy(self, part: Part) -> str:
+        """Return what to do about an empty part, as a sentence.
+
+        Args:
+            part: The part.
+        """
+        return f"Set --data.{part}_clips above 0."
+
     def prepare_data(self) -> None:
         """Make the clips and decode them, so that the other processes find it done."""
         for part in _PARTS:
