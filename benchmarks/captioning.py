@@ -1,0 +1,187 @@
+"""Images per second of captioning on a CPU: beam search, and training on the cached features of a frozen backbone.
+
+Beam search is compared with the usual one, which takes one image at a time, over the same model. Training on cached
+features is compared with running the frozen backbone in each epoch. Prints Markdown tables.
+
+    python benchmarks/captioning.py --root FOLDER_OF_COCO
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+from unrolled.core import LSTM, GatedAttention, ImageEncoder, Memory, SmallCNN, TorchvisionBackbone
+from unrolled.core.search import beam_search
+from unrolled.core.state import select_rows
+from unrolled.data import CaptionData, ScenesData
+from unrolled.data.tokenizer import Subwords
+from unrolled.tasks import Captioning
+
+IMAGES, BEAM, LENGTH = 64, 5, 20
+
+
+@torch.no_grad()
+def usual(model: Captioning, memory: Memory) -> list[int]:
+    """The usual beam search over one image: rows are expanded, all candidates sorted, finished ones put aside."""
+    decoder = model.decoder
+    prepared = select_rows(decoder.prepare(memory), torch.zeros(BEAM, dtype=torch.int64))
+    state = select_rows(decoder.initial_state(memory), torch.zeros(BEAM, dtype=torch.int64))
+    tokens = torch.full((BEAM,), Subwords.START)
+    scores, sequences = torch.zeros(BEAM, 1), tokens.unsqueeze(1)
+    finished: list[tuple[float, list[int]]] = []
+    for step in range(LENGTH + 1):
+        logits, state = decoder.step(tokens, state, prepared)
+        logits[:, [Subwords.PAD, Subwords.START, Subwords.UNKNOWN]] = -torch.inf
+        totals = scores + logits.log_softmax(1)
+        best, place = (totals[0] if step == 0 else totals.flatten()).topk(BEAM - len(finished))
+        parents, tokens = place // logits.shape[1], place % logits.shape[1]
+        sequences = torch.cat((sequences[parents], tokens.unsqueeze(1)), 1)
+        goes_on = [row for row, token in enumerate(tokens.tolist()) if token != Subwords.END]
+        ended = [row for row in range(len(tokens)) if row not in goes_on]
+        finished += [(best[row].item(), sequences[row].tolist()) for row in ended]
+        if not goes_on or len(finished) == BEAM:
+            break
+        rows = parents[goes_on]
+        state, prepared = select_rows(state, rows), select_rows(prepared, rows)
+        tokens, scores, sequences = tokens[goes_on], best[goes_on].unsqueeze(1), sequences[goes_on]
+    finished += [(score, row) for score, row in zip(scores.flatten().tolist(), sequences.tolist(), strict=True)]
+    return max(finished)[1]
+
+
+@torch.no_grad()
+def ours(model: Captioning, memory: Memory) -> None:
+    """All images side by side."""
+    decoder = model.decoder
+    beam_search(
+        decoder.stepper(),
+        decoder.initial_state(memory),
+        decoder.prepare(memory),
+        start=Subwords.START,
+        end=Subwords.END,
+        max_length=LENGTH,
+        forbidden=(Subwords.PAD, Subwords.START, Subwords.UNKNOWN),
+        beam_size=BEAM,
+    )
+
+
+def timed(function: Callable[[], object], repeats: int) -> list[float]:
+    """Seconds of each call, after one that does not count."""
+    function()
+    seconds = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - begin)
+    return seconds
+
+
+def decoding(repeats: int) -> None:
+    """Print the table of beam search."""
+    torch.manual_seed(0)
+    words = Subwords.train([" ".join(f"w{number}" for number in range(10_000))], kind="word", size=2**31 - 1)
+    scenes = ScenesData(2, 2, test_size=2, cache_dir=tempfile.mkdtemp())
+    network = partial(SmallCNN, channels=[16, 32, 64, 96], blocks=[0, 0, 0, 1])
+    models = {
+        "built-in scenes: 52 words, LSTM(128), 16 places of 96 features": (
+            Captioning(
+                scenes.spec,
+                partial(ImageEncoder, backbone=network),
+                partial(LSTM, hidden_size=128),
+                embedding_size=64,
+                input_feeding=False,
+            ),
+            torch.randint(0, 256, (IMAGES, 3, 64, 64), dtype=torch.uint8),
+        ),
+        "photographs: 10,004 words, LSTM(512), features of 49 places given": (
+            Captioning(
+                {"vocabulary": words.to_spec(), "image_size": 224},
+                partial(ImageEncoder, backbone=partial(TorchvisionBackbone, name="resnet50"), output_size=512),
+                partial(LSTM, hidden_size=512),
+                embedding_size=512,
+            ),
+            torch.rand(IMAGES, 49, 2048).half(),
+        ),
+    }
+    print("| model | one image at a time | 64 at once | ratio |\n|---|---:|---:|---:|")
+    for name, (model, images) in models.items():
+        model.eval()
+        one: Tensor = images[:1]
+        slow = timed(lambda m=model, i=one: usual(m, m.encoder(i)), repeats * 4)  # type: ignore[misc]
+        fast = timed(lambda m=model, i=images: ours(m, m.encoder(i)), repeats)  # type: ignore[misc]
+        rates = [1 / statistics.median(slow), IMAGES / statistics.median(fast)]
+        print(f"| {name} | {rates[0]:,.0f} | {rates[1]:,.0f} | {rates[1] / rates[0]:.1f} |")
+
+
+class Clock(Callback):
+    """Takes the time of each epoch."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the time."""
+        self.times.append(time.perf_counter())
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the time."""
+        self.times.append(time.perf_counter())
+
+
+def training(root: str, epochs: int) -> None:
+    """Print the table of training with a frozen backbone."""
+    print("\n| frozen ResNet-50, LSTM(512), 7 x 7 places | images/s |\n|---|---:|")
+    rates = []
+    for cached in (False, True):
+        data = CaptionData(
+            root,
+            val_fraction=0.0,
+            test_fraction=0.0,
+            min_count=1,
+            batch_size=19,
+            cache_dir=tempfile.mkdtemp(),
+            cache_images=not cached,  # decoded once: the comparison is of the backbone alone
+            cache_features=cached,
+        )
+        torch.manual_seed(0)
+        encoder = partial(ImageEncoder, backbone=partial(TorchvisionBackbone, name="resnet50"), output_size=512)
+        model = Captioning(
+            data.spec, encoder, partial(LSTM, hidden_size=512), GatedAttention, embedding_size=256, input_feeding=False
+        )
+        clock = Clock()
+        settings = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "limit_val_batches": 0}
+        settings |= {"enable_progress_bar": False, "enable_model_summary": False, "use_distributed_sampler": False}
+        Trainer(max_epochs=epochs + 1, callbacks=[clock], **settings).fit(model, data)
+        spans = [end - begin for begin, end in zip(clock.times[1:], clock.times[2:], strict=False)]
+        rates.append(len(data.references("train")) / statistics.median(spans))
+        print(f"| {'features from the cache' if cached else 'encoded in each epoch'} | {rates[-1]:,.1f} |")
+    print(f"| ratio | {rates[1] / rates[0]:.1f} |")
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--root", help="images and captions, for the second table")
+    parser.add_argument("--epochs", type=int, default=3)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore")
+    print(f"Images per second, beam {BEAM}, captions of up to {LENGTH} words, one thread, seed 0;")
+    print(f"torch {torch.__version__}, {platform.machine()}, {platform.system()}\n")
+    decoding(arguments.repeats)
+    if arguments.root:
+        training(arguments.root, arguments.epochs)
+
+
+if __name__ == "__main__":
+    main()
