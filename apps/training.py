@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +20,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerStatus
 
 from ..checkpoints import checkpoints_of
+from ..core.vision import weights_follow
 from ..errors import SetupError, UsageError
 from ..loading import instantiate, read_checkpoint
 from ..tasks.base import Task
@@ -102,7 +103,9 @@ class TrainingCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         """Make data, model and trainer; what a constructor refuses is the configuration's fault."""
         try:
-            self.config_init = instantiate(self.parser, self.config)
+            # A checkpoint brings its backbone's weights: they are not fetched again.
+            with weights_follow() if self.stored else nullcontext():
+                self.config_init = instantiate(self.parser, self.config)
         except ValueError as error:
             raise cause(error) from error
         self.datamodule = self._get(self.config_init, "data")

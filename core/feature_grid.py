@@ -6,6 +6,7 @@ Shapes: N images, C channels of the grid, h and w its height and width.
 from __future__ import annotations
 
 import difflib
+import pickle
 from collections.abc import Sequence
 from typing import Any
 
@@ -108,6 +109,34 @@ def _is_grid(shape: tuple[int, ...] | None) -> bool:
 
 def _is_pool(model: nn.Module, part: fx.Node) -> bool:
     return part.op == "call_module" and isinstance(model.get_submodule(str(part.target)), nn.AdaptiveAvgPool2d)
+
+
+def fetch_weights(name: str, weights: str, preset: Any) -> Any:
+    """Read weights from a file, as data, or download torchvision's and check their hash.
+
+    Args:
+        name: The model's name.
+        weights: `default` or a file.
+        preset: torchvision's weights of the model, None where it has none.
+
+    Raises:
+        ValueError: They can't be had.
+    """
+    try:
+        if weights != "default":
+            return torch.load(weights, map_location="cpu", weights_only=True)
+        if preset is not None:
+            return preset.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except FileNotFoundError as error:
+        raise ValueError(f"TorchvisionBackbone: no file '{weights}' with weights; or say default, none") from error
+    except OSError as error:  # no network, or a download that went wrong
+        raise ValueError(
+            f"TorchvisionBackbone: the weights of {name} could not be downloaded ({error}); give a file in place of "
+            "default, or none for random ones"
+        ) from error
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"TorchvisionBackbone: the weights of {name} can't be read: {str(error)[:150]}") from error
+    raise ValueError(f"TorchvisionBackbone: torchvision has no weights for '{name}'; take weights none, or a file")
 
 
 def load_weights(network: nn.Module, state: Any, source: str, whole: set[str]) -> None:

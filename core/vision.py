@@ -23,7 +23,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from .encoder import Memory
-from .feature_grid import cut_at_grid, load_weights, near
+from .feature_grid import cut_at_grid, fetch_weights, load_weights, near
 
 _FETCH = contextvars.ContextVar("fetch", default=True)
 
@@ -171,8 +171,8 @@ class TorchvisionBackbone(Backbone):
             has no statistics worth having. None: yes, unless it learns from scratch.
 
     Raises:
-        ValueError: There is no such model or node, or the model has no grid (vision transformers).
-        OSError: There is no such file of weights, or no network to download them.
+        ValueError: There is no such model or node, the model has no grid (vision transformers), or its weights can't be
+            had or don't fit.
     """
 
     def __init__(
@@ -205,12 +205,7 @@ class TorchvisionBackbone(Backbone):
             statistics = torch.tensor(getattr(given, key, value)).view(3, 1, 1)
             self.register_buffer(key, statistics * 255, persistent=False)
         if weights != "none" and _FETCH.get():
-            if weights == "default":
-                if preset is None:
-                    raise ValueError(f"TorchvisionBackbone: torchvision has no weights for '{name}'; take weights none")
-                state = preset.get_state_dict(progress=False, check_hash=True, weights_only=True)
-            else:
-                state = torch.load(weights, map_location="cpu", weights_only=True)
+            state = fetch_weights(name, weights, preset)
             load_weights(self.network, state, f"{name}, {weights}", set(model.state_dict()))
         self.requires_grad_(not frozen)
         self.train()

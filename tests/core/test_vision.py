@@ -123,8 +123,25 @@ class TestWeights:
     def test_a_checkpoint_brings_its_own(self):
         with weights_follow():
             TorchvisionBackbone("squeezenet1_1", weights="no.pt")
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(ValueError, match=r"no file 'no\.pt' with weights; or say default, none"):
             TorchvisionBackbone("squeezenet1_1", weights="no.pt")
+
+    def test_what_is_no_weights_is_not_read(self, tmp_path, monkeypatch):
+        file = tmp_path / "w.pt"
+        file.write_bytes(b"")
+        with pytest.raises(ValueError, match="the weights of squeezenet1_1 can't be read"):
+            TorchvisionBackbone("squeezenet1_1", weights=str(file))
+        torch.save({"state_dict": 1}, file)
+        with pytest.raises(ValueError, match="holds no state dict"):
+            TorchvisionBackbone("squeezenet1_1", weights=str(file))
+        monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+        monkeypatch.setattr("torch.hub.download_url_to_file", offline)
+        with pytest.raises(ValueError, match=r"could not be downloaded \(no network\); give a file"):
+            TorchvisionBackbone("squeezenet1_1", weights="default")
+
+
+def offline(*_, **__) -> None:
+    raise OSError("no network")
 
 
 class TestSmallCNN:
