@@ -11,6 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 from unrolled.cli import main
+from unrolled.data.clips import write_video
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 VARIANTS = sorted(
@@ -33,6 +34,10 @@ def data_of(variant: str, folder: Path) -> list[str]:
         return ["--data.path", str(text)]
     if variant.startswith("video/") and "SegmentationData" in (CONFIGS / f"{variant}.yaml").read_text():
         return ["--data.root", str(labelled_features(folder / "videos"))]
+    if variant == "video/default":
+        return ["--data.image_size", "16", "--data.train_clips", "6", "--data.val_clips", "2", "--data.test_clips", "2"]
+    if variant.startswith("video/"):
+        return ["--data.image_size", "16", "--data.root", str(labelled_videos(folder / "videos"))]
     if variant == "translation/default":
         return ["--data.num_sentences", "200", "--data.num_val", "20", "--data.num_test", "20"]
     if variant.startswith("translation/"):
@@ -43,6 +48,17 @@ def data_of(variant: str, folder: Path) -> list[str]:
             return ["--data.train_size", "40", "--data.val_size", "8", "--data.test_size", "8"]
         return captioned_images(folder / "images", config["init_args"].get("layout"))
     return []
+
+
+def labelled_videos(root: Path) -> Path:
+    """Write ten videos with labels beside them."""
+    root.mkdir()
+    for number in range(10):
+        pictures = np.full((12, 32, 32, 3), 20 * number, np.uint8)
+        pictures[6:] += 50
+        write_video(root / f"{number}.mp4", pictures)
+        (root / f"{number}.csv").write_text("start,end,label\n0,6,dark\n6,12,light\n")
+    return root
 
 
 def parallel_text(folder: Path, *, whole: bool) -> list[str]:
