@@ -52,6 +52,13 @@ def _bidirectional_gru(input_size: int) -> Bidirectional:
     return Bidirectional(input_size, lambda size: GRU(size, hidden_size=128))
 
 
+def _embedding(count: int, size: int) -> nn.Embedding:
+    table = nn.Embedding(count, size, padding_idx=Subwords.PAD)
+    nn.init.normal_(table.weight, std=size**-0.5)  # a tied output layer would start with logits far too large otherwise
+    nn.init.zeros_(table.weight[Subwords.PAD])
+    return table
+
+
 class Translation(Task):
     """A recurrent encoder-decoder with attention.
 
@@ -123,13 +130,8 @@ class Translation(Task):
             )
         self.source = Subwords.from_spec(spec["source"])
         self.target = self.source if spec["joint"] else Subwords.from_spec(spec["target"])
-        target = nn.Embedding(self.target.size, embedding_size, padding_idx=Subwords.PAD)
-        source = target
-        if not share_embeddings:
-            source = nn.Embedding(self.source.size, embedding_size, padding_idx=Subwords.PAD)
-        for table in {source, target}:  # a tied output layer would start with logits far too large otherwise
-            nn.init.normal_(table.weight, std=embedding_size**-0.5)
-            nn.init.zeros_(table.weight[Subwords.PAD])
+        target = _embedding(self.target.size, embedding_size)
+        source = target if share_embeddings else _embedding(self.source.size, embedding_size)
         self.encoder = SequenceEncoder(source, encoder or _bidirectional_gru, dropout=dropout)
         self.decoder = SequenceDecoder(
             target,
