@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import os
 import shutil
 import sys
@@ -233,23 +232,13 @@ def _generate(words: list[str]) -> int:
 def _caption(words: list[str]) -> int:
     from .apps.caption import caption
 
-    return _run_function("caption", caption, _listed(words))
+    return _run_function("caption", caption, words)
 
 
 def _label(words: list[str]) -> int:
     from .apps.label import label
 
-    after = [*words, ""][words.index("--stream") + 1] if "--stream" in words else "true"
-    if after not in ("true", "false"):
-        words.remove("--stream")  # alone it means true
-        words = [*words, "--stream", "true"]
-    return _run_function("label", label, _listed(words))
-
-
-def _listed(words: list[str]) -> list[str]:
-    """Make the words after the first, up to the flags, one: they are many files, and one argument."""
-    count = next((number for number, word in enumerate(words) if word.startswith("--")), len(words))
-    return [words[0], json.dumps(words[1:count]), *words[count:]] if count > 1 else words
+    return _run_function("label", label, words)
 
 
 def _translate(words: list[str]) -> int:
@@ -296,8 +285,14 @@ def _run_function(command: str, function: Callable[..., None], words: list[str])
         parser.add_argument(parameter.name, type=str, nargs="?", default=parameter.default)
     for name in several:
         parser.add_argument(name, type=str, nargs="*", default=[])
+    switches = {f"--{p.name}" for p in parameters if isinstance(p.default, bool)}
+    for place in reversed(range(len(words))):  # `--scores` alone means `--scores true`
+        if words[place] in switches and [*words, ""][place + 1] not in ("true", "false"):
+            words = [*words[: place + 1], "true", *words[place + 1 :]]
     given = parser.parse_args(words).as_dict()
     rest = [word for name in several for word in given.pop(name) or []]
+    if several and not rest:
+        raise UsageError(f"What shall it {command}? `unrolled {command} --help` says what is expected.")
     positional = [given.pop(p.name) for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     function(*positional, *rest, **given)
     return 0

@@ -21,8 +21,7 @@ _SHOWN = 256  # pixels of a panel's side
 
 def caption(
     checkpoint: str,
-    images: list[str],
-    *,
+    *images: str,
     beam_size: int | None = None,
     nbest: int = 1,
     scores: bool = False,
@@ -40,7 +39,7 @@ def caption(
 
     Args:
         checkpoint: A checkpoint, or the folder of a run.
-        images: Image files, and folders of them (sub-folders included).
+        *images: Image files, and folders of them (sub-folders included).
         beam_size: Hypotheses to keep; 1 is greedy search, null the model's own setting.
         nbest: How many captions of each image to write, each on a line of its own, the best first.
         scores: true: write the score and a tab before each caption.

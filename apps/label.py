@@ -25,8 +25,7 @@ _REMEMBERED = 10_000  # frames whose latency counts; memory does not grow with t
 
 def label(
     checkpoint: str,
-    videos: list[str],
-    *,
+    *videos: str,
     out: str = "labels",
     overlay: bool = True,
     stream: bool = False,
@@ -39,7 +38,7 @@ def label(
 
     Args:
         checkpoint: A checkpoint, or the folder of a run.
-        videos: Video files, folders of pictures, folders of such; .npy files for a model of features.
+        *videos: Video files, folders of pictures, folders of such; .npy files for a model of features.
         out: The folder for what is written, made if it is not there.
         overlay: Write the videos with their labels, too; false saves the time.
         stream: Print labels as the frames come, one frame at a time, and the latency; nothing is written.
@@ -121,7 +120,7 @@ def _frames(model: VideoLabelling, video: Path, times: deque[float]) -> Iterator
     if model.spec["feature_size"]:
         for row in _features(video, model.spec["feature_size"]):
             times.append(math.nan)
-            yield row
+            yield row.copy()  # out of the file
         return
     from ..data.frames import prefetch, read_frames
 
