@@ -37,6 +37,7 @@ def burn_in(video: Path, target: Path, segments: Sequence[Segment], colours: dic
     bar = draw_bar(segments, colours, size[0], strip)
     text = font(max(14, size[1] // 16))
     names = (segment.label for segment in segments for _ in range(segment.start, segment.end))
+    last = -1
     with av.open(str(target), "w") as container:
         stream = container.add_stream("libx264", rate=_RATE, options={"crf": "20", "preset": "veryfast"})
         stream.width, stream.height = size
@@ -46,7 +47,8 @@ def burn_in(video: Path, target: Path, segments: Sequence[Segment], colours: dic
             place = number / segments[-1].end
             drawn = _labelled(picture, size, name, colours[name], bar, place, text)
             image = av.VideoFrame.from_ndarray(np.asarray(drawn), format="rgb24")
-            image.pts = round((number / _RATE if seconds is None else seconds) * 90_000)
+            ticks = round((number / _RATE if seconds is None else seconds) * 90_000)
+            image.pts = last = max(ticks, last + 1)  # a damaged clock may stand still, MP4's must not
             image.time_base = stream.codec_context.time_base
             container.mux(stream.encode(image))
         container.mux(stream.encode())

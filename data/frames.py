@@ -75,7 +75,7 @@ def read_frames(path: Path, *, image_size: int, stride: int = 1) -> Iterator[Fra
 
 
 def decode(path: Path) -> Iterator[av.VideoFrame]:
-    """Yield every frame of a video file as the decoder gives it, in the order in which they are shown.
+    """Yield every frame of a video file as the decoder gives it: in the order in which they are shown.
 
     Args:
         path: The file.
@@ -96,6 +96,9 @@ def decode(path: Path) -> Iterator[av.VideoFrame]:
                 if packet.is_corrupt:
                     raise DataError(f"'{path}' is cut short or damaged after {number} frames.")
                 for frame in packet.decode():
+                    if container.format.name == "avi" and stream.average_rate:
+                        # AVI says when frames are decoded, not when they are shown; its rate is constant
+                        frame.pts, frame.time_base = number, 1 / stream.average_rate
                     yield frame
                     number += 1
     except av.FFmpegError as error:

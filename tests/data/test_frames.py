@@ -60,8 +60,14 @@ def test_every_frame_comes_once_and_in_order(tmp_path, suffix):
     frames = list(read_frames(video(tmp_path / f"a.{suffix}"), image_size=16))
     assert [frame.number for frame in frames] == numbers(frames) == list(range(20))
     assert all(frame.picture.shape == (3, 16, 16) and frame.picture.dtype == torch.uint8 for frame in frames)
-    if suffix != "avi":
+    if suffix != "avi":  # whose rate is the clock of the test's encoder
         assert [frame.time for frame in frames] == pytest.approx([0.04 * number for number in range(20)], abs=2e-3)
+
+
+def test_an_avi_has_times_in_order(tmp_path):
+    write_video(tmp_path / "a.avi", np.random.default_rng(0).integers(256, size=(30, 24, 32, 3), dtype=np.uint8))
+    times = [frame.time for frame in read_frames(tmp_path / "a.avi", image_size=16)]
+    assert times == pytest.approx([0.04 * number for number in range(30)])
 
 
 def test_stride_leaves_pictures_out_and_no_frame(tmp_path):
@@ -147,13 +153,13 @@ def test_bad_files_are_named_with_what_they_hold(tmp_path):
         next(read_frames(tmp_path / "none.mp4", image_size=16))
 
 
-def test_damage_inside_is_told_with_how_far_it_was_read(tmp_path):
+def test_a_cut_avi_is_told(tmp_path):
     noise = np.random.default_rng(0).integers(256, size=(30, 24, 32, 3), dtype=np.uint8)
     write_video(tmp_path / "good.avi", noise)
     content = (tmp_path / "good.avi").read_bytes()
     inside = content.index(b"00dc", len(content) // 2) + 50  # some bytes into a frame
     (tmp_path / "bad.avi").write_bytes(content[:inside])
-    with pytest.raises(DataError, match=r"bad.avi' is (cut short or )?damaged after \d+ frames"):
+    with pytest.raises(DataError, match=r"bad.avi' is cut short"):
         list(read_frames(tmp_path / "bad.avi", image_size=16))
 
 
