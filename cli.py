@@ -292,7 +292,7 @@ def _run_function(command: str, function: Callable[..., None], words: list[str])
     given = parser.parse_args(words).as_dict()
     rest = [word for name in several for word in given.pop(name) or []]
     if several and not rest:
-        raise UsageError(f"What shall it {command}? `unrolled {command} --help` says what is expected.")
+        raise UsageError(f"Missing: {several[0]}. `unrolled {command} --help` says what is expected.")
     positional = [given.pop(p.name) for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     function(*positional, *rest, **given)
     return 0

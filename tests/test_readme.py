@@ -22,7 +22,7 @@ FEW = ["--trainer.accelerator", "cpu", "--trainer.max_steps", "2", "--trainer.li
 SMALL = {
     "char_lm": ["--data.batch_size", "4", "--data.chunk_length", "8"],
     "translation": ["--data.num_sentences", "200", "--data.num_val", "20", "--data.num_test", "20"],
-    "captioning": ["--data.train_size", "40", "--data.val_size", "8", "--data.test_size", "8"],
+    "captioning": ["--data.train_size", "8", "--data.val_size", "4", "--data.test_size", "4", "--data.batch_size", "2"],
     "video": ["--data.train_clips", "2", "--data.val_clips", "1", "--data.test_clips", "1"],
 }
 

@@ -74,4 +74,4 @@ def test_values_come_from_the_configuration():
 
 def test_the_short_helps_are_short():
     assert len(help_texts.main_help().splitlines()) < 30
-    assert len(help_texts.command_help("fit").splitlines()) < 45
+    assert len(help_texts.command_help("fit").splitlines()) < 60
