@@ -146,4 +146,5 @@ def _cover(
     else:
         long, short = np.maximum(np.abs(u), np.abs(v)), np.minimum(np.abs(u), np.abs(v))
         distance = np.maximum(long - radius * 0.95, short - radius * 0.3)
-    return np.clip(0.5 - distance * size, 0, 1)
+    cover: npt.NDArray[np.float64] = np.clip(0.5 - distance * size, 0, 1)
+    return cover

@@ -29,7 +29,7 @@ from .video_spec import VideoSpec
 
 _FORMAT = 1  # of the clips: raise it when they change
 _FRAMES_PER_SECOND = 25
-_SHORTEST, _LONGEST = 80, 112  # frames of a clip
+_SHORTEST, _LONGEST = 48, 80  # frames of a clip
 _PARTS: tuple[Part, ...] = ("train", "val", "test")
 
 
@@ -41,7 +41,7 @@ class ClipsData(VideoModule):
 
     Args:
         image_size: S, the side of the clips in pixels, an even number.
-        train_clips: Clips of the training part, of 80 to 112 frames each.
+        train_clips: Clips of the training part, of 48 to 80 frames each.
         val_clips: Clips of the validation part.
         test_clips: Clips of the test part.
         clip_seed: Start of the pseudo-random numbers that the clips are drawn from.
@@ -60,9 +60,9 @@ class ClipsData(VideoModule):
         self,
         *,
         image_size: int = 48,
-        train_clips: int = 160,
-        val_clips: int = 20,
-        test_clips: int = 40,
+        train_clips: int = 320,
+        val_clips: int = 40,
+        test_clips: int = 60,
         clip_seed: int = 0,
         stride: int = 1,
         batch_size: int = 4,

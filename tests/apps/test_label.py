@@ -193,7 +193,7 @@ class TestStream:
         assert " ms, 95 % within " in output.err
 
     def test_a_line_for_every_change(self, here, capsys):
-        assert main(["label", "stride.ckpt", "--stream", "videos/a.mp4", "--lines", "frame"]) == 0
+        assert main(["label", "stride.ckpt", "videos/a.mp4", "--stream", "--lines", "frame"]) == 0
         lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
         assert len(lines) == 40
         assert main(["label", "stride.ckpt", "videos/a.mp4", "--stream", "true", "--lines", "change"]) == 0

@@ -87,7 +87,7 @@ def test_files_are_h264_and_hold_what_was_drawn(make):
     with av.open(str(data.folder / "train" / "0000.mp4")) as file:
         assert file.streams.video[0].codec_context.name == "h264"
     random = np.random.default_rng([0, 0, 0])
-    frames = int(random.integers(80, 113))
+    frames = int(random.integers(48, 81))
     pictures, labels = draw_clip(random, frames=frames, size=32)
     (clip,) = data.videos("train")
     assert len(clip.labels) == frames == clip.pictures.frames
