@@ -113,7 +113,7 @@ class AdditiveAttention(Attention):
 
     def scores(self, query: Tensor, keys: Tensor) -> Tensor:
         """Compare; holds (B, T, S, A) numbers."""
-        scores: Tensor = self.energy(torch.tanh(self.query(query).unsqueeze(2) + keys.unsqueeze(1)))
+        scores: Tensor = self.energy((self.query(query).unsqueeze(2) + keys.unsqueeze(1)).tanh_())
         return scores.squeeze(3)
 
 
