@@ -25,7 +25,7 @@ from .rg_lru import RGLRU, RGLRUState
 from .rnn import RNN, RNNState
 from .sampling import choose, sample
 from .scan import linear_recurrence, linear_recurrence_reference
-from .search import Hypothesis, beam_search, greedy_search, sample_search
+from .search import Hypothesis, beam_search, greedy_search, sample_search, search_sequences
 from .slstm import SLSTM, SLSTMState
 from .state import (
     State,
@@ -105,6 +105,7 @@ __all__ = [
     "reference",
     "sample",
     "sample_search",
+    "search_sequences",
     "select_rows",
     "split",
     "to_plain",

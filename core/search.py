@@ -98,6 +98,69 @@ class _Rules:
             table[row, windows[row, place, -1]] = -torch.inf
 
 
+def search_sequences(
+    step: SearchStep,
+    state: State,
+    prepared: State,
+    *,
+    start: int,
+    end: int,
+    max_length: int | Sequence[int],
+    forbidden: Sequence[int] = (),
+    no_repeat_ngram: int = 0,
+    beam_size: int = 1,
+    num_hypotheses: int = 1,
+    length_penalty: float = 1.0,
+    temperature: float | None = None,
+    generator: torch.Generator | None = None,
+) -> list[list[Hypothesis]]:
+    """Search as the settings say: greedily, with a beam, or by drawing.
+
+    Args:
+        step: See `greedy_search`, also for what is not named here.
+        state: See there.
+        prepared: See there.
+        start: See there.
+        end: See there.
+        max_length: See there.
+        forbidden: See there.
+        no_repeat_ngram: See there.
+        beam_size: Above 1: `beam_search`.
+        num_hypotheses: See `beam_search`.
+        length_penalty: See `beam_search`; greedy search and drawing know none.
+        temperature: Not None: `sample_search`.
+        generator: See `sample_search`.
+
+    Returns:
+        The hypotheses of each row, the best first.
+
+    Raises:
+        ValueError: A setting is out of its range, or does not go with another.
+    """
+    if not 1 <= num_hypotheses <= beam_size:
+        raise ValueError(f"num_hypotheses={num_hypotheses}: must be at least 1 and at most beam_size={beam_size}")
+    if temperature is not None and num_hypotheses > 1:
+        raise ValueError("temperature draws one sequence a row; it does not go with num_hypotheses")
+    begin = step, state, prepared
+    rules: dict[str, Any] = {
+        "start": start,
+        "end": end,
+        "max_length": max_length,
+        "forbidden": forbidden,
+        "no_repeat_ngram": no_repeat_ngram,
+    }
+    if temperature is not None:
+        return [[one] for one in sample_search(*begin, **rules, temperature=temperature, generator=generator)]
+    if beam_size == 1:
+        return [[one] for one in greedy_search(*begin, **rules)]
+    settings: dict[str, Any] = {
+        "beam_size": beam_size,
+        "num_hypotheses": num_hypotheses,
+        "length_penalty": length_penalty,
+    }
+    return beam_search(*begin, **rules, **settings)
+
+
 def greedy_search(
     step: SearchStep,
     state: State,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..core.decoder import Decoded, SequenceDecoder
 from ..core.encoder import Memory
-from ..core.search import Hypothesis, beam_search, greedy_search, sample_search
+from ..core.search import Hypothesis, search_sequences
 from ..core.state import select_rows
 from ..core.vision import ImageEncoder
 from ..data.images import open_image
@@ -99,31 +99,22 @@ class Captioner(nn.Module):
         copies: int = 1,
     ) -> list[list[Hypothesis]]:
         decoder = self.decoder
-        settings: dict[str, Any] = {
-            "start": Subwords.START,
-            "end": Subwords.END,
-            "max_length": self.max_length if max_length is None else max_length,
-            "forbidden": (Subwords.PAD, Subwords.START, Subwords.UNKNOWN),
-            "no_repeat_ngram": no_repeat_ngram,
-        }
         with torch.no_grad():
             rows = torch.arange(len(memory.output), device=self._place).repeat_interleave(copies)
-            state, prepared = (
-                select_rows(made, rows) for made in (decoder.initial_state(memory), decoder.prepare(memory))
-            )
-            begin = decoder.stepper(), state, prepared
-            if temperature is not None:
-                return [
-                    [one] for one in sample_search(*begin, **settings, temperature=temperature, generator=generator)
-                ]
-            if beam_size == 1:
-                return [[one] for one in greedy_search(*begin, **settings)]
-            return beam_search(
-                *begin,
-                **settings,
+            return search_sequences(
+                decoder.stepper(),
+                select_rows(decoder.initial_state(memory), rows),
+                select_rows(decoder.prepare(memory), rows),
+                start=Subwords.START,
+                end=Subwords.END,
+                max_length=self.max_length if max_length is None else max_length,
+                forbidden=(Subwords.PAD, Subwords.START, Subwords.UNKNOWN),
+                no_repeat_ngram=no_repeat_ngram,
                 beam_size=beam_size,
                 num_hypotheses=num_hypotheses,
                 length_penalty=self.length_penalty if length_penalty is None else length_penalty,
+                temperature=temperature,
+                generator=generator,
             )
 
     def caption(self, images: Any, **settings: Any) -> str | list[str]:
@@ -179,10 +170,6 @@ class Captioner(nn.Module):
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size}: must be at least 1")
         beam_size = max(self.beam_size, num_hypotheses) if beam_size is None else beam_size
-        if not 1 <= num_hypotheses <= beam_size:
-            raise ValueError(f"num_hypotheses={num_hypotheses}: must be at least 1 and at most beam_size={beam_size}")
-        if temperature is not None and num_hypotheses > 1:
-            raise ValueError("temperature draws one caption of an image; it does not go with num_hypotheses")
         if attention and self.decoder.attention is None:
             raise ValueError("this model was made without attention; there is none to show")
         self.eval()

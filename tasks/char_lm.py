@@ -19,10 +19,11 @@ from ..core.losses import sequence_cross_entropy
 from ..core.masks import valid_steps
 from ..core.recurrent import CoreFactory
 from ..core.sampling import check_sampling, sample
-from ..core.state import State, detach, from_plain, leaves, map_state, to_plain
+from ..core.state import State, detach, leaves
 from ..data.batch import TextBatch
 from ..data.vocabulary import TextSpec, UnknownCharacters, vocabulary_from_spec
 from .base import Task
+from .carry import restored_state, saved_state
 from .metrics import BitsPerCharacter
 
 
@@ -209,16 +210,7 @@ class CharLM(Task):
         """Add the carried state, all processes' rows in one batch."""
         super().on_save_checkpoint(checkpoint)
         if self.training_state is not None and self._trainer is not None and self.trainer.state.fn == "fit":
-            state = self.training_state
-            if self.trainer.world_size > 1:
-                state = map_state(self._gather_rows, state)
-            checkpoint["carried_state"] = to_plain(state)
-
-    def _gather_rows(self, rows: Tensor) -> Tensor:
-        """All processes' rows (B * processes, ...) from this one's (B, ...)."""
-        everyone = [torch.empty_like(rows) for _ in range(self.trainer.world_size)]
-        torch.distributed.all_gather(everyone, rows.contiguous())
-        return torch.cat(everyone)
+            checkpoint["carried_state"] = saved_state(self.training_state, self.trainer)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the carried state until training starts and the device is known."""
@@ -229,11 +221,7 @@ class CharLM(Task):
         super().on_train_start()
         self.training_state = None
         if self._restored_state is not None:
-            whole = from_plain(self._restored_state, self.core.initial_state(1, device=self.device))
-            rank, processes = self.trainer.global_rank, self.trainer.world_size
-            self.training_state = map_state(
-                lambda tensor: tensor.tensor_split(processes)[rank].to(self.device, copy=True), whole
-            )
+            self.training_state = restored_state(self._restored_state, self.core, self.trainer, self.device)
             self._restored_state = None
 
     def generate(

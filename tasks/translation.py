@@ -20,7 +20,7 @@ from ..core.decoder import Decoded, SequenceDecoder
 from ..core.encoder import Memory, SequenceEncoder
 from ..core.losses import chunked_cross_entropy
 from ..core.recurrent import CoreFactory
-from ..core.search import Hypothesis, beam_search, greedy_search, sample_search
+from ..core.search import Hypothesis, search_sequences
 from ..data.batch import TranslationBatch
 from ..data.tokenizer import Subwords, TranslationSpec
 from .base import Task
@@ -253,31 +253,25 @@ class Translation(Task):
         generator: torch.Generator | None = None,
     ) -> list[list[Hypothesis]]:
         decoder = self.decoder
+        limits: int | list[int] | None = max_length
+        if limits is None:
+            assert memory.lengths is not None
+            limits = [2 * length + 10 for length in memory.lengths.tolist()]
         with torch.no_grad():
-            begin = decoder.stepper(), decoder.initial_state(memory), decoder.prepare(memory)
-            lengths = [memory.output.shape[1]] * memory.output.shape[0]
-            if memory.lengths is not None:
-                lengths = memory.lengths.tolist()
-            settings: dict[str, Any] = {
-                "start": Subwords.START,
-                "end": Subwords.END,
-                "max_length": [2 * length + 10 for length in lengths] if max_length is None else max_length,
-                "forbidden": (Subwords.PAD, Subwords.START, Subwords.UNKNOWN),
-                "no_repeat_ngram": no_repeat_ngram,
-            }
-            if temperature is not None:
-                return [
-                    [one] for one in sample_search(*begin, **settings, temperature=temperature, generator=generator)
-                ]
-            if beam_size == 1 and num_hypotheses == 1:
-                found = greedy_search(*begin, **settings)
-                return [[one] for one in found]
-            return beam_search(
-                *begin,
-                **settings,
+            return search_sequences(
+                decoder.stepper(),
+                decoder.initial_state(memory),
+                decoder.prepare(memory),
+                start=Subwords.START,
+                end=Subwords.END,
+                max_length=limits,
+                forbidden=(Subwords.PAD, Subwords.START, Subwords.UNKNOWN),
+                no_repeat_ngram=no_repeat_ngram,
                 beam_size=beam_size,
                 num_hypotheses=num_hypotheses,
                 length_penalty=length_penalty,
+                temperature=temperature,
+                generator=generator,
             )
 
     def translate(self, text: str | Sequence[str], **settings: Any) -> str | list[str]:
@@ -332,10 +326,6 @@ class Translation(Task):
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size}: must be at least 1")
         beam_size = max(self.beam_size, num_hypotheses) if beam_size is None else beam_size
-        if not 1 <= num_hypotheses <= beam_size:
-            raise ValueError(f"num_hypotheses={num_hypotheses}: must be at least 1 and at most beam_size={beam_size}")
-        if temperature is not None and num_hypotheses > 1:
-            raise ValueError("temperature draws one translation of a sentence; it does not go with num_hypotheses")
         self.eval()
         generator = torch.Generator(self.device)
         generator.seed() if seed is None else generator.manual_seed(seed)
