@@ -141,7 +141,6 @@ def search_sequences(
         raise ValueError(f"num_hypotheses={num_hypotheses}: must be at least 1 and at most beam_size={beam_size}")
     if temperature is not None and num_hypotheses > 1:
         raise ValueError("temperature draws one sequence a row; it does not go with num_hypotheses")
-    begin = step, state, prepared
     rules: dict[str, Any] = {
         "start": start,
         "end": end,
@@ -150,15 +149,19 @@ def search_sequences(
         "no_repeat_ngram": no_repeat_ngram,
     }
     if temperature is not None:
-        return [[one] for one in sample_search(*begin, **rules, temperature=temperature, generator=generator)]
+        drawn = sample_search(step, state, prepared, **rules, temperature=temperature, generator=generator)
+        return [[one] for one in drawn]
     if beam_size == 1:
-        return [[one] for one in greedy_search(*begin, **rules)]
-    settings: dict[str, Any] = {
-        "beam_size": beam_size,
-        "num_hypotheses": num_hypotheses,
-        "length_penalty": length_penalty,
-    }
-    return beam_search(*begin, **rules, **settings)
+        return [[one] for one in greedy_search(step, state, prepared, **rules)]
+    return beam_search(
+        step,
+        state,
+        prepared,
+        **rules,
+        beam_size=beam_size,
+        num_hypotheses=num_hypotheses,
+        length_penalty=length_penalty,
+    )
 
 
 def greedy_search(
