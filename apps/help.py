@@ -45,7 +45,7 @@ _TRAINER_FLAGS = {
 
 
 # What the program itself gives to a class: a size, the parameters, what the data say.
-_GIVEN = ("spec", "input_size", "params")
+_GIVEN = ("spec", "input_size", "query_size", "memory_size", "params")
 
 
 class Argument(NamedTuple):
