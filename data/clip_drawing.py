@@ -70,7 +70,7 @@ def draw_clip(
     pictures[:] = _backdrop(random, places, other)
     cover = _cover(shape, motion, random.uniform(0, 2 * np.pi), places, size)[..., None]  # (T, S, S, 1)
     pictures += cover * (colour * motion.brightness[:, None, None, None] - pictures)
-    pictures += random.normal(0, 3, pictures.shape)  # the camera's noise
+    pictures += 3 * random.standard_normal(pictures.shape, dtype=np.float32)  # the camera's noise
     return np.clip(np.rint(pictures), 0, 255).astype(np.uint8), motion.labels
 
 
@@ -104,7 +104,7 @@ def plan(random: np.random.Generator, *, frames: int) -> Motion:
         action = BACKGROUND if rests else str(random.choice(choices, p=weights / weights.sum()))
         length = int(random.integers(_LEAST, _REST + 1)) if rests else min(length, int(most[action]))
         if action == "blink":
-            length += -length % 4 + 2  # dark, bright, dark ..., two frames each; the last two are dark
+            length += -length % 4  # two frames dark, two bright; so the end is seen when the third stays bright
         right, down = _MOVES.get(action, (0, 0))
         for step in range(length):
             x, y = x + right * speed, y + down * speed
