@@ -60,6 +60,21 @@ class TestLoss:
         expected = total + settings.get("doubly_stochastic", 0.0) * penalty
         torch.testing.assert_close(loss, expected, rtol=1e-10, atol=1e-10)
 
+    def test_captions_of_similar_length_go_together(self, tmp_path):
+        data = ScenesData(14, 0, test_size=0, batch_size=14, cache_dir=str(tmp_path))
+        model, batch = made(data, doubly_stochastic=0.7).double(), first_batch(data)
+        seen = []
+        model.decoder.embedding.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].shape))
+        loss, _ = model.loss(batch)
+        assert len(seen) > 1
+        assert sum(rows for rows, _ in seen) == len(batch.lengths)
+        assert sum(rows * steps for rows, steps in seen) < 0.9 * batch.caption.numel()
+        decoded, _ = model(batch.image, batch.caption, batch.image_of)
+        nats = model.cross_entropy(decoded, batch.caption, batch.lengths)
+        valid = torch.arange(batch.caption.shape[1]) < batch.lengths[:, None]
+        uneven = (1 - (decoded.attention * valid.unsqueeze(2)).sum(1)).square().sum()
+        torch.testing.assert_close(loss, nats + 0.7 * uneven, rtol=1e-10, atol=1e-10)
+
     def test_every_image_is_encoded_once(self, data):
         model, batch = made(data), first_batch(data)
         seen = []
