@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 from ..checkpoints import find_checkpoint
 from ..errors import UnrolledError, UsageError
@@ -42,7 +44,7 @@ def translate(
         no_repeat_ngram: No sequence of so many subwords comes twice in a translation; 0 for no such rule.
         temperature: Draw translations instead of searching the best; below 1 safer, above 1 wilder.
         seed: Makes drawing repeatable.
-        batch_size: Sentences translated side by side; the result does not depend on it.
+        batch_size: Sentences translated side by side; what is drawn depends on it, what a search finds does not.
         device: Where to run, for instance cpu or cuda.
         trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
     """
@@ -55,7 +57,9 @@ def translate(
     search = getattr(model, "translations", None)
     if search is None:
         raise UsageError(f"'{path}' holds a {type(model).__name__}, which does not translate.")
-    for texts in _as_they_come(waiting):
+    # Drawing is repeatable where the same sentences are drawn together: what has arrived by now must not count.
+    groups = _as_they_come(waiting) if seed is None else _of_one_size(waiting)
+    for number, texts in enumerate(groups):
         try:
             found = search(
                 texts,
@@ -65,7 +69,7 @@ def translate(
                 max_length=max_length,
                 no_repeat_ngram=no_repeat_ngram,
                 temperature=temperature,
-                seed=seed,
+                seed=None if seed is None else seed + number,
                 batch_size=batch_size,
             )
         except UnrolledError:
@@ -82,11 +86,18 @@ def translate(
 
 def _lines(source: str) -> Iterator[str]:
     from ..data.pairs import existing, lines
-    from ..data.sources import read_blocks
+    from ..data.sources import BLOCK_BYTES, read_blocks
 
     if source == "-":
-        return lines(iter(sys.stdin.buffer.readline, b""), "standard input")
+        # Not through the buffer: a thread that waits there holds its lock, on which Python aborts as the program ends.
+        stream = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
+        return lines(iter(partial(stream.read, BLOCK_BYTES), b""), "standard input")
     return lines(read_blocks(existing(source), f"'{source}'"), f"'{source}'")
+
+
+def _of_one_size(lines: Iterator[str]) -> Iterator[list[str]]:
+    while texts := list(itertools.islice(lines, _TOGETHER)):
+        yield texts
 
 
 def _as_they_come(lines: Iterator[str]) -> Iterator[list[str]]:

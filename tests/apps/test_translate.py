@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gzip
 import io
+import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -79,6 +82,32 @@ def test_n_best_with_scores_stays_aligned(checkpoint, corpus, capsys):
     assert [row[1] for row in rows[3:6]] == ["", "", ""]  # nothing of nothing
 
 
+def test_drawing_repeats_however_the_lines_arrive(checkpoint, capsys, monkeypatch):
+    def slowly(source: str) -> Iterator[str]:
+        for line in LINES * 2:
+            time.sleep(0.03)
+            yield line
+
+    printed = []
+    for read in (lambda source: iter(LINES * 2), slowly):
+        monkeypatch.setattr("unrolled.apps.translate._lines", read)
+        monkeypatch.setattr("unrolled.apps.translate._TOGETHER", 4)
+        assert main(["translate", str(checkpoint), "--temperature", "2", "--seed", "3"]) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]
+    first, second = printed[0].split("\n")[:4], printed[0].split("\n")[4:8]
+    assert first != second  # the same sentences again are drawn anew
+
+
+def test_it_may_end_before_its_input(checkpoint):
+    words = [sys.executable, "-m", "unrolled", "translate", str(checkpoint), "--beam_size", "0"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        run.stdin.write("ein hund\n")
+        run.stdin.flush()  # and it stays open, as a terminal does
+        assert run.wait(120) == 2
+        assert "beam_size=0" in run.stderr.read()
+
+
 @pytest.mark.parametrize(
     ("content", "flags", "code", "words"),
     [
@@ -86,6 +115,7 @@ def test_n_best_with_scores_stays_aligned(checkpoint, corpus, capsys):
         (b"ein hund\n", ["--beam_size", "0"], 2, ["beam_size"]),
         (b"ein hund\n", ["--nbest", "3", "--beam_size", "2"], 2, ["beam_size=2"]),
         (b"ein hund\n", ["--temperature", "-1"], 2, ["temperature"]),
+        (b"ein hund\n", ["--length_penalty", "2000"], 2, ["length_penalty=2000"]),
         (b"ein hund\n", ["--beam", "3"], 2, ["--beam'", "--beam_size"]),
     ],
 )
