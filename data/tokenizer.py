@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Literal, TypedDict
@@ -87,7 +88,7 @@ class Subwords:
         """Make a vocabulary from texts; the same texts give the same one, however many threads there are.
 
         Args:
-            texts: What it is made from, read once.
+            texts: What it is made from.
             kind: `bpe` (Sennrich et al. 2016, https://arxiv.org/abs/1508.07909), `unigram` (Kudo 2018,
                 https://arxiv.org/abs/1804.10959) or `word`: whole words as the Penn Treebank splits them.
             size: Ids at most, the special ones included. Where there are more different characters than half of it,
@@ -116,11 +117,15 @@ class Subwords:
         else:
             model = models.WordLevel(unk_token=unknown)
             trainer = trainers.WordLevelTrainer(**common, min_frequency=min_count)
+        if iter(texts) is texts:
+            texts = list(texts)  # it may have to be read again
         tokenizer = Tokenizer(model)
         tokenizer.normalizer = _normalizer(lowercase)
         _set_pieces(tokenizer, kind)
         with _one_thread():
-            tokenizer.train_from_iterator(_readable(texts), trainer)
+            if not _trained(tokenizer, trainer, texts, size // 2):
+                # The library refuses so many characters, or drops some that are equally rare by chance.
+                _trained(tokenizer, trainer, _without_the_rarest(texts, size // 2, lowercase), size)
         if tokenizer.get_vocab_size() <= len(_INNER):
             raise DataError("There is no text to make a vocabulary from.")
         plain = json.loads(tokenizer.to_str())
@@ -201,6 +206,30 @@ def _readable(texts: Iterable[str]) -> Iterator[str]:
     """Yield texts without lone surrogates, which the library refuses."""
     for text in texts:
         yield text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _trained(tokenizer: Tokenizer, trainer: trainers.Trainer, texts: Iterable[str], characters: int) -> bool:
+    """Train, and say whether the vocabulary had room for every character."""
+    try:
+        tokenizer.train_from_iterator(_readable(texts), trainer)
+    except Exception as error:  # the library raises no narrower class
+        if "contain all chars" not in str(error):
+            raise
+        return False
+    is_bpe = isinstance(trainer, trainers.BpeTrainer)
+    return not is_bpe or sum(len(piece) == 1 for piece in tokenizer.get_vocab()) < characters
+
+
+def _without_the_rarest(texts: Iterable[str], kept: int, lowercase: bool) -> Iterator[str]:
+    """Yield texts with so many different characters; the rarest are spaces."""
+    normalizer = _normalizer(lowercase)
+    counts: Counter[str] = Counter()
+    for text in _readable(texts):
+        counts.update(normalizer.normalize_str(text))
+    del counts[" "]  # which is kept
+    ordered = sorted(counts, key=lambda character: (-counts[character], character))
+    table = str.maketrans(dict.fromkeys(ordered[kept - 1 :], " "))
+    yield from (normalizer.normalize_str(text).translate(table) for text in _readable(texts))
 
 
 def _repeatable(vocabulary: list[tuple[str, float]]) -> list[tuple[str, float]]:

@@ -27,6 +27,20 @@ _CHARACTERS = 20  # of a subword at most, as far as subword training is concerne
 _EVALUATED = 10  # evaluation reads sentences that are so many times longer than training does
 
 
+class _Sentences:
+    """What subwords are trained on. What is no sentence is left out of training, and would take its share of them."""
+
+    def __init__(self, pairs: Pairs, sides: tuple[int, ...], longest: int) -> None:
+        self._pairs = pairs
+        self._sides = sides
+        self._longest = longest
+
+    def __iter__(self) -> Iterator[str]:
+        for pair in self._pairs.read():
+            if all(0 < len(text.split()) <= self._longest >= len(text) / _CHARACTERS for text in pair):
+                yield from (pair[side] for side in self._sides)
+
+
 class TranslationData(DataModule):
     """Pairs of sentences. A subclass says which, by `pairs`.
 
@@ -125,16 +139,10 @@ class TranslationData(DataModule):
         return spec
 
     def _train_vocabularies(self, pairs: Pairs) -> TranslationSpec:
-        def sentences(*sides: int) -> Iterator[str]:
-            for pair in pairs.read():
-                # What is no sentence is left out of training, and it would take its share of the subwords here.
-                if all(0 < len(text.split()) <= self.max_length >= len(text) / _CHARACTERS for text in pair):
-                    yield from (pair[side] for side in sides)
-
         def trained(*sides: int) -> SubwordsSpec:
-            if next(sentences(*sides), None) is None:
+            texts = _Sentences(pairs, sides, self.max_length)
+            if next(iter(texts), None) is None:
                 raise DataError(f"{pairs.name}: there is no pair of sentences to train on.")
-            texts = sentences(*sides)
             vocabulary = Subwords.train(texts, kind=self.kind, size=self.vocabulary_size, lowercase=self.lowercase)
             return vocabulary.to_spec()
 

@@ -98,9 +98,11 @@ def test_training_is_deterministic():
     code = (
         "import hashlib, json, sys\nfrom unrolled.data import Subwords\n"
         "texts = [f'{a}{b} {b}{c}{a} {a * 2}, {c}' for a in 'abÄcde' for b in 'fghuv' for c in 'xyzwß']\n"
+        "texts += [chr(0x4E00 + i) + chr(0x4F00 + i) for i in range(90)]\n"  # too many characters, all equally rare
         "for kind in ('bpe', 'unigram', 'word'):\n"
-        "    made = Subwords.train(texts, kind=kind, size=60).to_spec()['tokenizer']\n"
-        "    print(hashlib.sha256(made.encode()).hexdigest())\n"
+        "    for size in (60, 600):\n"
+        "        made = Subwords.train(texts, kind=kind, size=size).to_spec()['tokenizer']\n"
+        "        print(hashlib.sha256(made.encode()).hexdigest())\n"
     )
     results = {
         subprocess.run(
@@ -138,11 +140,14 @@ def test_lower_case():
     assert made.decode(made.encode_batch(["Ein MANN"])[0]) == "ein mann"
 
 
-def test_rare_characters_of_a_large_alphabet_are_unknown():
-    texts = ["".join(chr(0x4E00 + i) for i in range(300)), *["ab"] * 9]
-    made = Subwords.train(texts, size=100)
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_rare_characters_of_a_large_alphabet_are_unknown(kind):
+    texts = ["".join(chr(0x4E00 + i) for i in range(300)), *["Ab"] * 9]
+    made = Subwords.train(iter(texts), kind=kind, size=100, lowercase=True)
     assert made.size <= 100
-    assert made.decode(made.encode_batch(["ab"])[0]) == "ab"
+    assert made.decode(made.encode_batch(["AB"])[0]) == "ab"
+    known = made.encode_batch([chr(0x4E00 + i) for i in range(300)])
+    assert [Subwords.UNKNOWN in ids for ids in known] == [i >= 47 for i in range(300)]  # 50 with a, b and the space
 
 
 @pytest.mark.parametrize(
