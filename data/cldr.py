@@ -12,13 +12,14 @@ from babel import Locale, localedata
 
 from ..errors import DataError, UsageError, did_you_mean
 from .base import Part
-from .cldr_sentences import Composer, Sentence
+from .cldr_sentences import Atom, Composer, Sentence
 from .pairs import Pairs
 from .tokenizer import Kind
 from .translation import TranslationData
 
 _FORMAT = 1  # of the sentences: raise it when other ones are composed
 _PATIENCE = 20  # a language that gives fewer than one new sentence out of so many has too few words
+_TRIES = 10_000  # sentences in a row with a word that the training part lacks: it has too few of them
 
 
 class CLDRData(TranslationData):
@@ -134,11 +135,25 @@ class CLDRData(TranslationData):
         seen: set[str] = set()
         train = list(itertools.islice(self._new(composed, seen), self.sizes["train"]))
         known = {atom for sentence in train for atom in sentence.atoms}
-        held_out = (sentence for sentence in self._new(composed, seen) if sentence.atoms <= known)
+        held_out = self._of_words(known, self._new(composed, seen))
         return {
             "train": train,
             **{part: list(itertools.islice(held_out, self.sizes[part])) for part in ("val", "test")},
         }
+
+    def _of_words(self, known: set[Atom], sentences: Iterator[Sentence]) -> Iterator[Sentence]:
+        """Yield the sentences that are made of known words."""
+        found = vain = 0
+        for sentence in sentences:
+            if sentence.atoms <= known:
+                found, vain = found + 1, 0
+                yield sentence
+            elif (vain := vain + 1) > _TRIES:
+                raise DataError(
+                    f"The words of {self.sizes['train']:,} training sentences make {found:,} sentences for validation "
+                    f"and test, and {self.sizes['val'] + self.sizes['test']:,} are asked for. Ask for more sentences "
+                    "to train on, --data.num_sentences, or for fewer of the others, --data.num_val and --data.num_test."
+                )
 
     def _new(self, composed: Iterator[Sentence], seen: set[str]) -> Iterator[Sentence]:
         """Yield the sentences that have not been there."""

@@ -132,6 +132,12 @@ def test_too_few_words(monkeypatch):
         data_of(num_sentences=10).sentences  # noqa: B018
 
 
+def test_too_few_sentences_to_train_on(monkeypatch):
+    monkeypatch.setattr("unrolled.data.cldr._TRIES", 500)
+    with pytest.raises(DataError, match=r"The words of 3 training sentences .* and 110 are asked for.*--data.num_val"):
+        data_of(num_sentences=3).sentences  # noqa: B018
+
+
 def test_parts_may_be_empty():
     data = data_of(num_sentences=50, num_val=0)
     assert data.loader("val") is None
