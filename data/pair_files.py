@@ -249,9 +249,9 @@ def _text_digest(pair: tuple[str, str]) -> int:
 
 
 def _too_long(pairs: Pairs, number: int, source: int, target: int, longest: int) -> str:
-    side = pairs.sides[source <= longest]
+    side, length = next(pair for pair in zip(pairs.sides, (source, target), strict=True) if pair[1] > longest)
     return (
-        f"{side}, {pairs.where([number])} has {max(source, target):,} subwords; evaluation reads {longest:,} at most.\n"
+        f"{side}, {pairs.where([number])} has {length:,} subwords; evaluation reads {longest:,} at most.\n"
         "Is it one sentence? Split or remove it (in the other file as well), or raise --data.max_length."
     )
 

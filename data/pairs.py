@@ -71,6 +71,16 @@ def existing(path: str) -> Path:
     return full
 
 
+def _rereadable(path: str) -> Path:
+    full = existing(path)
+    if not full.is_file():
+        raise DataError(
+            f"'{path}' is a pipe or a device, which can be read only once, and sentences are read several times: save "
+            "them in a file (.gz and .xz are read as they are)."
+        )
+    return full
+
+
 def plain_suffix(path: str | Path) -> str:
     """Return what a file's name ends in without `.gz` or `.xz`.
 
@@ -122,7 +132,7 @@ def file_pairs(source: str, target: str) -> Pairs:
     Raises:
         DataError: A file does not exist.
     """
-    paths = existing(source), existing(target)
+    paths = _rereadable(source), _rereadable(target)
     return Pairs((source, target), ["files", *_identity(*paths)], partial(_zip, paths, (source, target)))
 
 
@@ -151,7 +161,7 @@ def table_pairs(path: str, source: str, target: str) -> Pairs:
     Raises:
         DataError: There is no such file, or it is no such table.
     """
-    full, suffix = existing(path), plain_suffix(path)
+    full, suffix = _rereadable(path), plain_suffix(path)
     if suffix not in TABLES:
         raise DataError(
             f"'{path}' ends in none of {', '.join(TABLES)}. "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+import os
 import pickle
 import shutil
 import warnings
@@ -277,6 +278,8 @@ def test_a_line_of_100_000_tokens(root, caplog):
     message = refused(root)
     assert "val.en, line 2 has 100,000 subwords" in message
     assert "--data.max_length" in message
+    write(root, "val", [("Hund " * 2_000, "dog " * 3_000)])
+    assert "val.de, line 1 has 2,000 subwords" in refused(root)
 
 
 def test_not_utf_8(root):
@@ -312,6 +315,13 @@ def test_half_a_part_is_missing(root):
         ParallelData(train_source=str(root / "train.en"), train_target=str(root / "train.en")).prepare_data()
     with pytest.raises(DataError, match="does not exist"):
         ParallelData(str(root / "nowhere"), source="de", target="en").prepare_data()
+
+
+def test_a_pipe_can_be_read_only_once(root):
+    os.mkfifo(root / "pipe.tsv")
+    for settings in ({"train": "pipe.tsv"}, {"train_source": "train.de", "train_target": "pipe.tsv"}):
+        with pytest.raises(DataError, match=r"pipe.tsv' is a pipe .* only once"):
+            ParallelData(**{name: str(root / file) for name, file in settings.items()}).prepare_data()
 
 
 def test_the_same_sentences_in_train_and_test(root, caplog):
