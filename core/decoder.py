@@ -160,16 +160,17 @@ class SequenceDecoder(nn.Module):
         if not self.input_feeding and not sampling:
             return self._whole(tokens, prepared, state)
         core, feed = state
-        embedded = self.dropout(self.embedding(tokens))  # (B, T, E)
+        embedded = self.embedding(tokens)  # (B, T, E)
+        mask = self.dropout(embedded.new_ones(tokens.shape[0], 1, embedded.shape[2]))  # of drawn symbols as well
         kept = self.dropout(embedded.new_ones(tokens.shape[0], 1, self.core.output_size)) if self.training else None
         own = torch.rand(tokens.shape, device=tokens.device) < sampling if sampling else None
         outputs: list[Tensor] = []
         weights: list[Tensor] = []
-        for t, x in enumerate(embedded.unbind(1)):
+        for t, x in enumerate((embedded * mask).unbind(1)):
             if own is not None and outputs:
                 with torch.no_grad():
-                    drawn = self.embedding(choose(self.head(outputs[-1])))
-                x = torch.where(own[:, t, None], drawn, x)
+                    drawn = choose(self.head(outputs[-1]))
+                x = torch.where(own[:, t, None], self.embedding(drawn) * mask[:, 0], x)
             output, core = self.core.step(torch.cat((x, feed), 1) if self.input_feeding else x, core)
             output = output.unsqueeze(1)
             read, seen = self._read(output if kept is None else output * kept, prepared)

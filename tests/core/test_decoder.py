@@ -164,3 +164,22 @@ def test_the_encoder_reads_a_row_alone_as_in_a_batch(core):
         torch.testing.assert_close(memory.output[row, :length], alone.output[0], rtol=0, atol=1e-10)
         assert memory.output[row, length:].abs().sum() == 0
         assert memory.valid()[row].tolist() == [step < length for step in range(T)]
+
+
+def test_drawn_symbols_are_dropped_and_learnt_as_given_ones_are():
+    made, (memory, tokens) = decoder(KINDS["additive"], dropout=0.4).train(), given()
+    with torch.no_grad():
+        made.head.weight.zero_()
+        made.head.bias.copy_(torch.tensor([0.0] * (V - 1) + [1e4]))  # every drawn symbol is the last one
+    prepared, state = made.prepare(memory), made.initial_state(memory)
+    tokens = tokens.clamp(max=V - 2)
+    forced = torch.cat((tokens[:, :1], torch.full((B, T - 1), V - 1)), 1)
+    seen, gradients = [], []
+    for target, sampling in ((tokens, 1.0), (forced, 0.0)):
+        torch.manual_seed(0)
+        seen.append(made(target, prepared, state, sampling=sampling).attention)
+        (gradient,) = torch.autograd.grad(seen[-1][:, :, 0].sum(), made.embedding.weight, retain_graph=True)
+        gradients.append(gradient)
+    torch.testing.assert_close(*seen)
+    torch.testing.assert_close(*gradients)
+    assert gradients[0][V - 1].abs().sum() > 0
