@@ -41,6 +41,9 @@ class Hypothesis(NamedTuple):
     finished: bool
 
 
+_STRONGEST = 10  # length penalty: powers of any length are finite numbers up to it
+
+
 def search_sequences(
     step: SearchStep,
     state: State,
@@ -278,6 +281,8 @@ def beam_search(
             f"num_hypotheses={num_hypotheses}, beam_size={beam_size}: both must be at least 1, the first at most the "
             "second"
         )
+    if not abs(length_penalty) <= _STRONGEST:
+        raise ValueError(f"length_penalty={length_penalty}: must be between -{_STRONGEST} and {_STRONGEST}")
     device = leaves(state)[0].device
     rows = leaves(state)[0].shape[0]
     rules = SearchRules(rows, end, max_length, min_length, forbidden, no_repeat_ngram)
@@ -301,10 +306,11 @@ def beam_search(
         parents, symbols = place // width, symbols.view(len(running), -1).gather(1, place)
         ends = symbols == end
         ended = ends[:, :beam_size] & best[:, :beam_size].isfinite()
-        for where, column in ended.nonzero().tolist():
-            log_probability = best[where, column].item()
+        owners = ended.nonzero()[:, 0]
+        sequences = history[owners, parents[:, :beam_size][ended]].tolist()
+        gains = best[:, :beam_size][ended].tolist()
+        for where, sequence, log_probability in zip(owners.tolist(), sequences, gains, strict=True):
             score = log_probability / _penalty(length + 1, length_penalty)
-            sequence = history[where, parents[where, column]].tolist()
             found[running[where]].append(Hypothesis(sequence, score, log_probability, True))
 
         follow = best.masked_fill(ends, -torch.inf).topk(min(beam_size, best.shape[1]), 1)  # falling

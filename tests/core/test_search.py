@@ -199,6 +199,9 @@ def test_mistakes_are_named():
     rules = {"start": START, "end": END}
     with pytest.raises(ValueError, match="num_hypotheses=3, beam_size=2"):
         beam_search(*given, **rules, max_length=3, beam_size=2, num_hypotheses=3)
+    for penalty in (2000.0, float("nan")):
+        with pytest.raises(ValueError, match=r"length_penalty=.*: must be between -10 and 10"):
+            beam_search(*given, **rules, max_length=3, beam_size=2, length_penalty=penalty)
     with pytest.raises(ValueError, match="max_length has 3 numbers for 2 rows"):
         greedy_search(*given, **rules, max_length=[1, 2, 3])
     with pytest.raises(ValueError, match="min_length=4: must be at most max_length=3"):
