@@ -120,7 +120,8 @@ class Translation(Task):
         for name, share in (("label_smoothing", label_smoothing), ("scheduled_sampling", scheduled_sampling)):
             if not 0 <= share < 1:
                 raise ValueError(f"{name}={share}: must be at least 0 and less than 1")
-        for name, size in (("beam_size", beam_size), ("val_beam_size", val_beam_size)):
+        sizes = {"embedding_size": embedding_size, "beam_size": beam_size, "val_beam_size": val_beam_size}
+        for name, size in sizes.items():
             if size < 1:
                 raise ValueError(f"{name}={size}: must be at least 1")
         if share_embeddings and not spec["joint"]:
@@ -366,7 +367,7 @@ class Translation(Task):
             tokens = hypothesis.tokens + ([Subwords.END] if hypothesis.finished else [])
             weights = None
             if attention:
-                before = torch.tensor([[Subwords.START, *hypothesis.tokens][: len(tokens)]], device=self.device)
+                before = torch.tensor([Subwords.START, *hypothesis.tokens], device=self.device)[None, : len(tokens)]
                 decoded = self.decoder(before, self.decoder.prepare(one), self.decoder.initial_state(one))
                 weights = decoded.attention[0].cpu()
             yield Translated(

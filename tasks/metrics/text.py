@@ -72,7 +72,10 @@ class SacreBLEU(Metric):
         super().__init__()
         if tokenize not in BLEU.TOKENIZERS:
             raise ValueError(f"tokenize={tokenize!r}: sacreBLEU has {', '.join(sorted(BLEU.TOKENIZERS))}")
-        self.bleu = BLEU(tokenize=tokenize, lowercase=lowercase)
+        try:
+            self.bleu = BLEU(tokenize=tokenize, lowercase=lowercase)
+        except (RuntimeError, ImportError) as error:  # sacreBLEU's message says what to install
+            raise ValueError(f"tokenize={tokenize!r}: {' '.join(str(error).split())}") from error
         self.chrf = CHRF()
         self.add_state("texts", default=[], dist_reduce_fx="cat")
 

@@ -115,6 +115,11 @@ def test_scores_are_the_models_log_probabilities_and_attention_is_a_distribution
     assert hypothesis.log_probability == pytest.approx(expected, abs=1e-9)
 
 
+def test_a_translation_of_nothing_has_attention_of_nothing():
+    (found,) = made().translations(GERMAN[:1], max_length=0, beam_size=1, attention=True)[0]
+    assert found.attention.shape[0] == len(found.target) <= 1
+
+
 def test_drawing_repeats_with_a_seed():
     model = made()
     first = model.translate(GERMAN, temperature=1.5, seed=3)
@@ -176,6 +181,8 @@ def test_mistakes_are_named():
         made(joint=False, share_embeddings=True)
     with pytest.raises(ValueError, match="beam_size=0"):
         made(beam_size=0)
+    with pytest.raises(ValueError, match="embedding_size=0"):
+        made(embedding_size=0)
     with pytest.raises(ValueError, match="label_smoothing=1"):
         made(label_smoothing=1.0)
     with pytest.raises(ValueError, match="not causal"):
