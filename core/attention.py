@@ -22,7 +22,7 @@ class Prepared(NamedTuple):
     Attributes:
         keys: What queries are compared with (B, S, A).
         values: What is averaged (B, S, M), zero where not valid.
-        bias: Added to the scores (B, S): 0 where valid, the dtype's least number elsewhere.
+        bias: Added to the scores (B, S): 0 where valid, half of the dtype's least number elsewhere.
     """
 
     keys: Tensor
@@ -66,7 +66,8 @@ class Attention(nn.Module, ABC):
         """
         valid = memory.valid()
         output = memory.output
-        bias = output.new_zeros(valid.shape).masked_fill(~valid, torch.finfo(output.dtype).min)
+        # Half of the least number: with a score added it stays finite, in 16 bits as well, and so does an empty row.
+        bias = output.new_zeros(valid.shape).masked_fill(~valid, torch.finfo(output.dtype).min / 2)
         if memory.lengths is not None:
             output = output.masked_fill(~valid.unsqueeze(2), 0.0)
         return Prepared(self.keys(output), output, bias)

@@ -78,6 +78,18 @@ def test_an_empty_memory_gives_zeros_and_finite_gradients(kind):
 
 
 @torch.no_grad()
+def test_an_empty_memory_gives_zeros_in_half_precision():
+    attention, given = made(AdditiveAttention), memory([0, 2, 0])
+    attention.energy.weight.fill_(-40.0)  # scores that would make minus infinity of the least number
+    attention.key.bias.fill_(5.0)
+    given = Memory(given.output.half(), given.lengths)
+    context, weights = attention.half()(query().half(), attention.prepare(given))
+    assert context[0].abs().sum() == 0
+    assert weights.isfinite().all()
+    assert weights[1, :, 2:].abs().sum() == 0
+
+
+@torch.no_grad()
 def test_the_gate_weighs_another_attentions_context():
     torch.manual_seed(0)
     gated = GatedAttention(Q, Q, attention=lambda query, memory: GeneralAttention(query, memory)).double()
