@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 from ..checkpoints import find_checkpoint
 from ..errors import UnrolledError, UsageError
@@ -92,6 +93,8 @@ def _lines(source: str) -> Iterator[str]:
         # Not through the buffer: a thread that waits there holds its lock, on which Python aborts as the program ends.
         stream = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
         return lines(iter(partial(stream.read, BLOCK_BYTES), b""), "standard input")
+    if Path(source).expanduser().is_dir():
+        raise UsageError(f"'{source}' is a folder: name a file of it, or - for standard input.")
     return lines(read_blocks(existing(source), f"'{source}'"), f"'{source}'")
 
 

@@ -210,7 +210,7 @@ def _objects(path: Path, label: str, source: str, target: str) -> Iterator[tuple
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{label}, line {number} is no JSON: {error}.") from error
         yield _both(row, source, target, f"{label}, line {number}")
 

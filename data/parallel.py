@@ -203,7 +203,7 @@ class ParallelData(TranslationData):
                     dataset, self.dataset_config, name, self.source, self.target, option=f"{part}_name"
                 )
             except DataError as error:
-                if given is not None or part == "train" or "split" not in str(error):
+                if given is not None or part == "train" or "split" not in str(error).replace(dataset, ""):
                     raise
         return None
 

@@ -131,6 +131,8 @@ def test_mistakes_are_named(content, flags, code, words, checkpoint, tmp_path, c
 def test_a_missing_file_and_a_checkpoint_of_another_task(checkpoint, corpus, tmp_path, capsys):
     assert main(["translate", str(checkpoint), str(corpus.with_name("corpus.dee"))]) == 3
     assert "Did you mean 'corpus.de'?" in capsys.readouterr().err
+    assert main(["translate", str(checkpoint), str(tmp_path)]) == 2
+    assert "is a folder: name a file of it" in capsys.readouterr().err
     other = save(CharLM({"vocabulary": {"kind": "bytes", "symbols": ""}}), tmp_path / "char_lm.ckpt")
     assert main(["translate", str(other), str(corpus)]) == 2
     assert "CharLM, which does not translate" in capsys.readouterr().err

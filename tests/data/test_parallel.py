@@ -147,6 +147,18 @@ def test_data_sets(tmp_path):
             ParallelData(dataset=str(tmp_path / "columns"), **given).prepare_data()
 
 
+def test_a_data_set_whose_name_speaks_of_splits_hides_no_mistake(tmp_path):
+    import datasets
+
+    parts = {"train": {"de": ["eins"], "en": ["one"]}, "validation": {"de": ["eins"], "text": ["one"]}}
+    parts = {part: datasets.Dataset.from_dict(rows) for part, rows in parts.items()}
+    for part, rows in parts.items():
+        rows.save_to_disk(str(tmp_path / "split" / part))
+    (tmp_path / "split" / "dataset_dict.json").write_text(json.dumps({"splits": list(parts)}))
+    with pytest.raises(DataError, match="has no 'en'"):
+        ParallelData(dataset=str(tmp_path / "split"), source="de", target="en").prepare_data()
+
+
 def test_the_second_time_everything_is_there(root, monkeypatch):
     first = data_of(root)
     first.prepare_data()
@@ -386,6 +398,7 @@ def test_damaged_archives(root):
         ("a.tsv", "eins\n", "row 1 has 1 column"),
         ("a.csv", 'de,en\n"eins,one\n', "no CSV file"),
         ("a.jsonl", '{"de": "eins", "en": "one"}\n{"de": \n', "line 2 is no JSON"),
+        ("a.jsonl", "[" * 100_000, "line 1 is no JSON"),
         ("a.jsonl", '{"de": "eins", "enn": "one"}\n', "Did you mean 'enn'"),
         ("a.jsonl", '{"de": "eins", "en": 1}\n', "holds int"),
         ("a.jsonl", "[]\n", "holds list"),
