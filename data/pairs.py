@@ -101,10 +101,16 @@ def lines(blocks: Iterable[bytes], label: str) -> Iterator[str]:
     Raises:
         DataError: It can't be read, or is not UTF-8; it names line and byte.
     """
-    rest, number = b"", 0
+    begun: list[bytes] = []  # a line whose end has not come, in pieces: joining them at every block would be quadratic
+    number = 0
     for block in itertools.chain(blocks, [None]):
-        *whole, rest = (rest + block).split(b"\n") if block is not None else ([rest, b""] if rest else [b""])
-        for line in whole:
+        if block is not None:
+            begun.append(block)
+            if b"\n" not in block:
+                continue
+        *whole, rest = b"".join(begun).split(b"\n")
+        begun = [rest]
+        for line in [*whole, rest] if block is None and rest else whole:
             number += 1
             try:
                 text = line.decode("utf-8")

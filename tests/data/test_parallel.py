@@ -8,6 +8,7 @@ import lzma
 import os
 import pickle
 import shutil
+import time
 import warnings
 
 import numpy as np
@@ -230,6 +231,13 @@ def test_lines_do_not_depend_on_the_blocks(size):
     data = text.encode()
     blocks = [data[first : first + size] for first in range(0, len(data), size)]
     assert list(lines(blocks, "text")) == ["eins", "", "zwei", "Ä\u2028drei"]
+
+
+def test_a_line_of_many_blocks_takes_no_quadratic_time():
+    begin = time.process_time()
+    (line,) = lines((b"a" * 1000 for _ in range(20_000)), "text")
+    assert len(line) == 20_000_000
+    assert time.process_time() - begin < 5  # a hundredth of it is needed
 
 
 # What may be wrong.
