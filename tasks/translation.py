@@ -23,8 +23,13 @@ from ..core.recurrent import CoreFactory
 from ..core.search import Hypothesis, search_sequences
 from ..data.batch import TranslationBatch
 from ..data.tokenizer import Subwords, TranslationSpec
+from ..errors import DataError
 from .base import Task
 from .metrics import SacreBLEU
+
+
+_LONGEST = 2000
+"""Subwords of a sentence that is translated."""
 
 
 class Translated(NamedTuple):
@@ -323,6 +328,7 @@ class Translation(Task):
 
         Raises:
             ValueError: A setting is out of its range.
+            DataError: A sentence has more than 2,000 subwords.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size}: must be at least 1")
@@ -332,6 +338,12 @@ class Translation(Task):
         generator.seed() if seed is None else generator.manual_seed(seed)
         results: list[list[Translated]] = [[Translated("", 0.0, 0.0, [], [], None)]] * len(texts)
         ids = self.source.encode_batch(texts)
+        for text, row in zip(texts, ids, strict=True):
+            if len(row) > _LONGEST:
+                raise DataError(
+                    f"The sentence that begins '{text[:40]}' has {len(row):,} subwords; the time of a translation grows "
+                    f"with their square, so at most {_LONGEST:,} are read at once: split it"
+                )
         waiting = sorted((number for number, row in enumerate(ids) if row), key=lambda number: len(ids[number]))
         for first in range(0, len(waiting), batch_size):
             numbers = waiting[first : first + batch_size]

@@ -112,6 +112,7 @@ def test_it_may_end_before_its_input(checkpoint):
     ("content", "flags", "code", "words"),
     [
         (b"ein hund\nM\xe4dchen\n", [], 3, ["line 2", "0xe4", "UTF-8"]),
+        (b"ein hund\n" + b"hund " * 100_000 + b"\n", [], 3, ["'hund hund", "100,000 subwords", "2,000", "split"]),
         (b"ein hund\n", ["--beam_size", "0"], 2, ["beam_size"]),
         (b"ein hund\n", ["--nbest", "3", "--beam_size", "2"], 2, ["beam_size=2"]),
         (b"ein hund\n", ["--temperature", "-1"], 2, ["temperature"]),
