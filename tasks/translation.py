@@ -27,7 +27,6 @@ from ..errors import DataError
 from .base import Task
 from .metrics import SacreBLEU
 
-
 _LONGEST = 2000
 """Subwords of a sentence that is translated."""
 
@@ -341,8 +340,8 @@ class Translation(Task):
         for text, row in zip(texts, ids, strict=True):
             if len(row) > _LONGEST:
                 raise DataError(
-                    f"The sentence that begins '{text[:40]}' has {len(row):,} subwords; the time of a translation grows "
-                    f"with their square, so at most {_LONGEST:,} are read at once: split it"
+                    f"The sentence that begins '{text[:40]}' has {len(row):,} subwords; the time to translate "
+                    f"grows with their square, so at most {_LONGEST:,} are read at once: split it"
                 )
         waiting = sorted((number for number, row in enumerate(ids) if row), key=lambda number: len(ids[number]))
         for first in range(0, len(waiting), batch_size):
