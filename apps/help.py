@@ -16,7 +16,7 @@ COMMANDS = {
     "fit": "train a model",
     "validate": "score a checkpoint on the validation part",
     "test": "score a checkpoint on the test part",
-    "predict": "write down what a checkpoint predicts, for tasks that have it",
+    "predict": "run a checkpoint on the predict_dataloader of a data module of your own",
     "generate": "let a language model write",
     "translate": "translate a file, or standard input",
     "caption": "say what images show",

@@ -160,7 +160,13 @@ class TrainingCLI(LightningCLI):
             self.trainer.fit(**kwargs)
             self._say_what_next()
             return
-        if subcommand != "predict":
+        if subcommand == "predict":
+            if type(self.datamodule).predict_dataloader is LightningDataModule.predict_dataloader:
+                raise UsageError(
+                    f"{type(self.datamodule).__name__} has nothing to predict: `unrolled {self._app()} CKPT ...` takes "
+                    "what you give it."
+                )
+        else:
             kwargs["verbose"] = False
         result = getattr(self.trainer, subcommand)(**kwargs)
         if self.trainer.is_global_zero and subcommand != "predict":
@@ -194,9 +200,12 @@ class TrainingCLI(LightningCLI):
         score = callback.best_model_score
         named = f" (best {callback.monitor} {float(score):.4f}: {runs.short(Path(best))})" if best else ""
         print(f"Trained to step {trainer.global_step}: {last}{named}")
-        app = next((app for app in ("generate", "translate", "caption", "label") if hasattr(self.model, app)), None)
-        if app:
+        if app := self._app():
             print(f"Next: unrolled {app} {last}{' --prompt ...' if app == 'generate' else ''}")
+
+    def _app(self) -> str | None:
+        """Return the command that uses such a model, where there is one."""
+        return next((app for app in ("generate", "translate", "caption", "label") if hasattr(self.model, app)), None)
 
 
 def tell(text: str) -> None:

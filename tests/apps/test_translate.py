@@ -139,6 +139,8 @@ def test_a_missing_file_and_a_checkpoint_of_another_task(checkpoint, corpus, tmp
     assert "CharLM, which does not translate" in capsys.readouterr().err
     assert main(["generate", str(checkpoint)]) == 2
     assert "Translation, which does not write text" in capsys.readouterr().err
+    assert main(["predict", "translation", "--ckpt_path", str(checkpoint), "--trainer.accelerator", "cpu"]) == 2
+    assert "`unrolled translate CKPT ...`" in capsys.readouterr().err
 
 
 def test_an_average_has_the_mean_of_the_weights(checkpoint, corpus, tmp_path, capsys):
