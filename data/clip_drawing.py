@@ -18,10 +18,10 @@ BACKGROUND = "none"
 _LEAST, _MOST = 10, 18  # frames of an action
 _REST = 26  # the most frames of a rest
 _PAUSE = 0.5  # how often a rest follows an action
-_WEIGHTS = {"grow": 0.5, "shrink": 0.5, "blink": 0.15}  # a move needs the most room, blinking needs none
+_WEIGHTS = {"grow": 1.3, "shrink": 1.3, "blink": 0.2}  # growing is seldom possible, blinking always
 _SPEED = (0.045, 0.065)  # of a move, sides a frame
-_GROWTH = (1.07, 1.1)  # factor a frame
-_RADIUS = (0.08, 0.24)  # the shape's, in sides
+_GROWTH = (0.012, 0.016)  # of the radius, sides a frame
+_RADIUS = (0.07, 0.28)  # the shape's, in sides
 _MARGIN = 0.02  # between the shape and the picture's edge, in sides
 _DARK = 0.35  # brightness of a shape that blinks
 _COLOURS = np.array(
@@ -94,8 +94,8 @@ def plan(random: np.random.Generator, *, frames: int) -> Motion:
                 name: (room - radius - right * (x - 0.5) - down * (y - 0.5)) / speed
                 for name, (right, down) in _MOVES.items()
             },
-            "grow": np.log((room - max(abs(x - 0.5), abs(y - 0.5))) / radius) / np.log(growth),
-            "shrink": np.log(radius / _RADIUS[0]) / np.log(growth),
+            "grow": (min(_RADIUS[1], room - max(abs(x - 0.5), abs(y - 0.5))) - radius) / growth,
+            "shrink": (radius - _RADIUS[0]) / growth,
             "blink": length,
         }
         choices = [name for name in most if most[name] >= _LEAST and name != before]
@@ -108,7 +108,7 @@ def plan(random: np.random.Generator, *, frames: int) -> Motion:
         right, down = _MOVES.get(action, (0, 0))
         for step in range(length):
             x, y = x + right * speed, y + down * speed
-            radius *= growth if action == "grow" else 1 / growth if action == "shrink" else 1
+            radius += growth if action == "grow" else -growth if action == "shrink" else 0
             dark = action == "blink" and step % 4 < 2
             rows.append((x, y, radius, _DARK if dark else 1.0, CLASSES.index(action)))
         before = action
