@@ -16,7 +16,7 @@ CLASSES = ("none", "left", "right", "up", "down", "grow", "shrink", "blink")
 BACKGROUND = "none"
 
 _LEAST, _MOST = 10, 18  # frames of an action
-_REST = 26  # the most frames of a rest
+_REST = 20  # the most frames of a rest
 _PAUSE = 0.5  # how often a rest follows an action
 _WEIGHTS = {"grow": 1.3, "shrink": 1.3, "blink": 0.2}  # growing is seldom possible, blinking always
 _SPEED = (0.045, 0.065)  # of a move, sides a frame
@@ -99,7 +99,8 @@ def plan(random: np.random.Generator, *, frames: int) -> Motion:
             "blink": length,
         }
         choices = [name for name in most if most[name] >= _LEAST and name != before]
-        rests = before != BACKGROUND and (random.random() < _PAUSE or not choices)
+        # The first action is seen to begin, too: no frame before it would leave its first frame to guess.
+        rests = not before or (before != BACKGROUND and (random.random() < _PAUSE or not choices))
         weights = np.array([_WEIGHTS.get(name, 1.0) for name in choices])
         action = BACKGROUND if rests else str(random.choice(choices, p=weights / weights.sum()))
         length = int(random.integers(_LEAST, _REST + 1)) if rests else min(length, int(most[action]))

@@ -50,6 +50,7 @@ def rows_of(loader) -> dict[str, list]:
 def test_the_labels_say_what_changes_and_the_shape_stays_inside(seed):
     motion = plan(np.random.default_rng(seed), frames=300)
     assert len(motion.labels) == 300
+    assert motion.labels[0] == 0
     right, down = np.diff(motion.x), np.diff(motion.y)
     growth, light = np.diff(motion.radius), np.diff(motion.brightness)
     does = {CLASSES[number]: motion.labels[1:] == number for number in np.unique(motion.labels)}
