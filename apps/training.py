@@ -201,7 +201,8 @@ class TrainingCLI(LightningCLI):
         named = f" (best {callback.monitor} {float(score):.4f}: {runs.short(Path(best))})" if best else ""
         print(f"Trained to step {trainer.global_step}: {last}{named}")
         if app := self._app():
-            print(f"Next: unrolled {app} {last}{' --prompt ...' if app == 'generate' else ''}")
+            given = {"generate": " --prompt ...", "caption": " IMAGE...", "label": " VIDEO..."}
+            print(f"Next: unrolled {app} {last}{given.get(app, '')}")
 
     def _app(self) -> str | None:
         """Return the command that uses such a model, where there is one."""
