@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,8 @@ class ClipsData(VideoModule):
             seed=seed,
             spec=spec,
         )
+        if spec is not None and not spec["image_size"]:
+            raise UsageError("The checkpoint's model reads features, not pictures: take SegmentationData.")
         if stride < 1:
             raise UsageError(f"stride is {stride}; it has to be at least 1.")
         self.stride = stride if spec is None else int(spec["stride"])
@@ -180,12 +183,12 @@ class ClipsData(VideoModule):
         return videos
 
 
-def write_video(path: Path, pictures: npt.NDArray[np.uint8]) -> None:
+def write_video(path: Path, pictures: Iterable[npt.NDArray[np.uint8]]) -> None:
     """Write pictures as an H.264 file, nearly without loss.
 
     Args:
         path: The file, its suffix naming the container.
-        pictures: RGB (T, H, W, 3), H and W even.
+        pictures: RGB (H, W, 3) each, H and W even and the same for all.
     """
     import av
 
@@ -193,8 +196,9 @@ def write_video(path: Path, pictures: npt.NDArray[np.uint8]) -> None:
         # one thread: with more, the encoder's decisions would depend on their number
         options = {"crf": "12", "preset": "veryfast", "threads": "1"}
         stream = container.add_stream("libx264", rate=_FRAMES_PER_SECOND, options=options)
-        stream.height, stream.width = pictures.shape[1:3]
         stream.pix_fmt = "yuv420p"
-        for picture in pictures:
+        for number, picture in enumerate(pictures):
+            if number == 0:
+                stream.height, stream.width = picture.shape[:2]
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
