@@ -105,7 +105,8 @@ CASES = (
         (
             *("--data.root", ".", "--data.chunk_length", "6", "--data.eval_chunk_length", "7"),
             *("--data.val_fraction", "0.375", "--data.background", "[rest]", "--model.core", "GRU"),
-            *("--model.core.hidden_size", "6", "--model.input_dropout", "0", "--model.output_dropout", "0"),
+            *("--model.core.hidden_size", "6", "--model.input_noise", "0"),
+            *("--model.input_dropout", "0", "--model.output_dropout", "0"),
         ),
     ),
 )

@@ -222,7 +222,7 @@ def test_all_for_one_part(text_file):
     path = text_file(text_of(500))
     data = TextData(path, val_fraction=1.0, test_fraction=0, chunk_length=50)
     assert "".join(streams(data, data.val_dataloader())) == text_of(500)
-    with pytest.raises(DataError, match="training part is empty"):
+    with pytest.raises(DataError, match="nothing to train on: the part is empty"):
         data.train_dataloader()
     data = TextData(path, val_fraction=0, test_fraction=0)
     assert data.val_dataloader() == []
