@@ -139,8 +139,8 @@ def _features(path: Path, size: int) -> Any:
         features = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise DataError(f"'{path}' is no .npy file: this model reads features, ({size}, T) or (T, {size}).") from error
-    if features.ndim != 2 or size not in features.shape:
-        raise DataError(f"'{path}' holds numbers of the shape {features.shape}; this model reads ({size}, T).")
+    if features.ndim != 2 or size not in features.shape or features.dtype.kind not in "fiu":
+        raise DataError(f"'{path}' holds {features.dtype} {features.shape}; this model reads numbers, ({size}, T).")
     if not np.isfinite(features).all():
         raise DataError(f"'{path}' holds features that are not finite (NaN or infinity).")
     return features.T if features.shape[0] == size else features
@@ -161,7 +161,7 @@ def _label(model: VideoLabelling, video: Path, target: Path, *, chunk: int, over
 
             burn_in(video, files[2], segments, colours)
             written = files
-    except DataError:
+    except BaseException:  # also when interrupted
         for file in files:
             file.unlink(missing_ok=True)
         raise

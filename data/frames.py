@@ -174,6 +174,8 @@ def read_picture(path: Path, size: int | None = None) -> Picture:
             if image.width * image.height > _MOST_PIXELS:
                 raise DataError(f"'{path}' has {image.width} x {image.height} pixels; {_MOST_PIXELS:,} are the most.")
             whole = ImageOps.exif_transpose(image).convert("RGB")
+    except Image.DecompressionBombError as error:  # more than twice as many: Pillow doesn't say their width
+        raise DataError(f"'{path}': {error} {_MOST_PIXELS:,} pixels are the most.") from error
     except UnidentifiedImageError as error:
         raise DataError(f"'{path}' is not a picture.") from error
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for damaged files
@@ -215,7 +217,7 @@ def natural(name: str) -> list[Any]:
     Args:
         name: The name.
     """
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"([0-9]+)", name) if part]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"([0-9]+)", name) if part]
 
 
 def prefetch(items: Iterable[Item], *, size: int = 64) -> Iterator[Item]:

@@ -72,7 +72,7 @@ def read_mapping(path: Path) -> list[str]:
     names: dict[int, str] = {}
     for number, line in enumerate(_lines(path), 1):
         first, _, name = line.partition(" ")
-        if not first.isdigit() or not name.strip():
+        if not first.isdecimal() or not name.strip():
             raise DataError(f"{path}, line {number}: '{line}' is not a class number and a name, as in '0 background'.")
         if int(first) in names or name.strip() in names.values():
             raise DataError(f"{path}, line {number}: '{line}' names a class number or a class for the second time.")

@@ -62,7 +62,8 @@ class WindowDataset(VideoDataset):
 class WindowSampler:
     """Windows at random places: from each video as many as it takes to cover it.
 
-    W processes of B rows see together what one process of B x W rows sees; the last batch is shared out evenly.
+    W processes of B rows see together what one process of B x W rows sees. The last batch is shared out evenly, with
+    an empty row where a process has one window less: all have the same number of rows, as a checkpoint needs.
 
     Args:
         frames: The number of frames of each video.
@@ -104,7 +105,8 @@ class WindowSampler:
         for number in range(start, self.num_batches()):
             together = pieces[number * self.rows : (number + 1) * self.rows]
             first, end = (len(together) * rank // self.world_size for rank in (self.rank, self.rank + 1))
-            yield tuple(together[first:end]) or (None,)
+            rows = -(-len(together) // self.world_size)
+            yield (*together[first:end], *[None] * (rows - end + first))
 
 
 class SegmentationData(VideoModule):
@@ -170,6 +172,8 @@ class SegmentationData(VideoModule):
             raise UsageError(f"stride is {stride}; it has to be at least 1.")
         if windows and chunk_length is None:
             raise UsageError("windows are of chunk_length frames: give --data.chunk_length too.")
+        if spec is not None and not spec["feature_size"]:
+            raise UsageError("The checkpoint's model reads pictures, not features: take VideoData.")
         self.root = Path(root)
         self.split = split
         self.background = background

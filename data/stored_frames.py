@@ -10,7 +10,7 @@ import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from torch import Tensor
 from .cache import locked, published
 from .frames import pictures_in, read_frames
 
+_MOST_OPEN = 64  # videos that are decoded at a time; each has a file, threads and frames in memory
 _FORMAT = 1  # of the files in the cache: raise it when they change
 
 
@@ -84,6 +85,10 @@ class DecodedPictures:
         frames: How many frames the decoder gives.
     """
 
+    # Those of this process with an open file, the one read last at the end. A worker sees some pieces of a video only,
+    # and perhaps never its end, which would close the file.
+    _open: ClassVar[list[DecodedPictures]] = []
+
     def __init__(self, path: Path, image_size: int, stride: int, frames: int) -> None:
         self.path = path
         self.image_size = image_size
@@ -99,11 +104,19 @@ class DecodedPictures:
         if not 0 <= self._next <= begin:
             frames = read_frames(self.path, image_size=self.image_size, stride=self.stride)
             self._coming, self._next = (frame.picture for frame in frames if frame.picture is not None), 0
+        others = [pictures for pictures in self._open if pictures is not self]
+        for _ in range(len(others) + 1 - _MOST_OPEN):
+            others.pop(0)._close()
+        self._open[:] = [*others, self]
         pictures = torch.stack(list(itertools.islice(self._coming, begin - self._next, end - self._next)))
         self._next = end
         if end * self.stride >= self.frames:
-            self._coming, self._next = iter(()), -1  # closes the file
+            self._open.remove(self)
+            self._close()
         return pictures
+
+    def _close(self) -> None:
+        self._coming, self._next = iter(()), -1  # the generator's end closes the file
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_coming": iter(()), "_next": -1}

@@ -317,8 +317,9 @@ class VideoLabelling(Task):
         """Log the scores over all videos, and say what they count."""
         self._log_scores("test")
         processing = f"a running median over {self.median} frames and segments of at least {self.min_length} frames"
+        videos = self.trainer.strategy.reduce(self.scores.videos.clone(), reduce_op="sum")  # of all processes
         rank_zero_info(
-            f"Scores over {int(self.scores.videos)} videos: {self.scores.settings(self.classes)}; "
+            f"Scores over {int(videos)} videos: {self.scores.settings(self.classes)}; "
             f"labels are {f'post-processed with {processing}' if self.postprocesses else 'not post-processed'}"
         )
 

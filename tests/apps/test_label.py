@@ -7,6 +7,7 @@ import shutil
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import av
 import numpy as np
@@ -232,13 +233,16 @@ class TestFeatures:
         np.save("wide.npy", np.zeros((30, 6), np.float32))
         Path("text.npy").write_text("no numbers")
         np.save("good.npy", np.zeros((3, 5)))
-        assert main(["label", "features.ckpt", "nan.npy", "wide.npy", "text.npy", "none.npy", "good.npy"]) == 3
+        np.save("words.npy", np.full((30, 5), "one"))
+        bad_files = ["nan.npy", "wide.npy", "text.npy", "none.npy", "words.npy"]
+        assert main(["label", "features.ckpt", *bad_files, "good.npy"]) == 3
         output = capsys.readouterr()
         assert "'nan.npy' holds features that are not finite" in output.err
-        assert "'wide.npy' holds numbers of the shape (30, 6); this model reads (5, T)" in output.err
+        assert "'wide.npy' holds float32 (30, 6); this model reads numbers, (5, T)" in output.err
         assert "'text.npy' is no .npy file" in output.err
         assert "There is no file of features 'none.npy'" in output.err
-        assert "4 of 5 video(s) could not be labelled; the others are labelled" in output.err
+        assert "'words.npy' holds <U3 (30, 5); this model reads numbers, (5, T)" in output.err
+        assert "5 of 6 video(s) could not be labelled; the others are labelled" in output.err
         assert output.out.startswith("good.npy: 3 frames")
 
 
@@ -260,6 +264,11 @@ class TestBadInput:
         for words in ([], ["--stream"]):
             assert main(["label", "forwards.ckpt", "videos/frames", *words]) == 3
             assert "'videos/frames/6.png' is not a picture" in capsys.readouterr().err
+        assert list(Path("labels").iterdir()) == []
+
+    def test_an_interrupted_video_leaves_nothing(self, here, monkeypatch):
+        monkeypatch.setattr("unrolled.apps.burn_in.burn_in", Mock(side_effect=KeyboardInterrupt))
+        assert main(["label", "forwards.ckpt", "videos/a.mp4"]) == 130
         assert list(Path("labels").iterdir()) == []
 
     def test_a_video_of_one_frame(self, here, capsys):

@@ -137,6 +137,8 @@ def test_spec_says_what_the_model_has_to_know(make):
     (clip, *_), (known, *_) = data.videos("val"), make(image_size=24).videos("val")
     assert clip.read(0, 1).shape == (1, 3, 24, 24)
     assert np.array_equal(clip.labels, len(CLASSES) - 1 - known.labels)
+    with pytest.raises(UsageError, match="reads features, not pictures"):
+        make(spec={**spec, "image_size": 0, "feature_size": 3})
     with pytest.raises(DataError, match="doesn't know blink, down"):
         make(spec={**spec, "classes": ["none", "left", "right", "up", "grow", "shrink"]}).videos("val")
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import struct
 import threading
 import time
+import zlib
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 from unrolled.data.clips import write_video
-from unrolled.data.frames import Upright, decode, prefetch, read_frames
+from unrolled.data.frames import Upright, decode, natural, prefetch, read_frames
 from unrolled.errors import DataError
 
 
@@ -218,6 +220,16 @@ def test_bad_pictures_are_named(tmp_path):
     (tmp_path / "1.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"1.png' is not a picture"):
         list(read_frames(tmp_path, image_size=16))
+    vast = bytearray(whole)
+    vast[16:24] = struct.pack(">II", 20_000, 20_000)  # width and height, as the file's head gives them
+    vast[29:33] = struct.pack(">I", zlib.crc32(vast[12:29]))
+    (tmp_path / "1.png").write_bytes(vast)
+    with pytest.raises(DataError, match=r"1.png': .*400000000 pixels.* 89,478,485 pixels are the most"):
+        list(read_frames(tmp_path, image_size=16))
+
+
+def test_digits_that_are_no_numbers_are_letters():
+    assert sorted(["10²", "²1", "9"], key=natural) == ["9", "10²", "²1"]
 
 
 class TestPrefetch:

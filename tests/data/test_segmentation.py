@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from unrolled.data import SegmentationData
+from unrolled.data.segmentation import WindowSampler
 from unrolled.errors import DataError, UsageError
 
 CLASSES = ["rest", "cut", "mix"]
@@ -140,6 +142,14 @@ def test_two_processes_share_what_one_sees(root, monkeypatch, windows):
     assert [first + second for first, second in zip(*halves, strict=True)] == one
 
 
+def test_windows_are_as_many_rows_in_every_process(monkeypatch):
+    sampler = partial(WindowSampler, [4] * 7, batch_size=2, length=4)
+    (*_, one), *halves = sampler(batch_size=4).batches(0), *(sampler(rank=r, world_size=2).batches(0) for r in (0, 1))
+    last = [list(half)[-1] for half in halves]
+    assert [len(rows) for rows in last] == [2, 2]  # 3 windows: a checkpoint's rows are gathered from all processes
+    assert [piece for rows in last for piece in rows if piece] == list(one)
+
+
 def test_normalisation_comes_from_the_training_part_alone(root):
     data = SegmentationData(str(root), normalize=True)
     train = torch.cat([batch.input for batch in data.loader("train")]).double()
@@ -156,6 +166,8 @@ def test_a_checkpoints_spec_says_classes_features_and_stride(root):
     assert SegmentationData(str(root), spec=spec, background=["mix"]).spec["background"] == ["mix"]
     with pytest.raises(DataError, match=r"a\.npy: 5 features a frame; the checkpoint's model takes 7"):
         SegmentationData(str(root), spec={**spec, "feature_size": 7}).setup("fit")
+    with pytest.raises(UsageError, match="reads pictures, not features"):
+        SegmentationData(str(root), spec={**spec, "feature_size": 0, "image_size": 48})
 
 
 class TestMistakesAreNamed:
@@ -213,6 +225,7 @@ class TestMistakesAreNamed:
         [
             ("rest\ncut\n", r"line 1: 'rest' is not a class number and a name"),
             ("0 rest\n0 cut\n", r"line 2: '0 cut' names a class number or a class for the second time"),
+            ("² rest\n", r"line 1: '² rest' is not a class number and a name"),
             ("0 rest\n2 cut\n", r"the class numbers are \[0, 2\]; they have to be 0 to 1"),
         ],
     )

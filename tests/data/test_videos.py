@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from pathlib import Path
 
 import numpy as np
@@ -172,6 +173,23 @@ class TestReading:
         (kept,), (anew,) = (make(keep=keep, stride=2).videos("train") for keep in (True, False))
         for begin, end in ((0, 2), (2, 4), (3, 5), (0, 1), (4, 5), (4, 4), (1, 4)):
             assert torch.equal(kept.read(begin, end), anew.read(begin, end))
+
+    def test_few_videos_are_open_at_a_time(self, root, make, monkeypatch):
+        monkeypatch.setattr("unrolled.data.stored_frames._MOST_OPEN", 3)
+        some(root, 8)
+        kept, anew = (make(keep=keep, val_fraction=0, test_fraction=0).videos("train") for keep in (True, False))
+
+        def check(begin: int, end: int) -> int:  # as a worker that sees some of the pieces
+            assert all(
+                torch.equal(one.read(begin, end), two.read(begin, end)) for one, two in zip(kept, anew, strict=True)
+            )
+            links = (os.path.join("/proc/self/fd", name) for name in os.listdir("/proc/self/fd"))
+            return sum(os.path.realpath(link).startswith(str(root.resolve())) for link in links)
+
+        assert check(0, 2) == check(4, 6) == 3
+        for one, two in zip(kept, anew, strict=True):
+            two.read(6, one.pictures.frames)
+        assert check(0, 0) == 0
 
     def test_a_changed_file_is_decoded_again(self, root, make):
         some(root, 3)

@@ -236,6 +236,14 @@ class TestScores:
         assert "Scores over 2 videos: edit and F1 leave out rest; accuracy and F1 are pooled over videos" in caplog.text
         assert "post-processed with a running median over 3 frames" in caplog.text
 
+    def test_videos_of_all_processes_are_counted(self, videos, trainer, monkeypatch, caplog):
+        runner = trainer()
+        monkeypatch.setattr(runner.strategy, "reduce", lambda tensor, *args, **kwargs: 2 * tensor)  # as of two alike
+        data = SegmentationData(str(videos))
+        with caplog.at_level("INFO"):
+            runner.test(make(spec=data.spec), data, verbose=False)
+        assert "Scores over 4 videos" in caplog.text
+
     def test_rows_without_frames_are_no_videos(self):
         model = make()
         model.on_validation_epoch_start()
