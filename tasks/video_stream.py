@@ -79,8 +79,8 @@ class VideoStream:
         if self._waiting:
             self._waiting -= 1
             return self._label
-        self._waiting = self.model.spec["stride"] - 1
         x = self.model.features(as_input(frame, self.model)[None].to(self.model.device))
+        self._waiting = self.model.spec["stride"] - 1  # not before: a refused frame has no label to repeat
         output, self.state = self._step(x, self.state)
         probability, number = torch.addmm(self._bias, output, self._weight).softmax(-1)[0].max(-1)
         self._label = FrameLabel(self.model.classes[int(number)], float(probability))
@@ -155,7 +155,10 @@ def as_input(frame: FrameLike, model: VideoLabelling) -> Tensor:
     """
     size = model.spec["feature_size"]
     if size:
-        features = torch.as_tensor(frame, dtype=model.head.weight.dtype)
+        try:
+            features = torch.as_tensor(frame, dtype=model.head.weight.dtype)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"a frame is no numbers ({error}); this model reads ({size},) features") from error
         if features.shape != (size,):
             raise ValueError(f"a frame has the shape {tuple(features.shape)}; this model reads ({size},) features")
         if not math.isfinite(features.sum().item()):  # one pass over them; a stream has no time for two
@@ -170,7 +173,7 @@ def as_input(frame: FrameLike, model: VideoLabelling) -> Tensor:
     else:
         found = f"{type(frame).__name__} {getattr(frame, 'dtype', '')} {tuple(getattr(frame, 'shape', ()))}"
         picture = frame if isinstance(frame, Tensor) and frame.dim() == 3 else None
-    if picture is None or picture.dtype != torch.uint8 or picture.shape[0] != 3:
+    if picture is None or picture.dtype != torch.uint8 or picture.shape[0] != 3 or not picture.numel():
         raise ValueError(
             f"a frame is {found}; this model reads pictures: numpy (H, W, 3) uint8, a tensor (3, H, W) uint8, "
             "or a PIL image"

@@ -360,14 +360,25 @@ class TestLabels:
             np.zeros((8, 8, 3), dtype=np.float32),
             torch.zeros(8, 8, 3, dtype=torch.uint8),
             np.zeros(5),
+            np.zeros((0, 0, 3), dtype=np.uint8),
+            torch.zeros(3, 0, 8, dtype=torch.uint8),
             None,
         ):
             with pytest.raises(ValueError, match=r"this model reads pictures: numpy \(H, W, 3\) uint8"):
                 pictures.stream()(frame)
         with pytest.raises(ValueError, match=r"a frame has the shape \(4,\); this model reads \(5,\) features"):
             features.stream()(np.zeros(4))
+        for frame in ("picture.png", None, np.zeros(5, dtype=">f4")):
+            with pytest.raises(ValueError, match=r"a frame is no numbers \(.+\); this model reads \(5,\) features"):
+                features.stream()(frame)
         with pytest.raises(ValueError, match="not finite"):
             features.stream()([0.0, 1.0, float("nan"), 0.0, 0.0])
+
+    def test_a_refused_frame_leaves_no_label_to_repeat(self):
+        stream = make(spec={**SPEC, "stride": 3}).stream()
+        with pytest.raises(ValueError, match="this model reads"):
+            stream(np.zeros(4))
+        assert stream(np.zeros(5)).name in CLASSES
 
 
 def test_settings_out_of_range_are_named():
