@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,11 +119,19 @@ def _targets(images: Sequence[Path], name: str) -> dict[Path, Path]:
     except OSError as error:
         raise UsageError(f"--attention '{name}' can't be made a folder: {error.strerror}.") from error
     targets: dict[Path, Path] = {}
-    seen: Counter[str] = Counter()
+    taken: set[Path] = set()
+    given = {image.resolve() for image in images}
     for image in dict.fromkeys(images):
-        seen[image.stem] += 1
-        again = f"_{seen[image.stem]}" if seen[image.stem] > 1 else ""  # one name in several folders
-        targets[image] = folder / f"{image.stem}{again}.png"
+        number, target = 1, folder / f"{image.stem}.png"
+        while target in taken:  # one name in several folders
+            number += 1
+            target = folder / f"{image.stem}_{number}.png"
+        if target.resolve() in given:
+            raise UsageError(
+                f"--attention '{name}' would overwrite '{target}', an image to caption: name another folder."
+            )
+        taken.add(target)
+        targets[image] = target
     return targets
 
 

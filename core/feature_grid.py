@@ -129,8 +129,12 @@ def fetch_weights(name: str, weights: str, preset: Any) -> Any:
             return preset.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except FileNotFoundError as error:
         raise ValueError(f"TorchvisionBackbone: no file '{weights}' with weights; or say default, none") from error
-    except OSError as error:  # no network, or a download that went wrong
-        raise ValueError(
+    except OSError as error:
+        if weights != "default":
+            raise ValueError(
+                f"TorchvisionBackbone: the weights of {name} can't be read: '{weights}': {error.strerror or error}"
+            ) from error
+        raise ValueError(  # no network, or a download that went wrong
             f"TorchvisionBackbone: the weights of {name} could not be downloaded ({error}); give a file in place of "
             "default, or none for random ones"
         ) from error

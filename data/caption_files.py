@@ -191,22 +191,33 @@ def _flickr8k(path: Path) -> Iterator[Entry]:
 
 
 def _csv(path: Path) -> Iterator[Entry]:
-    rows = csv.reader(_lines(path))
-    header = [name.strip().lower() for name in next(rows, [])]
+    rows = _csv_rows(path)
+    _, first = next(rows, (1, []))
+    header = [name.strip().lower() for name in first]
     image = next((header.index(key) for key in _IMAGE_KEYS if key in header), None)
     caption = next((header.index(key) for key in _CAPTION_KEYS if key in header), None)
     if image is None or caption is None:
         raise _wrong(path, 1, f"the names of the columns, 'image,caption', found '{','.join(header)[:60]}'")
     split = header.index("split") if "split" in header else None
-    for row in rows:
+    for line, row in rows:
         if not row:
             continue
         if len(row) > len(header) and caption == len(header) - 1:  # a comma in a caption without quotes
             row = [*row[:caption], ",".join(row[caption:])]
         if len(row) != len(header):
-            raise _wrong(path, rows.line_num, f"{len(header)} columns, found {len(row)}")
-        where = partial(_wrong, path, rows.line_num)
+            raise _wrong(path, line, f"{len(header)} columns, found {len(row)}")
+        where = partial(_wrong, path, line)
         yield Entry(row[image], (row[caption],), None if split is None else _part(row[split], where))
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield rows, and the numbers of the lines they end in."""
+    rows = csv.reader(f"{line}\n" for line in _lines(path))  # a quoted caption may have several lines
+    try:
+        for row in rows:
+            yield rows.line_num, row
+    except csv.Error as error:  # most often a quote that is not closed, which takes in all that follows
+        raise _wrong(path, rows.line_num, f"a row of CSV ({error}); is a quote before it not closed?") from error
 
 
 def _jsonl(path: Path) -> Iterator[Entry]:

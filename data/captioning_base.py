@@ -143,8 +143,8 @@ class CaptioningData(DataModule):
         """
         if self._encode is None or self._encoder_key is None:
             raise UsageError(
-                "cache_features keeps what a frozen backbone makes of the pictures, and this model has none. "
-                "Freeze it, or leave --data.cache_features out."
+                "cache_features keeps what a frozen backbone makes of the pictures, and this model has none, or one "
+                "that learns later. Freeze it and leave unfreeze_epoch out, or set --data.cache_features false."
             )
         length = len(self.references(part))
         pictures = self.pictures(part)

@@ -51,9 +51,8 @@ class ImageFiles:
 
     @cached_property
     def identity(self) -> list[Any]:
-        """Names, sizes and times of change."""
-        stats = [(str(path), path.stat()) for path in self._paths]
-        return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
+        """Names, sizes and times of change; none of what can't be found, as a link to nowhere."""
+        return [[str(path), *_size_and_time(path)] for path in self._paths]
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -66,6 +65,14 @@ class ImageFiles:
             size: S.
         """
         return open_image(self._paths[number], size)
+
+
+def _size_and_time(path: Path) -> list[int]:
+    try:
+        stat = path.stat()
+    except OSError:
+        return []  # whoever opens it says what is wrong
+    return [stat.st_size, stat.st_mtime_ns]
 
 
 class OpenedPictures:
@@ -85,7 +92,8 @@ class OpenedPictures:
     @property
     def identity(self) -> list[Any]:
         """Of the images and of the way they are read."""
-        return [self._images.identity, self._size]
+        # What was kept with `skip` may lack pictures, which `error` must not take in silence.
+        return [self._images.identity, self._size, self._missing]
 
     def read(self, number: int) -> Tensor | None:
         """Return a picture, None for one that is left out.

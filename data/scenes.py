@@ -102,8 +102,8 @@ class ScenesData(CaptioningData):
     """Scenes of one to three objects, drawn at 64 x 64 pixels, with several true sentences about each.
 
     Objects differ in shape, colour and size; sentences also say how many there are and how they lie. Training,
-    validation and test share no sentence and no composition of objects. Scenes, sentences and pictures are the same
-    wherever the seed is; the pictures are drawn once and kept.
+    validation and test share no sentence and no composition of different objects. Scenes, sentences and pictures are
+    the same wherever the seed is; the pictures are drawn once and kept.
 
     Args:
         train_size: Number of training scenes.

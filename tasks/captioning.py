@@ -11,7 +11,7 @@ from typing import TypeAlias
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 
 from ..core.attention import AttentionFactory, GatedAttention
@@ -290,9 +290,12 @@ class Captioning(Captioner, Task):
         """Log the loss and the scores of the whole part, and beside them those of captions that saw no image."""
         self._log_loss("test")
         self._log_scores("test", "", self._said)
-        self._log_scores("test", "shuffled_", blind.shuffled(self._said))
+        # Both look at the whole part: what a process chose for its share would depend on how many there are.
+        everyone, rank = self._everyones_said(), self.trainer.global_rank
+        others = blind.shuffled(everyone)
+        self._log_scores("test", "shuffled_", others[rank :: self.trainer.world_size])
         references = getattr(getattr(self.trainer, "datamodule", None), "references", None)
-        constant = blind.best_constant([] if references is None else references("train"), self._said)
+        constant = blind.best_constant([] if references is None else references("train"), everyone)
         rank_zero_info(f"The best constant caption: {constant}")
         self._log_scores("test", "constant_", [one._replace(caption=constant) for one in self._said])
 
@@ -314,7 +317,8 @@ class Captioning(Captioner, Task):
         scores = CaptionScores().to(self.device)
         scores.update([one.caption for one in said], [one.references for one in said], [one.number for one in said])
         for name, value in scores.compute().items():
-            self.log(f"{part}/{prefix}{name}", value.float(), prog_bar=name == "cider_d" and not prefix, sync_dist=True)
+            shown = name == "cider_d" and not prefix
+            self.log(f"{part}/{prefix}{name}", value.float().to(self.device), prog_bar=shown, sync_dist=True)
         judge = getattr(getattr(self.trainer, "datamodule", None), "judge", None)
         if judge is not None and judge(part, 0, "") is not None:  # built-in data know what is true
             right, count = self._everyones(sum(judge(part, one.number, one.caption) for one in said), len(said))
@@ -327,3 +331,12 @@ class Captioning(Captioner, Task):
         mine = torch.tensor(sums, dtype=torch.float64, device=self.device)
         total: list[float] = self.trainer.strategy.reduce(mine, reduce_op="sum").tolist()
         return total
+
+    def _everyones_said(self) -> list[Said]:
+        """What all processes said, each image once, in the order of their numbers."""
+        shares: list[list[Said]] = [self._said]
+        if self.trainer.world_size > 1:
+            shares = [[] for _ in range(self.trainer.world_size)]
+            distributed.all_gather_object(shares, self._said)
+        by_number = {one.number: one for share in shares for one in share}
+        return [by_number[number] for number in sorted(by_number)]

@@ -11,6 +11,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from PIL import Image
+from unrolled.apps.caption import _targets
 from unrolled.apps.overlay import attention_panels
 from unrolled.cli import main
 from unrolled.core import LSTM, ImageEncoder, SmallCNN
@@ -95,6 +96,17 @@ def test_mistakes(here, capsys, words, code, answer):
     (here / "nothing").mkdir()
     assert main(["caption", *words]) == code
     assert answer in capsys.readouterr().err
+
+
+def test_pictures_of_the_attention_overwrite_no_image_and_no_other(here, capsys):
+    before = (here / "scenes/0.png").read_bytes()
+    assert main(["caption", "model.ckpt", "scenes/0.png", "--attention", "scenes"]) == 2
+    assert "would overwrite 'scenes/0.png', an image to caption: name another folder." in capsys.readouterr().err
+    assert (here / "scenes/0.png").read_bytes() == before
+    for name in ("0.png", "0_2.png"):
+        shutil.copy(here / "scenes/1.png", here / "scenes/deep" / name)
+    targets = _targets([Path("scenes/0.png"), Path("scenes/deep/0.png"), Path("scenes/deep/0_2.png")], "out")
+    assert len(set(targets.values())) == 3
 
 
 def test_panels_are_warm_where_the_attention_is():

@@ -134,6 +134,8 @@ class TestWeights:
         torch.save({"state_dict": 1}, file)
         with pytest.raises(ValueError, match="holds no state dict"):
             TorchvisionBackbone("squeezenet1_1", weights=str(file))
+        with pytest.raises(ValueError, match=r"the weights of squeezenet1_1 can't be read: '.*': Is a directory"):
+            TorchvisionBackbone("squeezenet1_1", weights=str(tmp_path))
         monkeypatch.setenv("TORCH_HOME", str(tmp_path))
         monkeypatch.setattr("torch.hub.download_url_to_file", offline)
         with pytest.raises(ValueError, match=r"could not be downloaded \(no network\); give a file"):

@@ -251,6 +251,18 @@ def test_missing_images_are_all_listed_once(tmp_path, data):
     assert left == {text for number in (0, 1, 2, 4, 7, 8, 9) for text in captions(number)}
 
 
+def test_a_link_to_nowhere_is_a_missing_image(tmp_path, data):
+    write_csv(tmp_path)
+    link = tmp_path / "images" / "4.jpg"
+    link.unlink()
+    link.symlink_to(tmp_path / "gone.jpg")
+    with pytest.raises(DataError, match=r"1 of the 10 images .*\n  '4.jpg': '.*4.jpg' does not exist"):
+        data().references("train")
+    with pytest.warns(UserWarning, match=r"are left out:\n  '4.jpg': "):
+        left = data(missing="skip", val_fraction=0, test_fraction=0).references("train")
+    assert len(left) == 9
+
+
 def test_an_image_dir_that_is_wrong_is_one_message(tmp_path, data):
     write_csv(tmp_path)
     shutil.move(tmp_path / "images", tmp_path / "elsewhere")
@@ -349,6 +361,21 @@ def test_commas_in_unquoted_captions_belong_to_them(tmp_path):
     (tmp_path / "captions.txt").write_text("image,caption\n0.jpg,A dog, and a cat .\n")
     entries = read_captions(tmp_path, "auto").entries
     assert entries == [Entry("0.jpg", ("A dog, and a cat .",), None)]
+
+
+def test_a_quoted_caption_may_have_several_lines(tmp_path):
+    (tmp_path / "captions.csv").write_text('image,caption\n0.jpg,"A dog\nand a cat"\n1.jpg,A cow\n')
+    entries = read_captions(tmp_path, "auto").entries
+    assert [entry.captions for entry in entries] == [("A dog\nand a cat",), ("A cow",)]
+
+
+def test_a_quote_that_is_not_closed_is_named(tmp_path):
+    rows = "".join(f"{number}.jpg,A dog of many words\n" for number in range(10_000))
+    (tmp_path / "captions.csv").write_text(f'image,caption\n0.jpg,"A dog\n{rows}')
+    with pytest.raises(
+        DataError, match=r"captions.csv', line \d+: expected a row of CSV .* quote before it not closed"
+    ):
+        read_captions(tmp_path, "auto")
 
 
 def test_an_image_is_in_one_part_only(tmp_path):
@@ -567,6 +594,8 @@ def test_features_of_a_damaged_image_are_left_out(tmp_path, data):
     with pytest.warns(UserWarning, match="Left out"):
         module = fit(Module(), data(**alone, missing="skip"))
     assert len(torch.cat(module.seen)) == len(module.numbers) == 9
+    with pytest.raises(DataError, match=r"3.jpg' is damaged"):  # what was kept lacks it, and must not hide it
+        fit(Module(), data(**alone))
 
 
 def test_scenes_have_features_too(tmp_path):
@@ -578,7 +607,7 @@ def test_scenes_have_features_too(tmp_path):
 
 def test_features_need_a_frozen_backbone(tmp_path, data):
     write_csv(tmp_path)
-    with pytest.raises(UsageError, match=r"this model has none. Freeze it, or leave --data.cache_features out"):
+    with pytest.raises(UsageError, match=r"this model has none, .*leave unfreeze_epoch out, or set"):
         data(cache_features=True).train_dataloader()
 
 

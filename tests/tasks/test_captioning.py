@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -233,6 +234,18 @@ class TestScores:
         scores = trainer().test(model, data, verbose=False)[0]
         assert scores["test/exact"] == scores["test/bleu4"] == 1.0
         assert scores["test/shuffled_exact"] < 0.5
+
+    def test_the_blind_ones_are_of_the_whole_part_on_every_process(self, data, monkeypatch):
+        model = made(data)
+        said = [Said(number, f"{number}", ("a cat",)) for number in range(5)]
+        model._said = [said[0], said[3], said[4]]
+        model._trainer = SimpleNamespace(world_size=2)
+
+        def gather(shares, mine):
+            shares[:] = [mine, [said[1], said[2], said[4]]]
+
+        monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+        assert model._everyones_said() == said
 
     def test_the_best_constant_is_common_and_the_shuffled_are_others(self):
         said = [Said(number, f"{number}", (f"a cat {number}", "a dog runs")) for number in range(3)]
