@@ -262,6 +262,8 @@ def _karpathy(path: Path, images: list[Any]) -> Iterator[Entry]:
             folder = image.get("filepath", "")
         except (KeyError, TypeError, AttributeError) as error:
             raise where("filename, split and sentences with raw") from error
+        if not all(isinstance(text, str) for text in (name, *captions)):
+            raise where("texts as filename and raw")
         yield Entry(f"{folder}/{name}" if folder else name, captions, _part(split, where))
 
 
@@ -278,6 +280,8 @@ def _coco(path: Path, content: dict[str, Any], official: bool) -> Iterator[Entry
             names[image["id"]] = image["file_name"]
         except (KeyError, TypeError) as error:
             raise _in_json(path, f"images[{number}]", "id and file_name") from error
+        if not isinstance(image["file_name"], str):
+            raise _in_json(path, f"images[{number}]", "a text as file_name")
     for number, annotation in enumerate(content["annotations"]):
         try:
             captions.setdefault(annotation["image_id"], []).append(str(annotation["caption"]))
@@ -287,7 +291,7 @@ def _coco(path: Path, content: dict[str, Any], official: bool) -> Iterator[Entry
         raise DataError(
             f"'{path}' has captions of {len(unknown)} image(s) that it does not list, as {next(iter(unknown))}."
         )
-    for number, key in enumerate(sorted(names)):
+    for number, key in enumerate(sorted(names, key=lambda key: (isinstance(key, str), key))):
         part: Part | None = None
         if official and path.name.startswith("captions_train"):
             part = "train"

@@ -48,8 +48,15 @@ def open_image(source: str | Path | bytes | Image, size: int) -> Tensor:
     Raises:
         DataError: The file is missing, is no image, is damaged, or has more than `MAX_PIXELS` pixels.
     """
+    from PIL import Image
+
     name = name_of(source)
-    if not isinstance(source, str | Path | bytes):
+    if not isinstance(source, str | Path | bytes | Image.Image):
+        raise TypeError(
+            f"an image is a {type(source).__name__}; it must be a path, a file's content or an image that Pillow "
+            "opened (PIL.Image.fromarray makes one of an array)"
+        )
+    if isinstance(source, Image.Image):
         return _picture(source, name, size)
     with _bytes_of(source, name) as file:
         image = _identified(file, name)

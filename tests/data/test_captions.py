@@ -313,6 +313,16 @@ def test_nothing_with_a_caption_is_an_error(tmp_path, data):
             '{"images": [], "annotations": [{"image_id": 7, "caption": "a"}]}',
             r"captions of 1 image\(s\) that it does not list, as 7",
         ),
+        (
+            "captions.json",
+            '{"images": [{"id": 1, "file_name": 2}], "annotations": []}',
+            r"images\[0\]: expected a text as file_name",
+        ),
+        (
+            "dataset.json",
+            '{"images": [{"filename": "a", "split": "train", "sentences": [{"raw": null}]}]}',
+            r"images\[0\]: expected texts as filename and raw",
+        ),
         ("dataset.json", '{"images": [{"sentences": []}]}', r"images\[0\]: expected filename, split and sentences"),
         (
             "dataset.json",

@@ -131,6 +131,11 @@ def test_takes_an_open_image_and_leaves_it_alone(tmp_path):
     np.testing.assert_allclose(corners(open_image(tmp_path / "large.jpg", 30)), WANTED, atol=6)
 
 
+def test_an_array_is_refused_with_the_remedy():
+    with pytest.raises(TypeError, match=r"an image is a ndarray; it must be .* \(PIL.Image.fromarray makes one"):
+        open_image(np.zeros((8, 8, 3), np.uint8), 8)
+
+
 def test_takes_a_files_content(tmp_path):
     Image.fromarray(quarters()).save(tmp_path / "picture.png")
     content = (tmp_path / "picture.png").read_bytes()
