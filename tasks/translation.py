@@ -337,10 +337,10 @@ class Translation(Task):
         generator.seed() if seed is None else generator.manual_seed(seed)
         results: list[list[Translated]] = [[Translated("", 0.0, 0.0, [], [], None)]] * len(texts)
         ids = self.source.encode_batch(texts)
-        for text, row in zip(texts, ids, strict=True):
-            if len(row) > _LONGEST:
+        for text, subwords in zip(texts, ids, strict=True):
+            if len(subwords) > _LONGEST:
                 raise DataError(
-                    f"The sentence that begins '{text[:40]}' has {len(row):,} subwords; the time to translate "
+                    f"The sentence that begins '{text[:40]}' has {len(subwords):,} subwords; the time to translate "
                     f"grows with their square, so at most {_LONGEST:,} are read at once: split it"
                 )
         waiting = sorted((number for number, row in enumerate(ids) if row), key=lambda number: len(ids[number]))
