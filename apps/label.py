@@ -149,8 +149,8 @@ def _features(path: Path, size: int) -> Any:
 def _label(model: VideoLabelling, video: Path, target: Path, *, chunk: int, overlay: bool) -> None:
     """Write a video's files; nothing is left of a video that breaks off."""
     files = [target.with_name(target.name + suffix) for suffix in (".csv", ".png", ".mp4")]
-    if any(file.exists() and file.resolve() == video.resolve() for file in files):
-        raise UsageError(f"--out would overwrite '{video}': name another folder.")
+    if target.parent.resolve() == video.parent.resolve():  # where labels made by hand lie, too
+        raise UsageError(f"--out would overwrite '{video}' or what lies beside it: name another folder.")
     try:
         segments, seconds = _write_csv(model, video, files[0], chunk)
         colours = palette(model.classes, model.background)

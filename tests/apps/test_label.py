@@ -283,7 +283,7 @@ class TestBadInput:
             (["none.mp4"], 3, "There is no video 'none.mp4'"),
             (["nothing"], 3, "'nothing' is a folder with neither videos"),
             (["videos/a.mp4", "--out", "forwards.ckpt"], 2, "--out 'forwards.ckpt' can't be made a folder"),
-            (["videos/a.mp4", "--out", "videos"], 2, "--out would overwrite 'videos/a.mp4'"),
+            (["videos/a.mp4", "--out", "videos"], 2, "--out would overwrite 'videos/a.mp4' or what lies beside it"),
             (["videos/a.mp4", "--chunk", "0"], 2, "--chunk 0: must be at least 1"),
             (["videos/a.mp4", "--lines", "all"], 2, "--lines: expected one of 'frame', 'change'"),
             (["videos/a.mp4", "--overlai", "false"], 2, "There is no flag '--overlai'. Did you mean '--overlay'?"),
