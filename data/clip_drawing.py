@@ -7,6 +7,7 @@ Shapes: T frames, S side of the square pictures.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -65,13 +66,14 @@ def draw_clip(
     shape = _SHAPES[random.integers(len(_SHAPES))]
     motion = plan(random, frames=frames)
     colour, other = _COLOURS[random.permutation(len(_COLOURS))[:2]]
-    places = (np.arange(size) + 0.5) / size
-    pictures = np.empty((frames, size, size, 3))
+    places = ((np.arange(size) + 0.5) / size).astype(np.float32)
+    pictures = np.empty((frames, size, size, 3), np.float32)
     pictures[:] = _backdrop(random, places, other)
     cover = _cover(shape, motion, random.uniform(0, 2 * np.pi), places, size)[..., None]  # (T, S, S, 1)
-    pictures += cover * (colour * motion.brightness[:, None, None, None] - pictures)
-    pictures += 3 * random.standard_normal(pictures.shape, dtype=np.float32)  # the camera's noise
-    return np.clip(np.rint(pictures), 0, 255).astype(np.uint8), motion.labels
+    light = motion.brightness.astype(np.float32)[:, None, None, None]
+    pictures += cover * (colour.astype(np.float32) * light - pictures)
+    pictures += 3 * random.standard_normal((frames, size, size, 1), dtype=np.float32)  # the camera's noise
+    return np.clip(pictures + 0.5, 0, 255, out=pictures).astype(np.uint8), motion.labels
 
 
 def plan(random: np.random.Generator, *, frames: int) -> Motion:
@@ -118,7 +120,7 @@ def plan(random: np.random.Generator, *, frames: int) -> Motion:
 
 
 def _backdrop(
-    random: np.random.Generator, places: npt.NDArray[np.float64], colour: npt.NDArray[np.int64]
+    random: np.random.Generator, places: npt.NDArray[np.float32], colour: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:
     """A still picture (S, S, 3): dim light from one side, a grain, and a shape that never does anything."""
     slope = random.uniform(-30, 30, (2, 3))
@@ -130,22 +132,21 @@ def _backdrop(
 
 
 def _cover(
-    shape: str, motion: Motion, angle: float, places: npt.NDArray[np.float64], size: int
-) -> npt.NDArray[np.float64]:
+    shape: str, motion: Motion, angle: float, places: npt.NDArray[np.float32], size: int
+) -> npt.NDArray[np.float32]:
     """How much of each pixel the shape covers, (T, S, S), from its distance to the outline."""
-    across = places[None, None, :] - motion.x[:, None, None]
-    down = places[None, :, None] - motion.y[:, None, None]
-    cos, sin = np.cos(angle), np.sin(angle)
+    x, y, radius = (value.astype(np.float32)[:, None, None] for value in (motion.x, motion.y, motion.radius))
+    across, down = places[None, None, :] - x, places[None, :, None] - y
+    cos, sin = math.cos(angle), math.sin(angle)
     u, v = across * cos + down * sin, down * cos - across * sin  # (T, S, S), in the shape's own axes
-    radius = motion.radius[:, None, None]
     if shape == "disc":
         distance = np.hypot(u, v) - radius
     elif shape == "square":
-        distance = np.maximum(np.abs(u), np.abs(v)) - radius * np.sqrt(0.5)
+        distance = np.maximum(np.abs(u), np.abs(v)) - radius * math.sqrt(0.5)
     elif shape == "triangle":
-        distance = np.maximum(np.abs(u) * np.sqrt(0.75) + v / 2, -v) - radius / 2
+        distance = np.maximum(np.abs(u) * math.sqrt(0.75) + v / 2, -v) - radius / 2
     else:
         long, short = np.maximum(np.abs(u), np.abs(v)), np.minimum(np.abs(u), np.abs(v))
         distance = np.maximum(long - radius * 0.95, short - radius * 0.3)
-    cover: npt.NDArray[np.float64] = np.clip(0.5 - distance * size, 0, 1)
+    cover: npt.NDArray[np.float32] = np.clip(0.5 - distance * size, 0, 1)
     return cover
