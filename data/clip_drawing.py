@@ -8,7 +8,7 @@ Shapes: T frames, S side of the square pictures.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -139,6 +139,7 @@ def _cover(
     across, down = places[None, None, :] - x, places[None, :, None] - y
     cos, sin = math.cos(angle), math.sin(angle)
     u, v = across * cos + down * sin, down * cos - across * sin  # (T, S, S), in the shape's own axes
+    distance: npt.NDArray[Any]
     if shape == "disc":
         distance = np.hypot(u, v) - radius
     elif shape == "square":
