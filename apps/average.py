@@ -27,9 +27,8 @@ def average(output: str, *checkpoints: str, trust: str = "") -> None:
 
     packages = trust.split(",") if trust else ()
     first = read_checkpoint(checkpoints[0], trust=packages)
-    sums = {
-        name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in first["state_dict"].items()
-    }
+    # Numbers that are no weights (counters) are the first checkpoint's.
+    sums = {name: tensor.double() for name, tensor in first["state_dict"].items() if tensor.is_floating_point()}
     for path in checkpoints[1:]:
         other = read_checkpoint(path, trust=packages)
         changes = differences("model", first["hyper_parameters"], other["hyper_parameters"])

@@ -47,7 +47,7 @@ class SearchRules:
             raise ValueError(f"no_repeat_ngram={no_repeat_ngram}: must be at least 0 (0: anything may come again)")
         self.end = end
         self.min_length = min_length
-        self.forbidden = list(forbidden)
+        self.forbidden = torch.tensor(list(forbidden), dtype=torch.int64)
         self.no_repeat_ngram = no_repeat_ngram
 
     def forbid(self, table: Tensor, history: Tensor) -> None:
@@ -57,8 +57,9 @@ class SearchRules:
             table: The next token's log-probabilities (N, V).
             history: The tokens before it (N, t).
         """
-        if self.forbidden:
-            table[:, self.forbidden] = -torch.inf
+        if len(self.forbidden):
+            self.forbidden = self.forbidden.to(table.device)  # once: a list would be copied to a GPU at every step
+            table.index_fill_(1, self.forbidden, -torch.inf)
         if history.shape[1] < self.min_length:
             table[:, self.end] = -torch.inf
         size = self.no_repeat_ngram

@@ -88,7 +88,10 @@ class Task(LightningModule, ABC):
                 trainer.max_epochs * math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
             )
         if not limits:
-            raise UsageError("WarmupCosine needs the length of the run: give --trainer.max_steps or its total_steps")
+            raise UsageError(
+                "WarmupCosine needs the length of the run, and so does scheduled_sampling: give --trainer.max_steps or "
+                "--trainer.max_epochs (WarmupCosine alone also goes by its total_steps)"
+            )
         return int(min(limits))
 
     def cores(self) -> Iterator[RecurrentCore]:

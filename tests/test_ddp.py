@@ -151,8 +151,8 @@ def assert_close(folder: Path, case: Case, one: str, two: str) -> None:
     """Assert that two runs have the same weights, carried states and scores, but for rounding."""
     first, second = checkpoint(folder, case, one), checkpoint(folder, case, two)
     assert first["global_step"] == second["global_step"]
+    assert first.keys() == second.keys()
     for part in ("state_dict", "carried_state"):
-        assert first.keys() == second.keys()
         torch.testing.assert_close(second.get(part, {}), first.get(part, {}), rtol=1e-6, atol=1e-6)
     scores = validations(folder, case, one)
     assert len(scores) == 2

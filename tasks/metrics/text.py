@@ -57,7 +57,6 @@ class SacreBLEU(Metric):
 
     Args:
         tokenize: sacreBLEU's tokenization: 13a, zh, ja-mecab, ko-mecab, char, intl, flores200, none.
-        lowercase: Ignore case in BLEU.
 
     Raises:
         ValueError: sacreBLEU has no such tokenization.
@@ -68,12 +67,12 @@ class SacreBLEU(Metric):
     is_differentiable = False
     texts: list[Tensor]  # UTF-8, candidates and references in turn, each ended by a byte that UTF-8 never has
 
-    def __init__(self, *, tokenize: str = "13a", lowercase: bool = False) -> None:
+    def __init__(self, *, tokenize: str = "13a") -> None:
         super().__init__()
         if tokenize not in BLEU.TOKENIZERS:
             raise ValueError(f"tokenize={tokenize!r}: sacreBLEU has {', '.join(sorted(BLEU.TOKENIZERS))}")
         try:
-            self.bleu = BLEU(tokenize=tokenize, lowercase=lowercase)
+            self.bleu = BLEU(tokenize=tokenize)
         except (RuntimeError, ImportError) as error:  # sacreBLEU's message says what to install
             raise ValueError(f"tokenize={tokenize!r}: {' '.join(str(error).split())}") from error
         self.chrf = CHRF()
