@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -10,6 +11,27 @@ from pathlib import Path
 from .errors import DataError, did_you_mean
 
 CHECKPOINTS = "checkpoints"
+
+
+class WholeFile(os.PathLike[str]):
+    """A checkpoint file every byte of which was compared with its checksum; making one does that.
+
+    Args:
+        path: The file.
+
+    Raises:
+        DataError: It is not whole.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if problem := damage(path):
+            raise DataError(f"'{path}' {problem}.\nAnother checkpoint of the same run may be whole.")
+        self.path = path
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    __str__ = __fspath__
 
 
 def checkpoints_of(run: Path) -> list[Path]:
@@ -40,13 +62,20 @@ def damage(path: Path) -> str | None:
         return "is truncated" if start == b"PK\x03\x04" else "is not a checkpoint"
     try:
         with zipfile.ZipFile(path) as archive:
+            parts = archive.infolist()
+            # torch compresses nothing: what is larger unpacked than packed was not made by it.
+            packed = any(part.compress_type != zipfile.ZIP_STORED for part in parts)
+            if packed or sum(part.file_size for part in parts) > path.stat().st_size:
+                return "is not a checkpoint"
+            if any(part.filename.endswith("/constants.pkl") for part in parts):
+                return "is a program in TorchScript and not a checkpoint"
             broken = archive.testzip()
-    except (zipfile.BadZipFile, OSError, EOFError):
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError, RuntimeError):
         return "is damaged"
     return "is damaged" if broken else None
 
 
-def newest_whole(run: Path) -> Path:
+def newest_whole(run: Path) -> WholeFile:
     """Return the last checkpoint of a run that is whole, with a warning when a later one is not.
 
     Args:
@@ -55,28 +84,32 @@ def newest_whole(run: Path) -> Path:
     Raises:
         DataError: The run has no whole checkpoint.
     """
-    broken: list[tuple[Path, str]] = []
+    broken: list[str] = []
     for path in checkpoints_of(run):
-        problem = damage(path)
-        if problem is None:
-            for bad, why in broken:
-                warnings.warn(f"'{bad}' {why}: going back to '{path}'.", stacklevel=2)
-            return path
-        broken.append((path, problem))
-    named = "; ".join(f"'{path}' {why}" for path, why in broken)
+        try:
+            whole = WholeFile(path)
+        except DataError as error:
+            broken.append(str(error).splitlines()[0].removesuffix("."))
+            continue
+        for bad in broken:
+            warnings.warn(f"{bad}: going back to '{path}'.", stacklevel=2)
+        return whole
+    named = "; ".join(broken)
     raise DataError(f"The run '{run}' has no whole checkpoint{': ' + named if named else ''}.")
 
 
-def find_checkpoint(given: str) -> Path:
+def find_checkpoint(given: str | os.PathLike[str]) -> WholeFile:
     """Return the checkpoint file that a path names: the file, or the last whole one of a run or of a task's last run.
 
     Args:
-        given: The path as the user typed it.
+        given: The path as the user typed it, or what this function returned.
 
     Raises:
         DataError: There is no such file, or it is no whole checkpoint.
     """
-    if "://" in given:
+    if isinstance(given, WholeFile):
+        return given
+    if "://" in str(given):
         raise DataError(f"'{given}' is a URL: download the checkpoint first, and only from where you trust.")
     path = Path(given)
     if path.is_dir():
@@ -87,9 +120,7 @@ def find_checkpoint(given: str) -> Path:
     if not path.is_file():
         near = did_you_mean(str(path), (str(other) for other in _nearby(path.parent)))
         raise DataError(f"There is no checkpoint '{given}'.{near}")
-    if problem := damage(path):
-        raise DataError(f"'{given}' {problem}. Another checkpoint of the same run may be whole.")
-    return path
+    return WholeFile(path)
 
 
 def _nearby(folder: Path) -> Iterator[Path]:

@@ -21,27 +21,26 @@ def average(output: str, *checkpoints: str, trust: str = "") -> None:
     if place.exists():
         raise UsageError(f"'{output}' exists: name a new file, or remove it first.")
 
-    from ..loading import read_checkpoint
+    from ..loading import CheckedCheckpoint
     from ..tasks.callbacks import AtomicCheckpointIO
     from .compare import differences
 
-    packages = trust.split(",") if trust else ()
-    first = read_checkpoint(checkpoints[0], trust=packages)
+    first = CheckedCheckpoint(checkpoints[0], trust=trust)
     # Numbers that are no weights (counters) are the first checkpoint's.
-    sums = {name: tensor.double() for name, tensor in first["state_dict"].items() if tensor.is_floating_point()}
+    sums = {name: tensor.double() for name, tensor in first.weights.items() if tensor.is_floating_point()}
     for path in checkpoints[1:]:
-        other = read_checkpoint(path, trust=packages)
-        changes = differences("model", first["hyper_parameters"], other["hyper_parameters"])
+        other = CheckedCheckpoint(path, trust=trust)
+        changes = differences("model", first.parameters, other.parameters)
         if change := next(changes, None):
             raise UsageError(f"'{checkpoints[0]}' and '{path}' are of different models: they differ in {change[0]}.")
-        for name, tensor in other["state_dict"].items():
+        for name, tensor in other.weights.items():
             if name in sums:
                 sums[name] = sums[name] + tensor.double()
     kept = ("state_dict", "hyper_parameters", "unrolled", "pytorch-lightning_version", "global_step", "epoch")
-    result = {name: first[name] for name in kept if name in first}
+    result = {name: first.content[name] for name in kept if name in first.content}
     result["state_dict"] = {
         name: (sums[name] / len(checkpoints)).to(tensor.dtype) if name in sums else tensor
-        for name, tensor in first["state_dict"].items()
+        for name, tensor in first.weights.items()
     }
     AtomicCheckpointIO().save_checkpoint(result, place.absolute())
     print(f"{output}: the mean of {len(checkpoints)} checkpoints' weights")

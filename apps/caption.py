@@ -61,7 +61,7 @@ def caption(
     from ..loading import load
     from ..tasks.captioner import Captioner
 
-    model = load(path, device=device, trust=trust.split(",") if trust else ())
+    model = load(path, device=device, trust=trust)
     if not isinstance(model, Captioner):
         raise UsageError(f"'{path}' holds a {type(model).__name__}, which does not caption images.")
     unreadable = 0

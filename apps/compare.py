@@ -4,36 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from ..errors import UsageError
 
-_INTERNAL = ("_class_path", "_instantiator", "spec")
+if TYPE_CHECKING:
+    from ..loading import CheckedCheckpoint
 
 
-def model_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
+def model_of(checkpoint: CheckedCheckpoint) -> dict[str, Any]:
     """Return a checkpoint's model as a configuration says it, without the spec, which the data gives.
 
     Args:
-        checkpoint: What `read_checkpoint` returned.
+        checkpoint: The checkpoint.
     """
-    parameters = checkpoint["hyper_parameters"]
-    return {
-        "class_path": parameters.get("_class_path", checkpoint["unrolled"]["task"]),
-        "init_args": {key: value for key, value in parameters.items() if key not in _INTERNAL},
+    arguments = {
+        key: value for key, value in checkpoint.parameters.items() if not key.startswith("_") and key != "spec"
     }
+    return {"class_path": checkpoint.task, "init_args": arguments}
 
 
-def same_model(checkpoint: dict[str, Any], config: dict[str, Any], path: Path | None) -> None:
+def same_model(checkpoint: CheckedCheckpoint, config: dict[str, Any]) -> None:
     """Refuse a configuration of another model than the checkpoint's.
 
     Args:
         checkpoint: What is resumed.
         config: The `model` section that the command line results in.
-        path: The checkpoint's name.
 
     Raises:
         UsageError: They differ; it shows both values.
@@ -45,27 +43,26 @@ def same_model(checkpoint: dict[str, Any], config: dict[str, Any], path: Path | 
     if changes:
         shown = "; ".join(f"{key} is {_brief(old)} there and {_brief(new)} here" for key, old, new in changes[:3])
         raise UsageError(
-            f"'{path}' can't be resumed with another model: {shown}.\n"
+            f"'{checkpoint.path}' can't be resumed with another model: {shown}.\n"
             "Leave the --model flags out, or begin a new run with its weights: --init_from."
         )
 
 
-def same_spec(checkpoint: dict[str, Any], spec: Any, path: Path | None) -> None:
+def same_spec(checkpoint: CheckedCheckpoint, spec: Any) -> None:
     """Refuse data that need another model than the checkpoint's.
 
     Args:
         checkpoint: What is resumed.
         spec: What the data module says about its data.
-        path: The checkpoint's name.
 
     Raises:
         UsageError: They differ; it shows both values.
     """
-    changes = list(differences("spec", checkpoint["hyper_parameters"].get("spec"), spec))
+    changes = list(differences("spec", checkpoint.spec, spec))
     if changes:
         shown = "; ".join(f"{key} is {_contrast(old, new)}" for key, old, new in changes[:2])
         raise UsageError(
-            f"'{path}' was trained on other data: {shown}.\n"
+            f"'{checkpoint.path}' was trained on other data: {shown}.\n"
             "Resume with the data it was begun with, or begin a new run with its weights: --init_from."
         )
 
@@ -123,13 +120,12 @@ def _contrast(old: Any, new: Any) -> str:
     return f"{_brief(old)} there and {_brief(new)} here"
 
 
-def take_weights(model: nn.Module, checkpoint: dict[str, Any], path: Path) -> str:
+def take_weights(model: nn.Module, checkpoint: CheckedCheckpoint) -> str:
     """Give a new model the weights of a checkpoint that fit it, and say which do not.
 
     Args:
         model: The new model, changed in place.
         checkpoint: Where the weights come from.
-        path: Its name.
 
     Returns:
         A line that says what was taken.
@@ -137,10 +133,10 @@ def take_weights(model: nn.Module, checkpoint: dict[str, Any], path: Path) -> st
     Raises:
         UsageError: No weight fits.
     """
-    own, given = model.state_dict(), checkpoint["state_dict"]
+    own, given = model.state_dict(), checkpoint.weights
     fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
     if not fitting:
-        raise UsageError(f"No weight of '{path}' fits this model: nothing to begin with.")
+        raise UsageError(f"No weight of '{checkpoint.path}' fits this model: nothing to begin with.")
     model.load_state_dict(fitting, strict=False)
     left = [
         f"{name} ({_shape(value)} there, {_shape(own[name])} here)" if name in own else f"{name} (not in this model)"
@@ -149,7 +145,7 @@ def take_weights(model: nn.Module, checkpoint: dict[str, Any], path: Path) -> st
     ]
     left += [f"{name} (not in the checkpoint)" for name in own if name not in given]
     rest = f"; not taken: {', '.join(left)}" if left else ""
-    return f"took {len(fitting)} of {len(given)} tensors from {path}{rest}"
+    return f"took {len(fitting)} of {len(given)} tensors from {checkpoint.path}{rest}"
 
 
 def _shape(value: Any) -> str:

@@ -48,7 +48,7 @@ def generate(
 
     from ..loading import load
 
-    model = load(path, device=device, trust=trust.split(",") if trust else ())
+    model = load(path, device=device, trust=trust)
     stream = getattr(model, "generate_stream", None)
     if stream is None:
         raise UsageError(f"'{path}' holds a {type(model).__name__}, which does not write text by itself.")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..checkpoints import find_checkpoint
+
+if TYPE_CHECKING:
+    from ..loading import CheckedCheckpoint
 
 
 def info(checkpoint: str, *, trust: str = "") -> None:
@@ -15,37 +18,36 @@ def info(checkpoint: str, *, trust: str = "") -> None:
         checkpoint: A checkpoint, or the folder of a run.
         trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
     """
-    path = find_checkpoint(checkpoint)
+    file = find_checkpoint(checkpoint)
 
-    from ..loading import read_checkpoint
+    from ..loading import CheckedCheckpoint
 
-    content = read_checkpoint(path, trust=trust.split(",") if trust else ())
-    print(path)
+    content = CheckedCheckpoint(file, trust=trust)
+    print(content.path)
     rows = [*describe(content)]
     column = max(len(name) for name, _ in rows) + 2
     for name, value in rows:
         print(f"  {name:<{column}}{value}")
 
 
-def describe(checkpoint: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def describe(checkpoint: CheckedCheckpoint) -> Iterator[tuple[str, str]]:
     """Yield what there is to say about a checkpoint, as names and values.
 
     Args:
-        checkpoint: What `read_checkpoint` returned.
+        checkpoint: The checkpoint.
     """
-    written = checkpoint["unrolled"]
-    parameters = checkpoint["hyper_parameters"]
-    yield "task", f"{_last(written['task'])} (unrolled {written.get('version', '?')})"
-    weights = checkpoint["state_dict"]
+    content = checkpoint.content
+    yield "task", f"{_last(checkpoint.task)} (unrolled {content['unrolled'].get('version', '?')})"
+    weights = checkpoint.weights
     yield "weights", f"{sum(value.numel() for value in weights.values()):,} numbers in {len(weights)} tensors"
-    yield "trained", f"{checkpoint.get('global_step', '?')} steps, epoch {checkpoint.get('epoch', '?')}"
-    for state in (checkpoint.get("callbacks") or {}).values():
+    yield "trained", f"{content.get('global_step', '?')} steps, epoch {content.get('epoch', '?')}"
+    for state in (content.get("callbacks") or {}).values():
         if isinstance(state, dict) and state.get("best_model_score") is not None:
             yield "best", f"{state.get('monitor')} {float(state['best_model_score']):.4f}"
-    for name, value in parameters.items():
+    for name, value in checkpoint.parameters.items():
         if not name.startswith("_") and name != "spec":
             yield name, brief(value)
-    for name, value in (parameters.get("spec") or {}).items():
+    for name, value in (checkpoint.spec or {}).items():
         yield f"spec.{name}", brief(value)
 
 

@@ -54,7 +54,7 @@ def label(
     from ..loading import load
     from ..tasks.video import VideoLabelling
 
-    model = load(path, device=device, trust=trust.split(",") if trust else ())
+    model = load(path, device=device, trust=trust)
     if not isinstance(model, VideoLabelling):
         raise UsageError(f"'{path}' holds a {type(model).__name__}, which does not label videos.")
     if stream and not model.causal:

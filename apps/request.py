@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from ..checkpoints import checkpoints_of, find_checkpoint, newest_whole
+from ..checkpoints import WholeFile, checkpoints_of, find_checkpoint, newest_whole
 from ..errors import UsageError
 from . import runs
 from .shipped import TRAINER, find_config, is_path, read_yaml, task_of, tasks
@@ -33,6 +33,7 @@ class Request:
         checkpoint: The checkpoint that is resumed or evaluated.
         init_from: The checkpoint that a new run takes its weights from.
         trust: Packages whose classes a checkpoint may name.
+        foreign: Whether the configuration is the one that lay beside the checkpoint: it may be anybody's.
     """
 
     command: str
@@ -43,9 +44,10 @@ class Request:
     root: Path
     name: str | None = None
     run: Path | None = None
-    checkpoint: Path | None = None
-    init_from: Path | None = None
+    checkpoint: WholeFile | None = None
+    init_from: WholeFile | None = None
     trust: list[str] = dataclasses.field(default_factory=list)
+    foreign: bool = False
 
 
 def parse(command: str, words: list[str]) -> Request:
@@ -97,10 +99,11 @@ def _training(
     source = word or next(reversed(_configs_in(flags)), None)
     if resume:
         checkpoint = find_checkpoint(resume)
-        run = runs.run_of(checkpoint)
+        run = runs.run_of(checkpoint.path)
         if word is not None:
             _same_configuration(run, _canonical(word))
-        return _resumed(run, checkpoint, runs.started_with(run) or str(run), flags, trust)
+        resumed = _resumed(run, checkpoint, runs.started_with(run) or str(run), flags, trust)
+        return dataclasses.replace(resumed, foreign=True)
     if source is None:
         raise UsageError(
             f"What shall be trained? Say `unrolled fit TASK`; the tasks are: {', '.join(tasks())}.\n"
@@ -133,7 +136,7 @@ def _training(
     return _resumed(run, newest_whole(run), canonical, flags, trust)
 
 
-def _resumed(run: Path, checkpoint: Path, word: str, flags: list[str], trust: list[str]) -> Request:
+def _resumed(run: Path, checkpoint: WholeFile, word: str, flags: list[str], trust: list[str]) -> Request:
     return Request(
         command="fit",
         task=run.resolve().parent.name,
@@ -177,8 +180,9 @@ def _evaluation(command: str, word: str | None, flags: list[str], given: str | N
     configs = [path] if path else []
     configs += [find_config(path) for path in _configs_in(flags)]
     _take(flags, "--config", "-c")
-    if not configs:
-        configs = [runs.run_of(checkpoint) / runs.CONFIG]
+    foreign = not configs
+    if foreign:
+        configs = [runs.run_of(checkpoint.path) / runs.CONFIG]
     return Request(
         command=command,
         task=path.parent.name if path else "",
@@ -188,6 +192,7 @@ def _evaluation(command: str, word: str | None, flags: list[str], given: str | N
         root=Path("runs"),
         checkpoint=checkpoint,
         trust=trust,
+        foreign=foreign,
     )
 
 

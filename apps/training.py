@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,11 +21,12 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerStatus
 
 from ..checkpoints import checkpoints_of
+from ..class_paths import ClassPaths, names_in, parameters
 from ..core.vision import weights_follow
-from ..errors import SetupError, UsageError
-from ..loading import instantiate, read_checkpoint
+from ..errors import DataError, SetupError, UsageError
+from ..loading import CheckedCheckpoint, instantiate, trusted_roots
 from ..tasks.base import Task
-from ..tasks.callbacks import LineProgress
+from ..tasks.callbacks import AtomicCheckpointIO, LineProgress
 from . import compare, runs
 from .arguments import Parser, cause
 from .callbacks import Bar, Checkpoint, MetricsTable, SaveConfig, StopEarly
@@ -34,6 +36,28 @@ from .shipped import PACKAGE
 
 class TrainingParser(Parser, LightningArgumentParser):
     """LightningCLI's parser with our error messages."""
+
+
+class CheckedCheckpointIO(AtomicCheckpointIO):
+    """Gives Lightning the checkpoint that was checked, where it would read the file once more.
+
+    Args:
+        checkpoint: The checkpoint of the run.
+    """
+
+    def __init__(self, checkpoint: CheckedCheckpoint) -> None:
+        super().__init__()
+        self.checkpoint = checkpoint
+
+    def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
+        """Return what the checkpoint holds; Lightning takes parts out of the dict.
+
+        Args:
+            path: The checkpoint's.
+        """
+        if Path(path) != self.checkpoint.path:
+            raise ValueError(f"'{path}' was not checked: only '{self.checkpoint.path}' was.")
+        return dict(self.checkpoint.content)
 
 
 class TrainingCLI(LightningCLI):
@@ -47,12 +71,13 @@ class TrainingCLI(LightningCLI):
     def __init__(self, request: Request, data_class: type[LightningDataModule]) -> None:
         self.request = request
         self.folder: Path | None = None
-        self.stored: dict[str, Any] = {}
-        configs = list(request.configs)
-        if request.checkpoint:
-            self.stored = read_checkpoint(request.checkpoint, trust=request.trust)
-            if request.command != "fit":
-                configs.append(yaml.safe_dump({"model": compare.model_of(self.stored)}, allow_unicode=True))
+        self.stored: CheckedCheckpoint | None = None
+        self.donor: CheckedCheckpoint | None = None
+        if request.init_from:
+            self.donor = CheckedCheckpoint(request.init_from, trust=request.trust)
+        self.rules = _rules_of(request)
+        if request.checkpoint:  # read whole: a resumed run must not depend on a file that it replaces
+            self.stored = CheckedCheckpoint(request.checkpoint, trust=request.trust, mmap=False)
         super().__init__(
             Task,
             data_class,
@@ -62,7 +87,11 @@ class TrainingCLI(LightningCLI):
             subclass_mode_model=True,
             subclass_mode_data=True,
             auto_configure_optimizers=False,
-            args=[request.command, *(word for config in configs for word in ("--config", config)), *request.flags],
+            args=[
+                request.command,
+                *(word for config in request.configs for word in ("--config", config)),
+                *request.flags,
+            ],
         )
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static there; one command starts faster
@@ -70,19 +99,24 @@ class TrainingCLI(LightningCLI):
         skipped = {"model", "datamodule", "dataloaders", "train_dataloaders", "val_dataloaders"}
         return {self.request.command: {*skipped, "ckpt_path", "weights_only", "verbose"}}
 
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add trainer, data and, where it is not a checkpoint's, the model."""
+        if self.request.command == "fit":
+            super().add_core_arguments_to_parser(parser)
+            return
+        parser.add_lightning_class_args(self.trainer_class, "trainer")
+        parser.add_lightning_class_args(self._datamodule_class, "data", subclass_mode=True)
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Link the spec, and add what a run keeps."""
-        parser.link_arguments("data.spec", "model.init_args.spec", apply_on="instantiate")
         if self.request.command == "fit":
+            parser.link_arguments("data.spec", "model.init_args.spec", apply_on="instantiate")
             parser.add_lightning_class_args(Checkpoint, "checkpoint")
             parser.add_lightning_class_args(StopEarly, "early_stopping")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, without Lightning's warning about the arguments of the process."""
         self.config = parser.parse_args(args)
-        data = self.config[self.request.command].data
-        if self.request.command != "fit" and "spec" in data.get("init_args", {}):
-            data.init_args.spec = self.stored["hyper_parameters"].get("spec")
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: Lightning would merge a checkpoint's hyper-parameters over the command line, silently."""
@@ -91,14 +125,22 @@ class TrainingCLI(LightningCLI):
         # An optimizer's factory keeps the parser and with it these; Lightning's keep the command and its trainer too,
         # which a copy of the model (weight averaging) would then copy along, or fail to.
         self._dump_config()
+        if self.request.command != "fit":
+            add = _spec_of(self.stored)
+            self.parser.add_instantiator(add, self._datamodule_class, subclasses=True)
+            return
         dumped: Any = SimpleNamespace(config_dump=self.config_dump, _dump_config=lambda: None)
         for key, base in (("model", self._model_class), ("data", self._datamodule_class)):
             self.parser.add_instantiator(_InstantiatorFn(cli=dumped, key=key), base, subclasses=True)
 
     def before_instantiate_classes(self) -> None:
-        """Refuse to resume another model than the checkpoint's."""
+        """Refuse what is no class of the right kind, and to resume another model than the checkpoint's."""
+        rules = self.rules
+        rules.arguments(Trainer, self.config_dump["trainer"])
+        for key, base in (("model", self._model_class), ("data", self._datamodule_class)):
+            rules.resolve(self.config_dump.get(key), base, key)
         if self.request.command == "fit" and self.stored:
-            compare.same_model(self.stored, self.config_dump["model"], self.request.checkpoint)
+            compare.same_model(self.stored, self.config_dump["model"])
 
     def instantiate_classes(self) -> None:
         """Make data, model and trainer; what a constructor refuses is the configuration's fault."""
@@ -109,16 +151,19 @@ class TrainingCLI(LightningCLI):
         except ValueError as error:
             raise cause(error) from error
         self.datamodule = self._get(self.config_init, "data")
-        self.model = self._get(self.config_init, "model")
+        if self.request.command != "fit" and self.stored:
+            self.model = self.stored.build()
+        else:
+            self.model = self._get(self.config_init, "model")
         self.trainer = self.instantiate_trainer()
 
     def after_instantiate_classes(self) -> None:
         """Compare the spec of a resumed run, or take over the weights for a new one."""
         if self.request.command == "fit" and self.stored:
-            compare.same_spec(self.stored, getattr(self.datamodule, "spec", None), self.request.checkpoint)
-        if self.request.init_from:
-            checkpoint = read_checkpoint(self.request.init_from, trust=self.request.trust)
-            tell(compare.take_weights(self.model, checkpoint, self.request.init_from))
+            compare.same_spec(self.stored, getattr(self.datamodule, "spec", None))
+        if self.donor:
+            tell(compare.take_weights(self.model, self.donor))
+            self.donor = None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer, with the run's folder as the place of everything that is written."""
@@ -129,6 +174,11 @@ class TrainingCLI(LightningCLI):
         if config.get("enable_progress_bar") is not False and not has_bar:
             callbacks.append(Bar() if sys.stdout.isatty() else LineProgress())
         kwargs["callbacks"] = callbacks
+        if self.stored:
+            plugins = config.get("plugins") or []
+            plugins = list(plugins) if isinstance(plugins, list) else [plugins]
+            others = [plugin for plugin in plugins if not isinstance(plugin, AtomicCheckpointIO)]
+            kwargs["plugins"] = [*others, CheckedCheckpointIO(self.stored)]
         if self.request.command == "fit" and not config.get("fast_dev_run"):
             self.folder = self._make_folder()
             kwargs["default_root_dir"] = str(self.folder)
@@ -149,8 +199,8 @@ class TrainingCLI(LightningCLI):
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
-        if self.request.checkpoint:
-            kwargs |= {"ckpt_path": str(self.request.checkpoint), "weights_only": True}
+        if self.stored:
+            kwargs |= {"ckpt_path": str(self.stored.path), "weights_only": True}
         return kwargs
 
     def _run_subcommand(self, subcommand: str) -> None:
@@ -179,8 +229,8 @@ class TrainingCLI(LightningCLI):
         where = f", in {runs.short(self.folder)}" if self.folder else ", a trial that writes nothing"
         device = self.trainer.strategy.root_device.type
         tell(f"{what}, {parameters:,} parameters, on {self.trainer.world_size} x {device}{where}")
-        if self.request.checkpoint:
-            tell(f"going on from {self.request.checkpoint}, step {self.stored.get('global_step')}")
+        if self.stored:
+            tell(f"going on from {self.stored.path}, step {self.stored.content.get('global_step')}")
         elif self.request.run:
             tell("there is no checkpoint to resume yet: beginning the run")
 
@@ -188,7 +238,7 @@ class TrainingCLI(LightningCLI):
         trainer = self.trainer
         if not trainer.is_global_zero or self.folder is None:
             return
-        if self.stored and self.stored.get("global_step") == trainer.global_step:
+        if self.stored and self.stored.content.get("global_step") == trainer.global_step:
             tell(
                 f"the run had reached its end at step {trainer.global_step}: give a larger --trainer.max_steps, "
                 "--trainer.max_epochs or --trainer.max_time to train on"
@@ -207,6 +257,38 @@ class TrainingCLI(LightningCLI):
     def _app(self) -> str | None:
         """Return the command that uses such a model, where there is one."""
         return next((app for app in ("generate", "translate", "caption", "label") if hasattr(self.model, app)), None)
+
+
+def _rules_of(request: Request) -> ClassPaths:
+    """Return which classes a command's configuration may name: any, where its user has named it.
+
+    Raises:
+        DataError: A configuration that lay beside a checkpoint names a class of another package.
+    """
+    if not request.foreign:
+        return ClassPaths("The configuration", None, UsageError)
+    roots = (*trusted_roots(request.trust), "unrolled.apps", "lightning.pytorch")
+    rules = ClassPaths(f"The configuration beside '{request.checkpoint}'", roots, DataError)
+    for config in request.configs:
+        text = Path(config).read_text(encoding="utf-8") if config.endswith(".yaml") else config
+        named = names_in("config", yaml.safe_load(text))
+        # A name without a package is looked up among the classes of this suite.
+        rules.refuse_strangers((where, name) for where, name in named if "." in str(name))
+    return rules
+
+
+def _spec_of(checkpoint: CheckedCheckpoint | None) -> Callable[..., LightningDataModule]:
+    """Return what makes a data module for a trained model.
+
+    The model's spec never goes through the parser, which makes an object of any class in it.
+    """
+
+    def make(cls: type[LightningDataModule], *, applied_instantiation_links: Any, **arguments: Any) -> Any:
+        if checkpoint is not None and "spec" in parameters(cls)[0]:
+            arguments["spec"] = checkpoint.spec
+        return cls(**arguments)
+
+    return make
 
 
 def tell(text: str) -> None:

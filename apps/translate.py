@@ -54,7 +54,7 @@ def translate(
 
     from ..loading import load
 
-    model = load(path, device=device, trust=trust.split(",") if trust else ())
+    model = load(path, device=device, trust=trust)
     search = getattr(model, "translations", None)
     if search is None:
         raise UsageError(f"'{path}' holds a {type(model).__name__}, which does not translate.")

@@ -7,7 +7,7 @@ import inspect
 import math
 from abc import ABC
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from lightning.pytorch import LightningModule
@@ -20,9 +20,6 @@ from torch import Tensor
 from ..core.recurrent import RecurrentCore
 from ..errors import UsageError
 from .schedules import WarmupCosine
-
-# LightningCLI stores hyper-parameters in this form; `Task.load_from_checkpoint` reads it.
-_INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"
 
 
 class Task(LightningModule, ABC):
@@ -139,12 +136,9 @@ class Task(LightningModule, ABC):
         caller = inspect.currentframe()
         super().save_hyperparameters(*args, **{"frame": caller.f_back if caller else None, **kwargs})
         parameters = inspect.signature(type(self).__init__).parameters
-        plain: dict[str, Any] = {
-            "_class_path": f"{type(self).__module__}.{type(self).__qualname__}",
-            "_instantiator": _INSTANTIATOR,
-        }
+        plain: dict[str, Any] = {"_class_path": f"{type(self).__module__}.{type(self).__qualname__}"}
         for name, value in self.hparams.items():
-            if name in plain:
+            if name.startswith("_"):  # LightningCLI's own
                 continue
             try:
                 plain[name] = to_plain(value)
@@ -153,6 +147,18 @@ class Task(LightningModule, ABC):
                     self.lost_hyperparameters.append(name)
         self._hparams = AttributeDict(plain)
         self._hparams_initial = AttributeDict(plain)
+
+    @classmethod
+    def load_from_checkpoint(cls, *_: Any, **__: Any) -> NoReturn:
+        """Refuse: Lightning would make what a checkpoint names without a look at the names.
+
+        Raises:
+            UsageError: Always; it says what to call.
+        """
+        raise UsageError(
+            f"{cls.__name__}.load_from_checkpoint is not safe with strangers' files: use "
+            "unrolled.load(path), which checks what a checkpoint names."
+        )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say who made the checkpoint."""

@@ -35,14 +35,14 @@ def test_the_last_comes_first_then_the_one_before_it_then_the_best(run):
 def test_a_whole_last_checkpoint_is_taken_in_silence(run):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert newest_whole(run).name == "last.ckpt"
+        assert newest_whole(run).path.name == "last.ckpt"
 
 
 def test_a_broken_last_checkpoint_falls_back_with_a_warning_that_names_both(run):
     last = run / "checkpoints" / "last.ckpt"
     last.write_bytes(last.read_bytes()[:50])
     with pytest.warns(UserWarning, match=r"last\.ckpt' is truncated: going back to '.*previous\.ckpt'"):
-        assert newest_whole(run).name == "previous.ckpt"
+        assert newest_whole(run).path.name == "previous.ckpt"
 
 
 def test_no_whole_checkpoint_is_an_error_that_names_each(run):
@@ -62,8 +62,8 @@ def test_damage(run):
 
 def test_a_folder_means_its_newest_run(run, tmp_path):
     archive(tmp_path / "newer" / "checkpoints" / "last.ckpt", -5)
-    assert find_checkpoint(str(tmp_path)) == tmp_path / "newer" / "checkpoints" / "last.ckpt"
-    assert find_checkpoint(str(run)) == run / "checkpoints" / "last.ckpt"
+    assert find_checkpoint(str(tmp_path)).path == tmp_path / "newer" / "checkpoints" / "last.ckpt"
+    assert find_checkpoint(str(run)).path == run / "checkpoints" / "last.ckpt"
 
 
 def test_a_wrong_path_is_answered_with_one_that_is_there(run):

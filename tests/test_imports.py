@@ -29,7 +29,7 @@ ALLOWED = {
         "errors",
         "__version__",
     },
-    "apps": {"apps", "tasks", "core", "data", "errors", "checkpoints", "loading", "__version__"},
+    "apps": {"apps", "tasks", "core", "data", "errors", "checkpoints", "class_paths", "loading", "__version__"},
 }
 # What lies outside the standard library and may be imported at all.
 OUTSIDE = {

@@ -5,12 +5,13 @@ from functools import partial
 
 import pytest
 import torch
+import unrolled
 from torch.nn import functional
 from unrolled.core import GRU, LSTM, Bidirectional, MinGRU
 from unrolled.data import TextData
 from unrolled.data.batch import TextBatch
 from unrolled.data.vocabulary import ByteVocabulary, CharacterVocabulary
-from unrolled.errors import DataError
+from unrolled.errors import DataError, UsageError
 from unrolled.tasks import CharLM
 
 TEXT = "the quick brown fox jumps over the lazy dog;\n" * 20
@@ -152,7 +153,9 @@ def test_checkpoint_is_plain_and_rebuilds_the_model(text_file, tmp_path, trainer
         "class_path": "unrolled.core.gru.GRU",
         "init_args": {"hidden_size": 9},
     }
-    again = CharLM.load_from_checkpoint(tmp_path / "model.ckpt")
+    with pytest.raises(UsageError, match=r"use unrolled\.load\(path\)"):
+        CharLM.load_from_checkpoint(tmp_path / "model.ckpt")
+    again = unrolled.load(tmp_path / "model.ckpt")
     assert isinstance(again.core, GRU)
     assert again.output_dropout.p == 0.5
     for name, value in model.state_dict().items():

@@ -1,0 +1,308 @@
+"""What the names of classes in a file may stand for.
+
+A checkpoint and a configuration name classes, `{"class_path": "torch.optim.AdamW", "init_args":
+{...}}`, and something is made of each. Whoever may write any name there can run any function of
+any package. So a name counts only when it resolves, module by module, to a class of the kind that
+the argument expects: no function, no attribute of a class or of an imported module. Nothing is
+imported before every name is known to lie in a package whose classes may be named at all.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+import functools
+import inspect
+import re
+import types
+import typing
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from .errors import UnrolledError
+
+Kinds = tuple[type, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A class and its arguments, of which every name has been resolved.
+
+    Attributes:
+        cls: The class.
+        arguments: Its arguments; recipes in the place of objects.
+        factory: Whether whoever receives it calls it himself, with arguments of his own.
+    """
+
+    cls: type
+    arguments: dict[str, Any]
+    factory: bool = False
+
+    def make(self) -> Any:
+        """Return an object of the class."""
+        return self.cls(**{name: _made(value) for name, value in self.arguments.items()})
+
+
+def _made(value: Any) -> Any:
+    if isinstance(value, Recipe) and value.factory:
+        arguments = {name: _made(item) for name, item in value.arguments.items()}
+        return functools.partial(value.cls, **arguments)
+    if isinstance(value, Recipe):
+        return value.make()
+    if isinstance(value, dict):
+        return {name: _made(item) for name, item in value.items()}
+    return [_made(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassPaths:
+    """The rules by which the names in one file are resolved.
+
+    Attributes:
+        file: What to call the file in an error message.
+        roots: The packages whose classes it may name, each defined below the package by whose name
+            it is called; None: any that can be imported, as a configuration may.
+        error: What to raise.
+    """
+
+    file: str
+    roots: tuple[str, ...] | None
+    error: type[UnrolledError]
+
+    def trusted(self, name: Any) -> bool:
+        """Say whether a name is in one of the packages; nothing is imported.
+
+        Args:
+            name: What stands at `class_path`.
+        """
+        if not isinstance(name, str) or not all(map(str.isidentifier, name.split("."))):
+            return False
+        roots = self.roots
+        return roots is None or any(name == root or name.startswith(f"{root}.") for root in roots)
+
+    def refuse_strangers(self, names: Iterable[tuple[str, Any]]) -> None:
+        """Refuse names of other packages, before anything is imported.
+
+        Args:
+            names: Places and names, as `names_in` yields them.
+
+        Raises:
+            UnrolledError: `error`: there is one.
+        """
+        for where, name in names:
+            if not self.trusted(name):
+                package = str(name).partition(".")[0]
+                raise self.error(
+                    f"{self.file} asks for the class {name!r} ({where}), which is none of "
+                    "`unrolled`, `torch.nn` or `torch.optim`: not loaded.\n"
+                    f"If you know where it comes from, trust it: --trust {package}, "
+                    f"or trust=['{package}'] in Python."
+                )
+
+    def find(self, name: Any, kinds: Kinds, where: str) -> type:
+        """Return the class of a name.
+
+        Args:
+            name: Its full name.
+            kinds: It must be a subclass of one of these; empty: any class.
+            where: The argument that it is for.
+
+        Raises:
+            UnrolledError: `error`: there is no such class, it is of another kind, or no class.
+        """
+        if not self.trusted(name):
+            raise self.error(f"{self.file} names no class that may be used, {name!r} ({where}).")
+        module, _, attribute = name.rpartition(".")
+        try:
+            found = getattr(import_module(module), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise self.error(f"{self.file} asks for '{name}' ({where}), which this version does not have.") from error
+        wanted = " or ".join(map(describe, kinds)) or "a class"
+        if not isinstance(found, type):
+            what = "a function" if callable(found) else "no class"
+            raise self.error(f"{self.file} asks for '{name}' ({where}): {what}, not {wanted}.")
+        if kinds and not issubclass(found, kinds):
+            raise self.error(f"{self.file} asks for '{name}' ({where}), which is not {wanted}.")
+        home = found.__module__
+        if self.roots is not None and not (found.__qualname__ == attribute and f"{home}.".startswith(f"{module}.")):
+            real = f"{home}.{found.__qualname__}"
+            raise self.error(f"{self.file} asks for '{name}' ({where}), which is defined as '{real}'.")
+        return found
+
+    def resolve(self, value: Any, hint: Any, where: str) -> Any:
+        """Return plain data with a recipe in the place of every class that it names.
+
+        Args:
+            value: Plain data.
+            hint: The type that is expected; None: unknown.
+            where: The argument that it is for.
+
+        Raises:
+            UnrolledError: `error`: see `find`; or text where none is expected, which other
+                programs would read as the name of a function.
+        """
+        if isinstance(value, str) and not _takes_text(hint):
+            strict = self.roots is not None
+            if strict or _factory_kinds(hint):
+                expected = " or ".join(map(describe, _kinds(hint)))
+                raise self.error(
+                    f"{self.file} gives the text {value[:60]!r} for {where}, which takes "
+                    + (f"{expected}; a function is none." if expected else "none.")
+                )
+        if isinstance(value, dict) and "class_path" in value:
+            if unknown := set(value) - {"class_path", "init_args", "dict_kwargs"}:
+                key = min(unknown, key=str)
+                raise self.error(f"{self.file}: {where} has the unknown key '{key}'.")
+            kinds = _kinds(hint)
+            if not kinds and self.roots is not None:
+                raise self.error(f"{self.file} names a class for {where}, which takes none.")
+            cls = self.find(value["class_path"], kinds, where)
+            arguments = {**(value.get("init_args") or {}), **(value.get("dict_kwargs") or {})}
+            factory = bool(_factory_kinds(hint))
+            return Recipe(cls, self.arguments(cls, arguments), factory)
+        if isinstance(value, dict):
+            return {name: self.resolve(item, _item(hint), where) for name, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.resolve(item, _item(hint), where) for item in value]
+        return value
+
+    def arguments(self, cls: type, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments of a class with every name in them resolved.
+
+        Args:
+            cls: The class.
+            arguments: Plain data by name. `spec` is data that the class itself checks.
+
+        Raises:
+            UnrolledError: `error`: see `resolve`; or the class has no such argument.
+        """
+        hints, open_ended = parameters(cls)
+        for name in arguments:
+            if self.roots is not None and name not in hints and not open_ended:
+                raise self.error(f"{self.file}: {cls.__name__} has no argument '{name}'. It may be of another version.")
+        return {
+            name: value
+            if name == "spec" and self.roots is not None
+            else self.resolve(value, hints.get(name), f"{cls.__name__}.{name}")
+            for name, value in arguments.items()
+        }
+
+
+def names_in(where: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield every place of plain data that names a class, and the name.
+
+    Args:
+        where: What to call the place.
+        value: The data.
+    """
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key == "class_path":
+                yield where, item
+            else:
+                yield from names_in(f"{where}.{key}", item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from names_in(where, item)
+
+
+def parameters(cls: type) -> tuple[dict[str, Any], bool]:
+    """Return the types of a constructor's parameters, those of the bases that it passes on to too.
+
+    Args:
+        cls: The class.
+
+    Returns:
+        The type of each parameter, None where it can't be had; and whether there may be others.
+    """
+    hints: dict[str, Any] = {}
+    for base in cls.__mro__:
+        constructor = vars(base).get("__init__")
+        if constructor is None or base is object:
+            continue
+        try:
+            signature = inspect.signature(constructor).parameters
+        except (TypeError, ValueError):  # written in C
+            return hints, True
+        types_of = _hints(constructor)
+        for name, parameter in list(signature.items())[1:]:
+            if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                hints.setdefault(name, types_of.get(name))
+        if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in signature.values()):
+            return hints, False
+    return hints, True
+
+
+def _hints(function: Any) -> dict[str, Any]:
+    """Return the annotations of a function, each resolved for itself: one may not be importable."""
+    function = inspect.unwrap(function)
+    found: dict[str, Any] = {}
+    for name, annotation in getattr(function, "__annotations__", {}).items():
+        alone = types.SimpleNamespace(__annotations__={name: annotation})
+        try:
+            found |= get_type_hints(alone, globalns=getattr(function, "__globals__", {}))
+        except Exception:  # evaluating an annotation may raise anything
+            continue
+    return found
+
+
+def _is_union(hint: Any) -> bool:
+    return get_origin(hint) in (typing.Union, types.UnionType)
+
+
+def _is_callable(hint: Any) -> bool:
+    return get_origin(hint) is collections.abc.Callable
+
+
+def _factory_kinds(hint: Any) -> Kinds:
+    """Return the classes that a factory of this type makes: R of `Callable[..., R]`."""
+    if _is_union(hint):
+        return _together(map(_factory_kinds, get_args(hint)))
+    return _kinds(get_args(hint)[-1]) if _is_callable(hint) and get_args(hint) else ()
+
+
+def _kinds(hint: Any) -> Kinds:
+    """Return the classes of which a value of this type is an object, or whose objects it makes."""
+    if _is_union(hint):
+        return _together(map(_kinds, get_args(hint)))
+    if _is_callable(hint):
+        return _factory_kinds(hint)
+    if not isinstance(hint, type) or typing.is_typeddict(hint) or get_origin(hint) is not None:
+        return ()
+    plain = hint is Any or hint.__module__ == "builtins" or issubclass(hint, Path)
+    return () if plain else (hint,)
+
+
+def _together(kinds: Iterable[Kinds]) -> Kinds:
+    return tuple(dict.fromkeys(kind for some in kinds for kind in some))
+
+
+def _item(hint: Any) -> Any:
+    """Return the type of the items of a list, a tuple or a dict of this type."""
+    if _is_union(hint):
+        found = [item for part in get_args(hint) if (item := _item(part)) is not None]
+        return functools.reduce(lambda one, other: one | other, found) if found else None
+    if get_origin(hint) is None or _is_callable(hint) or get_origin(hint) is typing.Literal:
+        return None
+    found = [part for part in get_args(hint) if part is not Ellipsis]
+    return found[-1] if found else None
+
+
+def _takes_text(hint: Any) -> bool:
+    """Say whether a type takes text as it is: str, a Literal, a Path, or a union or list of such."""
+    if hint in (str, Path) or get_origin(hint) is typing.Literal:
+        return True
+    return not _is_callable(hint) and any(map(_takes_text, get_args(hint)))
+
+
+def describe(kind: type) -> str:
+    """Return the name of a class as words: `an optimizer`, `a recurrent core`.
+
+    Args:
+        kind: The class.
+    """
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", kind.__name__).split()
+    text = " ".join(word if word.isupper() else word.lower() for word in words)
+    return f"{'an' if text[0] in 'aeiouAEIOL' else 'a'} {text}"
