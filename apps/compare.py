@@ -7,11 +7,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
+from ..data.alphabet import Match, alphabet, match
 from ..errors import UsageError
+from ..tasks.base import Task
 
 _INTERNAL = ("_class_path", "_instantiator", "spec")
+_SHOWN = 10
 
 
 def model_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
@@ -123,8 +124,10 @@ def _contrast(old: Any, new: Any) -> str:
     return f"{_brief(old)} there and {_brief(new)} here"
 
 
-def take_weights(model: nn.Module, checkpoint: dict[str, Any], path: Path) -> str:
+def take_weights(model: Task, checkpoint: dict[str, Any], path: Path) -> str:
     """Give a new model the weights of a checkpoint that fit it, and say which do not.
+
+    Rows that stand for symbols are matched by symbol; those of new symbols stay as they are.
 
     Args:
         model: The new model, changed in place.
@@ -137,19 +140,44 @@ def take_weights(model: nn.Module, checkpoint: dict[str, Any], path: Path) -> st
     Raises:
         UsageError: No weight fits.
     """
-    own, given = model.state_dict(), checkpoint["state_dict"]
-    fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
-    if not fitting:
+    given, spec = checkpoint["state_dict"], checkpoint["hyper_parameters"].get("spec") or {}
+    own, matches = model.state_dict(), _matches(model, spec)
+    whole, taken, left = {}, 0, []
+    for name, value in given.items():
+        if name not in own:
+            left.append(f"{name} (not in this model)")
+            continue
+        same = matches.get(model.symbol_rows.get(name, ""))
+        rows = own[name].shape[:1] if same is None else (same.size,)
+        if value.shape != (*rows, *own[name].shape[1:]):
+            left.append(f"{name} ({_shape(value)} there, {_shape(own[name])} here)")
+        elif name not in model.symbol_rows:
+            whole[name] = value
+        elif same is None or not same.matched:
+            left.append(f"{name} (its rows stand for other symbols)")
+        else:
+            # In place, and so one after the other into a table that several names share.
+            own[name][same.new] = value[same.old].to(own[name])
+            taken += 1
+    taken += len(whole)
+    if not taken:
         raise UsageError(f"No weight of '{path}' fits this model: nothing to begin with.")
-    model.load_state_dict(fitting, strict=False)
-    left = [
-        f"{name} ({_shape(value)} there, {_shape(own[name])} here)" if name in own else f"{name} (not in this model)"
-        for name, value in given.items()
-        if name not in fitting
-    ]
+    model.load_state_dict(whole, strict=False)
     left += [f"{name} (not in the checkpoint)" for name in own if name not in given]
-    rest = f"; not taken: {', '.join(left)}" if left else ""
-    return f"took {len(fitting)} of {len(given)} tensors from {path}{rest}"
+    parts = [f"took {taken} of {len(given)} tensors from {path}"]
+    if left:
+        more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
+        parts.append(f"not taken: {', '.join(left[:_SHOWN])}{more}")
+    return "; ".join(parts + list(dict.fromkeys(same.told for same in matches.values())))
+
+
+def _matches(model: Task, spec: dict[str, Any]) -> dict[str, Match]:
+    """Match the symbols of each part of a model's spec with those of a checkpoint's."""
+    ours = model.hparams.get("spec") or {}
+    keys = [key for key in dict.fromkeys(model.symbol_rows.values()) if key in ours and key in spec]
+    pairs = {key: (alphabet(spec[key]), alphabet(ours[key])) for key in keys}
+    told = {key: " and ".join(k for k in keys if pairs[k] == pairs[key]) for key in keys}
+    return {key: match(*pairs[key], role=told[key] if len(keys) > 1 else "") for key in keys}
 
 
 def _shape(value: Any) -> str:
