@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 from ..errors import UsageError
@@ -21,21 +22,32 @@ def average(output: str, *checkpoints: str, trust: str = "") -> None:
     if place.exists():
         raise UsageError(f"'{output}' exists: name a new file, or remove it first.")
 
+    import torch
+
     from ..loading import CheckedCheckpoint
     from ..tasks.callbacks import AtomicCheckpointIO
     from .compare import differences
 
     first = CheckedCheckpoint(checkpoints[0], trust=trust)
-    # Numbers that are no weights (counters) are the first checkpoint's.
-    sums = {name: tensor.double() for name, tensor in first.weights.items() if tensor.is_floating_point()}
+    # What has no mean (a counter, a mask) is the first checkpoint's.
+    sums = {
+        name: tensor.to(torch.promote_types(tensor.dtype, torch.float64))
+        for name, tensor in first.weights.items()
+        if tensor.is_floating_point() or tensor.is_complex()
+    }
+    shapes = {name: tensor.shape for name, tensor in first.weights.items()}
     for path in checkpoints[1:]:
         other = CheckedCheckpoint(path, trust=trust)
-        changes = differences("model", first.parameters, other.parameters)
+        others = {name: tensor.shape for name, tensor in other.weights.items()}
+        changes = itertools.chain(
+            differences("model", first.parameters, other.parameters),
+            differences("model", shapes, others),  # a part that no checkpoint describes
+        )
         if change := next(changes, None):
             raise UsageError(f"'{checkpoints[0]}' and '{path}' are of different models: they differ in {change[0]}.")
         for name, tensor in other.weights.items():
             if name in sums:
-                sums[name] = sums[name] + tensor.double()
+                sums[name] = sums[name] + tensor
     kept = ("state_dict", "hyper_parameters", "unrolled", "pytorch-lightning_version", "global_step", "epoch")
     result = {name: first.content[name] for name in kept if name in first.content}
     result["state_dict"] = {

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
-from ..errors import UsageError
+from ..data.alphabet import Match, alphabet, match
+from ..errors import DataError, UsageError
+from ..tasks.base import Task
 
 if TYPE_CHECKING:
     from ..loading import CheckedCheckpoint
+
+_SHOWN = 10
 
 
 def model_of(checkpoint: CheckedCheckpoint) -> dict[str, Any]:
@@ -120,8 +122,10 @@ def _contrast(old: Any, new: Any) -> str:
     return f"{_brief(old)} there and {_brief(new)} here"
 
 
-def take_weights(model: nn.Module, checkpoint: CheckedCheckpoint) -> str:
+def take_weights(model: Task, checkpoint: CheckedCheckpoint) -> str:
     """Give a new model the weights of a checkpoint that fit it, and say which do not.
+
+    Rows that stand for symbols are matched by symbol; those of new symbols stay as they are.
 
     Args:
         model: The new model, changed in place.
@@ -134,18 +138,46 @@ def take_weights(model: nn.Module, checkpoint: CheckedCheckpoint) -> str:
         UsageError: No weight fits.
     """
     own, given = model.state_dict(), checkpoint.weights
-    fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
-    if not fitting:
+    matches = _matches(model, checkpoint)
+    whole, taken, left = {}, 0, []
+    for name, value in given.items():
+        if name not in own:
+            left.append(f"{name} (not in this model)")
+            continue
+        same = matches.get(model.symbol_rows.get(name, ""))
+        rows = own[name].shape[:1] if same is None else (same.size,)
+        if value.shape != (*rows, *own[name].shape[1:]):
+            left.append(f"{name} ({_shape(value)} there, {_shape(own[name])} here)")
+        elif name not in model.symbol_rows:
+            whole[name] = value
+        elif same is None or not same.matched:
+            left.append(f"{name} (its rows stand for other symbols)")
+        else:
+            # In place, and so one after the other into a table that several names share.
+            own[name][same.new] = value[same.old].to(own[name])
+            taken += 1
+    taken += len(whole)
+    if not taken:
         raise UsageError(f"No weight of '{checkpoint.path}' fits this model: nothing to begin with.")
-    model.load_state_dict(fitting, strict=False)
-    left = [
-        f"{name} ({_shape(value)} there, {_shape(own[name])} here)" if name in own else f"{name} (not in this model)"
-        for name, value in given.items()
-        if name not in fitting
-    ]
+    model.load_state_dict(whole, strict=False)
     left += [f"{name} (not in the checkpoint)" for name in own if name not in given]
-    rest = f"; not taken: {', '.join(left)}" if left else ""
-    return f"took {len(fitting)} of {len(given)} tensors from {checkpoint.path}{rest}"
+    parts = [f"took {taken} of {len(given)} tensors from {checkpoint.path}"]
+    if left:
+        more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
+        parts.append(f"not taken: {', '.join(left[:_SHOWN])}{more}")
+    return "; ".join(parts + list(dict.fromkeys(same.told for same in matches.values())))
+
+
+def _matches(model: Task, checkpoint: CheckedCheckpoint) -> dict[str, Match]:
+    """Match the symbols of each part of a model's spec with those of a checkpoint's."""
+    ours, theirs = model.hparams.get("spec") or {}, checkpoint.spec or {}
+    keys = [key for key in dict.fromkeys(model.symbol_rows.values()) if key in ours and key in theirs]
+    try:
+        pairs = {key: (alphabet(theirs[key]), alphabet(ours[key])) for key in keys}
+    except Exception as error:  # a stranger's spec may hold anything
+        raise DataError(f"'{checkpoint.path}': its spec names no symbols: {error}") from error
+    told = {key: " and ".join(k for k in keys if pairs[k] == pairs[key]) for key in keys}
+    return {key: match(*pairs[key], role=told[key] if len(keys) > 1 else "") for key in keys}
 
 
 def _shape(value: Any) -> str:

@@ -6,8 +6,8 @@ import functools
 import inspect
 import math
 from abc import ABC
-from collections.abc import Iterator
-from typing import Any, NoReturn
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, NoReturn
 
 import torch
 from lightning.pytorch import LightningModule
@@ -29,7 +29,14 @@ class Task(LightningModule, ABC):
         optimizer: Makes the optimizer from the parameters.
         lr_scheduler: Makes the schedule from the optimizer; it is stepped after every optimizer step.
         compile_core: Compile the recurrent cores with `torch.compile` when training starts.
+
+    Attributes:
+        symbol_rows: Names of the tensors of the state dict whose rows stand for symbols, and the
+            key of the spec that lists these: a run that begins with another's weights takes such
+            rows by symbol, not by position. Whoever adds such a tensor declares it here.
     """
+
+    symbol_rows: ClassVar[Mapping[str, str]] = {}
 
     def __init__(
         self, *, optimizer: OptimizerCallable, lr_scheduler: LRSchedulerCallable | None, compile_core: bool

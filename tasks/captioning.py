@@ -6,7 +6,7 @@ Shapes: N images, B captions, T steps of a caption, P = h w places of the encode
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -79,6 +79,11 @@ class Captioning(Captioner, Task):
     Raises:
         ValueError: A setting is out of its range, sizes don't allow shared weights, or nothing is frozen.
     """
+
+    symbol_rows: ClassVar = dict.fromkeys(
+        ("decoder.embedding.weight", "decoder.head.weight", "decoder.head.bias"),
+        "vocabulary",
+    )
 
     def __init__(
         self,

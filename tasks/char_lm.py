@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -53,6 +53,11 @@ class CharLM(Task):
     Raises:
         ValueError: The core is not causal, or the sizes don't allow tied weights.
     """
+
+    symbol_rows: ClassVar = dict.fromkeys(
+        ("embedding.weight", "head.weight", "head.bias"),
+        "vocabulary",
+    )
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ Shapes: B batch, S source steps, T target steps, V target vocabulary.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -96,6 +96,13 @@ class Translation(Task):
     Raises:
         ValueError: A setting is out of its range, or sizes or vocabularies don't allow shared weights.
     """
+
+    symbol_rows: ClassVar = {
+        "encoder.embedding.weight": "source",
+        "decoder.embedding.weight": "target",
+        "decoder.head.weight": "target",
+        "decoder.head.bias": "target",
+    }
 
     def __init__(
         self,

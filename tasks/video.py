@@ -7,7 +7,7 @@ C classes, s labels for each frame that is read.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -70,6 +70,8 @@ class VideoLabelling(Task):
     Raises:
         ValueError: Encoder and spec don't fit, or a setting is out of its range.
     """
+
+    symbol_rows: ClassVar = dict.fromkeys(("head.weight", "head.bias"), "classes")
 
     def __init__(
         self,

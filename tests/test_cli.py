@@ -187,7 +187,12 @@ def test_init_from_takes_the_weights_that_fit_and_lists_the_others(capsys):
         "took 2 of 7 tensors from runs/char_lm/a/checkpoints/last.ckpt; not taken: core.weight_ih (32x64 there" in error
     )
     assert fit("--init_from", "runs/char_lm/a", steps=0) == 0
-    assert "took 7 of 7 tensors" in capsys.readouterr().err
+    taken = "took 7 of 7 tensors from runs/char_lm/a/checkpoints/last.ckpt"
+    assert f"{taken}; characters: all 11 matched" in capsys.readouterr().err
+    Path("text.txt").write_text("that mate sat on the màt. " * 40)
+    assert fit("--init_from", "runs/char_lm/a", steps=0) == 0
+    told = "characters: 10 matched, 1 new ('à'), 1 left out ('c')"
+    assert f"{taken}; {told}" in capsys.readouterr().err
 
 
 def test_evaluation_takes_model_and_vocabulary_from_the_checkpoint(capsys):
