@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .elementwise import ElementwiseCore, project
-from .loops import Loop
+from .loops import Loop, masks_of_steps
 
 
 class IndRNNState(NamedTuple):
@@ -111,7 +111,7 @@ class _Recurrence(Loop):
     ) -> tuple[Tensor, Sequence[Tensor | None]]:
         h = projected.clone()
         before = initial
-        for step, fresh in zip(h.unbind(0), _resets(reset, len(h)), strict=True):
+        for step, fresh in zip(h.unbind(0), masks_of_steps(reset, len(h)), strict=True):
             step.addcmul_(weight, before if fresh is None else before.masked_fill(fresh, 0.0)).relu_()
             before = step
         return h, (h, weight, initial, reset)
@@ -124,7 +124,7 @@ class _Recurrence(Loop):
         threshold = torch.ops.aten.threshold_backward
         last = True
         for step, after, fresh in zip(
-            grad.unbind(0)[::-1], h.unbind(0)[::-1], _resets(reset, len(h))[::-1], strict=True
+            grad.unbind(0)[::-1], h.unbind(0)[::-1], masks_of_steps(reset, len(h))[::-1], strict=True
         ):
             if not last:
                 step.addcmul_(weight, carry)
@@ -142,12 +142,3 @@ class _Recurrence(Loop):
 def _product(grad: Tensor, factor: Tensor) -> Tensor:
     """The product that is zero where the gradient is, whatever the factor."""
     return (grad * factor).masked_fill_(grad == 0, 0.0)
-
-
-def _resets(reset: Tensor | None, time: int) -> list[Tensor | None]:
-    """For every step the rows that start anew, bool (B, 1), or None where no row does."""
-    if reset is None:
-        return [None] * time
-    return [
-        mask.unsqueeze(1) if some else None for mask, some in zip(reset.unbind(0), reset.any(1).tolist(), strict=True)
-    ]

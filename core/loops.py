@@ -135,6 +135,22 @@ def _call(
     return loop.apply(loop, source, len(given), *given, *arguments)
 
 
+def masks_of_steps(mask: Tensor | None, time: int) -> list[Tensor | None]:
+    """Takes a mask of rows apart into its steps.
+
+    Args:
+        mask: Bool (T, ...), or None.
+        time: T.
+
+    Returns:
+        For every step a mask (..., 1), or None where no row is meant.
+    """
+    if mask is None:
+        return [None] * time
+    some = mask.flatten(1).any(1).tolist()
+    return [step if any_row else None for step, any_row in zip(mask.unsqueeze(-1).unbind(0), some, strict=True)]
+
+
 def product_dtype(x: Tensor, weight: Tensor) -> torch.dtype:
     """The dtype that a product of matrices has here: it is autocast's choice, which an empty one tells.
 
