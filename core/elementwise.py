@@ -9,7 +9,7 @@ import sys
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -80,7 +80,7 @@ class ElementwiseCore(RecurrentCore):
     def _pieces(
         self, x: Tensor, state: State, reset: Tensor | None, lengths: Tensor | None, chunk: int
     ) -> tuple[Tensor, State]:
-        run = partial(type(self)._run, _Held(self))
+        run = partial(type(self)._run, cast("ElementwiseCore", _Held(self)))
         outputs = []
         parts = x.split(chunk)  # one split: its gradient is one concatenation
         resets = [None] * len(parts) if reset is None else reset.split(chunk)

@@ -106,9 +106,7 @@ def gated_recurrence(
     if initial.device.type not in _TILED_DEVICES:
         found = _GatedRecurrence.formula(source(*given), initial, gates, len(sequences), reset, *others)
     else:
-        found = _GatedRecurrence.call(
-            initial, gates, len(sequences), reset, *others, source=source, given=given
-        )
+        found = _GatedRecurrence.call(initial, gates, len(sequences), reset, *others, source=source, given=given)
     return found if isinstance(found, tuple) else (found, found)
 
 
@@ -155,7 +153,7 @@ class _GatedRecurrence(Loop):
     def gradient(ctx: Any, kept: Sequence[Any], *output_grads: Tensor) -> tuple[Tensor | None, ...]:
         gates, count = ctx.gates, ctx.parts
         reset, states, projected, *others = kept
-        grad_output, grad_states = output_grads if len(output_grads) == 2 else (*output_grads, None)
+        grad_output, grad_states = output_grads[0], output_grads[1] if len(output_grads) == 2 else None
         grad_projected = torch.empty_like(projected)
         grads = [torch.empty_like(t) if i < count else torch.zeros_like(t) for i, t in enumerate(others)]
         carry = torch.zeros_like(states[0])

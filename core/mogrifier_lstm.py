@@ -165,11 +165,11 @@ class _Loop(Loop):
         factors: int,
         *scalings: Tensor,
     ) -> tuple[Tensor, ...]:
-        weights = weight.split((x.shape[2], hidden.shape[1]), 1)
+        weight_ih, weight_hh = weight.split((x.shape[2], hidden.shape[1]), 1)
         rounds = [scalings[i : i + factors] for i in range(0, len(scalings), factors)]
         outputs = []
         for x_t in x.unbind(0):
-            hidden, cell = _step(x_t, hidden, cell, *weights, bias, mask, rounds)
+            hidden, cell = _step(x_t, hidden, cell, weight_ih, weight_hh, bias, mask, rounds)
             outputs.append(hidden)
         return torch.stack(outputs), hidden, cell
 

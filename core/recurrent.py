@@ -132,9 +132,7 @@ class RecurrentCore(nn.Module, ABC):
                 last = where_rows(found.end, detach(last), end)
         return output, last
 
-    def _scheduled(
-        self, x: Tensor, state: State, steps: list[int], reset: Tensor | None
-    ) -> tuple[Tensor, State]:
+    def _scheduled(self, x: Tensor, state: State, steps: list[int], reset: Tensor | None) -> tuple[Tensor, State]:
         """Runs rows of some lengths, with resets."""
         time = x.shape[1]
         schedule = Schedule(steps, time, reset, x.device, self._slack)

@@ -176,13 +176,6 @@ def has_triton() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
-
-
-def has_triton() -> bool:
-    """Whether Triton is importable; torch's CUDA builds for Linux bring it."""
-    return importlib.util.find_spec("triton") is not None
-
-
 def _scan_in_steps_(links: Tensor, h: Tensor, reverse: bool, cuts: Tensor | None) -> None:
     order = slice(None, None, -1 if reverse else 1)
     steps = h.unbind(0)[order]
@@ -197,14 +190,13 @@ def _scan_in_blocks_(links: Tensor, h: Tensor, reverse: bool, cuts: Tensor | Non
     length = int(time**0.5)
     blocks = (time - 1) // length
     head = time - blocks * length  # at least one step: these come first, and their last result enters the blocks
-    first, rest = (slice(time - head, None), slice(time - head)) if reverse else (slice(head - 1), slice(head - 1, None))
-    head_cuts, cuts = (None, None) if cuts is None else (cuts[first], cuts[rest])
     if reverse:
-        _scan_in_steps_(links[first], h[-head:], reverse, head_cuts)
-        carry, body = h[-head], h[:-head]
+        first, rest = slice(time - head, None), slice(time - head)
+        carry, body, start = h[-head], h[:-head], h[-head:]
     else:
-        _scan_in_steps_(links[first], h[:head], reverse, head_cuts)
-        carry, body = h[head - 1], h[head:]
+        first, rest = slice(head - 1), slice(head - 1, None)
+        carry, body, start = h[head - 1], h[head:], h[:head]
+    _scan_in_steps_(links[first], start, reverse, None if cuts is None else cuts[first])
     body, links = body.unflatten(0, (blocks, length)), links[rest].unflatten(0, (blocks, length))
     weight = links.clone()  # of the carry in each step: the product of the factors since the block began
     order = slice(None, None, -1 if reverse else 1)
@@ -212,7 +204,7 @@ def _scan_in_blocks_(links: Tensor, h: Tensor, reverse: bool, cuts: Tensor | Non
     closed: list[Tensor | None] = [None] * length  # (C, B, 1), cuts before the step of each block
     gone: list[Tensor | None] = [None] * blocks  # (L, B, 1), cuts between the carry and the step
     if cuts is not None:
-        cuts = cuts.unflatten(0, (blocks, length))
+        cuts = cuts[rest].unflatten(0, (blocks, length))
         closed = masks_of_steps(cuts.transpose(0, 1), length)
         since = cuts.flip(1).cumsum(1).flip(1) if reverse else cuts.cumsum(1)
         gone = masks_of_steps(since > 0, blocks)

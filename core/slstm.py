@@ -100,8 +100,7 @@ class SLSTM(RecurrentCore):
         return state.hidden.to(x.dtype), state
 
     def _sequence(self, x: Tensor, state: SLSTMState) -> tuple[Tensor, SLSTMState]:
-        batch, time = x.shape[:2]
-        heads = self.num_heads
+        batch, heads = len(x), self.num_heads
 
         def by_head(tensor: Tensor) -> Tensor:  # (4H, ...) or (4H,) -> (N, 4S, ...)
             return tensor.view(4, heads, self.hidden_size // heads, -1).transpose(0, 1).flatten(1, 2)
@@ -126,7 +125,8 @@ class SLSTM(RecurrentCore):
 
 def _projected(heads: int, dtype: torch.dtype, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """(T, B, D) to (T, N, B, 4S)."""
-    return F.linear(x, weight, bias).to(dtype).unflatten(2, (heads, -1)).transpose(1, 2)
+    projected = F.linear(x, weight, bias).to(dtype)
+    return projected.view(*projected.shape[:2], heads, -1).transpose(1, 2)
 
 
 def _step(gates: Tensor, c: Tensor, n: Tensor, m: Tensor) -> tuple[Tensor, ...]:
@@ -183,8 +183,8 @@ class _Loop(Loop):
                 torch.mul(f, n, out=n_t).add_(i)
                 torch.div(c_t, n_t, out=hidden_t).mul_(o)
                 hidden, c, n = hidden_t, c_t, n_t
-        kept = (gates, to_f, wins, hiddens, cells, norms, weight)
-        return (hiddens[1:], hiddens[-1].clone(), cells[-1].clone(), norms[-1].clone(), m), kept
+        outputs = (hiddens[1:], hiddens[-1].clone(), cells[-1].clone(), norms[-1].clone(), m)
+        return outputs, (gates, to_f, wins, hiddens, cells, norms, weight)
 
     @staticmethod
     def gradient(ctx: Any, kept: Sequence[Any], *grads: Tensor) -> tuple[Tensor | None, ...]:

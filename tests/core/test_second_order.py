@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 from unrolled.core import (
+    MLSTM,
     QRNN,
     AdditiveAttention,
     DotAttention,
@@ -15,12 +16,11 @@ from unrolled.core import (
     GeneralAttention,
     IndRNN,
     LayerNormLSTM,
+    LockedDropout,
     Memory,
     MinGRU,
     MinLSTM,
-    MLSTM,
     MogrifierLSTM,
-    LockedDropout,
     RecurrentCore,
     SequenceDecoder,
     WeightDrop,
