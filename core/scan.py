@@ -10,6 +10,7 @@ Shapes: T time, B batch, N channels (everything but time, flattened), C blocks o
 from __future__ import annotations
 
 import importlib.util
+import math
 from typing import Any
 
 import torch
@@ -101,28 +102,44 @@ class _LinearRecurrence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         a, h, initial, reset = ctx.saved_tensors
-        # Where a gradient is zero, the gradient of the gradient need not be.
-        cuts = reset if reset is None or gradient.requires_grad else _uncrossed(gradient, reset)
         first = torch.zeros_like(h[0]) if initial is None else initial
-        grad_a = grad_initial = None
-        if torch.is_grad_enabled():  # the same recurrence from the last step to the first
-            links = torch.cat((torch.zeros_like(a[:1]), a[1:].flip(0)))
-            backward_cuts = None if cuts is None else torch.cat((cuts[:1], cuts[1:].flip(0)))
-            grad_b = linear_recurrence(links, gradient.flip(0), reset=backward_cuts).flip(0)
-            grad_a = grad_b * torch.cat((first.unsqueeze(0), h[:-1]))
+        if torch.is_grad_enabled():
+            # Where a gradient is zero, the gradient of the gradient need not be.
+            cuts = reset if reset is None or gradient.requires_grad else _uncrossed(gradient, reset)
+            grad_a, grad_b, grad_initial = _gradients_again(a, h, first, gradient, cuts)
         else:
-            grad_b = gradient.clone(memory_format=torch.contiguous_format)
-            scan_(a[1:], grad_b, reverse=True, cuts=None if cuts is None else cuts[1:])
-            if ctx.needs_input_grad[0]:
-                grad_a = torch.empty_like(a)
-                torch.mul(grad_b[1:], h[:-1], out=grad_a[1:])
-                torch.mul(grad_b[0], first, out=grad_a[0])
-        if ctx.needs_input_grad[2]:
-            grad_initial = grad_b[0] * a[0]
-        if cuts is not None:
-            grad_a = None if grad_a is None else grad_a.masked_fill(_over(cuts, a), 0.0)
-            grad_initial = None if grad_initial is None else grad_initial.masked_fill(_over(cuts[0], a[0]), 0.0)
-        return grad_a, grad_b, grad_initial, None
+            cuts = reset if reset is None or gradient.device.type == "cpu" else _uncrossed(gradient, reset)
+            grad_a, grad_b, grad_initial = _gradients(a, h, first, gradient, cuts)
+            if cuts is reset is not None and not (_finite(grad_a) and _finite(grad_b) and _finite(grad_initial)):
+                grad_a, grad_b, grad_initial = _gradients(a, h, first, gradient, _uncrossed(gradient, reset))
+        return grad_a, grad_b, None if initial is None else grad_initial, None
+
+
+def _gradients(a: Tensor, h: Tensor, first: Tensor, gradient: Tensor, cuts: Tensor | None) -> tuple[Tensor, ...]:
+    """Of a, b and the state before the first step, where no gradient crosses the cuts (T, B)."""
+    grad_b = gradient.clone(memory_format=torch.contiguous_format)
+    scan_(a[1:], grad_b, reverse=True, cuts=None if cuts is None else cuts[1:])
+    grad_a = torch.empty_like(a)
+    torch.mul(grad_b[1:], h[:-1], out=grad_a[1:])
+    torch.mul(grad_b[0], first, out=grad_a[0])
+    grad_initial = grad_b[0] * a[0]
+    if cuts is not None:
+        grad_a.masked_fill_(_over(cuts, a), 0.0)
+        grad_initial.masked_fill_(_over(cuts[0], first), 0.0)
+    return grad_a, grad_b, grad_initial
+
+
+def _gradients_again(a: Tensor, h: Tensor, first: Tensor, gradient: Tensor, cuts: Tensor | None) -> tuple[Tensor, ...]:
+    """The same with gradients: it is a recurrence from the last step to the first."""
+    links = torch.cat((torch.zeros_like(a[:1]), a[1:].flip(0)))
+    reset = None if cuts is None else torch.cat((cuts[:1], cuts[1:].flip(0)))
+    grad_b = linear_recurrence(links, gradient.flip(0), reset=reset).flip(0)
+    grad_a = grad_b * torch.cat((first.unsqueeze(0), h[:-1]))
+    grad_initial = grad_b[0] * a[0]
+    if cuts is not None:
+        grad_a = grad_a.masked_fill(_over(cuts, a), 0.0)
+        grad_initial = grad_initial.masked_fill(_over(cuts[0], first), 0.0)
+    return grad_a, grad_b, grad_initial
 
 
 def _over(rows: Tensor, like: Tensor) -> Tensor:
@@ -147,6 +164,11 @@ def _uncrossed(gradient: Tensor, reset: Tensor) -> Tensor:
     return reset | (following(asked) > following(after)) | (following(asked) == time)
 
 
+def _finite(x: Tensor) -> bool:
+    """Whether all numbers are finite, and their sum: one pass over memory, and nothing to allocate."""
+    return math.isfinite(float(x.sum()))
+
+
 def scan_(links: Tensor, h: Tensor, *, reverse: bool = False, cuts: Tensor | None = None) -> None:
     """Runs the recurrence in place, without gradients: `links[i]` times one of h_i and h_{i+1} is added to the other.
 
@@ -163,12 +185,15 @@ def scan_(links: Tensor, h: Tensor, *, reverse: bool = False, cuts: Tensor | Non
 
         triton_scan_(links, h, reverse, cuts)
         return
+    summands = None
     if cuts is not None:
-        links = links.masked_fill(cuts.unsqueeze(2), 0.0)
+        links, summands = links.masked_fill(cuts.unsqueeze(2), 0.0), h.clone()
     if time >= _LEAST_STEPS and (h.is_cuda or h[0].numel() < _FEW_CHANNELS):
-        _scan_in_blocks_(links, h, reverse, cuts)
+        _scan_in_blocks_(links, h, reverse)
     else:
-        _scan_in_steps_(links, h, reverse, cuts)
+        _scan_in_steps_(links, h, reverse)
+    if summands is not None and not _finite(h):  # zero times it is no number, so a second time, with more care
+        _scan_in_steps_(links, h.copy_(summands), reverse, cuts)
 
 
 def has_triton() -> bool:
@@ -176,7 +201,7 @@ def has_triton() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
-def _scan_in_steps_(links: Tensor, h: Tensor, reverse: bool, cuts: Tensor | None) -> None:
+def _scan_in_steps_(links: Tensor, h: Tensor, reverse: bool, cuts: Tensor | None = None) -> None:
     order = slice(None, None, -1 if reverse else 1)
     steps = h.unbind(0)[order]
     cut = masks_of_steps(cuts, len(links))[order]
@@ -184,7 +209,7 @@ def _scan_in_steps_(links: Tensor, h: Tensor, reverse: bool, cuts: Tensor | None
         step.addcmul_(link, before if closed is None else before.masked_fill(closed, 0.0))
 
 
-def _scan_in_blocks_(links: Tensor, h: Tensor, reverse: bool, cuts: Tensor | None) -> None:
+def _scan_in_blocks_(links: Tensor, h: Tensor, reverse: bool) -> None:
     """The same in about 3 sqrt(T) calls: C blocks side by side, as if nothing came before each, then what did."""
     time = len(h)
     length = int(time**0.5)
@@ -196,26 +221,16 @@ def _scan_in_blocks_(links: Tensor, h: Tensor, reverse: bool, cuts: Tensor | Non
     else:
         first, rest = slice(head - 1), slice(head - 1, None)
         carry, body, start = h[head - 1], h[head:], h[:head]
-    _scan_in_steps_(links[first], start, reverse, None if cuts is None else cuts[first])
+    _scan_in_steps_(links[first], start, reverse)
     body, links = body.unflatten(0, (blocks, length)), links[rest].unflatten(0, (blocks, length))
     weight = links.clone()  # of the carry in each step: the product of the factors since the block began
     order = slice(None, None, -1 if reverse else 1)
     steps, weights = body.unbind(1)[order], weight.unbind(1)[order]
-    closed: list[Tensor | None] = [None] * length  # (C, B, 1), cuts before the step of each block
-    gone: list[Tensor | None] = [None] * blocks  # (L, B, 1), cuts between the carry and the step
-    if cuts is not None:
-        cuts = cuts[rest].unflatten(0, (blocks, length))
-        closed = masks_of_steps(cuts.transpose(0, 1), length)
-        since = cuts.flip(1).cumsum(1).flip(1) if reverse else cuts.cumsum(1)
-        gone = masks_of_steps(since > 0, blocks)
-    for i, (link, here) in enumerate(zip(links.unbind(1)[order][1:], closed[order][1:], strict=True)):
-        steps[i + 1].addcmul_(link, steps[i] if here is None else steps[i].masked_fill(here, 0.0))
+    for i, link in enumerate(links.unbind(1)[order][1:]):
+        steps[i + 1].addcmul_(link, steps[i])
         weights[i + 1].mul_(weights[i])
-    for block, share, lost in zip(body.unbind(0)[order], weight.unbind(0)[order], gone[order], strict=True):
-        if lost is None:
-            block.addcmul_(share, carry)
-        else:
-            block.addcmul_(share.masked_fill(lost, 0.0), carry.expand_as(block).masked_fill(lost, 0.0))
+    for block, share in zip(body.unbind(0)[order], weight.unbind(0)[order], strict=True):
+        block.addcmul_(share, carry)
         carry = block[0 if reverse else -1]
 
 
