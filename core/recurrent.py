@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .isolation import isolate
-from .loops import transformed
+from .loops import transformed, uncompiled
 from .schedule import Schedule, rearrange
 from .state import State, concatenate, detach, leaves, map_state, select_rows, where_rows
 
@@ -124,7 +124,7 @@ class RecurrentCore(nn.Module, ABC):
         output, last = self._scheduled(x, state, steps, reset)
         if reset is not None and torch.is_grad_enabled() and x.device.type == "cpu" and not transformed():
             # On other devices asking would wait for them.
-            found = isolate(x, state, steps, reset, output, causal=self.causal)
+            found = uncompiled(isolate)(x, state, steps, reset, output, causal=self.causal)
             if found is not None:
                 fresh = self.initial_state(batch, device=x.device, dtype=dtype)
                 again, end = self._scheduled(found.x, where_rows(found.start, fresh, state), steps, found.reset)
