@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import sys
 from abc import abstractmethod
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from .loops import transformed
 from .recurrent import RecurrentCore
 from .schedule import Schedule
 from .state import State, map_state
@@ -67,8 +70,8 @@ class ElementwiseCore(RecurrentCore):
                 padding = ~schedule.valid().t().unsqueeze(2)
                 x = x.masked_fill(padding, 0.0)
                 lengths = torch.tensor(schedule.lengths).to(x.device, non_blocking=True)
-        if self.chunk is None or self.chunk >= time:
-            output, state = self._piece(x, state, reset, lengths)
+        if self.chunk is None or self.chunk >= time or transformed():  # transforms pass no checkpoint
+            output, state = self._piece(self._run, x, state, reset, lengths)
         else:
             output, state = self._pieces(x, state, reset, lengths, self.chunk)
         output = output.to(x.dtype)
@@ -77,26 +80,50 @@ class ElementwiseCore(RecurrentCore):
     def _pieces(
         self, x: Tensor, state: State, reset: Tensor | None, lengths: Tensor | None, chunk: int
     ) -> tuple[Tensor, State]:
+        run = partial(type(self)._run, cast("ElementwiseCore", _Held(self)))
         outputs = []
         parts = x.split(chunk)  # one split: its gradient is one concatenation
         resets = [None] * len(parts) if reset is None else reset.split(chunk)
         for i, (part, part_reset) in enumerate(zip(parts, resets, strict=True)):
             left = None if lengths is None else (lengths - i * chunk).clamp(0, len(part))
             output, state = checkpoint(
-                self._piece, part, state, part_reset, left, use_reentrant=False, preserve_rng_state=False
+                self._piece, run, part, state, part_reset, left, use_reentrant=False, preserve_rng_state=False
             )
             outputs.append(output)
         return torch.cat(outputs), state
 
-    def _piece(self, x: Tensor, state: State, reset: Tensor | None, lengths: Tensor | None) -> tuple[Tensor, State]:
-        """Runs steps and looks up each row's state at its length."""
-        output, states = self._run(x, state, reset)
+    @staticmethod
+    def _piece(
+        run: Callable[..., tuple[Tensor, State]],
+        x: Tensor,
+        state: State,
+        reset: Tensor | None,
+        lengths: Tensor | None,
+    ) -> tuple[Tensor, State]:
+        """Runs steps by `_run` and looks up each row's state at its length."""
+        output, states = run(x, state, reset)
         if lengths is None:
             return output, map_state(lambda leaf: leaf[-1].clone(), states)  # a copy: a view would keep every step
         index = (lengths - 1).clamp(min=0)
         rows = torch.arange(len(index), device=x.device)
         ended = (lengths == 0).unsqueeze(1)
         return output, map_state(lambda leaf, before: torch.where(ended, before, leaf[index, rows]), states, state)
+
+
+class _Held:
+    """A core with the weights of now: what runs again in the backward pass must not find others.
+
+    Dropped weights would be drawn anew there, and those of `torch.func.functional_call` would be gone.
+    """
+
+    def __init__(self, core: ElementwiseCore) -> None:
+        self._core = core
+        names = [name.removeprefix("parametrizations.").partition(".")[0] for name, _ in core.named_parameters()]
+        for name in names:
+            setattr(self, name, getattr(core, name))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._core, name)
 
 
 def project(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

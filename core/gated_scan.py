@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from .loops import uncompiled
+from .loops import Loop
 from .scan import linear_recurrence, scan_
 
 _TILE = 1 << 16  # elements of the state in a tile; 2^15 to 2^17 measure alike with 1 MiB of cache per core
@@ -79,7 +79,8 @@ class Gates(ABC):
 
 def gated_recurrence(
     gates: Gates,
-    projected: Tensor,
+    project: Callable[..., Tensor],
+    given: Sequence[Tensor | None],
     initial: Tensor,
     *,
     sequences: Sequence[Tensor] = (),
@@ -90,7 +91,8 @@ def gated_recurrence(
 
     Args:
         gates: The functions, of K parts.
-        projected: Their input (T, B, K * H), which the caller made for this call: it is overwritten.
+        project: Makes their input (T, B, K * H), a new tensor.
+        given: What of; see `Loop.call`.
         initial: h before the first step (B, H).
         sequences: More tensors (T, B, H).
         parameters: Tensors (H,).
@@ -99,22 +101,34 @@ def gated_recurrence(
     Returns:
         The output and h, both (T, B, H) in the dtype of `initial`.
     """
-    projected, *others = (tensor.to(initial.dtype) for tensor in (projected, *sequences, *parameters))
+    source = partial(_projected, project, initial.dtype)
+    others = [tensor.to(initial.dtype) for tensor in (*sequences, *parameters)]
     if initial.device.type not in _TILED_DEVICES:
-        parts = projected.chunk(len(gates.activations), 2)
-        given = [activate(part) for activate, part in zip(gates.activations, parts, strict=True)] + others
-        a, b, _ = gates.factors(*given)
-        h = linear_recurrence(a, b, initial, reset)
-        return gates.read(h, *given), h
-    found = uncompiled(_GatedRecurrence.apply)(gates, len(sequences), reset, initial, projected, *others)
+        found = _GatedRecurrence.formula(source(*given), initial, gates, len(sequences), reset, *others)
+    else:
+        found = _GatedRecurrence.call(initial, gates, len(sequences), reset, *others, source=source, given=given)
     return found if isinstance(found, tuple) else (found, found)
 
 
-class _GatedRecurrence(torch.autograd.Function):
+def _projected(project: Callable[..., Tensor], dtype: torch.dtype, *given: Tensor | None) -> Tensor:
+    return project(*given).to(dtype)
+
+
+class _GatedRecurrence(Loop):
     @staticmethod
-    def forward(
-        ctx: Any, gates: Gates, count: int, reset: Tensor | None, initial: Tensor, projected: Tensor, *others: Tensor
+    def formula(
+        projected: Tensor, initial: Tensor, gates: Gates, count: int, reset: Tensor | None, *others: Tensor
     ) -> Tensor | tuple[Tensor, Tensor]:
+        parts = projected.chunk(len(gates.activations), 2)
+        given = (*(activate(part) for activate, part in zip(gates.activations, parts, strict=True)), *others)
+        a, b, _ = gates.factors(*given)
+        h = linear_recurrence(a, b, initial, reset)
+        return h if type(gates).read is Gates.read else (gates.read(h, *given), h)
+
+    @staticmethod
+    def fast(
+        ctx: Any, projected: Tensor, initial: Tensor, gates: Gates, count: int, reset: Tensor | None, *others: Tensor
+    ) -> tuple[Tensor | tuple[Tensor, ...], Sequence[Tensor | None]]:
         time = len(projected)
         states = initial.new_empty(time + 1, *initial.shape)  # the state before each step, and the last
         states[0] = initial
@@ -127,21 +141,19 @@ class _GatedRecurrence(torch.autograd.Function):
                     part.copy_(activated)  # what the gradient needs, where nothing else needs what was there
             given = (*parts, *_cut(others, count, tile))
             a, b, _ = gates.factors(*given)
-            if reset is not None:
-                a = a.masked_fill(reset[tile].unsqueeze(2), 0.0)
             states[tile.start + 1 : tile.stop + 1] = b
-            scan_(a.contiguous(), states[tile.start : tile.stop + 1])
+            cuts = None if reset is None else reset[tile]
+            scan_(a.contiguous(), states[tile.start : tile.stop + 1], cuts=cuts)
             if output is not None:
                 output[tile] = gates.read(states[tile.start + 1 : tile.stop + 1], *given)
-        ctx.gates, ctx.count, ctx.reset = gates, count, reset
-        ctx.save_for_backward(states, projected, *others)
-        return states[1:] if output is None else (output, states[1:])
+        ctx.gates, ctx.parts = gates, count
+        return states[1:] if output is None else (output, states[1:]), (reset, states, projected, *others)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_output: Tensor, grad_states: Tensor | None = None) -> tuple[Tensor | None, ...]:
-        gates, count, reset = ctx.gates, ctx.count, ctx.reset
-        states, projected, *others = ctx.saved_tensors
+    def gradient(ctx: Any, kept: Sequence[Any], *output_grads: Tensor) -> tuple[Tensor | None, ...]:
+        gates, count = ctx.gates, ctx.parts
+        reset, states, projected, *others = kept
+        grad_output, grad_states = output_grads[0], output_grads[1] if len(output_grads) == 2 else None
         grad_projected = torch.empty_like(projected)
         grads = [torch.empty_like(t) if i < count else torch.zeros_like(t) for i, t in enumerate(others)]
         carry = torch.zeros_like(states[0])
@@ -149,18 +161,20 @@ class _GatedRecurrence(torch.autograd.Function):
             given = (*projected[tile].chunk(len(gates.activations), 2), *_cut(others, count, tile))
             out = (*grad_projected[tile].chunk(len(gates.activations), 2), *_cut(grads, count, tile))
             before, h = states[tile], states[tile.start + 1 : tile.stop + 1]
-            a, _, kept = gates.factors(*given)
-            if reset is not None:
-                mask = reset[tile].unsqueeze(2)
-                a, before = a.masked_fill(mask, 0.0), before.masked_fill(mask, 0.0)
+            a, _, made = gates.factors(*given)
+            cuts = None if reset is None else reset[tile]
+            if cuts is not None:
+                before = before.masked_fill(cuts.unsqueeze(2), 0.0)
             grad_here = grad_output[tile].contiguous()
             grad_h = gates.read_gradient(grad_here, *given)
             grad_h = grad_h.clone() if grad_states is None else grad_h + grad_states[tile]
             grad_h[-1] += carry
-            scan_(a[1:].contiguous(), grad_h, reverse=True)
+            scan_(a[1:].contiguous(), grad_h, reverse=True, cuts=None if cuts is None else cuts[1:])
             carry = grad_h[0] * a[0]
-            gates.gradients(given, kept, out, before, h, grad_h, grad_here)
-        return None, None, None, carry, grad_projected, *grads
+            if cuts is not None:
+                carry.masked_fill_(cuts[0].unsqueeze(1), 0.0)
+            gates.gradients(given, made, out, before, h, grad_h, grad_here)
+        return grad_projected, carry, None, None, None, *grads
 
 
 def _tiles(time: int, elements: int) -> list[slice]:

@@ -5,12 +5,13 @@ Shapes: B batch, T time, D input, H hidden.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .loops import transformed
 from .torch_core import TorchCore
 
 
@@ -66,6 +67,8 @@ class GRU(TorchCore):
         return hidden.to(x.dtype), GRUState(hidden)
 
     def _sequence(self, x: Tensor, state: GRUState) -> tuple[Tensor, GRUState]:
+        if transformed():
+            return cast("tuple[Tensor, GRUState]", super()._sequence(x, state))
         (hidden,) = state
         output, hidden_n = self._kernel(torch.gru, x, hidden.unsqueeze(0).to(x.dtype), self._weights())
         return output.to(x.dtype), GRUState(hidden_n[0].to(hidden.dtype))

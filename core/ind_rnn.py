@@ -5,15 +5,16 @@ Shapes: B batch, T time, D input, H hidden.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from .elementwise import ElementwiseCore, project
-from .loops import uncompiled
+from .loops import Loop, masks_of_steps
 
 
 class IndRNNState(NamedTuple):
@@ -77,8 +78,8 @@ class IndRNN(ElementwiseCore):
 
     def _run(self, x: Tensor, state: IndRNNState, reset: Tensor | None) -> tuple[Tensor, IndRNNState]:
         (hidden,) = state
-        projected = project(x, self.weight_ih, self.bias).to(hidden.dtype)
-        output = uncompiled(_Recurrence.apply)(projected, self.weight_hh.to(hidden.dtype), hidden, reset)
+        weight, given = self.weight_hh.to(hidden.dtype), (x, self.weight_ih, self.bias)
+        output = _Recurrence.call(weight, hidden, reset, source=partial(_projected, hidden.dtype), given=given)
         return output, IndRNNState(output)
 
     def extra_repr(self) -> str:
@@ -87,45 +88,57 @@ class IndRNN(ElementwiseCore):
         return f"{self.input_size}, {self.hidden_size}, chunk={self.chunk}{bias}"
 
 
-class _Recurrence(torch.autograd.Function):
+def _projected(dtype: torch.dtype, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return project(x, weight, bias).to(dtype)
+
+
+class _Recurrence(Loop):
     """The steps in place, forward and backward: two operations each, and nothing is kept but the states."""
 
     @staticmethod
-    def forward(ctx: Any, projected: Tensor, weight: Tensor, initial: Tensor, reset: Tensor | None) -> Tensor:
-        h = projected.clone()
-        before = initial
-        for step, fresh in zip(h.unbind(0), _resets(reset, len(h)), strict=True):
-            step.addcmul_(weight, before if fresh is None else before.masked_fill(fresh, 0.0)).relu_()
-            before = step
-        ctx.save_for_backward(h, weight, initial, reset)
-        return h
+    def formula(projected: Tensor, weight: Tensor, hidden: Tensor, reset: Tensor | None) -> Tensor:
+        outputs = []
+        for t, step in enumerate(projected.unbind(0)):
+            if reset is not None:
+                hidden = hidden.masked_fill(reset[t].unsqueeze(1), 0.0)
+            hidden = torch.relu(step + weight * hidden)
+            outputs.append(hidden)
+        return torch.stack(outputs)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        h, weight, initial, reset = ctx.saved_tensors
-        grad = gradient.clone(memory_format=torch.contiguous_format)
+    def fast(
+        ctx: Any, projected: Tensor, weight: Tensor, initial: Tensor, reset: Tensor | None
+    ) -> tuple[Tensor, Sequence[Tensor | None]]:
+        h = projected.clone()
+        before = initial
+        for step, fresh in zip(h.unbind(0), masks_of_steps(reset, len(h)), strict=True):
+            step.addcmul_(weight, before if fresh is None else before.masked_fill(fresh, 0.0)).relu_()
+            before = step
+        return h, (h, weight, initial, reset)
+
+    @staticmethod
+    def gradient(ctx: Any, kept: Sequence[Any], *grads: Tensor) -> tuple[Tensor | None, ...]:
+        h, weight, initial, reset = kept
+        grad = grads[0].clone(memory_format=torch.contiguous_format)
         carry = torch.zeros_like(initial)  # the gradient of the state after a step that came through the next one
         threshold = torch.ops.aten.threshold_backward
         last = True
         for step, after, fresh in zip(
-            grad.unbind(0)[::-1], h.unbind(0)[::-1], _resets(reset, len(h))[::-1], strict=True
+            grad.unbind(0)[::-1], h.unbind(0)[::-1], masks_of_steps(reset, len(h))[::-1], strict=True
         ):
             if not last:
                 step.addcmul_(weight, carry)
             last = False
             threshold.grad_input(step, after, 0, grad_input=step)
             carry = step if fresh is None else step.masked_fill(fresh, 0.0)
-        grad_weight = carry.mul(initial).sum(0)
         later = grad[1:] if reset is None else grad[1:].masked_fill(reset[1:].unsqueeze(2), 0.0)
-        grad_weight += (later * h[:-1]).sum((0, 1))
+        grad_weight = carry.mul(initial).sum(0) + (later * h[:-1]).sum((0, 1))
+        if not grad_weight.isfinite().all():
+            # A state may overflow where nobody looks: past a row's end, before a reset.
+            grad_weight = _product(carry, initial).sum(0) + _product(later, h[:-1]).sum((0, 1))
         return grad, grad_weight, carry * weight, None
 
 
-def _resets(reset: Tensor | None, time: int) -> list[Tensor | None]:
-    """For every step the rows that start anew, bool (B, 1), or None where no row does."""
-    if reset is None:
-        return [None] * time
-    return [
-        mask.unsqueeze(1) if some else None for mask, some in zip(reset.unbind(0), reset.any(1).tolist(), strict=True)
-    ]
+def _product(grad: Tensor, factor: Tensor) -> Tensor:
+    """The product that is zero where the gradient is, whatever the factor."""
+    return (grad * factor).masked_fill_(grad == 0, 0.0)

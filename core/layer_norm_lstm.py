@@ -6,16 +6,17 @@ Shapes: B batch, T time, D input, H hidden.
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
-from .loops import uncompiled
+from .loops import Loop
 from .lstm import LSTMState
-from .lstm_loop import LSTMLoop, advance, blocks_backward, derivatives
+from .lstm_loop import LSTMLoop, advance, blocks_backward, derivatives, next_cell
 
 
 class LayerNormLSTM(LSTMLoop):
@@ -66,31 +67,22 @@ class LayerNormLSTM(LSTMLoop):
 
     def step(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
         """Advances one step; see `RecurrentCore.step`."""
-        hidden, cell = state
-        weight_hh = self.weight_hh
-        recurrent = self._norm(F.linear(hidden.to(weight_hh.dtype), weight_hh), cell.dtype, self.gain_hh)
-        gates = self._norm(F.linear(x, self.weight_ih), cell.dtype, self.gain_ih, self.bias) + recurrent
-        i, f, g, o = gates.chunk(4, 1)
-        cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * self._candidate(torch.tanh(g))
-        hidden = torch.sigmoid(o) * torch.tanh(self._norm(cell, cell.dtype, self.gain_cell, self.bias_cell))
+        dtype = state.cell.dtype
+        projected = _norm(F.linear(x, self.weight_ih).to(dtype), self.gain_ih, self.bias, self.eps)
+        gains = (self.gain_hh, self.gain_cell, self.bias_cell)
+        hidden, cell = _step(projected, *state, self.weight_hh, *gains, self._step_mask(x, dtype), self.eps)
         return hidden.to(x.dtype), LSTMState(hidden, cell)
-
-    def _norm(self, v: Tensor, dtype: torch.dtype, gain: Tensor, bias: Tensor | None = None) -> Tensor:
-        """LN in the state's dtype."""
-        bias = None if bias is None else bias.to(dtype)
-        return F.layer_norm(v.to(dtype), v.shape[-1:], gain.to(dtype), bias, self.eps)
 
     def _sequence(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
         dtype = state.hidden.dtype
         values, mask = self._take_mask(x, dtype)
         projected = F.linear(values.transpose(0, 1), self.weight_ih)  # (T, B, 4H)
         weight_hh = self.weight_hh.to(projected.dtype)  # autocast's choice, too
-        gates = self._norm(projected, dtype, self.gain_ih, self.bias)
-        gain_hh, gain_cell, bias_cell = (gain.to(dtype) for gain in (self.gain_hh, self.gain_cell, self.bias_cell))
-        output, *state_n = cast(
-            "tuple[Tensor, ...]",
-            uncompiled(_Loop.apply)(gates, *state, weight_hh, gain_hh, gain_cell, bias_cell, mask, self.eps),
-        )
+        gains = (gain.to(dtype) for gain in (self.gain_hh, self.gain_cell, self.bias_cell))
+        output, *state_n = _Loop.call(
+            *state, weight_hh, *gains, mask, self.eps,
+            source=partial(_norm, eps=self.eps), given=(projected.to(dtype), self.gain_ih, self.bias),
+        )  # fmt: skip
         return output.transpose(0, 1).to(x.dtype), LSTMState(*state_n)
 
     def extra_repr(self) -> str:
@@ -99,14 +91,43 @@ class LayerNormLSTM(LSTMLoop):
         return f"{self.input_size}, {self.hidden_size}, eps={self.eps}{dropped}"
 
 
-class _Loop(torch.autograd.Function):
+def _norm(v: Tensor, gain: Tensor, bias: Tensor | None, eps: float) -> Tensor:
+    """LN in the dtype of `v`."""
+    return F.layer_norm(v, v.shape[-1:], gain.to(v.dtype), None if bias is None else bias.to(v.dtype), eps)
+
+
+def _step(
+    projected: Tensor,  # (B, 4H), normalised
+    hidden: Tensor,
+    cell: Tensor,
+    weight: Tensor,
+    gain: Tensor,
+    gain_cell: Tensor,
+    bias_cell: Tensor,
+    mask: Tensor | None,
+    eps: float,
+) -> tuple[Tensor, Tensor]:
+    recurrent = _norm(F.linear(hidden.to(weight.dtype), weight).to(cell.dtype), gain, None, eps)
+    cell, o = next_cell(projected + recurrent, cell, mask)
+    return o * torch.tanh(_norm(cell, gain_cell, bias_cell, eps)), cell
+
+
+class _Loop(Loop):
     """The loop over time, time-major, with the gradients of all parameters taken over all steps at once.
 
     It overwrites `projected`, which nobody else needs, with the gates: fresh memory costs more than the arithmetic.
     """
 
     @staticmethod
-    def forward(
+    def formula(projected: Tensor, hidden: Tensor, cell: Tensor, *others: Any) -> tuple[Tensor, ...]:
+        outputs = []
+        for step in projected.unbind(0):
+            hidden, cell = _step(step, hidden, cell, *others)
+            outputs.append(hidden)
+        return torch.stack(outputs), hidden, cell
+
+    @staticmethod
+    def fast(
         ctx: Any,
         projected: Tensor,  # (T, B, 4H), normalised
         hidden: Tensor,
@@ -117,7 +138,7 @@ class _Loop(torch.autograd.Function):
         bias_cell: Tensor,
         mask: Tensor | None,
         eps: float,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[tuple[Tensor, ...], Sequence[Tensor | None]]:
         time, batch, size = *projected.shape[:2], hidden.shape[1]
         with torch.autocast(projected.device.type, enabled=False):
             gates = projected
@@ -145,17 +166,13 @@ class _Loop(torch.autograd.Function):
                 statistics.append((*of_product, *of_cell))
                 hidden, cell = hidden_t, cell_t
             moments = [torch.stack(moment) for moment in zip(*statistics, strict=True)]
-        ctx.save_for_backward(
-            gates, products, squashed, cells, hiddens, weight, gain, gain_cell, bias_cell, mask, *moments
-        )
-        return hiddens[1:], hiddens[-1].clone(), cells[-1].clone()
+        kept = (gates, products, squashed, cells, hiddens, weight, gain, gain_cell, bias_cell, mask, *moments)
+        return (hiddens[1:], hiddens[-1].clone(), cells[-1].clone()), kept
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, d_output: Tensor, d_hidden: Tensor, d_cell: Tensor) -> tuple[Tensor | None, ...]:
-        gates, products, squashed, cells, hiddens, weight, gain, gain_cell, bias_cell, mask, *moments = (
-            ctx.saved_tensors
-        )
+    def gradient(ctx: Any, kept: Sequence[Any], *grads: Tensor) -> tuple[Tensor | None, ...]:
+        d_output, d_hidden, d_cell = grads
+        gates, products, squashed, cells, hiddens, weight, gain, gain_cell, bias_cell, mask, *moments = kept
         time, batch, size = squashed.shape
         norm_backward = torch.ops.aten.native_layer_norm_backward
         with torch.autocast(gates.device.type, enabled=False):

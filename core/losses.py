@@ -5,13 +5,14 @@ Shapes: B batch, T time, H hidden, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from .loops import Loop
 from .masks import valid_steps
 
 IGNORED = -100
@@ -60,7 +61,7 @@ def chunked_cross_entropy(
             does it (Szegedy et al. 2016, https://arxiv.org/abs/1512.00567).
 
     Returns:
-        A scalar, float32 or wider. It has a first derivative only.
+        A scalar, float32 or wider.
     """
     if lengths is not None and lengths.numel() and int(lengths.min()) < target.shape[1]:
         valid = valid_steps(lengths, target.shape[1]).to(target.device, non_blocking=True)
@@ -69,7 +70,7 @@ def chunked_cross_entropy(
         else:
             target = target.masked_fill(~valid, IGNORED)
     gradient = torch.is_grad_enabled()
-    loss: Tensor = _ChunkedCrossEntropy.apply(
+    loss: Tensor = _ChunkedCrossEntropy.call(
         output.reshape(-1, output.shape[-1]), weight, bias, target.reshape(-1), label_smoothing, gradient
     )
     return loss
@@ -79,11 +80,26 @@ _CHUNK = 1 << 20
 """Logits that exist at once: 4 MB in single precision, about the size of a cache."""
 
 
-class _ChunkedCrossEntropy(torch.autograd.Function):
+class _ChunkedCrossEntropy(Loop):
     """Takes the gradients in the forward pass, where the logits are at hand."""
 
     @staticmethod
-    def forward(
+    def formula(
+        output: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, label_smoothing: float, gradient: bool
+    ) -> Tensor:
+        """Make all logits at once."""
+        logits = torch.mm(output, weight.to(output.dtype).t())
+        logits = logits.to(torch.promote_types(output.dtype, torch.float32))
+        return functional.cross_entropy(
+            logits if bias is None else logits + bias,
+            target,
+            ignore_index=IGNORED,
+            reduction="sum",
+            label_smoothing=label_smoothing,
+        )
+
+    @staticmethod
+    def fast(
         ctx: Any,
         output: Tensor,
         weight: Tensor,
@@ -91,13 +107,13 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         target: Tensor,
         label_smoothing: float,
         gradient: bool,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Sequence[Tensor | None]]:
         """Sum the cross-entropies of (N, H) and keep their gradients."""
         size = weight.shape[0]
         wide = torch.promote_types(output.dtype, torch.float32)
         used = weight.to(output.dtype)  # under autocast the output is narrower than the weights
         loss = output.new_zeros((), dtype=wide)
-        needs = [needed and gradient for needed in ctx.needs_input_grad[:3]]
+        needs = [needed and gradient for needed in ctx.needs[:3]]
         grads = [
             torch.zeros_like(output) if needs[0] else None,
             torch.zeros_like(weight, dtype=torch.promote_types(weight.dtype, torch.float32)) if needs[1] else None,
@@ -132,17 +148,15 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
                 torch.mm(narrow, used, out=grad_output[first : first + rows])
             if grad_weight is not None:
                 grad_weight += torch.mm(narrow.t(), part)
-        ctx.save_for_backward(*grads)
         ctx.dtypes = (output.dtype, weight.dtype, None if bias is None else bias.dtype)
-        return loss
+        return loss, grads
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def gradient(ctx: Any, kept: Sequence[Any], *grads: Tensor) -> tuple[Tensor | None, ...]:
         """Scale what the forward pass kept."""
         scaled = [
-            None if kept is None else (kept * grad).to(dtype)
-            for kept, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
+            None if whole is None else (whole * grads[0]).to(dtype)
+            for whole, dtype in zip(kept, ctx.dtypes, strict=True)
         ]
         return (*scaled, None, None, None)
 
@@ -164,5 +178,5 @@ def truncated_smoothness(logits: Tensor, lengths: Tensor | None = None, *, thres
     logs = functional.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), -1)
     jumps = (logs[:, 1:] - logs[:, :-1].detach()).abs().clamp(max=threshold)
     if lengths is not None and jumps.shape[1] and int(lengths.min()) < logits.shape[1]:
-        jumps = jumps * valid_steps(lengths - 1, jumps.shape[1]).to(jumps.device)[:, :, None]
+        jumps = jumps.masked_fill(~valid_steps(lengths - 1, jumps.shape[1]).to(jumps.device)[:, :, None], 0.0)
     return jumps.square().sum() / logits.shape[-1]

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .loops import transformed
 from .schedule import steps_before
 from .torch_core import TorchCore, finish
 
@@ -62,15 +63,7 @@ class LSTM(TorchCore):
 
     def step(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
         """Advances one step; see `RecurrentCore.step`."""
-        hidden, cell = state
-        weight_hh = self.weight_hh
-        gates = F.linear(x, self.weight_ih, self.bias_ih) + F.linear(
-            hidden.to(weight_hh.dtype), weight_hh, self.bias_hh
-        )
-        i, f, g, o = gates.chunk(4, 1)
-        cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
-        hidden = torch.sigmoid(o) * torch.tanh(cell)
-        return hidden.to(x.dtype), LSTMState(hidden, cell)
+        return _step(x, state, *self._weights())
 
     @torch.no_grad()
     def stepper(self) -> Callable[[Tensor, LSTMState], tuple[Tensor, LSTMState]]:
@@ -113,6 +106,12 @@ class LSTM(TorchCore):
         return output, LSTMState(hidden, after.cell)
 
     def _run(self, x: Tensor, state: LSTMState, weights: list[Tensor]) -> tuple[Tensor, LSTMState]:
+        if transformed():
+            outputs = []
+            for x_t in x.unbind(1):
+                output, state = _step(x_t, state, *weights)
+                outputs.append(output)
+            return torch.stack(outputs, 1), state
         hidden, cell = state
         hx = hidden.unsqueeze(0).to(x.dtype), cell.unsqueeze(0).to(x.dtype)
         try:
@@ -125,3 +124,19 @@ class LSTM(TorchCore):
                 hx, weights = (hidden.unsqueeze(0), cell.unsqueeze(0)), [weight.float() for weight in weights]
                 output, hidden_n, cell_n = self._kernel(torch.lstm, x.float(), hx, weights)
         return output.to(x.dtype), LSTMState(hidden_n[0].to(hidden.dtype), cell_n[0].to(cell.dtype))
+
+
+def _step(
+    x: Tensor,
+    state: LSTMState,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor | None = None,
+    bias_hh: Tensor | None = None,
+) -> tuple[Tensor, LSTMState]:
+    hidden, cell = state
+    gates = F.linear(x, weight_ih, bias_ih) + F.linear(hidden.to(weight_hh.dtype), weight_hh, bias_hh)
+    i, f, g, o = gates.chunk(4, 1)
+    cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
+    hidden = torch.sigmoid(o) * torch.tanh(cell)
+    return hidden.to(x.dtype), LSTMState(hidden, cell)

@@ -66,11 +66,27 @@ class LSTMLoop(RecurrentCore):
         x, kept = x.split((self.input_size, self.hidden_size), 2)
         return x, kept[:, 0].to(dtype) / (1.0 - self.recurrent_dropout)
 
-    def _candidate(self, g: Tensor) -> Tensor:
-        """Drops units of one step's candidate (B, H) in training."""
+    def _step_mask(self, x: Tensor, dtype: torch.dtype) -> Tensor | None:
+        """The mask of one step's candidate, scaled, (B, H); None where nothing is dropped."""
         if not self.training or self.recurrent_dropout == 0:
-            return g
-        return g * self._draw(g) / (1.0 - self.recurrent_dropout)
+            return None
+        return self._draw(x).to(dtype) / (1.0 - self.recurrent_dropout)
+
+
+def next_cell(gates: Tensor, cell: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Computes c_t and the output gate by the formula.
+
+    Args:
+        gates: i, f, g, o before their nonlinearities (B, 4H).
+        cell: c_{t-1} (B, H).
+        mask: Factor of the candidate (B, H), or None.
+
+    Returns:
+        c_t and o_t, each (B, H).
+    """
+    i, f, g, o = gates.chunk(4, 1)
+    candidate = torch.tanh(g) if mask is None else torch.tanh(g) * mask
+    return torch.sigmoid(f) * cell + torch.sigmoid(i) * candidate, torch.sigmoid(o)
 
 
 def advance(gates: Tensor, cell: Tensor, mask: Tensor | None, out: Tensor) -> None:

@@ -87,8 +87,8 @@ class MinGRU(ElementwiseCore):
         return hidden.to(x.dtype), MinGRUState(hidden)
 
     def _run(self, x: Tensor, state: MinGRUState, reset: Tensor | None) -> tuple[Tensor, MinGRUState]:
-        projected = project(x, self.weight, self.bias)
-        output, hidden = gated_recurrence(self._gates, projected, state.hidden, reset=reset)
+        given = (x, self.weight, self.bias)
+        output, hidden = gated_recurrence(self._gates, project, given, state.hidden, reset=reset)
         return output, MinGRUState(hidden)
 
     def extra_repr(self) -> str:

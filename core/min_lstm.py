@@ -88,8 +88,8 @@ class MinLSTM(ElementwiseCore):
         return hidden.to(x.dtype), MinLSTMState(hidden)
 
     def _run(self, x: Tensor, state: MinLSTMState, reset: Tensor | None) -> tuple[Tensor, MinLSTMState]:
-        projected = project(x, self.weight, self.bias)
-        output, hidden = gated_recurrence(self._gates, projected, state.hidden, reset=reset)
+        given = (x, self.weight, self.bias)
+        output, hidden = gated_recurrence(self._gates, project, given, state.hidden, reset=reset)
         return output, MinLSTMState(hidden)
 
     def extra_repr(self) -> str:

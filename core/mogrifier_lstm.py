@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
-from .loops import uncompiled
+from .loops import Loop, product_dtype
 from .lstm import LSTMState
-from .lstm_loop import LSTMLoop, advance, blocks_backward, derivatives
+from .lstm_loop import LSTMLoop, advance, blocks_backward, derivatives, next_cell
 
 
 class MogrifierLSTM(LSTMLoop):
@@ -86,22 +85,8 @@ class MogrifierLSTM(LSTMLoop):
 
     def step(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
         """Advances one step; see `RecurrentCore.step`."""
-        hidden, cell = state
-        scaled_x, scaled_h = x, hidden
-        for number, factors in enumerate(self._scalings(), 1):
-            logits = scaled_h if number % 2 else scaled_x
-            for factor in reversed(factors):
-                logits = F.linear(logits.to(factor.dtype), factor)
-            if number % 2:
-                scaled_x = 2 * torch.sigmoid(logits.to(cell.dtype)) * scaled_x
-            else:
-                scaled_h = 2 * torch.sigmoid(logits.to(cell.dtype)) * scaled_h
-        weight_ih, weight_hh = self.weight_ih, self.weight_hh
-        gates = F.linear(scaled_x.to(weight_ih.dtype), weight_ih, self.bias)
-        gates = gates + F.linear(scaled_h.to(weight_hh.dtype), weight_hh)
-        i, f, g, o = gates.chunk(4, 1)
-        cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * self._candidate(torch.tanh(g))
-        hidden = torch.sigmoid(o) * torch.tanh(cell)
+        mask = self._step_mask(x, state.cell.dtype)
+        hidden, cell = _step(x, *state, self.weight_ih, self.weight_hh, self.bias, mask, self._scalings())
         return hidden.to(x.dtype), LSTMState(hidden, cell)
 
     def _scalings(self) -> list[tuple[Tensor, ...]]:
@@ -116,21 +101,17 @@ class MogrifierLSTM(LSTMLoop):
 
     def _sequence(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
         values, mask = self._take_mask(x, state.hidden.dtype)
-        # The dtype of matrix products is autocast's choice, which an empty one tells.
-        dtype = F.linear(x.new_zeros(0, 1), self.weight_ih.new_zeros(1, 1)).dtype
+        dtype = product_dtype(x, self.weight_ih)
         weight = torch.cat((self.weight_ih, self.weight_hh), 1).to(dtype)
         scalings = [factor.to(dtype) for factors in self._scalings() for factor in factors]
-        output, *state_n = cast(
-            "tuple[Tensor, ...]",
-            uncompiled(_Loop.apply)(
-                values.transpose(0, 1).to(state.hidden.dtype),
-                *state,
-                weight,
-                self.bias.to(state.hidden.dtype),
-                mask,
-                1 if self.rank is None else 2,
-                *scalings,
-            ),
+        output, *state_n = _Loop.call(
+            values.transpose(0, 1).to(state.hidden.dtype),
+            *state,
+            weight,
+            self.bias.to(state.hidden.dtype),
+            mask,
+            1 if self.rank is None else 2,
+            *scalings,
         )
         return output.transpose(0, 1).to(x.dtype), LSTMState(*state_n)
 
@@ -141,7 +122,32 @@ class MogrifierLSTM(LSTMLoop):
         return f"{self.input_size}, {self.hidden_size}, rounds={self.rounds}{rank}{dropped}"
 
 
-class _Loop(torch.autograd.Function):
+def _step(
+    x: Tensor,
+    hidden: Tensor,
+    cell: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias: Tensor,
+    mask: Tensor | None,
+    scalings: Sequence[Sequence[Tensor]],  # Q^1, R^2, Q^3, ..., each as its factors
+) -> tuple[Tensor, Tensor]:
+    scaled_x, scaled_h = x, hidden
+    for number, factors in enumerate(scalings, 1):
+        logits = scaled_h if number % 2 else scaled_x
+        for factor in reversed(factors):
+            logits = F.linear(logits.to(factor.dtype), factor)
+        if number % 2:
+            scaled_x = 2 * torch.sigmoid(logits.to(cell.dtype)) * scaled_x
+        else:
+            scaled_h = 2 * torch.sigmoid(logits.to(cell.dtype)) * scaled_h
+    gates = F.linear(scaled_x.to(weight_ih.dtype), weight_ih, bias.to(weight_ih.dtype))
+    gates = gates + F.linear(scaled_h.to(weight_hh.dtype), weight_hh)
+    cell, o = next_cell(gates, cell, mask)
+    return o * torch.tanh(cell), cell
+
+
+class _Loop(Loop):
     """The loop over time, time-major, with the gradients of all parameters taken over all steps at once.
 
     The last two x and h of a step lie side by side, so that W_x x + W_h h is one product. Each round i keeps its factor
@@ -149,7 +155,26 @@ class _Loop(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
+    def formula(
+        x: Tensor,
+        hidden: Tensor,
+        cell: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        mask: Tensor | None,
+        factors: int,
+        *scalings: Tensor,
+    ) -> tuple[Tensor, ...]:
+        weight_ih, weight_hh = weight.split((x.shape[2], hidden.shape[1]), 1)
+        rounds = [scalings[i : i + factors] for i in range(0, len(scalings), factors)]
+        outputs = []
+        for x_t in x.unbind(0):
+            hidden, cell = _step(x_t, hidden, cell, weight_ih, weight_hh, bias, mask, rounds)
+            outputs.append(hidden)
+        return torch.stack(outputs), hidden, cell
+
+    @staticmethod
+    def fast(
         ctx: Any,
         x: Tensor,  # (T, B, D)
         hidden: Tensor,
@@ -159,7 +184,7 @@ class _Loop(torch.autograd.Function):
         mask: Tensor | None,
         factors: int,  # matrices per round
         *scalings: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[tuple[Tensor, ...], Sequence[Tensor | None]]:
         time, batch, size = *x.shape[:2], hidden.shape[1]
         rounds = len(scalings) // factors
         with torch.autocast(x.device.type, enabled=False):
@@ -195,13 +220,13 @@ class _Loop(torch.autograd.Function):
                 torch.mul(gates_t[:, 3 * size :], squashed_t, out=hidden_t)
                 cell = cell_t
         ctx.factors, ctx.rounds = factors, rounds
-        ctx.save_for_backward(gates, squashed, cells, weight, mask, joined, *scalings, *chain, *scales, *middles)
-        return hiddens[1:], hiddens[-1].clone(), cells[-1].clone()
+        kept = (gates, squashed, cells, weight, mask, joined, *scalings, *chain, *scales, *middles)
+        return (hiddens[1:], hiddens[-1].clone(), cells[-1].clone()), kept
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, d_output: Tensor, d_hidden: Tensor, d_cell: Tensor) -> tuple[Tensor | None, ...]:
-        gates, squashed, cells, weight, mask, joined, *rest = ctx.saved_tensors
+    def gradient(ctx: Any, kept: Sequence[Any], *grads: Tensor) -> tuple[Tensor | None, ...]:
+        d_output, d_hidden, d_cell = grads
+        gates, squashed, cells, weight, mask, joined, *rest = kept
         factors, rounds, (time, batch, size) = ctx.factors, ctx.rounds, squashed.shape
         scalings, rest = rest[: factors * rounds], rest[factors * rounds :]
         chain, scales, middles = rest[: rounds + 2], rest[rounds + 2 : 2 * rounds + 2], rest[2 * rounds + 2 :]

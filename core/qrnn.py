@@ -102,8 +102,7 @@ class QRNN(ElementwiseCore):
         if self.kernel == 2:
             before = torch.cat((previous.to(x.dtype).unsqueeze(0), x[:-1]))
             x = torch.cat((before if reset is None else before.masked_fill(reset.unsqueeze(2), 0.0), x), 2)
-        projected = project(x, self.weight, self.bias)
-        output, cells = gated_recurrence(self._gates, projected, cell, reset=reset)
+        output, cells = gated_recurrence(self._gates, project, (x, self.weight, self.bias), cell, reset=reset)
         return output, QRNNState(cells, states)
 
     def extra_repr(self) -> str:

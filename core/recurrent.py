@@ -13,8 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .isolation import isolate
+from .loops import transformed, uncompiled
 from .schedule import Schedule, rearrange
-from .state import State, concatenate, leaves, map_state, select_rows, where_rows
+from .state import State, concatenate, detach, leaves, map_state, select_rows, where_rows
 
 
 class RecurrentCore(nn.Module, ABC):
@@ -98,8 +100,9 @@ class RecurrentCore(nn.Module, ABC):
             lengths: Int64 (B,), real steps of each row, 0 to T; all of T when not given. Outputs past a row's length
                 are zero and its final state is the state at its length. Best kept on the CPU: a CUDA tensor is
                 waited for.
-            reset: Bool (B, T), True where a row's state becomes the initial state *before* that step. Likewise best
-                kept on the CPU.
+            reset: Bool (B, T), True where a row's state becomes the initial state *before* that step, whatever it
+                was: numbers that are not finite end there, on the CPU in the gradients too. Likewise best kept on the
+                CPU.
 
         Returns:
             Output (B, T, H) and the final state, leaves (B, ...).
@@ -118,7 +121,20 @@ class RecurrentCore(nn.Module, ABC):
             return x.new_zeros(batch, time, self.output_size), state
         if lengths is None and reset is None:
             return self._unroll(x, state, None)
+        output, last = self._scheduled(x, state, steps, reset)
+        if reset is not None and torch.is_grad_enabled() and x.device.type == "cpu" and not transformed():
+            # On other devices asking would wait for them.
+            found = uncompiled(isolate)(x, state, steps, reset, output, causal=self.causal)
+            if found is not None:
+                fresh = self.initial_state(batch, device=x.device, dtype=dtype)
+                again, end = self._scheduled(found.x, where_rows(found.start, fresh, state), steps, found.reset)
+                output = torch.where(found.spoiled.unsqueeze(2), output.detach(), again)
+                last = where_rows(found.end, detach(last), end)
+        return output, last
 
+    def _scheduled(self, x: Tensor, state: State, steps: list[int], reset: Tensor | None) -> tuple[Tensor, State]:
+        """Runs rows of some lengths, with resets."""
+        time = x.shape[1]
         schedule = Schedule(steps, time, reset, x.device, self._slack)
         if schedule.order is None:
             return self._unroll(x, state, None if schedule.whole() else schedule)

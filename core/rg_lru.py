@@ -93,9 +93,9 @@ class RGLRU(ElementwiseCore):
 
     def _run(self, x: Tensor, state: RGLRUState, reset: Tensor | None) -> tuple[Tensor, RGLRUState]:
         u = project(x, self.weight_in, self.bias_in)
-        gates = project(u, self.weight_gates, self.bias_gates)
+        given = (u, self.weight_gates, self.bias_gates)
         output, hidden = gated_recurrence(
-            self._gates, gates, state.hidden, sequences=[u], parameters=[self.decay], reset=reset
+            self._gates, project, given, state.hidden, sequences=[u], parameters=[self.decay], reset=reset
         )
         return output, RGLRUState(hidden)
 

@@ -5,12 +5,13 @@ Shapes: B batch, T time, D input, H hidden.
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .loops import transformed
 from .torch_core import TorchCore
 
 
@@ -71,6 +72,8 @@ class RNN(TorchCore):
         return output.to(x.dtype), RNNState(output.to(hidden.dtype))
 
     def _sequence(self, x: Tensor, state: RNNState) -> tuple[Tensor, RNNState]:
+        if transformed():
+            return cast("tuple[Tensor, RNNState]", super()._sequence(x, state))
         (hidden,) = state
         kernel = torch.rnn_tanh if self.nonlinearity == "tanh" else torch.rnn_relu
         output, hidden_n = self._kernel(kernel, x, hidden.unsqueeze(0).to(x.dtype), self._weights())

@@ -10,13 +10,13 @@ Shapes: T time, B batch, N channels (everything but time, flattened), C blocks o
 from __future__ import annotations
 
 import importlib.util
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from .loops import uncompiled
+from .loops import masks_of_steps, transformed, uncompiled
 
 # Below this many channels one step costs less than calling it: many blocks of steps are then run side by side.
 # Measured on one CPU thread at T = 8192; on a GPU without Triton each call is a kernel launch, whatever its size.
@@ -34,10 +34,11 @@ def linear_recurrence(a: Tensor, b: Tensor, initial: Tensor | None = None, reset
         a: Factors (T, B, ...). Factors beyond 1 in size can overflow where the sequence is long.
         b: Summands (T, B, ...).
         initial: h before the first step (B, ...); zero when not given.
-        reset: Bool (T, B), True where h_{t-1} counts as zero.
+        reset: Bool (T, B), True where h_{t-1} counts as zero, also where it is not finite; a_t is not read there.
 
     Returns:
-        h (T, B, ...) in the common dtype of `a` and `b`.
+        h (T, B, ...) in the common dtype of `a` and `b`. Gradients reach no step from which resets separate
+        everything that asks for one.
 
     Raises:
         ValueError: The shapes don't agree.
@@ -47,11 +48,8 @@ def linear_recurrence(a: Tensor, b: Tensor, initial: Tensor | None = None, reset
     dtype = torch.promote_types(result, torch.float32)
     if a.numel() == 0:
         return b.to(result, copy=True)
-    a = a.to(dtype)
-    if reset is not None:
-        a = a.masked_fill(reset.reshape(*reset.shape, *[1] * (a.dim() - 2)), 0.0)
     first = None if initial is None else initial.to(dtype)
-    return uncompiled(_LinearRecurrence.apply)(a, b.to(dtype), first).to(result)  # type: ignore[no-any-return]
+    return uncompiled(_run)(a.to(dtype), b.to(dtype), first, reset).to(result)  # type: ignore[no-any-return]
 
 
 def linear_recurrence_reference(
@@ -71,56 +69,131 @@ def linear_recurrence_reference(
     h = torch.zeros_like(b[0]) if initial is None else initial
     outputs = []
     for t in range(len(b)):
-        if reset is not None:
-            h = torch.where(reset[t].reshape(-1, *[1] * (h.dim() - 1)), 0.0, h)
-        h = a[t] * h + b[t]
+        if reset is None:
+            h = a[t] * h + b[t]
+        else:
+            fresh = _over(reset[t], b[t])
+            h = a[t].masked_fill(fresh, 0.0) * h.masked_fill(fresh, 0.0) + b[t]
         outputs.append(h)
     return torch.stack(outputs)
 
 
+def _run(a: Tensor, b: Tensor, initial: Tensor | None, reset: Tensor | None) -> Tensor:
+    if transformed():
+        return linear_recurrence_reference(a, b, initial, reset)
+    return _LinearRecurrence.apply(a, b, initial, reset)  # type: ignore[no-any-return]
+
+
 class _LinearRecurrence(torch.autograd.Function):
+    """The recurrence; its gradient is another one, which has gradients again."""
+
     @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor, initial: Tensor | None) -> Tensor:
+    def forward(ctx: Any, a: Tensor, b: Tensor, initial: Tensor | None, reset: Tensor | None) -> Tensor:
         a = a.contiguous()
         h = b.clone(memory_format=torch.contiguous_format)
-        if initial is not None:
+        if initial is not None and reset is None:
             h[0].addcmul_(a[0], initial)
-        scan_(a[1:], h)
-        ctx.save_for_backward(a, h, initial)
+        elif initial is not None and reset is not None:
+            h[0].add_((a[0] * initial).masked_fill_(_over(reset[0], initial), 0.0))
+        scan_(a[1:], h, cuts=None if reset is None else reset[1:])
+        ctx.save_for_backward(a, h, initial, reset)
         return h
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None]:
-        a, h, initial = ctx.saved_tensors
-        grad_b = gradient.clone(memory_format=torch.contiguous_format)
-        scan_(a[1:], grad_b, reverse=True)
-        grad_a = None
-        if ctx.needs_input_grad[0]:
-            grad_a = torch.empty_like(a)
-            torch.mul(grad_b[1:], h[:-1], out=grad_a[1:])
-            grad_a[0] = 0.0 if initial is None else grad_b[0] * initial
-        return grad_a, grad_b, grad_b[0] * a[0] if ctx.needs_input_grad[2] else None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        a, h, initial, reset = ctx.saved_tensors
+        first = torch.zeros_like(h[0]) if initial is None else initial
+        if torch.is_grad_enabled():
+            # Where a gradient is zero, the gradient of the gradient need not be.
+            cuts = reset if reset is None or gradient.requires_grad else _uncrossed(gradient, reset)
+            grad_a, grad_b, grad_initial = _gradients_again(a, h, first, gradient, cuts)
+        else:
+            cuts = reset if reset is None or gradient.device.type == "cpu" else _uncrossed(gradient, reset)
+            grad_a, grad_b, grad_initial = _gradients(a, h, first, gradient, cuts)
+            if cuts is reset is not None and not (_finite(grad_a) and _finite(grad_b) and _finite(grad_initial)):
+                grad_a, grad_b, grad_initial = _gradients(a, h, first, gradient, _uncrossed(gradient, reset))
+        return grad_a, grad_b, None if initial is None else grad_initial, None
 
 
-def scan_(links: Tensor, h: Tensor, *, reverse: bool = False) -> None:
+def _gradients(a: Tensor, h: Tensor, first: Tensor, gradient: Tensor, cuts: Tensor | None) -> tuple[Tensor, ...]:
+    """Of a, b and the state before the first step, where no gradient crosses the cuts (T, B)."""
+    grad_b = gradient.clone(memory_format=torch.contiguous_format)
+    scan_(a[1:], grad_b, reverse=True, cuts=None if cuts is None else cuts[1:])
+    grad_a = torch.empty_like(a)
+    torch.mul(grad_b[1:], h[:-1], out=grad_a[1:])
+    torch.mul(grad_b[0], first, out=grad_a[0])
+    grad_initial = grad_b[0] * a[0]
+    if cuts is not None:
+        grad_a.masked_fill_(_over(cuts, a), 0.0)
+        grad_initial.masked_fill_(_over(cuts[0], first), 0.0)
+    return grad_a, grad_b, grad_initial
+
+
+def _gradients_again(a: Tensor, h: Tensor, first: Tensor, gradient: Tensor, cuts: Tensor | None) -> tuple[Tensor, ...]:
+    """The same with gradients: it is a recurrence from the last step to the first."""
+    links = torch.cat((torch.zeros_like(a[:1]), a[1:].flip(0)))
+    reset = None if cuts is None else torch.cat((cuts[:1], cuts[1:].flip(0)))
+    grad_b = linear_recurrence(links, gradient.flip(0), reset=reset).flip(0)
+    grad_a = grad_b * torch.cat((first.unsqueeze(0), h[:-1]))
+    grad_initial = grad_b[0] * a[0]
+    if cuts is not None:
+        grad_a = grad_a.masked_fill(_over(cuts, a), 0.0)
+        grad_initial = grad_initial.masked_fill(_over(cuts[0], first), 0.0)
+    return grad_a, grad_b, grad_initial
+
+
+def _over(rows: Tensor, like: Tensor) -> Tensor:
+    """Gives a mask of rows the dimensions of what it is to mask."""
+    return rows.reshape(*rows.shape, *[1] * (like.dim() - rows.dim()))
+
+
+def _uncrossed(gradient: Tensor, reset: Tensor) -> Tensor:
+    """Bool (T, B), True where no gradient goes from a step to the one before it.
+
+    So it is at a reset, and where nothing from there to the next reset has a gradient: the numbers may be infinite, and
+    0 times that is no number.
+    """
+    time = len(reset)
+    step = torch.arange(time, device=reset.device).unsqueeze(1)
+
+    def following(mask: Tensor) -> Tensor:  # the first step from each one on where it is True, or T
+        return torch.where(mask, step, time).flip(0).cummin(0).values.flip(0)
+
+    asked = (gradient != 0).reshape(*reset.shape, -1).any(2)
+    after = torch.cat((reset[1:], torch.zeros_like(reset[:1])))  # a reset at the next step
+    return reset | (following(asked) > following(after)) | (following(asked) == time)
+
+
+def _finite(x: Tensor) -> bool:
+    """Whether all numbers are finite, and their sum: one pass over memory, and nothing to allocate."""
+    return math.isfinite(float(x.sum()))
+
+
+def scan_(links: Tensor, h: Tensor, *, reverse: bool = False, cuts: Tensor | None = None) -> None:
     """Runs the recurrence in place, without gradients: `links[i]` times one of h_i and h_{i+1} is added to the other.
 
     Args:
-        links: Factors (T - 1, ...), contiguous.
-        h: Summands (T, ...), contiguous, of the dtype of `links`; becomes the result.
+        links: Factors (T - 1, B, ...), contiguous.
+        h: Summands (T, B, ...), contiguous, of the dtype of `links`; becomes the result.
         reverse: Go from the last step to the first, as the gradient does, instead of from the first to the last.
+        cuts: Bool (T - 1, B), True where nothing is added, whatever the factor and what it multiplies are.
     """
-    time = len(h)
-    links, h = links.view(time - 1, h[0].numel()), h.view(time, -1)
+    time, rows = h.shape[:2]
+    links, h = links.view(time - 1, rows, h[0, 0].numel()), h.view(time, rows, -1)
     if h.is_cuda and has_triton():
         from .scan_triton import scan_ as triton_scan_
 
-        triton_scan_(links, h, reverse)
-    elif time >= _LEAST_STEPS and (h.is_cuda or h.shape[1] < _FEW_CHANNELS):
+        triton_scan_(links, h, reverse, cuts)
+        return
+    summands = None
+    if cuts is not None:
+        links, summands = links.masked_fill(cuts.unsqueeze(2), 0.0), h.clone()
+    if time >= _LEAST_STEPS and (h.is_cuda or h[0].numel() < _FEW_CHANNELS):
         _scan_in_blocks_(links, h, reverse)
     else:
         _scan_in_steps_(links, h, reverse)
+    if summands is not None and not _finite(h):  # zero times it is no number, so a second time, with more care
+        _scan_in_steps_(links, h.copy_(summands), reverse, cuts)
 
 
 def has_triton() -> bool:
@@ -128,26 +201,28 @@ def has_triton() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
-def _scan_in_steps_(links: Tensor, h: Tensor, reverse: bool) -> None:
+def _scan_in_steps_(links: Tensor, h: Tensor, reverse: bool, cuts: Tensor | None = None) -> None:
     order = slice(None, None, -1 if reverse else 1)
     steps = h.unbind(0)[order]
-    for link, before, step in zip(links.unbind(0)[order], steps, steps[1:], strict=False):
-        step.addcmul_(link, before)
+    cut = masks_of_steps(cuts, len(links))[order]
+    for link, closed, before, step in zip(links.unbind(0)[order], cut, steps, steps[1:], strict=False):
+        step.addcmul_(link, before if closed is None else before.masked_fill(closed, 0.0))
 
 
 def _scan_in_blocks_(links: Tensor, h: Tensor, reverse: bool) -> None:
     """The same in about 3 sqrt(T) calls: C blocks side by side, as if nothing came before each, then what did."""
-    time, channels = h.shape
+    time = len(h)
     length = int(time**0.5)
     blocks = (time - 1) // length
     head = time - blocks * length  # at least one step: these come first, and their last result enters the blocks
     if reverse:
-        _scan_in_steps_(links[-head:][1:], h[-head:], reverse)
-        carry, body, links = h[-head], h[:-head], links[: time - head]
+        first, rest = slice(time - head, None), slice(time - head)
+        carry, body, start = h[-head], h[:-head], h[-head:]
     else:
-        _scan_in_steps_(links[: head - 1], h[:head], reverse)
-        carry, body, links = h[head - 1], h[head:], links[head - 1 :]
-    body, links = body.view(blocks, length, channels), links.view(blocks, length, channels)
+        first, rest = slice(head - 1), slice(head - 1, None)
+        carry, body, start = h[head - 1], h[head:], h[:head]
+    _scan_in_steps_(links[first], start, reverse)
+    body, links = body.unflatten(0, (blocks, length)), links[rest].unflatten(0, (blocks, length))
     weight = links.clone()  # of the carry in each step: the product of the factors since the block began
     order = slice(None, None, -1 if reverse else 1)
     steps, weights = body.unbind(1)[order], weight.unbind(1)[order]

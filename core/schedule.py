@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .loops import transformed
+
 
 class Segment(NamedTuple):
     """Steps `start` to `stop` of the first `rows` rows.
@@ -166,4 +168,6 @@ def rearrange(x: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
     Returns:
         The rows in the order of `index`, (N, ...).
     """
+    if transformed():
+        return x.index_select(0, index)
     return _Rearrange.apply(x, index, inverse)  # type: ignore[no-any-return]

@@ -6,14 +6,15 @@ Shapes: B batch, T time, D input, H hidden, N heads, S = H / N units of a head.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple, cast
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
-from .loops import uncompiled
+from .loops import Loop, product_dtype
 from .lstm_loop import blocks_backward
 from .recurrent import RecurrentCore
 
@@ -95,18 +96,11 @@ class SLSTM(RecurrentCore):
         heads = self.weight_hh.view(4, self.num_heads, -1, self.hidden_size // self.num_heads)
         recurrent = torch.einsum("gnij,bnj->bgni", heads, hidden.to(heads.dtype).view(len(x), self.num_heads, -1))
         gates = F.linear(x, self.weight_ih, self.bias) + recurrent.flatten(1)
-        z, i, f, o = gates.to(c.dtype).chunk(4, 1)
-        kept = F.logsigmoid(f) + m.masked_fill(n == 0, -torch.inf)
-        m = torch.maximum(kept, i)
-        i, f = torch.exp(i - m), torch.exp(kept - m)
-        c = f * c + i * torch.tanh(z)
-        n = f * n + i
-        hidden = torch.sigmoid(o) * c / n
-        return hidden.to(x.dtype), SLSTMState(hidden, c, n, m)
+        state = SLSTMState(*_step(gates.to(c.dtype), c, n, m.masked_fill(n == 0, -torch.inf)))
+        return state.hidden.to(x.dtype), state
 
     def _sequence(self, x: Tensor, state: SLSTMState) -> tuple[Tensor, SLSTMState]:
-        batch, time = x.shape[:2]
-        dtype, heads = state.hidden.dtype, self.num_heads
+        batch, heads = len(x), self.num_heads
 
         def by_head(tensor: Tensor) -> Tensor:  # (4H, ...) or (4H,) -> (N, 4S, ...)
             return tensor.view(4, heads, self.hidden_size // heads, -1).transpose(0, 1).flatten(1, 2)
@@ -114,12 +108,13 @@ class SLSTM(RecurrentCore):
         def rows_by_head(tensor: Tensor) -> Tensor:  # (B, H) -> (N, B, S)
             return tensor.view(batch, heads, -1).transpose(0, 1).contiguous()
 
-        projected = F.linear(x.transpose(0, 1), by_head(self.weight_ih).flatten(0, 1), by_head(self.bias).flatten())
-        recurrent = by_head(self.weight_hh).transpose(1, 2).to(projected.dtype)  # (N, S, 4S)
-        projected = projected.to(dtype).view(time, batch, heads, -1).transpose(1, 2)  # (T, N, B, 4S)
+        given = (x.transpose(0, 1), by_head(self.weight_ih).flatten(0, 1), by_head(self.bias).flatten())
+        recurrent = by_head(self.weight_hh).transpose(1, 2).to(product_dtype(x, self.weight_ih))  # (N, S, 4S)
         hidden, c, n, m = (rows_by_head(leaf) for leaf in state)
         m = m.masked_fill(n == 0, -torch.inf)
-        output, *state_n = cast("tuple[Tensor, ...]", uncompiled(_Loop.apply)(projected, hidden, c, n, m, recurrent))
+        output, *state_n = _Loop.call(
+            hidden, c, n, m, recurrent, source=partial(_projected, heads, state.hidden.dtype), given=given
+        )
         output = output.permute(2, 0, 1, 3).flatten(2)  # (B, T, H)
         return output.to(x.dtype), SLSTMState(*(leaf.transpose(0, 1).flatten(1) for leaf in state_n))
 
@@ -128,16 +123,42 @@ class SLSTM(RecurrentCore):
         return f"{self.input_size}, {self.hidden_size}, num_heads={self.num_heads}"
 
 
-class _Loop(torch.autograd.Function):
+def _projected(heads: int, dtype: torch.dtype, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """(T, B, D) to (T, N, B, 4S)."""
+    projected = F.linear(x, weight, bias).to(dtype)
+    return projected.view(*projected.shape[:2], heads, -1).transpose(1, 2)
+
+
+def _step(gates: Tensor, c: Tensor, n: Tensor, m: Tensor) -> tuple[Tensor, ...]:
+    z, i, f, o = gates.chunk(4, -1)
+    kept = F.logsigmoid(f) + m
+    m = torch.maximum(kept, i)
+    i, f = torch.exp(i - m), torch.exp(kept - m)
+    c = f * c + i * torch.tanh(z)
+    n = f * n + i
+    return torch.sigmoid(o) * c / n, c, n, m
+
+
+class _Loop(Loop):
     """The loop over time, time and heads first, with the gradient of R taken over all steps at once.
 
     It overwrites `projected`, which nobody else needs, with the gates: fresh memory costs more than the arithmetic.
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, projected: Tensor, hidden: Tensor, c: Tensor, n: Tensor, m: Tensor, weight: Tensor
+    def formula(
+        projected: Tensor, hidden: Tensor, c: Tensor, n: Tensor, m: Tensor, weight: Tensor
     ) -> tuple[Tensor, ...]:
+        outputs = []
+        for step in projected.unbind(0):
+            hidden, c, n, m = _step(step + torch.bmm(hidden.to(weight.dtype), weight).to(c.dtype), c, n, m)
+            outputs.append(hidden)
+        return torch.stack(outputs), hidden, c, n, m
+
+    @staticmethod
+    def fast(
+        ctx: Any, projected: Tensor, hidden: Tensor, c: Tensor, n: Tensor, m: Tensor, weight: Tensor
+    ) -> tuple[tuple[Tensor, ...], Sequence[Tensor | None]]:
         time = projected.shape[0]
         with torch.autocast(projected.device.type, enabled=False):
             gates = projected  # (T, N, B, 4S): z, i', f' and o
@@ -162,15 +183,13 @@ class _Loop(torch.autograd.Function):
                 torch.mul(f, n, out=n_t).add_(i)
                 torch.div(c_t, n_t, out=hidden_t).mul_(o)
                 hidden, c, n = hidden_t, c_t, n_t
-        ctx.save_for_backward(gates, to_f, wins, hiddens, cells, norms, weight)
-        return hiddens[1:], hiddens[-1].clone(), cells[-1].clone(), norms[-1].clone(), m
+        outputs = (hiddens[1:], hiddens[-1].clone(), cells[-1].clone(), norms[-1].clone(), m)
+        return outputs, (gates, to_f, wins, hiddens, cells, norms, weight)
 
     @staticmethod
-    @once_differentiable
-    def backward(
-        ctx: Any, d_output: Tensor, d_hidden: Tensor, d_c: Tensor, d_n: Tensor, d_m: Tensor
-    ) -> tuple[Tensor, ...]:
-        gates, to_f, wins, hiddens, cells, norms, weight = ctx.saved_tensors
+    def gradient(ctx: Any, kept: Sequence[Any], *grads: Tensor) -> tuple[Tensor | None, ...]:
+        d_output, d_hidden, d_c, d_n, d_m = grads
+        gates, to_f, wins, hiddens, cells, norms, weight = kept
         time, heads, batch, size = to_f.shape
         with torch.autocast(gates.device.type, enabled=False):
             d_gates = torch.empty_like(gates)  # of the layout of `gates`

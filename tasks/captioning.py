@@ -226,7 +226,7 @@ class Captioning(Captioner, Task):
             nats = nats + self.cross_entropy(decoded, caption, lengths, self.label_smoothing)
             if self.doubly_stochastic:
                 valid = valid_steps(lengths, caption.shape[1]).to(self.device, non_blocking=True)
-                seen = (decoded.attention * valid.unsqueeze(2)).sum(1)  # (B, P)
+                seen = decoded.attention.masked_fill(~valid.unsqueeze(2), 0.0).sum(1)  # (B, P)
                 uneven = uneven + (1 - seen).square().sum()
         return nats + self.doubly_stochastic * uneven, nats
 

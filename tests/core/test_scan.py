@@ -112,13 +112,18 @@ INTERPRETED = """
 import torch
 from unrolled.core.scan import scan_
 from unrolled.core.scan_triton import scan_ as triton_scan_
-for time, channels in ((1, 1), (5, 3), (31, 40), (33, 32), (100, 70)):
+for time, rows, numbers, cut in ((1, 1, 1, 0), (31, 4, 10, 0), (33, 32, 1, 0), (5, 1, 3, 1), (70, 2, 17, 1)):
     for reverse in (False, True):
-        links, expected = torch.rand(time - 1, channels) * 2 - 1, torch.randn(time, channels)
+        links, expected = torch.rand(time - 1, rows, numbers) * 2 - 1, torch.randn(time, rows, numbers)
+        cuts = torch.rand(time - 1, rows) < 0.2 if cut else None
+        if cut:  # what is cut off may be anything
+            links[cuts] = float("inf")
+            expected[-1 if reverse else 0, 0] = float("nan")
+            expected[time // 2, -1, 0] = float("inf")
         found = expected.clone()
-        scan_(links, expected, reverse=reverse)
-        triton_scan_(links, found, reverse)
-        torch.testing.assert_close(found, expected)
+        scan_(links, expected, reverse=reverse, cuts=cuts)
+        triton_scan_(links, found, reverse, cuts)
+        torch.testing.assert_close(found, expected, equal_nan=True)
 """
 
 
