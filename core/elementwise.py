@@ -57,8 +57,10 @@ class ElementwiseCore(RecurrentCore):
         """
 
     def _unroll(self, x: Tensor, state: State, schedule: Schedule | None) -> tuple[Tensor, State]:
+        if x.shape[0] == 0 or x.shape[1] == 0:
+            return self._nothing(x, state)
         x = x.transpose(0, 1)
-        time = len(x)
+        time = x.shape[0]
         reset = padding = lengths = None
         if schedule is not None:
             if schedule.reset is not None:
