@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from .state import State
+from .state import State, leaves
 
 
 class Leaf(NamedTuple):
@@ -64,20 +64,26 @@ def fits(state: Any, form: Form, batch: int, device: torch.device | None) -> boo
         batch: B.
         device: Where its tensors must be; None: anywhere.
     """
-    if type(form) is Branch:
-        if type(state) is not form.type or len(state) != len(form.parts):
-            return False
-        for part, wanted in zip(state, form.parts):  # noqa: B905, SIM110 (at every step; the lengths are equal)
+    if type(form) is Leaf:
+        state, kinds, parts = (state,), None, (form,)
+    else:
+        kinds, parts = form
+    if kinds is not None and type(state) is not kinds or len(state) != len(parts):
+        return False
+    for part, wanted in zip(state, parts):  # noqa: B905 (it costs at every step; the lengths are equal)
+        if type(wanted) is Branch:
             if not fits(part, wanted, batch, device):
                 return False
-        return True
-    shape, kind = form
-    return (
-        isinstance(state, Tensor)
-        and state.shape == (batch, *shape)
-        and (state.dtype.is_floating_point if kind == "float" else _kind(state.dtype) == kind)
-        and (device is None or state.device == device)
-    )
+            continue
+        shape, kind = wanted
+        if not isinstance(part, Tensor) or part.shape != (batch, *shape):
+            return False
+        dtype = part.dtype
+        if not (dtype.is_floating_point if kind == "float" else _kind(dtype) == kind):
+            return False
+        if device is not None and part.device != device:
+            return False
+    return True
 
 
 def typed(state: Any, form: Form) -> Any:
@@ -115,9 +121,7 @@ def refuse_state(name: str, state: Any, form: Form, batch: int, device: torch.de
     elif any(leaf.dim() == 1 + len(shape) + 1 for leaf, shape in zip(tensors, _shapes(form), strict=False)):
         hint = "torch's modules put the layers first: pass one layer of it, h[0]; "
     elif places and fits(state, form, batch, None):
-        return ValueError(
-            f"{name}: the state is on {', '.join(sorted(places))} and x is on {device}; move one to the other"
-        )
+        return ValueError(_apart(name, places.pop(), device))
     return ValueError(
         f"{name}: the state is {found} for a batch of {batch}; states are batch first, here "
         f"{_describe_form(form, batch)}: {hint}pass what this core returned, or initial_state({batch})"
@@ -159,15 +163,19 @@ def refuse_input(name: str, x: Any, size: int, *, step: bool) -> ValueError:
     return ValueError(f"{name}: x is {describe(x)}; it must be a float tensor {wanted}: {remedy}")
 
 
-def refuse_mixture(name: str, x: Tensor, parameters: Iterable[Tensor], error: RuntimeError) -> None:
-    """Raises ValueError where an error comes from an input of another type or device than all parameters.
+def refuse_mixture(name: str, x: Tensor, state: State, parameters: Iterable[Tensor], error: RuntimeError) -> None:
+    """Raises ValueError where an error comes from an input of another type or device than all the rest.
 
     Args:
         name: The core's class.
         x: The input.
+        state: The state.
         parameters: The core's.
         error: What torch said.
     """
+    for leaf in leaves(state):
+        if leaf.device != x.device:
+            raise ValueError(_apart(name, leaf.device, x.device)) from error
     weights = [weight for weight in parameters if weight.is_floating_point()]
     places, kinds = {str(weight.device) for weight in weights}, {weight.dtype for weight in weights}
     if weights and str(x.device) not in places:
@@ -177,6 +185,10 @@ def refuse_mixture(name: str, x: Tensor, parameters: Iterable[Tensor], error: Ru
     else:
         return
     raise ValueError(f"{name}: x is {found}; move one to the other, x.to(...) or core.to(...)") from error
+
+
+def _apart(name: str, one: object, other: object) -> str:
+    return f"{name}: the state is on {one} and x is on {other}; move one to the other"
 
 
 def _autocast(device: str) -> bool:

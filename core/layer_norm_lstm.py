@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from .loops import uncompiled
+from .loops import uncompiled, without_autocast
 from .lstm import LSTMState
 from .lstm_loop import LSTMLoop, advance, blocks_backward, derivatives
 
@@ -119,7 +119,7 @@ class _Loop(torch.autograd.Function):
         eps: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
         time, batch, size = *projected.shape[:2], hidden.shape[1]
-        with torch.autocast(projected.device.type, enabled=False):
+        with without_autocast(projected.device):
             gates = projected
             products = torch.empty_like(projected)  # W_h h_{t-1}
             cells, hiddens = (projected.new_empty(time + 1, batch, size) for _ in range(2))
@@ -158,7 +158,7 @@ class _Loop(torch.autograd.Function):
         )
         time, batch, size = squashed.shape
         norm_backward = torch.ops.aten.native_layer_norm_backward
-        with torch.autocast(gates.device.type, enabled=False):
+        with without_autocast(gates.device):
             d_gates, d_products = torch.empty_like(gates), torch.empty_like(products, dtype=weight.dtype)
             d_normed = torch.empty_like(squashed)  # of LN(c_t)
             forget = gates.view(time, batch, 4, size)[:, :, 1]

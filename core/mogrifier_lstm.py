@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from .loops import uncompiled
+from .loops import uncompiled, without_autocast
 from .lstm import LSTMState
 from .lstm_loop import LSTMLoop, advance, blocks_backward, derivatives
 
@@ -162,7 +162,7 @@ class _Loop(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         time, batch, size = *x.shape[:2], hidden.shape[1]
         rounds = len(scalings) // factors
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device):
             joined = x.new_empty(time, batch, x.shape[2] + size)  # x^last, h^last
             gates = x.new_empty(time, batch, 4 * size)
             squashed = x.new_empty(time, batch, size)  # tanh(c_t)
@@ -205,7 +205,7 @@ class _Loop(torch.autograd.Function):
         factors, rounds, (time, batch, size) = ctx.factors, ctx.rounds, squashed.shape
         scalings, rest = rest[: factors * rounds], rest[factors * rounds :]
         chain, scales, middles = rest[: rounds + 2], rest[rounds + 2 : 2 * rounds + 2], rest[2 * rounds + 2 :]
-        with torch.autocast(gates.device.type, enabled=False):
+        with without_autocast(gates.device):
             forget = gates.view(time, batch, 4, size)[:, :, 1]
             d_gates, d_x = torch.empty_like(gates), torch.empty_like(chain[0])
             d_logits = [torch.empty_like(scale) for scale in scales]

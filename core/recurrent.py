@@ -13,7 +13,7 @@ from typing import Any, ClassVar, TypeAlias
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.module import _has_any_global_hook
+from torch.nn.modules.module import _global_forward_hooks, _global_forward_pre_hooks
 
 from .checks import Form, check_lengths, check_reset, fits, form_of, refuse_input, refuse_mixture, refuse_state, typed
 from .empty import attach
@@ -141,7 +141,7 @@ class RecurrentCore(nn.Module, ABC):
             ValueError: An argument has the wrong shape, type or range.
         """
         if schedule is ONE_STEP:
-            return self._explained(self._bare_step, *self._accept_step(x, state))
+            return self._checked_step(x, state)
         if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[2] != self.input_size or not x.is_floating_point():
             raise refuse_input(type(self).__name__, x, self.input_size, step=False)
         batch, time = x.shape[:2]
@@ -247,13 +247,26 @@ class RecurrentCore(nn.Module, ABC):
         output = x.new_zeros(*x.shape[:2], self.output_size)
         return attach((output, state), [x, *self.parameters()])  # type: ignore[return-value]
 
-    def _accept_step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Checks one step's input and state; returns them, a plain tuple as this core's type."""
-        if not isinstance(x, Tensor) or x.dim() != 2 or x.shape[1] != self.input_size or not x.is_floating_point():
-            raise refuse_input(type(self).__name__, x, self.input_size, step=True)
-        return x, self._accept_state(state, x.shape[0], x.device)
+    def _checked_step(self, x: Tensor, state: Any) -> tuple[Tensor, State]:
+        """Runs one step of what has been looked at."""
+        state = self._accept_step(x, state)
+        if torch.compiler.is_compiling():
+            return self._bare_step(x, state)
+        try:
+            return self._bare_step(x, state)
+        except RuntimeError as error:
+            refuse_mixture(type(self).__name__, x, state, self.parameters(), error)
+            raise
 
-    def _accept_state(self, state: Any, batch: int, device: torch.device) -> Any:
+    def _accept_step(self, x: Tensor, state: Any) -> Any:
+        """Checks one step's input and state; returns the state, a plain tuple as this core's type."""
+        if isinstance(x, Tensor):
+            shape = x.shape
+            if len(shape) == 2 and shape[1] == self.input_size and x.dtype.is_floating_point:
+                return self._accept_state(state, shape[0], None)  # where two devices meet, torch says so at once
+        raise refuse_input(type(self).__name__, x, self.input_size, step=True)
+
+    def _accept_state(self, state: Any, batch: int, device: torch.device | None) -> Any:
         """Checks a state; returns it, a plain tuple as this core's type."""
         form = self._form
         if form is not None and fits(state, form, batch, device):
@@ -274,13 +287,14 @@ class RecurrentCore(nn.Module, ABC):
         try:
             return run(x, *rest)
         except RuntimeError as error:
-            refuse_mixture(type(self).__name__, x, self.parameters(), error)
+            refuse_mixture(type(self).__name__, x, rest[0], self.parameters(), error)
             raise
 
     def _hooked(self) -> bool:
         """Whether `__call__` does more than `forward`."""
-        own = self._forward_pre_hooks or self._forward_hooks or self._backward_pre_hooks or self._backward_hooks
-        return bool(own) or _has_any_global_hook()
+        return bool(
+            self._forward_pre_hooks or self._forward_hooks or self._backward_pre_hooks or self._backward_hooks
+        ) or bool(_global_forward_pre_hooks or _global_forward_hooks)
 
     def _zeros(
         self, batch_size: int, size: int, device: torch.device | str | None, dtype: torch.dtype | None
@@ -346,9 +360,10 @@ def _guarded_step(bare: Callable[..., tuple[Tensor, State]]) -> Callable[..., tu
             return bare(self, x, state)
         if self._hooked():
             return self(x, state, schedule=ONE_STEP)
-        return self._explained(self._bare_step, *self._accept_step(x, state))
+        return self._checked_step(x, state)
 
     step.guarded = True  # type: ignore[attr-defined]
+    step.__code__ = step.__code__.replace()  # one of its own: torch.compile counts recompilations by code
     return step
 
 
@@ -367,7 +382,7 @@ def _guarded_stepper(bare: Callable[..., Any]) -> Callable[..., Any]:
         def step(x: Tensor, state: Any) -> tuple[Tensor, State]:
             nonlocal first
             if first:
-                x, state = self._accept_step(x, state)
+                state = self._accept_step(x, state)
                 first = False
             return run(x, state)  # type: ignore[no-any-return]
 

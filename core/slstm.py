@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from .loops import uncompiled
+from .loops import uncompiled, without_autocast
 from .lstm_loop import blocks_backward
 from .recurrent import RecurrentCore
 
@@ -93,7 +93,8 @@ class SLSTM(RecurrentCore):
         """Advances one step; see `RecurrentCore.step`."""
         hidden, c, n, m = state
         heads = self.weight_hh.view(4, self.num_heads, -1, self.hidden_size // self.num_heads)
-        recurrent = torch.einsum("gnij,bnj->bgni", heads, hidden.to(heads.dtype).view(len(x), self.num_heads, -1))
+        by_head = hidden.to(heads.dtype).unflatten(1, (self.num_heads, self.hidden_size // self.num_heads))
+        recurrent = torch.einsum("gnij,bnj->bgni", heads, by_head)
         gates = F.linear(x, self.weight_ih, self.bias) + recurrent.flatten(1)
         z, i, f, o = gates.to(c.dtype).chunk(4, 1)
         kept = F.logsigmoid(f) + m.masked_fill(n == 0, -torch.inf)
@@ -139,7 +140,7 @@ class _Loop(torch.autograd.Function):
         ctx: Any, projected: Tensor, hidden: Tensor, c: Tensor, n: Tensor, m: Tensor, weight: Tensor
     ) -> tuple[Tensor, ...]:
         time = projected.shape[0]
-        with torch.autocast(projected.device.type, enabled=False):
+        with without_autocast(projected.device):
             gates = projected  # (T, N, B, 4S): z, i', f' and o
             to_f = projected.new_empty(time, *hidden.shape)  # d log f / d f~
             wins = torch.empty_like(to_f, dtype=torch.bool)  # where i~ is the maximum
@@ -172,7 +173,7 @@ class _Loop(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         gates, to_f, wins, hiddens, cells, norms, weight = ctx.saved_tensors
         time, heads, batch, size = to_f.shape
-        with torch.autocast(gates.device.type, enabled=False):
+        with without_autocast(gates.device):
             d_gates = torch.empty_like(gates)  # of the layout of `gates`
             transposed = weight.transpose(1, 2)
             for block in blocks_backward(time, heads * batch * size):
