@@ -177,14 +177,29 @@ def refuse_mixture(name: str, x: Tensor, state: State, parameters: Iterable[Tens
         if leaf.device != x.device:
             raise ValueError(_apart(name, leaf.device, x.device)) from error
     weights = [weight for weight in parameters if weight.is_floating_point()]
-    places, kinds = {str(weight.device) for weight in weights}, {weight.dtype for weight in weights}
-    if weights and str(x.device) not in places:
-        found = f"on {x.device} and the parameters are on {', '.join(sorted(places))}"
-    elif weights and x.dtype not in kinds and not _autocast(x.device.type):
-        found = f"{_name(x.dtype)} and the parameters are {', '.join(sorted(map(_name, kinds)))}"
-    else:
-        return
-    raise ValueError(f"{name}: x is {found}; move one to the other, x.to(...) or core.to(...)") from error
+    kinds = {weight.dtype for weight in weights}
+    if weights and x.device not in {weight.device for weight in weights}:
+        raise refuse_device(name, x, weights) from error
+    if weights and x.dtype not in kinds and not _autocast(x.device.type):
+        raise ValueError(
+            f"{name}: x is {_name(x.dtype)} and the parameters are {', '.join(sorted(map(_name, kinds)))}; turn one "
+            "into the other, x.to(dtype) or core.to(dtype)"
+        ) from error
+
+
+def refuse_device(name: str, x: Tensor, parameters: Iterable[Tensor]) -> ValueError:
+    """Says that input and parameters are on two devices.
+
+    Args:
+        name: The core's class.
+        x: The input.
+        parameters: The core's.
+    """
+    places = ", ".join(sorted({str(weight.device) for weight in parameters}))
+    return ValueError(
+        f"{name}: x is on {x.device} and the parameters are on {places}; move one to the other, x.to(device) or "
+        "core.to(device)"
+    )
 
 
 def _apart(name: str, one: object, other: object) -> str:

@@ -57,7 +57,7 @@ class ElementwiseCore(RecurrentCore):
         """
 
     def _unroll(self, x: Tensor, state: State, schedule: Schedule | None) -> tuple[Tensor, State]:
-        if x.shape[0] == 0 or x.shape[1] == 0:
+        if self._idle(x, schedule):
             return self._nothing(x, state)
         x = x.transpose(0, 1)
         time = x.shape[0]

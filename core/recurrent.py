@@ -15,10 +15,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.module import _global_forward_hooks, _global_forward_pre_hooks
 
-from .checks import Form, check_lengths, check_reset, fits, form_of, refuse_input, refuse_mixture, refuse_state, typed
+from .checks import (
+    Form,
+    check_lengths,
+    check_reset,
+    fits,
+    form_of,
+    refuse_device,
+    refuse_input,
+    refuse_mixture,
+    refuse_state,
+    typed,
+)
 from .empty import attach
 from .schedule import ONE_STEP, OneStep, Schedule, rearrange
-from .state import State, concatenate, map_state, select_rows, where_rows
+from .state import State, concatenate, leaves, map_state, select_rows, where_rows
 
 
 class RecurrentCore(nn.Module, ABC):
@@ -144,6 +155,9 @@ class RecurrentCore(nn.Module, ABC):
             return self._checked_step(x, state)
         if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[2] != self.input_size or not x.is_floating_point():
             raise refuse_input(type(self).__name__, x, self.input_size, step=False)
+        weight = next(iter(self._parameters.values()), None)
+        if weight is not None and weight.is_meta != x.is_meta:  # a loop that writes into given memory would not notice
+            raise refuse_device(type(self).__name__, x, [weight])
         batch, time = x.shape[:2]
         dtype = torch.promote_types(x.dtype, torch.float32)
         if state is None:
@@ -209,11 +223,11 @@ class RecurrentCore(nn.Module, ABC):
         Returns:
             Output (B, T, H), zero past the lengths, and the final state.
         """
-        batch, time = x.shape[:2]
-        if batch == 0 or time == 0 or (schedule is not None and not schedule.segments):
+        if self._idle(x, schedule):
             return self._nothing(x, state)
         if schedule is None:
             return self._sequence(x, state)
+        batch, time = x.shape[:2]
         dtype = torch.promote_types(x.dtype, torch.float32)
         segments = schedule.segments
         end = segments[-1].stop if segments else 0
@@ -239,13 +253,18 @@ class RecurrentCore(nn.Module, ABC):
             outputs.append(x.new_zeros(batch, time - end, self.output_size))
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1), concatenate([state, *finished])
 
+    @staticmethod
+    def _idle(x: Tensor, schedule: Schedule | None) -> bool:
+        """Whether no row has a step."""
+        return x.shape[0] == 0 or x.shape[1] == 0 or (schedule is not None and not schedule.segments)
+
     def _nothing(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Runs no step at all; the graph leads to x, the state and every parameter nevertheless.
+        """Runs no step at all; the graph leads to x, all of the state and every parameter nevertheless.
 
         Gradients are zeros then, where a process that has no rows must take part in the others' training step.
         """
         output = x.new_zeros(*x.shape[:2], self.output_size)
-        return attach((output, state), [x, *self.parameters()])  # type: ignore[return-value]
+        return attach((output, state), [x, *leaves(state), *self.parameters()])  # type: ignore[return-value]
 
     def _checked_step(self, x: Tensor, state: Any) -> tuple[Tensor, State]:
         """Runs one step of what has been looked at."""

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .empty import attach
 from .loops import uncompiled
 
 # Below this many channels one step costs less than calling it: many blocks of steps are then run side by side.
@@ -46,7 +47,7 @@ def linear_recurrence(a: Tensor, b: Tensor, initial: Tensor | None = None, reset
     result = torch.promote_types(a.dtype, b.dtype)
     dtype = torch.promote_types(result, torch.float32)
     if a.numel() == 0:
-        return b.to(result, copy=True)
+        return attach((a + b).to(result), [] if initial is None else [initial])  # type: ignore[return-value]
     a = a.to(dtype)
     if reset is not None:
         a = a.masked_fill(reset.reshape(*reset.shape, *[1] * (a.dim() - 2)), 0.0)
