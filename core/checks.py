@@ -64,14 +64,12 @@ def fits(state: Any, form: Form, batch: int, device: torch.device | None) -> boo
         batch: B.
         device: Where its tensors must be; None: anywhere.
     """
-    if type(form) is Leaf:
-        state, kinds, parts = (state,), None, (form,)
-    else:
-        kinds, parts = form
-    if kinds is not None and type(state) is not kinds or len(state) != len(parts):
+    if isinstance(form, Leaf):
+        state, form = (state,), Branch(tuple, (form,))
+    if type(state) is not form.type or len(state) != len(form.parts):
         return False
-    for part, wanted in zip(state, parts):  # noqa: B905 (it costs at every step; the lengths are equal)
-        if type(wanted) is Branch:
+    for part, wanted in zip(state, form.parts):  # noqa: B905 (it costs at every step; the lengths are equal)
+        if isinstance(wanted, Branch):
             if not fits(part, wanted, batch, device):
                 return False
             continue
@@ -102,7 +100,7 @@ def typed(state: Any, form: Form) -> Any:
     return cast("Any", form.type)._make(parts) if wanted is not None else parts
 
 
-def refuse_state(name: str, state: Any, form: Form, batch: int, device: torch.device) -> ValueError:
+def refuse_state(name: str, state: Any, form: Form, batch: int, device: torch.device | None) -> ValueError:
     """Says what is wrong with a state.
 
     Args:
@@ -110,7 +108,7 @@ def refuse_state(name: str, state: Any, form: Form, batch: int, device: torch.de
         state: What does not fit.
         form: What it had to look like.
         batch: B.
-        device: Where its tensors had to be.
+        device: Where its tensors had to be; None: anywhere.
     """
     found = _describe_state(state)
     tensors = list(_tensors(state))
@@ -255,10 +253,10 @@ def check_reset(name: str, reset: Any, batch: int, time: int) -> None:
         time: T.
     """
     if not isinstance(reset, Tensor) or reset.shape != (batch, time) or reset.dtype != torch.bool:
-        remedy = "" if isinstance(reset, Tensor) and reset.dtype == torch.bool else "; pass torch.as_tensor(reset).bool()"
-        raise ValueError(
-            f"{name}: reset is {describe(reset)}; it must be bool ({batch}, {time}): one per step{remedy}"
+        remedy = (
+            "" if isinstance(reset, Tensor) and reset.dtype == torch.bool else "; pass torch.as_tensor(reset).bool()"
         )
+        raise ValueError(f"{name}: reset is {describe(reset)}; it must be bool ({batch}, {time}): one per step{remedy}")
 
 
 def describe(x: Any) -> str:

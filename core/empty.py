@@ -6,6 +6,7 @@ no steps. Such gradients are zeros; None they must not be.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 
 import torch
@@ -29,4 +30,5 @@ def attach(state: State, sources: Iterable[Tensor]) -> State:
     zeros = [source.flatten()[:0].sum() for source in sources if source.requires_grad]  # the sum of nothing
     if not zeros:
         return state
-    return map_state(lambda leaf: leaf + sum(zeros).to(leaf) if leaf.is_floating_point() else leaf, state)
+    zero = functools.reduce(torch.add, zeros)
+    return map_state(lambda leaf: leaf + zero.to(leaf) if leaf.is_floating_point() else leaf, state)

@@ -35,10 +35,10 @@ from .state import State, concatenate, leaves, map_state, select_rows, where_row
 class RecurrentCore(nn.Module, ABC):
     """A recurrence: an initial state, one step, and the whole sequence.
 
-    A core defines `initial_state` and `step`; `step` is the specification. `forward` runs a sequence, with `lengths` and `reset` for every core: it cuts
-    the sequence where rows end or start anew and calls `_sequence` on each piece. A core
-    with a fast way to run a sequence overrides `_sequence`, which knows neither lengths nor resets; its default loops
-    over `step`.
+    A core defines `initial_state` and `step`; `step` is the specification. `forward` runs a sequence, with `lengths`
+    and `reset` for every core: it cuts the sequence where rows end or start anew and calls `_sequence` on each piece. A
+    core with a fast way to run a sequence overrides `_sequence`, which knows neither lengths nor resets; its default
+    loops over `step`.
 
     The state is passed in and returned, never kept and never changed in place. At every boundary its dtype is
     `promote_types(x.dtype, float32)`; the output has the dtype of `x`.
@@ -70,7 +70,11 @@ class RecurrentCore(nn.Module, ABC):
         super().__init_subclass__(**options)
         for name, guard in (("step", _guarded_step), ("stepper", _guarded_stepper)):
             method = getattr(cls, name)
-            if method is not RecurrentCore.stepper and not getattr(method, "guarded", False) and not getattr(method, "__isabstractmethod__", False):
+            if (
+                method is not RecurrentCore.stepper
+                and not getattr(method, "guarded", False)
+                and not getattr(method, "__isabstractmethod__", False)
+            ):
                 setattr(cls, name, guard(method))
                 if name == "step":
                     cls._bare_step = method
@@ -382,7 +386,8 @@ def _guarded_step(bare: Callable[..., tuple[Tensor, State]]) -> Callable[..., tu
         return self._checked_step(x, state)
 
     step.guarded = True  # type: ignore[attr-defined]
-    step.__code__ = step.__code__.replace()  # one of its own: torch.compile counts recompilations by code
+    # One of its own: torch.compile counts recompilations by code.
+    step.__code__ = step.__code__.replace()  # type: ignore[attr-defined]
     return step
 
 

@@ -48,7 +48,9 @@ def choose(
     """
     check_sampling(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
     if logits.dim() != 2 or not logits.is_floating_point():
-        raise ValueError(f"logits is {describe(logits)}; it must be a float tensor (B, V), one row for each token drawn")
+        raise ValueError(
+            f"logits is {describe(logits)}; it must be a float tensor (B, V), one row for each token drawn"
+        )
     if temperature == 0:
         return logits.argmax(-1)
     logits = logits.float()

@@ -128,7 +128,9 @@ def test_what_is_to_be_done_is_said():
     with pytest.raises(ValueError, match=r"the state is QRNNState\(.*here LSTMState"):
         core(x, QRNN(3, 4)(x)[1])
     stack = Stacked(3, lambda size: GRU(size, 4), num_layers=2)
-    with pytest.raises(ValueError, match=r"here \(GRUState\(hidden: float \(5, 4\)\), GRUState\(hidden: float \(5, 4\)"):
+    with pytest.raises(
+        ValueError, match=r"here \(GRUState\(hidden: float \(5, 4\)\), GRUState\(hidden: float \(5, 4\)"
+    ):
         stack(x, core.initial_state(5))
 
 

@@ -122,16 +122,30 @@ class _Step(nn.Module):
         return self.core.step(x, state)
 
 
-@pytest.mark.filterwarnings("default")  # torch's own
-def test_an_exported_step_takes_any_batch(causal, random_state, same):
-    state = random_state(causal, 3)
+def export_and_run(core: RecurrentCore) -> None:
+    def state(rows: int) -> State:
+        with torch.no_grad():
+            return core(torch.randn(rows, 2, core.input_size, dtype=torch.float64))[1]
+
     batch = torch.export.Dim("batch", min=1, max=64)
-    shapes = ({0: batch}, pytree.tree_map(lambda leaf: {0: batch}, state))
-    x = torch.randn(3, causal.input_size, dtype=torch.float64)
-    exported = torch.export.export(_Step(causal), (x, state), dynamic_shapes=shapes).module()
+    shapes = ({0: batch}, pytree.tree_map(lambda leaf: {0: batch}, state(3)))
+    x = torch.randn(3, core.input_size, dtype=torch.float64)
+    exported = torch.export.export(_Step(core), (x, state(3)), dynamic_shapes=shapes).module()
     for rows in (1, 3, 5):
-        x, given = torch.randn(rows, causal.input_size, dtype=torch.float64), random_state(causal, rows)
-        same(exported(x, given), causal.step(x, given))
+        x, given = torch.randn(rows, core.input_size, dtype=torch.float64), state(rows)
+        for one, other in zip(leaves(exported(x, given)), leaves(core.step(x, given)), strict=True):
+            torch.testing.assert_close(one, other)
+
+
+@pytest.mark.filterwarnings("default")  # torch's own
+def test_an_exported_step_takes_any_batch(plain):
+    export_and_run(plain(3, 4).double())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # as above
+def test_exported_compositions_take_any_batch(causal):
+    export_and_run(causal)
 
 
 @pytest.mark.parametrize("case", EMPTY)
