@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from .state import State, map_state
 
+_Nest = TypeVar("_Nest")
 
-def attach(state: State, sources: Iterable[Tensor]) -> State:
+
+def attach(state: _Nest, sources: Iterable[Tensor]) -> _Nest:
     """Makes numbers depend on tensors without changing them, whatever the tensors hold, NaN too.
 
     Args:
@@ -31,4 +34,5 @@ def attach(state: State, sources: Iterable[Tensor]) -> State:
     if not zeros:
         return state
     zero = functools.reduce(torch.add, zeros)
-    return map_state(lambda leaf: leaf + zero.to(leaf) if leaf.is_floating_point() else leaf, state)
+    attached = map_state(lambda leaf: leaf + zero.to(leaf) if leaf.is_floating_point() else leaf, cast("State", state))
+    return cast("_Nest", attached)

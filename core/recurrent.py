@@ -5,7 +5,6 @@ Shapes: B batch, T time, D input, H output.
 
 from __future__ import annotations
 
-import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeAlias
@@ -28,6 +27,7 @@ from .checks import (
     typed,
 )
 from .empty import attach
+from .guards import guarded_step, guarded_stepper
 from .schedule import ONE_STEP, OneStep, Schedule, rearrange
 from .state import State, concatenate, leaves, map_state, select_rows, where_rows
 
@@ -68,7 +68,7 @@ class RecurrentCore(nn.Module, ABC):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        for name, guard in (("step", _guarded_step), ("stepper", _guarded_stepper)):
+        for name, guard in (("step", guarded_step), ("stepper", guarded_stepper)):
             method = getattr(cls, name)
             if (
                 method is not RecurrentCore.stepper
@@ -268,7 +268,7 @@ class RecurrentCore(nn.Module, ABC):
         Gradients are zeros then, where a process that has no rows must take part in the others' training step.
         """
         output = x.new_zeros(*x.shape[:2], self.output_size)
-        return attach((output, state), [x, *leaves(state), *self.parameters()])  # type: ignore[return-value]
+        return attach((output, state), [x, *leaves(state), *self.parameters()])
 
     def _checked_step(self, x: Tensor, state: Any) -> tuple[Tensor, State]:
         """Runs one step of what has been looked at."""
@@ -372,46 +372,3 @@ def reference(
         state = following
         outputs.append(output.unsqueeze(1))
     return torch.cat(outputs, 1), state
-
-
-def _guarded_step(bare: Callable[..., tuple[Tensor, State]]) -> Callable[..., tuple[Tensor, State]]:
-    """Makes of a core's own step the one that is called from outside."""
-
-    @functools.wraps(bare)
-    def step(self: RecurrentCore, x: Tensor, state: Any) -> tuple[Tensor, State]:
-        if type(self)._bare_step is not bare:  # from the step of a subclass, which has been here
-            return bare(self, x, state)
-        if self._hooked():
-            return self(x, state, schedule=ONE_STEP)
-        return self._checked_step(x, state)
-
-    step.guarded = True  # type: ignore[attr-defined]
-    # One of its own: torch.compile counts recompilations by code.
-    step.__code__ = step.__code__.replace()  # type: ignore[attr-defined]
-    return step
-
-
-def _guarded_stepper(bare: Callable[..., Any]) -> Callable[..., Any]:
-    """Makes of a core's own stepper one that checks the first call, and is `step` itself where that has hooks."""
-
-    @functools.wraps(bare)
-    def stepper(self: RecurrentCore) -> Callable[[Tensor, Any], tuple[Tensor, State]]:
-        if type(self).stepper is not guarded:
-            return bare(self)  # type: ignore[no-any-return]
-        if self._hooked():
-            return self.step
-        run = bare(self)
-        first = True
-
-        def step(x: Tensor, state: Any) -> tuple[Tensor, State]:
-            nonlocal first
-            if first:
-                state = self._accept_step(x, state)
-                first = False
-            return run(x, state)  # type: ignore[no-any-return]
-
-        return step
-
-    guarded = stepper
-    stepper.guarded = True  # type: ignore[attr-defined]
-    return stepper

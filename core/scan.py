@@ -47,7 +47,7 @@ def linear_recurrence(a: Tensor, b: Tensor, initial: Tensor | None = None, reset
     result = torch.promote_types(a.dtype, b.dtype)
     dtype = torch.promote_types(result, torch.float32)
     if a.numel() == 0:
-        return attach((a + b).to(result), [] if initial is None else [initial])  # type: ignore[return-value]
+        return attach((a + b).to(result), [] if initial is None else [initial])
     a = a.to(dtype)
     if reset is not None:
         a = a.masked_fill(reset.reshape(*reset.shape, *[1] * (a.dim() - 2)), 0.0)

@@ -369,7 +369,7 @@ class FrameEncoder(nn.Module):
         if not len(frames):
             _check_images(type(self).__name__, frames)
             nothing = next(self.parameters()).new_zeros(0, self.output_size)
-            return attach(nothing, self.parameters())  # type: ignore[return-value]
+            return attach(nothing, self.parameters())
         recompute = self.recompute and torch.is_grad_enabled() and not self.backbone.frozen
         pooled = [
             checkpoint(self._pool, part, use_reentrant=False) if recompute else self._pool(part)

@@ -8,11 +8,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.utils import _pytree as pytree
 from unrolled.core import (
     GRU,
     LSTM,
+    QRNN,
+    SLSTM,
     AdditiveAttention,
     Bidirectional,
     DotAttention,
@@ -23,6 +25,8 @@ from unrolled.core import (
     SequenceDecoder,
     SequenceEncoder,
     SmallCNN,
+    Stacked,
+    Zoneout,
     linear_recurrence,
 )
 from unrolled.core.losses import chunked_cross_entropy, sequence_cross_entropy, truncated_smoothness
@@ -235,3 +239,60 @@ def test_no_frames_leave_a_graph():
     assert output.shape == (0, 3)
     output.sum().backward()
     whole(encoder)
+
+
+SHARED: dict[str, Callable[[], RecurrentCore]] = {
+    "LSTM": lambda: LSTM(3, 4),
+    "SLSTM": lambda: SLSTM(3, 4),
+    "QRNN": lambda: QRNN(3, 4),
+    "Bidirectional": lambda: Bidirectional(3, lambda size: GRU(size, 4)),
+    "Stacked": lambda: Stacked(
+        3, lambda size: Zoneout(size, lambda inner: LSTM(inner, 4), p=0.0), num_layers=2, norm=True, residual=True
+    ),
+}
+
+
+def train(wrap: Callable[[nn.Module], nn.Module], mine: slice, scale: float = 1.0) -> list[Tensor]:
+    """Train every core on some rows of two batches, as one of the processes that share them."""
+    weights = []
+    for maker in SHARED.values():
+        for steps in (T, 0):
+            torch.manual_seed(0)
+            core = maker().double()
+            x = torch.randn(2, B, T, 3, dtype=torch.float64)
+            lengths = torch.tensor([[3, 4, 1], [2, 4, 4]])
+            model = wrap(core)
+            optimizer = torch.optim.SGD(core.parameters(), lr=0.1)
+            for batch, ends in zip(x, lengths, strict=True):
+                rows, kept = batch[mine], ends[mine]
+                if not len(rows) and not steps:  # nothing, as a row without a step
+                    rows, kept = batch[:1, :0], torch.tensor([0])
+                optimizer.zero_grad()
+                output, state = model(rows, lengths=kept)
+                loss = sum(leaf.square().sum() for leaf in leaves((output, state)))
+                (scale * loss).backward()
+                optimizer.step()
+            weights += [parameter.detach() for parameter in core.parameters()]
+    return weights
+
+
+def one_of_two(rank: int, folder: str) -> None:
+    """Be a process whose share is everything, or nothing."""
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=2)
+
+    share = slice(None) if rank == 0 else slice(0, 0)
+    weights = train(nn.parallel.DistributedDataParallel, share, 2.0)  # ddp takes the mean of the gradients
+    if rank == 1:
+        torch.save(weights, f"{folder}/weights.pt")
+    distributed.destroy_process_group()
+
+
+@pytest.mark.slow  # two processes start
+def test_a_process_without_rows_trains_with_the_others(tmp_path):
+    if not distributed.is_gloo_available():
+        pytest.skip("torch was built without gloo")
+    torch.multiprocessing.spawn(one_of_two, (str(tmp_path),), nprocs=2)
+    found = torch.load(tmp_path / "weights.pt", weights_only=True)
+    for one, other in zip(found, train(lambda core: core, slice(None)), strict=True):
+        torch.testing.assert_close(one, other)
