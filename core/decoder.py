@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from .attention import Attention, AttentionFactory, Prepared
 from .dropout import LockedDropout
@@ -44,6 +45,19 @@ class Decoded(NamedTuple):
     output: Tensor
     attention: Tensor
     state: DecoderState
+
+
+class Head(nn.Linear):
+    """An output layer that a loss can look into without going past it: hooks fire for the loss as for logits."""
+
+    def forward(self, input: Tensor, function: Callable[..., Tensor] = functional.linear) -> Tensor:
+        """Applies weight and bias.
+
+        Args:
+            input: (..., H).
+            function: What is made of input, weight (V, H) and bias (V,): logits (..., V) when not given.
+        """
+        return function(input, self.weight, self.bias)
 
 
 class SequenceDecoder(nn.Module):
@@ -109,7 +123,7 @@ class SequenceDecoder(nn.Module):
         self.attention: Attention | None = attention(self.core.output_size, memory_size) if attention else None
         self.bridge = nn.Linear(memory_size, self.core.input_size) if bridge else None
         self.combine = nn.Linear(self.core.output_size + (memory_size if attention else 0), known)
-        self.head = nn.Linear(known, embedding.num_embeddings)
+        self.head = Head(known, embedding.num_embeddings)
         if tie_weights:
             self.head.weight = embedding.weight
         self.dropout = LockedDropout(dropout)
