@@ -90,7 +90,7 @@ class Stacked(RecurrentCore):
         if schedule is not None and (self.norms is not None or self.residual):
             # Everything else reads no padding. Zero is a fixed point: the layers' outputs there are zero, too.
             x = x.masked_fill(~schedule.valid().unsqueeze(2), 0.0)
-        return self._through(x, state, lambda layer, below, before: layer._unroll(below, before, schedule))
+        return self._through(x, state, lambda layer, below, before: layer(below, before, schedule=schedule))
 
     def _through(
         self, x: Tensor, state: State, run: Callable[[RecurrentCore, Tensor, State], tuple[Tensor, State]]
@@ -152,14 +152,14 @@ class Bidirectional(RecurrentCore):
         raise ValueError("Bidirectional has no step: it reads the future; use its core alone where steps are needed")
 
     def _unroll(self, x: Tensor, state: State, schedule: Schedule | None) -> tuple[Tensor, State]:
-        ahead, ahead_state = self.ahead._unroll(x, state[0], schedule)
+        ahead, ahead_state = self.ahead(x, state[0], schedule=schedule)
         if schedule is None:
-            back, back_state = self.back._unroll(x.flip(1), state[1], None)
+            back, back_state = self.back(x.flip(1), state[1])
             return torch.cat((ahead, back.flip(1)), 2), (ahead_state, back_state)
         backward, index = schedule.backward()
 
         def reverse(sequence: Tensor) -> Tensor:
             return rearrange(sequence.flatten(0, 1), index, index).view_as(sequence)
 
-        back, back_state = self.back._unroll(reverse(x), state[1], backward)
+        back, back_state = self.back(reverse(x), state[1], schedule=backward)
         return torch.cat((ahead, reverse(back)), 2), (ahead_state, back_state)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from .attention import Attention, AttentionFactory, Prepared
 from .dropout import LockedDropout
@@ -44,6 +45,19 @@ class Decoded(NamedTuple):
     output: Tensor
     attention: Tensor
     state: DecoderState
+
+
+class Head(nn.Linear):
+    """An output layer that a loss can look into without going past it: hooks fire for the loss as for logits."""
+
+    def forward(self, input: Tensor, function: Callable[..., Tensor] = functional.linear) -> Tensor:
+        """Applies weight and bias.
+
+        Args:
+            input: (..., H).
+            function: What is made of input, weight (V, H) and bias (V,): logits (..., V) when not given.
+        """
+        return function(input, self.weight, self.bias)
 
 
 class SequenceDecoder(nn.Module):
@@ -109,7 +123,7 @@ class SequenceDecoder(nn.Module):
         self.attention: Attention | None = attention(self.core.output_size, memory_size) if attention else None
         self.bridge = nn.Linear(memory_size, self.core.input_size) if bridge else None
         self.combine = nn.Linear(self.core.output_size + (memory_size if attention else 0), known)
-        self.head = nn.Linear(known, embedding.num_embeddings)
+        self.head = Head(known, embedding.num_embeddings)
         if tie_weights:
             self.head.weight = embedding.weight
         self.dropout = LockedDropout(dropout)
@@ -183,11 +197,10 @@ class SequenceDecoder(nn.Module):
         return Decoded(self.dropout(torch.stack(outputs, 1)), torch.cat(weights, 1), DecoderState(core, feed))
 
     def _whole(self, tokens: Tensor, prepared: State, state: DecoderState) -> Decoded:
-        rows, steps = tokens.shape
-        if not steps:
-            empty = self.embedding.weight.new_zeros(rows, 0, self.output_size)
-            return Decoded(empty, empty.new_zeros(rows, 0, 0), state)
-        output, core = self.core(self.dropout(self.embedding(tokens)), state.core)
+        x = self.dropout(self.embedding(tokens))
+        if self.input_feeding:  # there is no step, but a graph
+            x = torch.cat((x, state.feed.unsqueeze(1).expand(-1, x.shape[1], -1)), 2)
+        output, core = self.core(x, state.core)
         read, weights = self._read(self.dropout(output), prepared)
         return Decoded(self.dropout(read), weights, DecoderState(core, state.feed))
 
@@ -226,6 +239,7 @@ class SequenceDecoder(nn.Module):
         x = self.embedding(tokens)
         output, core = run(torch.cat((x, state.feed), 1) if self.input_feeding else x, state.core)
         rows = prepared.values.shape[0] if isinstance(prepared, Prepared) else tokens.shape[0]
-        read, _ = self._read(output.view(rows, -1, output.shape[1]), prepared)
+        # (N, H) -> (N / k, k, H); with no rows any k will do
+        read, _ = self._read(output.view(rows, output.shape[0] // max(rows, 1), output.shape[1]), prepared)
         read = read.flatten(0, 1)
         return self.head(read), DecoderState(core, read if self.input_feeding else state.feed)

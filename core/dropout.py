@@ -134,7 +134,7 @@ class WeightDrop(RecurrentCore):
 
     def _unroll(self, x: Tensor, state: State, schedule: Schedule | None) -> tuple[Tensor, State]:
         with parametrize.cached():  # one mask for all segments
-            return self.core._unroll(x, state, schedule)
+            return self.core(x, state, schedule=schedule)
 
     def extra_repr(self) -> str:
         """Shows the probability in the module's representation."""
@@ -189,6 +189,10 @@ class Zoneout(RecurrentCore):
             for name, before, after in zip(following._fields, state, following, strict=True)  # type: ignore[union-attr]
         }
         return parts["hidden"].to(x.dtype), following._replace(**parts)  # type: ignore[union-attr]
+
+    def _nothing(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        output, state = self.core(x[:, :0], state)
+        return F.pad(output, (0, 0, 0, x.shape[1])), state
 
     def _mix(self, p: float, before: Tensor, after: Tensor) -> Tensor:
         if self.training:

@@ -60,8 +60,10 @@ class ElementwiseCore(RecurrentCore):
         """
 
     def _unroll(self, x: Tensor, state: State, schedule: Schedule | None) -> tuple[Tensor, State]:
+        if self._idle(x, schedule):
+            return self._nothing(x, state)
         x = x.transpose(0, 1)
-        time = len(x)
+        time = x.shape[0]
         reset = padding = lengths = None
         if schedule is not None:
             if schedule.reset is not None:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .loops import Loop
+from .loops import Loop, without_autocast
 from .lstm import LSTMState
 from .lstm_loop import LSTMLoop, advance, blocks_backward, derivatives, next_cell
 
@@ -140,7 +140,7 @@ class _Loop(Loop):
         eps: float,
     ) -> tuple[tuple[Tensor, ...], Sequence[Tensor | None]]:
         time, batch, size = *projected.shape[:2], hidden.shape[1]
-        with torch.autocast(projected.device.type, enabled=False):
+        with without_autocast(projected.device):
             gates = projected
             products = torch.empty_like(projected)  # W_h h_{t-1}
             cells, hiddens = (projected.new_empty(time + 1, batch, size) for _ in range(2))
@@ -175,7 +175,7 @@ class _Loop(Loop):
         gates, products, squashed, cells, hiddens, weight, gain, gain_cell, bias_cell, mask, *moments = kept
         time, batch, size = squashed.shape
         norm_backward = torch.ops.aten.native_layer_norm_backward
-        with torch.autocast(gates.device.type, enabled=False):
+        with without_autocast(gates.device):
             d_gates, d_products = torch.empty_like(gates), torch.empty_like(products, dtype=weight.dtype)
             d_normed = torch.empty_like(squashed)  # of LN(c_t)
             forget = gates.view(time, batch, 4, size)[:, :, 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +21,17 @@ def uncompiled(loop: Callable[..., Any]) -> Callable[..., Any]:
         The same function, around which `torch.compile` breaks its graph.
     """
     return torch.compiler.disable(loop) if torch.compiler.is_compiling() else loop
+
+
+def without_autocast(device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """Keeps dtypes as they are, on devices that have autocast; the meta device has none.
+
+    Args:
+        device: Where the loop runs.
+    """
+    if torch.amp.is_autocast_available(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return contextlib.nullcontext()
 
 
 def transformed() -> bool:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .checks import check_lengths_kind, describe
 from .loops import Loop
 from .masks import valid_steps
 
@@ -30,7 +31,8 @@ def sequence_cross_entropy(logits: Tensor, target: Tensor, lengths: Tensor | Non
     Returns:
         A scalar, float32 or wider.
     """
-    if lengths is not None and int(lengths.min()) < target.shape[1]:
+    _check("sequence_cross_entropy", logits, target, lengths)
+    if lengths is not None and lengths.numel() and int(lengths.min()) < target.shape[1]:
         target = target.masked_fill(~valid_steps(lengths, target.shape[1]).to(target.device), IGNORED)
     # Under autocast the logits are half precision; the sum of many logarithms must not be.
     wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
@@ -63,6 +65,7 @@ def chunked_cross_entropy(
     Returns:
         A scalar, float32 or wider.
     """
+    _check("chunked_cross_entropy", output, target, lengths)
     if lengths is not None and lengths.numel() and int(lengths.min()) < target.shape[1]:
         valid = valid_steps(lengths, target.shape[1]).to(target.device, non_blocking=True)
         if target.device.type == "cpu":  # what does not count is not computed; on a GPU finding it would wait
@@ -175,8 +178,20 @@ def truncated_smoothness(logits: Tensor, lengths: Tensor | None = None, *, thres
     Returns:
         A scalar, float32 or wider.
     """
+    _check("truncated_smoothness", logits, logits[..., 0], lengths)
     logs = functional.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), -1)
     jumps = (logs[:, 1:] - logs[:, :-1].detach()).abs().clamp(max=threshold)
-    if lengths is not None and jumps.shape[1] and int(lengths.min()) < logits.shape[1]:
+    if lengths is not None and jumps.numel() and int(lengths.min()) < logits.shape[1]:
         jumps = jumps.masked_fill(~valid_steps(lengths - 1, jumps.shape[1]).to(jumps.device)[:, :, None], 0.0)
     return jumps.square().sum() / logits.shape[-1]
+
+
+def _check(name: str, output: Tensor, target: Tensor, lengths: Tensor | None) -> None:
+    """Refuses what would be broadcast, or leave out steps unseen."""
+    if output.dim() != 3 or target.shape != output.shape[:2]:
+        raise ValueError(
+            f"{name}: {describe(output)} does not go with targets {describe(target)}; they are (B, T, features) and "
+            "(B, T), one target per step"
+        )
+    if lengths is not None:
+        check_lengths_kind(name, lengths, output.shape[0])

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .loops import without_autocast
 from .recurrent import RecurrentCore
 from .schedule import steps_before
 from .slstm import check_heads
@@ -142,7 +143,7 @@ class MLSTM(RecurrentCore):
             i = i.masked_fill(padding.unsqueeze(1), -torch.inf)
             f = f.masked_fill(padding.unsqueeze(1), 0.0)
         outputs = []
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device):
             for chunk in zip(*(part.split(self.chunk_size, 2) for part in (q, k, v, i, f)), strict=True):
                 output, state = _chunk(chunk, state)
                 outputs.append(output)

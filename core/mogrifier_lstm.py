@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .loops import Loop, product_dtype
+from .loops import Loop, product_dtype, without_autocast
 from .lstm import LSTMState
 from .lstm_loop import LSTMLoop, advance, blocks_backward, derivatives, next_cell
 
@@ -187,7 +187,7 @@ class _Loop(Loop):
     ) -> tuple[tuple[Tensor, ...], Sequence[Tensor | None]]:
         time, batch, size = *x.shape[:2], hidden.shape[1]
         rounds = len(scalings) // factors
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device):
             joined = x.new_empty(time, batch, x.shape[2] + size)  # x^last, h^last
             gates = x.new_empty(time, batch, 4 * size)
             squashed = x.new_empty(time, batch, size)  # tanh(c_t)
@@ -230,7 +230,7 @@ class _Loop(Loop):
         factors, rounds, (time, batch, size) = ctx.factors, ctx.rounds, squashed.shape
         scalings, rest = rest[: factors * rounds], rest[factors * rounds :]
         chain, scales, middles = rest[: rounds + 2], rest[rounds + 2 : 2 * rounds + 2], rest[2 * rounds + 2 :]
-        with torch.autocast(gates.device.type, enabled=False):
+        with without_autocast(gates.device):
             forget = gates.view(time, batch, 4, size)[:, :, 1]
             d_gates, d_x = torch.empty_like(gates), torch.empty_like(chain[0])
             d_logits = [torch.empty_like(scale) for scale in scales]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from .checks import describe
 from .state import State
 
 Step = Callable[[Tensor, State], tuple[Tensor, State]]
@@ -46,6 +47,10 @@ def choose(
         ValueError: A setting is out of its range.
     """
     check_sampling(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
+    if logits.dim() != 2 or not logits.is_floating_point():
+        raise ValueError(
+            f"logits is {describe(logits)}; it must be a float tensor (B, V), one row for each token drawn"
+        )
     if temperature == 0:
         return logits.argmax(-1)
     logits = logits.float()

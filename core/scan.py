@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .empty import attach
 from .loops import masks_of_steps, transformed, uncompiled
 
 # Below this many channels one step costs less than calling it: many blocks of steps are then run side by side.
@@ -47,7 +48,7 @@ def linear_recurrence(a: Tensor, b: Tensor, initial: Tensor | None = None, reset
     result = torch.promote_types(a.dtype, b.dtype)
     dtype = torch.promote_types(result, torch.float32)
     if a.numel() == 0:
-        return b.to(result, copy=True)
+        return attach((a + b).to(result), [] if initial is None else [initial])
     first = None if initial is None else initial.to(dtype)
     return uncompiled(_run)(a.to(dtype), b.to(dtype), first, reset).to(result)  # type: ignore[no-any-return]
 

@@ -35,6 +35,13 @@ class Segment(NamedTuple):
     reset: Tensor | None
 
 
+class OneStep:
+    """Says in a schedule's place that there is no sequence but one step."""
+
+
+ONE_STEP = OneStep()
+
+
 class Schedule:
     """The segments of one batch.
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .loops import Loop, product_dtype
+from .loops import Loop, product_dtype, without_autocast
 from .lstm_loop import blocks_backward
 from .recurrent import RecurrentCore
 
@@ -94,7 +94,8 @@ class SLSTM(RecurrentCore):
         """Advances one step; see `RecurrentCore.step`."""
         hidden, c, n, m = state
         heads = self.weight_hh.view(4, self.num_heads, -1, self.hidden_size // self.num_heads)
-        recurrent = torch.einsum("gnij,bnj->bgni", heads, hidden.to(heads.dtype).view(len(x), self.num_heads, -1))
+        by_head = hidden.to(heads.dtype).unflatten(1, (self.num_heads, self.hidden_size // self.num_heads))
+        recurrent = torch.einsum("gnij,bnj->bgni", heads, by_head)
         gates = F.linear(x, self.weight_ih, self.bias) + recurrent.flatten(1)
         state = SLSTMState(*_step(gates.to(c.dtype), c, n, m.masked_fill(n == 0, -torch.inf)))
         return state.hidden.to(x.dtype), state
@@ -160,7 +161,7 @@ class _Loop(Loop):
         ctx: Any, projected: Tensor, hidden: Tensor, c: Tensor, n: Tensor, m: Tensor, weight: Tensor
     ) -> tuple[tuple[Tensor, ...], Sequence[Tensor | None]]:
         time = projected.shape[0]
-        with torch.autocast(projected.device.type, enabled=False):
+        with without_autocast(projected.device):
             gates = projected  # (T, N, B, 4S): z, i', f' and o
             to_f = projected.new_empty(time, *hidden.shape)  # d log f / d f~
             wins = torch.empty_like(to_f, dtype=torch.bool)  # where i~ is the maximum
@@ -191,7 +192,7 @@ class _Loop(Loop):
         d_output, d_hidden, d_c, d_n, d_m = grads
         gates, to_f, wins, hiddens, cells, norms, weight = kept
         time, heads, batch, size = to_f.shape
-        with torch.autocast(gates.device.type, enabled=False):
+        with without_autocast(gates.device):
             d_gates = torch.empty_like(gates)  # of the layout of `gates`
             transposed = weight.transpose(1, 2)
             for block in blocks_backward(time, heads * batch * size):

@@ -22,6 +22,8 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from .checks import describe
+from .empty import attach
 from .encoder import Memory
 from .feature_grid import cut_at_grid, fetch_weights, load_weights, near
 
@@ -279,7 +281,15 @@ class ImageEncoder(nn.Module):
         Returns:
             The memory, (N, P, M).
         """
-        features = images if images.dim() == 3 else self.features(images)
+        if images.dim() == 3 and images.is_floating_point() and images.shape[2] == self.backbone.output_size:
+            features = images
+        elif images.dim() == 4:
+            features = self.features(images)
+        else:
+            raise ValueError(
+                f"ImageEncoder: images is {describe(images)}; it must be uint8 (N, 3, H, W), images.unsqueeze(0) for "
+                f"one image, or float features (N, P, {self.backbone.output_size})"
+            )
         return Memory(self.project(features.to(_dtype(self))))
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
@@ -357,7 +367,9 @@ class FrameEncoder(nn.Module):
             (N, D).
         """
         if not len(frames):
-            return next(self.parameters()).new_zeros(0, self.output_size)
+            _check_images(type(self).__name__, frames)
+            nothing = next(self.parameters()).new_zeros(0, self.output_size)
+            return attach(nothing, self.parameters())
         recompute = self.recompute and torch.is_grad_enabled() and not self.backbone.frozen
         pooled = [
             checkpoint(self._pool, part, use_reentrant=False) if recompute else self._pool(part)

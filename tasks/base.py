@@ -17,6 +17,7 @@ from lightning.pytorch.utilities.parsing import AttributeDict
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
+from ..core.empty import attach
 from ..core.recurrent import RecurrentCore
 from ..errors import UsageError
 from .schedules import WarmupCosine
@@ -113,7 +114,7 @@ class Task(LightningModule, ABC):
 
         Under ddp the processes wait for every gradient of each other.
         """
-        return 0.0 * torch.stack([parameter.sum() for parameter in self.parameters()]).sum()
+        return attach(torch.zeros((), device=self.device), self.parameters())
 
     def global_mean(self, total: Tensor, count: Tensor) -> Tensor:
         """The mean over all processes' items, in a form whose gradients Lightning may average over processes.

@@ -79,7 +79,8 @@ class Captioner(nn.Module):
         return self._decode(memory, caption, image_of, sampling), memory
 
     def _decode(self, memory: Memory, caption: Tensor, image_of: Tensor, sampling: float = 0.0) -> Decoded:
-        before = torch.cat((caption.new_full((len(caption), 1), Subwords.START), caption[:, :-1]), 1)
+        rows, steps = caption.shape
+        before = torch.cat((caption.new_full((rows, min(steps, 1)), Subwords.START), caption[:, :-1]), 1)
         prepared = select_rows(self.decoder.prepare(memory), image_of)
         state = select_rows(self.decoder.initial_state(memory), image_of)
         decoded: Decoded = self.decoder(before, prepared, state, sampling=sampling)

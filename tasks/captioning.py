@@ -201,10 +201,13 @@ class Captioning(Captioner, Task):
             lengths: Ids of each row (B,) int64, on the CPU.
             label_smoothing: Share of the target distribution that is spread over all words.
         """
-        head = self.decoder.head
-        return chunked_cross_entropy(
-            decoded.output, head.weight, head.bias, caption, lengths, label_smoothing=label_smoothing
+        loss: Tensor = self.decoder.head(
+            decoded.output,
+            lambda output, weight, bias: chunked_cross_entropy(
+                output, weight, bias, caption, lengths, label_smoothing=label_smoothing
+            ),
         )
+        return loss
 
     def loss(self, batch: CaptionBatch, *, sampling: float = 0.0) -> tuple[Tensor, Tensor]:
         """What training makes smaller, summed over the captions.

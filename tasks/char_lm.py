@@ -164,7 +164,8 @@ class CharLM(Task):
             loss = loss + self.activation_regularization * self.global_mean(squares, count)
         if self.temporal_activation_regularization and output.shape[1] > 1:
             changes = (output[:, 1:] - output[:, :-1]).to(wide)
-            if int(batch.lengths.min()) < output.shape[1]:  # the step after a row's last one is no change
+            # The step after a row's last one is no change.
+            if len(batch.lengths) and int(batch.lengths.min()) < output.shape[1]:
                 valid = valid_steps(batch.lengths - 1, changes.shape[1]).to(changes.device)
                 changes = changes.masked_fill(~valid.unsqueeze(2), 0.0)
             squares = changes.square().sum() / output.shape[-1]

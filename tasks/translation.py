@@ -177,7 +177,8 @@ class Translation(Task):
             What the decoder made of it (`decoder.head` turns its output into logits), and the memory.
         """
         memory = self.encoder(source, source_lengths)
-        before = torch.cat((target.new_full((target.shape[0], 1), Subwords.START), target[:, :-1]), 1)
+        rows, steps = target.shape
+        before = torch.cat((target.new_full((rows, min(steps, 1)), Subwords.START), target[:, :-1]), 1)
         decoded = self.decoder(
             before, self.decoder.prepare(memory), self.decoder.initial_state(memory), sampling=sampling
         )
@@ -191,15 +192,13 @@ class Translation(Task):
             batch: The batch.
             label_smoothing: Share of the target distribution that is spread over all symbols.
         """
-        head = self.decoder.head
-        return chunked_cross_entropy(
+        loss: Tensor = self.decoder.head(
             decoded.output,
-            head.weight,
-            head.bias,
-            batch.target,
-            batch.target_lengths,
-            label_smoothing=label_smoothing,
+            lambda output, weight, bias: chunked_cross_entropy(
+                output, weight, bias, batch.target, batch.target_lengths, label_smoothing=label_smoothing
+            ),
         )
+        return loss
 
     def training_step(self, batch: TranslationBatch, batch_idx: int) -> Tensor:
         """The smoothed cross-entropy, a mean over all processes' symbols."""

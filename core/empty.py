@@ -1,0 +1,38 @@
+"""What an empty batch leaves: numbers that depend on nothing, in a graph that leads to everything.
+
+Among processes that train together each must have a gradient for every parameter, also one whose batch has no rows or
+no steps. Such gradients are zeros; None they must not be.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from typing import TypeVar, cast
+
+import torch
+from torch import Tensor
+
+from .state import State, map_state
+
+_Nest = TypeVar("_Nest")
+
+
+def attach(state: _Nest, sources: Iterable[Tensor]) -> _Nest:
+    """Makes numbers depend on tensors without changing them, whatever the tensors hold, NaN too.
+
+    Args:
+        state: The numbers: a tensor, or any nest of them.
+        sources: Tensors of any shape.
+
+    Returns:
+        The same numbers; their gradient reaches every source, as zeros.
+    """
+    if not torch.is_grad_enabled():
+        return state
+    zeros = [source.flatten()[:0].sum() for source in sources if source.requires_grad]  # the sum of nothing
+    if not zeros:
+        return state
+    zero = functools.reduce(torch.add, zeros)
+    attached = map_state(lambda leaf: leaf + zero.to(leaf) if leaf.is_floating_point() else leaf, cast("State", state))
+    return cast("_Nest", attached)
