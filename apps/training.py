@@ -25,9 +25,11 @@ from ..errors import SetupError, UsageError
 from ..loading import instantiate, read_checkpoint
 from ..tasks.base import Task
 from ..tasks.callbacks import LineProgress
+from ..tasks.resuming import ExactResume
 from . import compare, runs
 from .arguments import Parser, cause
-from .callbacks import Bar, Checkpoint, MetricsTable, SaveConfig, StopEarly
+from .callbacks import Bar, Checkpoint, SaveConfig, StopEarly
+from .metrics_table import MetricsTable
 from .request import Request
 from .shipped import PACKAGE
 
@@ -124,7 +126,7 @@ class TrainingCLI(LightningCLI):
         """Make the trainer, with the run's folder as the place of everything that is written."""
         config = self._get(self.config_init, "trainer")
         callbacks = config.get("callbacks") or []
-        callbacks = list(callbacks) if isinstance(callbacks, list) else [callbacks]
+        callbacks = [*(callbacks if isinstance(callbacks, list) else [callbacks]), ExactResume()]
         has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
         if config.get("enable_progress_bar") is not False and not has_bar:
             callbacks.append(Bar() if sys.stdout.isatty() else LineProgress())
