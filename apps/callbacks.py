@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProg
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 
 from ..tasks.resuming import has_validation, validates_next
-from .metrics_table import MetricsTable
+from .metrics_table import EMPTY, MetricsTable
 
 
 class Checkpoint(ModelCheckpoint):
@@ -60,10 +60,18 @@ class Checkpoint(ModelCheckpoint):
         """The file of the last state."""
         return Path(self.dirpath or "") / f"last{self.FILE_EXTENSION}"
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin the table of metrics anew where there was no checkpoint to go on from."""
+        super().on_fit_start(trainer, pl_module)
+        if not trainer.ckpt_path:
+            for table in _tables(trainer):
+                table.go_back(EMPTY)
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remember where a resumed run begins, which is saved already."""
         super().on_train_start(trainer, pl_module)
         self._saved_last_at = trainer.global_step
+        self.last_model_path = str(self.last)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -107,7 +115,6 @@ class Checkpoint(ModelCheckpoint):
             _keep(self.last, self.last.with_name(f"previous{self.FILE_EXTENSION}"))
         trainer.save_checkpoint(self.last)
         self._saved_last_at = trainer.global_step
-        self.last_model_path = str(self.last)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Say how much of the table of metrics belongs to this state."""
@@ -183,9 +190,10 @@ class StopEarly(EarlyStopping):
         self.enabled = patience is not None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave the epoch's end to runs without a validation: only what a validation says can be saved with it."""
+        """Check after each validation, which the checkpoint is saved after; without one, at the epoch's end."""
         super().on_train_start(trainer, pl_module)
-        self._check_on_train_epoch_end = self.enabled and not has_validation(trainer)
+        if self.enabled and has_validation(trainer):
+            self._check_on_train_epoch_end = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop at once when the checkpoint says that the patience is over."""

@@ -13,6 +13,9 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 
+EMPTY: dict[str, Any] = {"rows": 0, "next": None}
+
+
 class MetricsTable(CSVLogger):
     """The metrics as `metrics.csv`, whose rows a resumed run adds to; Lightning's own deletes the file.
 
@@ -22,9 +25,9 @@ class MetricsTable(CSVLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> _Writer:
-        """The writer of the table; without a checkpoint a run begins an empty one."""
+        """The writer of the table; Lightning asks for it before it reads the checkpoint."""
         if self._experiment is None:
-            self.go_back({"rows": 0, "next": None})
+            self.go_back(None)
         return self._experiment  # type: ignore[return-value]  # Lightning's own has this type
 
     def state(self, trainer: Trainer) -> dict[str, Any]:
@@ -43,7 +46,7 @@ class MetricsTable(CSVLogger):
         """Take the table back to a checkpoint.
 
         Args:
-            state: What `state` returned; None keeps all rows, for a checkpoint that doesn't say.
+            state: What `state` returned; `EMPTY` for the beginning of a run; None keeps all rows.
         """
         self._experiment = _Writer(self.log_dir, state)
 
@@ -60,12 +63,15 @@ class _Writer(ExperimentWriter):
         super().__init__(folder)
         path = Path(self.metrics_file_path)
         header, found = _read(path) if path.is_file() else ([], [])
+        if not found:  # half a header, it may be
+            header = []
+            path.unlink(missing_ok=True)
         kept = found if state is None else found[: state["rows"]]
         if state is not None and state["next"] is not None:
             kept.append({name: str(value) for name, value in state["next"].items()})
         self.rows = len(kept)
         self.metrics_keys = sorted({*header, *(name for row in kept for name in row)})
-        if kept != found or not kept:
+        if kept != found:
             self._replace(kept)
 
     def log_metrics(self, metrics_dict: dict[str, float], step: int | None = None) -> None:

@@ -27,27 +27,32 @@ class Moments:
     of its bytes on the disk, before and after it takes its name) and every row of the table of metrics.
 
     Args:
-        last: Number of the moment to die at, from 1; 0 never.
+        last: Number of the moment to die at, from 1 (0: never), or the name of a moment that comes for the first time.
         way: SIGKILL, which is an exception here, or SIGTERM, which is sent to the process.
     """
 
-    def __init__(self, last: int, way: str = "SIGKILL") -> None:
+    def __init__(self, last: int | str, way: str = "SIGKILL") -> None:
         self.last = last
         self.way = way
         self.names: list[str] = []
-        self.dead = False
+        self.over = False
+
+    @property
+    def dead(self) -> bool:
+        """Whether a SIGKILL has come."""
+        return self.over and self.way == "SIGKILL"
 
     def come(self, name: str) -> None:
         """Count a moment, or die."""
         if self.dead or (not self.names and not name.startswith("before on_train_start")):
             return
         self.names.append(name)
-        if len(self.names) == self.last:
+        if self.last in (len(self.names), name) and not self.over:
+            self.over = True
             if self.way == "SIGTERM":
                 os.kill(os.getpid(), signal.SIGTERM)
-                return
-            self.dead = True
-            raise Killed(name)
+            else:
+                raise Killed(name)
 
 
 @contextmanager
@@ -64,10 +69,11 @@ def _watched(moments: Moments) -> Iterator[None]:
     def save_slowly(value, file):
         moments.come(f"begin {Path(file.name).name}")
         save(value, file)
-        half, end = file.tell() // 2, file.tell()
-        if len(moments.names) + 1 == moments.last and moments.way == "SIGKILL":
-            file.truncate(half)
-        moments.come(f"half of {Path(file.name).name} of {end} bytes"[: 8 + len(Path(file.name).name)])
+        end = file.tell()
+        file.truncate(end // 2)
+        moments.come(f"half of {Path(file.name).name}")
+        file.seek(0)
+        save(value, file)
 
     def write_row(table, metrics, step=None):
         moments.come("before row")
@@ -93,7 +99,7 @@ def _watched(moments: Moments) -> Iterator[None]:
         yield
 
 
-def live(arguments: list[str], last: int = 0, way: str = "SIGKILL") -> tuple[int | None, list[str]]:
+def live(arguments: list[str], last: int | str = 0, way: str = "SIGKILL") -> tuple[int | None, list[str]]:
     """Train until a moment.
 
     Args:
@@ -135,7 +141,9 @@ def same(a, b, where: str = "") -> None:
 
 def same_runs(one: Path, two: Path) -> None:
     """Assert that two runs ended in the same checkpoints, but for the runs' folders, and have the same table."""
-    for name in ("last.ckpt", "best.ckpt"):
+    names = [sorted(path.name for path in (run / "checkpoints").glob("*.ckpt")) for run in (one, two)]
+    assert names[0] == names[1]
+    for name in set(names[0]) - {"previous.ckpt"}:  # a run that is stopped saves more often
         parts = [torch.load(run / "checkpoints" / name, weights_only=True) for run in (one, two)]
         for run, part in zip((one, two), parts, strict=True):
             for state in part["callbacks"].values():
