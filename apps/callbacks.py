@@ -122,7 +122,7 @@ class Checkpoint(ModelCheckpoint):
             checkpoint["metrics_table"] = table.state(trainer)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Take the rows out of the table that the run will write again."""
+        """Go back to that place in the table."""
         for table in _tables(trainer):
             table.go_back(checkpoint.get("metrics_table"))
 

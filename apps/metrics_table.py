@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from lightning.fabric.utilities.apply_func import convert_tensors_to_scalars
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+from lightning.pytorch.utilities import rank_zero_only
 
 
 EMPTY: dict[str, Any] = {"rows": 0, "next": None}
@@ -19,7 +21,7 @@ EMPTY: dict[str, Any] = {"rows": 0, "next": None}
 class MetricsTable(CSVLogger):
     """The metrics as `metrics.csv`, whose rows a resumed run adds to; Lightning's own deletes the file.
 
-    The rows that a killed run wrote after its checkpoint are taken out: the resumed run writes them again.
+    The rows that a killed run wrote after its checkpoint are not written twice, and taken out where they change.
     """
 
     @property
@@ -50,9 +52,23 @@ class MetricsTable(CSVLogger):
         """
         self._experiment = _Writer(self.log_dir, state)
 
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Leave no row of a later time behind a run that came to its end.
+
+        Args:
+            status: Lightning's word for how the run ended.
+        """
+        super().finalize(status)
+        if status == "success" and self._experiment is not None:
+            self.experiment.cut()
+
 
 class _Writer(ExperimentWriter):
-    """Writes the table so that a kill at any moment leaves all the rows of earlier checkpoints.
+    """Writes the table so that a kill at any moment leaves every row that a checkpoint counts.
+
+    Rows of a later time stay while the run writes the same again: a later checkpoint counts them. The first other row
+    takes their place.
 
     Args:
         folder: The folder of the table.
@@ -61,55 +77,67 @@ class _Writer(ExperimentWriter):
 
     def __init__(self, folder: str, state: dict[str, Any] | None) -> None:
         super().__init__(folder)
-        path = Path(self.metrics_file_path)
-        header, found = _read(path) if path.is_file() else ([], [])
-        if not found:  # half a header, it may be
-            header = []
-            path.unlink(missing_ok=True)
-        kept = found if state is None else found[: state["rows"]]
+        self._path = Path(self.metrics_file_path)
+        header, found, whole = _read(self._path)
+        self.metrics_keys = header
+        self.rows = len(found) if state is None else min(state["rows"], len(found))
+        self._later = deque(found[self.rows :])
+        if not whole:
+            self._replace(found)
         if state is not None and state["next"] is not None:
-            kept.append({name: str(value) for name, value in state["next"].items()})
-        self.rows = len(kept)
-        self.metrics_keys = sorted({*header, *(name for row in kept for name in row)})
-        if kept != found:
-            self._replace(kept)
+            row = dict(state["next"])
+            self.log_metrics(row, row.pop("step"))
+            self.save()
 
     def log_metrics(self, metrics_dict: dict[str, float], step: int | None = None) -> None:
-        """Add a row.
+        """Add a row, or find it there.
 
         Args:
             metrics_dict: The metrics.
             step: The step they belong to.
         """
         super().log_metrics(metrics_dict, step)
+        if self._later and self._later[0] == {name: str(value) for name, value in self.metrics[-1].items()}:
+            self._later.popleft()
+            self.metrics.pop()
+        else:
+            self.cut()
         self.rows += 1
+
+    def cut(self) -> None:
+        """Take out the rows of a later time."""
+        if self._later:
+            self._later.clear()
+            self._replace(_read(self._path)[1][: self.rows])
 
     def _check_log_dir_exists(self) -> None:
         """Leave the table that is there."""
 
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
-        self._replace(_read(Path(self.metrics_file_path))[1])
+        self._replace(_read(self._path)[1])
 
     def _replace(self, rows: list[dict[str, str]]) -> None:
-        path = Path(self.metrics_file_path)
         if not rows:
-            path.unlink(missing_ok=True)
+            self._path.unlink(missing_ok=True)
             self.metrics_keys = []
             return
-        temporary = path.with_suffix(".tmp")
+        temporary = self._path.with_suffix(".tmp")
         with temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.metrics_keys)
             writer.writeheader()
             writer.writerows(rows)
-        temporary.replace(path)
+        temporary.replace(self._path)
 
 
-def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Return a table's header and its rows, cells without a value left out."""
+def _read(path: Path) -> tuple[list[str], list[dict[str, str]], bool]:
+    """Return a table's header, its rows without their empty cells, and whether no kill has cut its last line short."""
+    if not path.is_file():
+        return [], [], True
     with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        rows = [{name: value for name, value in row.items() if name and value} for row in reader]
-        return list(reader.fieldnames or []), rows
+        text = file.read()
+    reader = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
+    rows = [{name: value for name, value in row.items() if value} for row in reader]
+    return list(reader.fieldnames or []), rows, bool(rows) and text.endswith("\n")
 
 
 def _next_row(trainer: Trainer) -> dict[str, Any] | None:
