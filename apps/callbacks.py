@@ -22,9 +22,10 @@ from .metrics_table import EMPTY, MetricsTable
 class Checkpoint(ModelCheckpoint):
     """Keeps the last state of a run, the one before it, and the best by a metric.
 
-    `last.ckpt` and `previous.ckpt` are written where a resumed run can go on bit for bit (see `ExactResume`): at the
-    end of a training step, of the validation that follows it, or of the epoch. Lightning's own callback defers a
-    step's save to the next validation when it also watches a metric.
+    `last.ckpt` and `previous.ckpt` are written where a resumed run can go on bit for bit (see
+    `ExactResume`): at the end of a training step, of the validation that follows it, or of the
+    epoch. Lightning's own callback defers a step's save to the next validation when it also
+    watches a metric.
 
     Args:
         every_n_train_steps: Save `last.ckpt` every so many steps; it is also saved at the end of an epoch and of a run.
@@ -78,8 +79,9 @@ class Checkpoint(ModelCheckpoint):
     ) -> None:
         """Save when the step's number or the end of the run says so.
 
-        Where a validation comes next, save after it: a run that is killed in it must not go on without it. An epoch's
-        last step is saved at the epoch's end: before it, Lightning's counters call the epoch unfinished.
+        Where a validation comes next, save after it: a run that is killed in it must not go on
+        without it. An epoch's last step is saved at the epoch's end: before it, Lightning's
+        counters call the epoch unfinished.
         """
         step = trainer.global_step
         due = step % self.last_every == 0 or step == trainer.max_steps or _stops(trainer)
@@ -98,7 +100,7 @@ class Checkpoint(ModelCheckpoint):
             self.save_last_state(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save the end of the epoch; not the weights of `on_train_end`, where averages have taken their place."""
+        """Save the end of the epoch; in `on_train_end` the averages have replaced the weights."""
         super().on_train_epoch_end(trainer, pl_module)
         self.save_last_state(trainer)
 
@@ -190,7 +192,7 @@ class StopEarly(EarlyStopping):
         self.enabled = patience is not None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check after each validation, which the checkpoint is saved after; without one, at the epoch's end."""
+        """Check after each validation, before the checkpoint; without one, at the epoch's end."""
         super().on_train_start(trainer, pl_module)
         if self.enabled and has_validation(trainer):
             self._check_on_train_epoch_end = False

@@ -1,4 +1,4 @@
-"""The metrics of a run as a table, in which a run that was killed and resumed has every row once."""
+"""The metrics of a run as a table that has every row once, however often the run was killed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities import rank_zero_only
 
-
 EMPTY: dict[str, Any] = {"rows": 0, "next": None}
 
 
 class MetricsTable(CSVLogger):
-    """The metrics as `metrics.csv`, whose rows a resumed run adds to; Lightning's own deletes the file.
+    """The metrics as `metrics.csv`, which a resumed run adds to; Lightning's own deletes the file.
 
-    The rows that a killed run wrote after its checkpoint are not written twice, and taken out where they change.
+    The rows that a killed run wrote after its checkpoint are not written twice, and taken out
+    where they change.
     """
 
     @property
@@ -39,8 +39,8 @@ class MetricsTable(CSVLogger):
             trainer: The trainer.
 
         Returns:
-            `rows`, the number of rows so far, and `next`, the row that Lightning will write about the step that has
-            just ended, when all callbacks are done with it; None if there is none.
+            `rows`, the number of rows so far, and `next`, the row that Lightning will write about
+            the step that has just ended, when all callbacks are done; None if there is none.
         """
         return {"rows": self.experiment.rows, "next": _next_row(trainer)}
 
@@ -67,8 +67,8 @@ class MetricsTable(CSVLogger):
 class _Writer(ExperimentWriter):
     """Writes the table so that a kill at any moment leaves every row that a checkpoint counts.
 
-    Rows of a later time stay while the run writes the same again: a later checkpoint counts them. The first other row
-    takes their place.
+    Rows of a later time stay while the run writes the same again: a later checkpoint counts them.
+    The first other row takes their place.
 
     Args:
         folder: The folder of the table.
@@ -97,7 +97,8 @@ class _Writer(ExperimentWriter):
             step: The step they belong to.
         """
         super().log_metrics(metrics_dict, step)
-        if self._later and self._later[0] == {name: str(value) for name, value in self.metrics[-1].items()}:
+        row = {name: str(value) for name, value in self.metrics[-1].items()}
+        if self._later and self._later[0] == row:
             self._later.popleft()
             self.metrics.pop()
         else:
@@ -130,7 +131,7 @@ class _Writer(ExperimentWriter):
 
 
 def _read(path: Path) -> tuple[list[str], list[dict[str, str]], bool]:
-    """Return a table's header, its rows without their empty cells, and whether no kill has cut its last line short."""
+    """Return a table's header, its rows without empty cells, and whether its last line is whole."""
     if not path.is_file():
         return [], [], True
     with path.open(newline="", encoding="utf-8") as file:
@@ -143,8 +144,10 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]], bool]:
 def _next_row(trainer: Trainer) -> dict[str, Any] | None:
     loop, connector = trainer.fit_loop.epoch_loop, trainer._logger_connector
     progress = loop.batch_progress.current
-    written = progress.completed == progress.processed
+    written = progress.completed == progress.ready
     if written or loop._should_accumulate() or not connector.should_update_logs:
         return None
     metrics = convert_tensors_to_scalars(connector.metrics["log"])
-    return {"epoch": trainer.current_epoch, **metrics, "step": loop._batches_that_stepped} if metrics else None
+    if not metrics:
+        return None
+    return {"epoch": trainer.current_epoch, **metrics, "step": loop._batches_that_stepped}

@@ -45,7 +45,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             return
         place = Path(path)
         place.parent.mkdir(parents=True, exist_ok=True)
-        temporary = place.with_name(f".{place.name}.part")  # one name: what a kill leaves behind is written over
+        # Always the same name: what a kill leaves behind is written over.
+        temporary = place.with_name(f".{place.name}.part")
         try:
             with temporary.open("wb") as file:
                 torch.save(checkpoint, file)
@@ -223,8 +224,8 @@ class Preemption(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save and stop after a validation, which may have taken long."""
-        loop = trainer.fit_loop
-        if not trainer.sanity_checking and not trainer.is_last_batch and not loop._should_accumulate():
+        elsewhere = trainer.sanity_checking or trainer.is_last_batch
+        if not elsewhere and not trainer.fit_loop._should_accumulate():
             self._stop_if_asked(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,4 +1,4 @@
-"""A run that is killed again and again, at any moment, ends in the bits of the run that was left alone: every task."""
+"""Killed again and again, at any moment, a run ends in the bits of one that was left alone."""
 
 from __future__ import annotations
 
@@ -43,7 +43,14 @@ ENDS = {
 }
 EXTRAS = {
     "nothing": (),
-    "patience": ("--early_stopping.patience", "2", "--early_stopping.monitor", "val/loss", "--early_stopping.mode", "max"),
+    "patience": (
+        "--early_stopping.patience",
+        "2",
+        "--early_stopping.monitor",
+        "val/loss",
+        "--early_stopping.mode",
+        "max",
+    ),
     "three best": ("--checkpoint.save_top_k", "3"),
     "one batch a step": ("--trainer.accumulate_grad_batches", "1"),
 }

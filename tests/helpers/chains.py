@@ -1,4 +1,4 @@
-"""Runs that die at a chosen moment and are resumed, in this process: starting Lightning anew takes seconds."""
+"""Runs that die at a chosen moment and are resumed, in this process: a new one takes seconds."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ class Killed(BaseException):
 class Moments:
     """Counts the moments of a run's life from the start of training on, and ends it at one of them.
 
-    A moment is before and after the callbacks of every hook, every write of a checkpoint (at its beginning, with half
-    of its bytes on the disk, before and after it takes its name) and every row of the table of metrics.
+    A moment is before and after the callbacks of every hook, every write of a checkpoint (at its
+    beginning, with half of its bytes on the disk, before and after it takes its name) and every row
+    of the table of metrics.
 
     Args:
-        last: Number of the moment to die at, from 1 (0: never), or the name of a moment that comes for the first time.
+        last: Number of the moment to die at, from 1 (0: never), or the name of a moment, which is
+            the first of that name.
         way: SIGKILL, which is an exception here, or SIGTERM, which is sent to the process.
     """
 
@@ -58,7 +60,8 @@ class Moments:
 @contextmanager
 def _watched(moments: Moments) -> Iterator[None]:
     """Let the moments of every run in this process come to `moments`."""
-    hooks, save, row, replace = call._call_callback_hooks, torch.save, MetricsTable.log_metrics, Path.replace
+    hooks, save = call._call_callback_hooks, torch.save
+    row, replace = MetricsTable.log_metrics, Path.replace
 
     def call_hooks(trainer, hook_name, *args, **kwargs):
         moments.come(f"before {hook_name}")
@@ -140,7 +143,7 @@ def same(a, b, where: str = "") -> None:
 
 
 def same_runs(one: Path, two: Path) -> None:
-    """Assert that two runs ended in the same checkpoints, but for the runs' folders, and have the same table."""
+    """Assert that two runs have the same checkpoints, but for the runs' folders, and tables."""
     names = [sorted(path.name for path in (run / "checkpoints").glob("*.ckpt")) for run in (one, two)]
     assert names[0] == names[1]
     for name in set(names[0]) - {"previous.ckpt"}:  # a run that is stopped saves more often
