@@ -53,7 +53,7 @@ class Checkpoint(ModelCheckpoint):
             enable_version_counter=False,
         )
         self.last_every = every_n_train_steps
-        self._saved_last_at = 0
+        self._saved_last_at = -1
         self._save_after_validation = False
 
     @property
@@ -69,9 +69,11 @@ class Checkpoint(ModelCheckpoint):
                 table.go_back(EMPTY)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remember where a resumed run begins, which is saved already."""
+        """Remember where a run begins that goes on from its last state."""
         super().on_train_start(trainer, pl_module)
-        self._saved_last_at = trainer.global_step
+        start = trainer.ckpt_path
+        if start and self.last.is_file() and os.path.samefile(start, self.last):
+            self._saved_last_at = trainer.fit_loop.total_batch_idx
         self.last_model_path = str(self.last)
 
     def on_train_batch_end(
@@ -84,14 +86,15 @@ class Checkpoint(ModelCheckpoint):
         counters call the epoch unfinished.
         """
         step = trainer.global_step
-        due = step % self.last_every == 0 or step == trainer.max_steps or _stops(trainer)
-        if due and not trainer.is_last_batch:
+        due = step % self.last_every == 0 or step == trainer.max_steps
+        stepped = not trainer.fit_loop._should_accumulate()
+        if (due and stepped or _stops(trainer)) and not trainer.is_last_batch:
             self._save_after_validation = validates_next(trainer)
             if not self._save_after_validation:
                 self.save_last_state(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save the best, and the last state where that was put off or the validation has stopped the run."""
+        """Save the best, and the last state where that was put off or the run stops here."""
         super().on_validation_end(trainer, pl_module)
         if trainer.sanity_checking or trainer.is_last_batch:
             return
@@ -111,12 +114,12 @@ class Checkpoint(ModelCheckpoint):
             trainer: The trainer.
         """
         trial = trainer.fast_dev_run  # type: ignore[attr-defined]  # Lightning sets it without declaring it
-        if trial or trainer.global_step == self._saved_last_at:
+        if trial or trainer.fit_loop.total_batch_idx == self._saved_last_at:
             return
         if trainer.is_global_zero and self.last.is_file():
             _keep(self.last, self.last.with_name(f"previous{self.FILE_EXTENSION}"))
         trainer.save_checkpoint(self.last)
-        self._saved_last_at = trainer.global_step
+        self._saved_last_at = trainer.fit_loop.total_batch_idx
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Say how much of the table of metrics belongs to this state."""
