@@ -88,7 +88,7 @@ class Checkpoint(ModelCheckpoint):
         step = trainer.global_step
         due = step % self.last_every == 0 or step == trainer.max_steps
         stepped = not trainer.fit_loop._should_accumulate()
-        if (due and stepped or _stops(trainer)) and not trainer.is_last_batch:
+        if ((due and stepped) or _stops(trainer)) and not trainer.is_last_batch:
             self._save_after_validation = validates_next(trainer)
             if not self._save_after_validation:
                 self.save_last_state(trainer)
