@@ -5,26 +5,28 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from jsonargparse import Namespace
-from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+
+from ..loading import CheckedCheckpoint
+from ..tasks.resuming import has_validation, validates_next
+from .metrics_table import EMPTY, MetricsTable
 
 
 class Checkpoint(ModelCheckpoint):
     """Keeps the last state of a run, the one before it, and the best by a metric.
 
-    `last.ckpt` and `previous.ckpt` are written at the end of a training step, where a resumed run can go on bit for
-    bit; Lightning's own callback defers a step's save to the next validation when it also watches a metric.
+    `last.ckpt` and `previous.ckpt` are written where a resumed run can go on bit for bit (see
+    `ExactResume`): at the end of a training step, of the validation that follows it, or of the
+    epoch. Lightning's own callback defers a step's save to the next validation when it also
+    watches a metric.
 
     Args:
         every_n_train_steps: Save `last.ckpt` every so many steps; it is also saved at the end of an epoch and of a run.
@@ -52,41 +54,59 @@ class Checkpoint(ModelCheckpoint):
             enable_version_counter=False,
         )
         self.last_every = every_n_train_steps
-        self._saved_last_at = 0
+        self._saved_last_at = -1
         self._save_after_validation = False
+        self.trust: Sequence[str] = ()  # packages whose classes the checkpoint of the best may name
 
     @property
     def last(self) -> Path:
         """The file of the last state."""
         return Path(self.dirpath or "") / f"last{self.FILE_EXTENSION}"
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin the table of metrics anew where there was no checkpoint to go on from."""
+        super().on_fit_start(trainer, pl_module)
+        if not trainer.ckpt_path:
+            for table in _tables(trainer):
+                table.go_back(EMPTY)
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remember where a resumed run begins, which is saved already."""
+        """Remember where a run begins that goes on from its last state."""
         super().on_train_start(trainer, pl_module)
-        self._saved_last_at = trainer.global_step
+        start = trainer.ckpt_path
+        if start and self.last.is_file() and os.path.samefile(start, self.last):
+            self._saved_last_at = trainer.fit_loop.total_batch_idx
+        self.last_model_path = str(self.last)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save when the step's number, the end of the epoch or the end of the run says so.
+        """Save when the step's number or the end of the run says so.
 
-        Where a validation comes next, save after it: a run that is killed in it must not go on without it.
+        Where a validation comes next, save after it: a run that is killed in it must not go on
+        without it. An epoch's last step is saved at the epoch's end: before it, Lightning's
+        counters call the epoch unfinished.
         """
         step = trainer.global_step
-        if step % self.last_every == 0 or step == trainer.max_steps or trainer.is_last_batch or _stops(trainer):
-            self._save_after_validation = _validates_next(trainer)
+        due = step % self.last_every == 0 or step == trainer.max_steps
+        stepped = not trainer.fit_loop._should_accumulate()
+        if ((due and stepped) or _stops(trainer)) and not trainer.is_last_batch:
+            self._save_after_validation = validates_next(trainer)
             if not self._save_after_validation:
                 self.save_last_state(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save the best, and the last state where that was put off or the validation has stopped the run."""
+        """Save the best, and the last state where that was put off or the run stops here."""
         super().on_validation_end(trainer, pl_module)
-        if self._save_after_validation or (not trainer.sanity_checking and _stops(trainer)):
+        if trainer.sanity_checking or trainer.is_last_batch:
+            return
+        if self._save_after_validation or _stops(trainer):
             self._save_after_validation = False
             self.save_last_state(trainer)
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save what came after the last save, for a run that was stopped in any other way."""
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the end of the epoch; in `on_train_end` the averages have replaced the weights."""
+        super().on_train_epoch_end(trainer, pl_module)
         self.save_last_state(trainer)
 
     def save_last_state(self, trainer: Trainer) -> None:
@@ -96,13 +116,22 @@ class Checkpoint(ModelCheckpoint):
             trainer: The trainer.
         """
         trial = trainer.fast_dev_run  # type: ignore[attr-defined]  # Lightning sets it without declaring it
-        if trial or trainer.global_step == self._saved_last_at:
+        if trial or trainer.fit_loop.total_batch_idx == self._saved_last_at:
             return
         if trainer.is_global_zero and self.last.is_file():
             _keep(self.last, self.last.with_name(f"previous{self.FILE_EXTENSION}"))
         trainer.save_checkpoint(self.last)
-        self._saved_last_at = trainer.global_step
-        self.last_model_path = str(self.last)
+        self._saved_last_at = trainer.fit_loop.total_batch_idx
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Say how much of the table of metrics belongs to this state."""
+        for table in _tables(trainer):
+            checkpoint["metrics_table"] = table.state(trainer)
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Go back to that place in the table."""
+        for table in _tables(trainer):
+            table.go_back(checkpoint.get("metrics_table"))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what the checkpoint says, also when the run's folder has been moved.
@@ -117,24 +146,22 @@ class Checkpoint(ModelCheckpoint):
         # The best may have been found at the very step of the last state, or after it: its own file knows.
         if self.save_top_k == 1 and (best := Path(here("best.ckpt"))).is_file():
             with suppress(Exception):  # a damaged file has nothing to add
-                stored = torch.load(str(best), map_location="cpu", weights_only=True, mmap=True)
-                state_dict = stored["callbacks"][self.state_key]
+                state_dict = CheckedCheckpoint(best, trust=self.trust).content["callbacks"][self.state_key]
         moved = dict(state_dict, dirpath=self.dirpath)
         for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
             moved[key] = here(moved.get(key, ""))
         moved["best_k_models"] = {here(path): score for path, score in moved.get("best_k_models", {}).items()}
         super().load_state_dict(moved)
+        self.current_score = moved.get("current_score")  # Lightning saves it, but forgets it here
+
+
+def _tables(trainer: Trainer) -> list[MetricsTable]:
+    return [logger for logger in trainer.loggers if isinstance(logger, MetricsTable) and trainer.is_global_zero]
 
 
 def _stops(trainer: Trainer) -> bool:
     """Say whether a callback has stopped the run: Lightning takes the rest of the epoch for done when it ends."""
     return trainer.should_stop and trainer.fit_loop._can_stop_early
-
-
-def _validates_next(trainer: Trainer) -> bool:
-    """Say whether Lightning validates after this step; only its loop knows all the settings that decide."""
-    fetcher = trainer.fit_loop._data_fetcher
-    return fetcher is not None and trainer.fit_loop.epoch_loop._should_check_val_fx(fetcher)
 
 
 def _keep(path: Path, name: Path) -> None:
@@ -167,6 +194,18 @@ class StopEarly(EarlyStopping):
     ) -> None:
         super().__init__(monitor, min_delta=min_delta, patience=patience or 0, mode=mode)
         self.enabled = patience is not None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Check after each validation, before the checkpoint; without one, at the epoch's end."""
+        super().on_train_start(trainer, pl_module)
+        if self.enabled and has_validation(trainer):
+            self._check_on_train_epoch_end = False
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop at once when the checkpoint says that the patience is over."""
+        super().on_fit_start(trainer, pl_module)
+        if self.enabled and 0 < self.wait_count >= self.patience:
+            trainer.should_stop = True
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what a checkpoint says, except for the patience, which the command line says.
@@ -216,21 +255,3 @@ class Bar(RichProgressBar):
         described = str(super()._get_train_description(current_epoch))
         # a run that is limited by its steps has no number of epochs; Lightning shows -2
         return f"Epoch {current_epoch}".ljust(len(described)) if (self.trainer.max_epochs or -1) < 0 else described
-
-
-class MetricsTable(CSVLogger):
-    """The metrics as `metrics.csv`, which a resumed run adds its rows to; Lightning's own deletes it."""
-
-    @property
-    @rank_zero_experiment
-    def experiment(self) -> Any:
-        """The writer of the table."""
-        if self._experiment is None:
-            path = Path(self.log_dir) / "metrics.csv"
-            text = path.read_text(encoding="utf-8") if path.is_file() else ""
-            with warnings.catch_warnings(action="ignore"):
-                self._experiment = ExperimentWriter(self.log_dir)
-            if text:
-                path.write_text(text, encoding="utf-8")
-                self._experiment.metrics_keys = text.partition("\n")[0].strip().split(",")
-        return self._experiment

@@ -27,9 +27,11 @@ from ..errors import DataError, SetupError, UsageError
 from ..loading import CheckedCheckpoint, instantiate, trusted_roots
 from ..tasks.base import Task
 from ..tasks.callbacks import AtomicCheckpointIO, LineProgress
+from ..tasks.resuming import ExactResume
 from . import compare, runs
 from .arguments import Parser, cause
-from .callbacks import Bar, Checkpoint, MetricsTable, SaveConfig, StopEarly
+from .callbacks import Bar, Checkpoint, SaveConfig, StopEarly
+from .metrics_table import MetricsTable
 from .request import Request
 from .shipped import PACKAGE
 
@@ -169,7 +171,7 @@ class TrainingCLI(LightningCLI):
         """Make the trainer, with the run's folder as the place of everything that is written."""
         config = self._get(self.config_init, "trainer")
         callbacks = config.get("callbacks") or []
-        callbacks = list(callbacks) if isinstance(callbacks, list) else [callbacks]
+        callbacks = [*(callbacks if isinstance(callbacks, list) else [callbacks]), ExactResume()]
         has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
         if config.get("enable_progress_bar") is not False and not has_bar:
             callbacks.append(Bar() if sys.stdout.isatty() else LineProgress())
@@ -182,7 +184,8 @@ class TrainingCLI(LightningCLI):
         if self.request.command == "fit" and not config.get("fast_dev_run"):
             self.folder = self._make_folder()
             kwargs["default_root_dir"] = str(self.folder)
-            self._get(self.config_init, "checkpoint").dirpath = str(self.folder / "checkpoints")
+            keeper = self._get(self.config_init, "checkpoint")
+            keeper.dirpath, keeper.trust = str(self.folder / "checkpoints"), self.request.trust
             self.save_config_kwargs = {"folder": self.folder}
             if config.get("logger") in (None, True):
                 board = TensorBoardLogger(str(self.folder), name="", version="", default_hp_metric=False)

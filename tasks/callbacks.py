@@ -10,7 +10,6 @@ import os
 import random
 import signal
 import sys
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +23,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from torch import Tensor, distributed
 
 from ..errors import SetupError, UnrolledError
+from .resuming import validates_next
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -45,17 +45,17 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             return
         place = Path(path)
         place.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{place.name}.", suffix=".part", dir=place.parent)
+        # Always the same name: what a kill leaves behind is written anew, and no link is followed.
+        temporary = place.with_name(f".{place.name}.part")
         try:
-            with os.fdopen(handle, "wb") as file:
+            temporary.unlink(missing_ok=True)
+            with temporary.open("xb") as file:
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's files are its owner's alone
-            os.replace(temporary, place)
+            temporary.replace(place)
         except BaseException as error:
-            with suppress(FileNotFoundError):
-                os.unlink(temporary)
+            temporary.unlink(missing_ok=True)
             if _is_full(error):
                 raise SetupError(
                     f"{place}: no space left on the disk for the checkpoint; the one before is untouched. "
@@ -63,12 +63,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 ) from error
             raise
         _sync_folder(place.parent)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _is_full(error: BaseException) -> bool:
@@ -191,7 +185,7 @@ class Preempted(UnrolledError):
 
 
 class Preemption(Callback):
-    """On SIGTERM: finish the step, save, stop.
+    """On SIGTERM: finish the step, and the validation or the epoch that ends with it; save; stop.
 
     Every process may be told, or only one of them: they agree at a step's end, all at the same one.
 
@@ -219,16 +213,31 @@ class Preemption(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save and stop if any process was asked to."""
+        """Save and stop if any process was asked to, unless a better place for it comes next."""
         step, before = trainer.global_step, self._step
         if step == before:  # gradients are being added up: no place to go on from
             return
         self._step = step
+        if trainer.is_last_batch or validates_next(trainer):
+            return
+        if trainer.world_size == 1 or step % self.every_n_steps == 0:
+            self._stop_if_asked(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save and stop after a validation, which may have taken long."""
+        elsewhere = trainer.sanity_checking or trainer.is_last_batch
+        if not elsewhere and not trainer.fit_loop._should_accumulate():
+            self._stop_if_asked(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save and stop at the end of an epoch; what stops a run within one has saved it."""
+        if trainer.is_last_batch:
+            self._stop_if_asked(trainer)
+
+    def _stop_if_asked(self, trainer: Trainer) -> None:
         asked = self._asked
         if trainer.world_size > 1:
-            if step % self.every_n_steps:
-                return
-            flag = torch.tensor(int(asked), device=pl_module.device)
+            flag = torch.tensor(int(asked), device=trainer.strategy.root_device)
             distributed.all_reduce(flag, distributed.ReduceOp.MAX)
             asked = bool(flag)
         if asked:

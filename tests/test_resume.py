@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import signal
 import subprocess
@@ -11,9 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from chains import same, same_runs
 from unrolled.cli import main
 
 HELPERS = Path(__file__).resolve().parent / "helpers"
+RUNS = Path("runs/char_lm")
 PARTS = ("state_dict", "current_model_state", "optimizer_states", "lr_schedulers", "random_state", "carried_state")
 
 
@@ -37,29 +38,15 @@ def arguments(name: str, workers: int) -> list[str]:
 
 
 def checkpoint(name: str) -> dict:
-    return torch.load(Path("runs/char_lm") / name / "checkpoints" / "last.ckpt", weights_only=True)
+    return torch.load(RUNS / name / "checkpoints" / "last.ckpt", weights_only=True)
 
 
-def validations(name: str) -> list[tuple[str, str]]:
-    """Steps and losses of a run's validations."""
-    with (Path("runs/char_lm") / name / "metrics.csv").open() as file:
-        return [(row["step"], row["val/loss"]) for row in csv.DictReader(file) if row["val/loss"]]
-
-
-def same(a, b, where: str = "") -> None:
-    """Assert that two nests of plain data are equal to the last bit."""
-    if isinstance(a, torch.Tensor):
-        assert torch.equal(a, b), where
-    elif isinstance(a, dict):
-        assert a.keys() == b.keys(), where
-        for key in a:
-            same(a[key], b[key], f"{where}.{key}")
-    elif isinstance(a, list | tuple):
-        assert len(a) == len(b), where
-        for number, (x, y) in enumerate(zip(a, b, strict=True)):
-            same(x, y, f"{where}[{number}]")
-    else:
-        assert a == b, where
+def train(name: str, *more: str, kill_at: int = -1, way: str = "SIGKILL", workers: int = 0) -> int:
+    """Train in a process of its own; return its exit code."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(HELPERS), os.environ.get("PYTHONPATH", "")))}
+    environment |= {"OMP_NUM_THREADS": "1", "KILL_AT": str(kill_at), "KILL_WAY": way}
+    command = [sys.executable, "-m", "unrolled", *arguments(name, workers), *more]
+    return subprocess.run(command, env=environment, timeout=300, check=False).returncode
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -69,32 +56,19 @@ def test_killed_in_mid_epoch_and_resumed_is_bit_for_bit_the_same(folder, workers
     steps = whole["global_step"]
     # The second epoch is under way, five steps after a checkpoint.
     kill_at = (steps // 3 + steps // 6) // 7 * 7 + 5
-    environment = {**os.environ, "KILL_AT": str(kill_at), "PYTHONPATH": str(HELPERS), "OMP_NUM_THREADS": "1"}
-    died = subprocess.run(
-        [sys.executable, "-m", "unrolled", *arguments("killed", workers)], env=environment, check=False
-    )
-    assert died.returncode == -signal.SIGKILL
+    assert train("killed", kill_at=kill_at, workers=workers) == -signal.SIGKILL
     assert checkpoint("killed")["global_step"] == kill_at - 5
     assert main([*arguments("killed", workers), "--resume"]) == 0
-    resumed = checkpoint("killed")
-    assert resumed["global_step"] == steps
-    for part in PARTS:
-        same(resumed[part], whole[part], part)
+    same_runs(RUNS / "whole", RUNS / "killed")
 
 
 def test_killed_in_a_validation_it_is_done_again(folder):
     often = ["--trainer.val_check_interval", "10", "--trainer.max_epochs", "2"]
     assert main([*arguments("whole", 0), *often]) == 0
-    whole = checkpoint("whole")
-    environment = {**os.environ, "PYTHONPATH": str(HELPERS), "OMP_NUM_THREADS": "1"}
-    environment |= {"KILL_AT": str(whole["global_step"] // 2), "KILL_WAY": "SIGKILL in validation"}
-    command = [sys.executable, "-m", "unrolled", *arguments("killed", 0), *often]
-    assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
+    half = checkpoint("whole")["global_step"] // 2
+    assert train("killed", *often, kill_at=half, way="SIGKILL in validation") == -signal.SIGKILL
     assert main([*arguments("killed", 0), *often, "--resume"]) == 0
-    resumed = checkpoint("killed")
-    for part in PARTS:
-        same(resumed[part], whole[part], part)
-    assert validations("killed") == validations("whole")
+    same_runs(RUNS / "whole", RUNS / "killed")
 
 
 @pytest.mark.parametrize(
@@ -123,3 +97,22 @@ def test_stopped_in_mid_epoch_and_resumed_is_bit_for_bit_the_same(
     assert resumed["global_step"] == whole["global_step"]
     for part in PARTS:
         same(resumed[part], whole[part], part)
+    # A run that is stopped validates once more.
+    counters = [
+        {name: value for name, value in state["loops"]["fit_loop"].items() if "val_loop" not in name}
+        for state in (resumed, whole)
+    ]
+    same(*counters, "loops")
+
+
+def test_two_processes_killed_again_and_again_are_bit_for_bit_the_same(folder):
+    two = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.val_check_interval", "9"]
+    two += ["--trainer.check_val_every_n_epoch", "null", "--trainer.accumulate_grad_batches", "2"]
+    assert train("whole", *two) == 0
+    epoch = checkpoint("whole")["global_step"] // 3
+    assert train("killed", *two, kill_at=1, way="SIGKILL at the start") != 0
+    assert checkpoint("killed")["global_step"] == epoch
+    assert train("killed", *two, "--resume", kill_at=epoch + 5, way="SIGTERM") == 143
+    assert epoch + 5 <= checkpoint("killed")["global_step"] < 3 * epoch
+    assert train("killed", *two, "--resume") == 0
+    same_runs(RUNS / "whole", RUNS / "killed")

@@ -59,6 +59,25 @@ def test_the_end_of_an_epoch_is_saved():
     assert read("last")["global_step"] > 10
 
 
+@pytest.mark.filterwarnings("ignore:Total length of")  # Lightning's, for the empty validation
+def test_the_last_state_is_saved_where_a_validation_would_come_but_has_no_data():
+    flags = ["--trainer.val_check_interval", "4", "--data.val_fraction", "0"]
+    fit(*flags, "--checkpoint.every_n_train_steps", "4", steps=8)
+    assert read("previous")["global_step"] == 4
+
+
+def test_a_run_out_of_patience_has_reached_its_end(capsys):
+    flags = ["--trainer.val_check_interval", "2", "--early_stopping.min_delta", "100"]
+    fit(*flags, "--early_stopping.patience", "1", steps=20)
+    stopped = read("last")["global_step"]
+    assert stopped < 20
+    fit(*flags, "--early_stopping.patience", "1", "--resume", steps=20)
+    assert read("last")["global_step"] == stopped
+    assert "the run had reached its end" in capsys.readouterr().err
+    fit(*flags, "--early_stopping.patience", "3", "--resume", steps=20)
+    assert read("last")["global_step"] > stopped
+
+
 def test_the_best_is_the_best_and_survives_a_resume_from_an_earlier_state():
     flags = ["--trainer.val_check_interval", "5", "--checkpoint.every_n_train_steps", "100"]
     fit(*flags, steps=20)
