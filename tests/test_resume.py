@@ -92,7 +92,8 @@ def test_stopped_in_mid_epoch_and_resumed_is_bit_for_bit_the_same(
         patch.setenv("KILL_WAY", way)
         assert main([*arguments("stopped", 0), *often]) == code
     assert whole["global_step"] // 2 < checkpoint("stopped")["global_step"] < whole["global_step"]
-    assert main([*arguments("stopped", 0), *often, "--resume", f"runs/char_lm/stopped/checkpoints/{resume}.ckpt"]) == 0
+    path = f"runs/char_lm/stopped/checkpoints/{resume}.ckpt"
+    assert main([*arguments("stopped", 0), *often, "--trust", "kill_at", "--resume", path]) == 0
     resumed = checkpoint("stopped")
     assert resumed["global_step"] == whole["global_step"]
     for part in PARTS:
