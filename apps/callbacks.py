@@ -55,6 +55,7 @@ class Checkpoint(ModelCheckpoint):
         )
         self.last_every = every_n_train_steps
         self._saved_last_at = -1
+        self._last_is_whole = False  # this run wrote it, or went on from it
         self._save_after_validation = False
         self.trust: Sequence[str] = ()  # packages whose classes the checkpoint of the best may name
 
@@ -76,6 +77,7 @@ class Checkpoint(ModelCheckpoint):
         start = trainer.ckpt_path
         if start and self.last.is_file() and os.path.samefile(start, self.last):
             self._saved_last_at = trainer.fit_loop.total_batch_idx
+            self._last_is_whole = True
         self.last_model_path = str(self.last)
 
     def on_train_batch_end(
@@ -118,9 +120,11 @@ class Checkpoint(ModelCheckpoint):
         trial = trainer.fast_dev_run  # type: ignore[attr-defined]  # Lightning sets it without declaring it
         if trial or trainer.fit_loop.total_batch_idx == self._saved_last_at:
             return
-        if trainer.is_global_zero and self.last.is_file():
+        # A last state that was damaged must not take the place of the one before.
+        if trainer.is_global_zero and self._last_is_whole and self.last.is_file():
             _keep(self.last, self.last.with_name(f"previous{self.FILE_EXTENSION}"))
         trainer.save_checkpoint(self.last)
+        self._last_is_whole = True
         self._saved_last_at = trainer.fit_loop.total_batch_idx
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

@@ -146,6 +146,9 @@ def test_resume_falls_back_to_the_checkpoint_before(capsys):
     with pytest.warns(UserWarning, match=r"last\.ckpt' is truncated: going back to '.*previous\.ckpt'"):
         assert fit("--resume") == 0
     assert "previous.ckpt, step 1" in capsys.readouterr().err
+    # What is damaged takes no good file's place, or a kill in the next save would cost the run.
+    for name, step in (("last", 2), ("previous", 1)):
+        assert torch.load(last.with_name(f"{name}.ckpt"), weights_only=True)["global_step"] == step
 
 
 def test_resume_by_name_begins_a_run_that_is_not_there_yet(capsys):

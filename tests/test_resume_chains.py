@@ -103,7 +103,7 @@ def test_killed_again_and_again_it_is_bit_for_bit_the_same(case, tmp_path, monke
     assert files(runs / "killed") == before
 
 
-@pytest.mark.slow  # a quarter of an hour: about two hundred kills
+@pytest.mark.slow  # two hundred kills take about a quarter of an hour
 def test_killed_at_random_it_is_bit_for_bit_the_same(tmp_path, monkeypatch):
     seed = int(os.environ.get("UNROLLED_CHAIN_SEED") or random.randrange(10**6))
     print(f"UNROLLED_CHAIN_SEED={seed}")
