@@ -11,12 +11,12 @@ import os
 import pickle
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .checkpoints import find_checkpoint
-from .class_paths import ClassPaths, names_in
+from .class_paths import ClassPaths
 from .errors import DataError, SetupError, UsageError
 
 if TYPE_CHECKING:
@@ -108,16 +108,14 @@ class CheckedCheckpoint:
         self.path = file.path
         self.content = _read(file.path, mmap=mmap)
         rules = ClassPaths(f"'{self.path}'", trusted_roots(trust), DataError)
-        try:
-            names = [*_names_in(self)]
-        except RecursionError as error:
-            raise DataError(f"'{self.path}' is nested too deeply: not loaded.") from error
-        rules.refuse_strangers(names)
+        if any(rules.names("spec", self.spec)):
+            raise DataError(f"'{self.path}' names a class in its spec, which is data: not loaded.")
+        rules.refuse_strangers("unrolled", {"class_path": self.content["unrolled"].get("task")})
+        rules.refuse_strangers("model", self.model)
         from .tasks.base import Task
 
-        parameters = {name: value for name, value in self.parameters.items() if not name.startswith("_")}
         cls = rules.find(self.task, (Task,), "its model")
-        self._arguments = rules.arguments(cls, parameters)
+        self._arguments = rules.arguments(cls, self.parameters)
         self._class: type[Task] = cls
 
     @property
@@ -129,18 +127,27 @@ class CheckedCheckpoint:
     @property
     def parameters(self) -> dict[str, Any]:
         """The arguments that the model was made with, as plain data, and its `spec`."""
-        parameters: dict[str, Any] = self.content["hyper_parameters"]
-        return parameters
+        parameters = self.content["hyper_parameters"]
+        # Names with a _ in front are Lightning's own: what it would make the model with.
+        return {name: value for name, value in parameters.items() if not name.startswith("_")}
 
     @property
-    def spec(self) -> Any:
+    def spec(self) -> dict[str, Any]:
         """What the model knows of its data."""
-        return self.parameters.get("spec")
+        spec: dict[str, Any] = self.parameters.get("spec") or {}
+        return spec
 
     @property
     def task(self) -> Any:
         """The full name of the model's class."""
-        return self.parameters.get("_class_path", self.content["unrolled"].get("task"))
+        parameters = self.content["hyper_parameters"]
+        return parameters.get("_class_path", self.content["unrolled"].get("task"))
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """The model as a configuration says it, without the spec, which the data give."""
+        arguments = {name: value for name, value in self.parameters.items() if name != "spec"}
+        return {"class_path": self.task, "init_args": arguments}
 
     def build(self) -> Task:
         """Return the model that the checkpoint describes, untrained.
@@ -191,8 +198,19 @@ def _read(file: Path, *, mmap: bool) -> dict[str, Any]:
         if any(not isinstance(name, str) for name in content[part]):
             raise DataError(f"'{file}': a name in its {part} is no text.")
     for name, value in content["state_dict"].items():
-        if not isinstance(value, torch.Tensor):
-            raise DataError(f"'{file}': its weight {name!r} is no tensor.")
+        if not isinstance(value, torch.Tensor) or value.layout is not torch.strided or value.is_meta:
+            raise DataError(f"'{file}': its weight {name!r} is no tensor of numbers.")
+    others = {
+        "spec": (dict, content["hyper_parameters"].get("spec")),
+        "version": (str, content["unrolled"].get("version")),
+        "lost": (list, content["unrolled"].get("lost")),
+        "global_step": (int, content.get("global_step")),
+        "epoch": (int, content.get("epoch")),
+        "callbacks": (dict, content.get("callbacks")),
+    }
+    for name, (kind, value) in others.items():
+        if value is not None and not isinstance(value, kind):
+            raise DataError(f"'{file}': its {name} is a {type(value).__name__}, not a {kind.__name__}.")
     return content
 
 
@@ -208,17 +226,6 @@ def torch_problem(version: str) -> str | None:
     if number < (2, 10):
         return f"torch {version} can be made to corrupt memory by a checkpoint (CVE-2026-24747, mended in 2.10)."
     return None
-
-
-def _names_in(checkpoint: CheckedCheckpoint) -> Iterator[tuple[str, Any]]:
-    """Yield every place of a checkpoint that names a class of which something is made."""
-    yield "unrolled.task", checkpoint.content["unrolled"].get("task")
-    yield "_class_path", checkpoint.task
-    for key, value in checkpoint.parameters.items():
-        if key == "spec" and [*names_in(key, value)]:
-            raise DataError(f"'{checkpoint.path}' names a class in its spec, which is data: not loaded.")
-        if not key.startswith("_"):
-            yield from names_in(key, value)
 
 
 def instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:

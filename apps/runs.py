@@ -88,7 +88,7 @@ def _highest(folder: Path) -> int:
 def started_with(run: Path) -> str | None:
     """Return the word after `unrolled fit` that started a run, or None when its configuration does not say."""
     config = run / CONFIG
-    found = _HEADER.search(config.read_text(encoding="utf-8")[:2000]) if config.is_file() else None
+    found = _HEADER.search(config.read_text(encoding="utf-8", errors="replace")[:2000]) if config.is_file() else None
     return found[1] if found else None
 
 
