@@ -153,7 +153,7 @@ class ClassPaths:
         module, _, attribute = name.rpartition(".")
         try:
             found = getattr(import_module(module), attribute)
-        except (ImportError, AttributeError, ValueError) as error:
+        except Exception as error:  # a module may raise anything when it is imported
             raise self.error(f"{self.file} asks for '{name}' ({where}), which this version does not have.") from error
         wanted = " or ".join(map(describe, kinds)) or "a class"
         if not isinstance(found, type):
@@ -182,17 +182,19 @@ class ClassPaths:
         kinds = _kinds(hint)
         strict = self.roots is not None
         if isinstance(value, str):
-            if _takes_text(hint):
-                importable = bool(kinds) or _takes_functions(hint) or hint in _UNKNOWN
+            if hint in _UNKNOWN:
+                refused = strict and "class_path" in value
+            elif _takes_text(hint):
+                importable = bool(kinds) or _takes_functions(hint)
                 refused = strict and importable and not _WORD.fullmatch(value)
             else:
                 refused = strict or bool(_factory_kinds(hint))
             if refused:
                 expected = " or ".join(map(describe, kinds))
-                takes = f"takes {expected}; a function is none." if expected else "takes none."
-                if hint in _UNKNOWN:
-                    takes = "has no type: only a word is no name of anything."
-                raise self.error(f"{self.file} gives the text {value[:60]!r} for {where}, which {takes}")
+                raise self.error(
+                    f"{self.file} gives the text {value[:60]!r} for {where}, which takes "
+                    + (f"{expected}; a function is none." if expected else "none.")
+                )
         if isinstance(value, dict) and "class_path" in value:
             if unknown := set(value) - {"class_path", "init_args", "dict_kwargs"}:
                 raise self.error(f"{self.file}: {where} has the unknown key {min(unknown, key=str)!r}.")
@@ -327,7 +329,7 @@ def _item(hint: Any) -> Any:
 
 def _takes_text(hint: Any) -> bool:
     """Say whether a type takes text as it is: str, a Literal, a Path, or a union or list of such."""
-    if hint in (str, Path, *_UNKNOWN) or get_origin(hint) is typing.Literal:
+    if hint in (str, Path) or get_origin(hint) is typing.Literal:
         return True
     return not _is_callable(hint) and any(map(_takes_text, get_args(hint)))
 

@@ -77,11 +77,11 @@ def load(path: str | os.PathLike[str], *, device: str | torch.device = "cpu", tr
     try:
         task.load_state_dict(checkpoint.weights)
     except RuntimeError as error:
-        raise DataError(f"'{path}': the weights don't fit the model that it names.\n{_first_lines(error)}") from error
+        raise DataError(f"'{path}': the weights don't fit the model that it names.\n{first_lines(error)}") from error
     try:
         return task.to(device).eval()
     except (RuntimeError, AssertionError) as error:
-        raise SetupError(f"There is no device '{device}' here: {_first_lines(error, 1)}") from error
+        raise SetupError(f"There is no device '{device}' here: {first_lines(error, 1)}") from error
 
 
 class CheckedCheckpoint:
@@ -168,7 +168,7 @@ class CheckedCheckpoint:
             with weights_follow():
                 task: Task = Recipe(self._class, self._arguments).make()
         except Exception as error:  # a constructor may raise anything where its data are not its own
-            raise DataError(f"'{self.path}' describes a model that can't be made: {_first_lines(error)}") from error
+            raise DataError(f"'{self.path}' describes a model that can't be made: {first_lines(error)}") from error
         return task
 
 
@@ -188,7 +188,7 @@ def _read(file: Path, *, mmap: bool) -> dict[str, Any]:
             "are.\nA checkpoint of `unrolled` holds nothing else."
         ) from error
     except Exception as error:  # the bytes of a pickle can make its reader raise anything
-        raise DataError(f"'{file}' is not a checkpoint: {_first_lines(error, 1)}") from error
+        raise DataError(f"'{file}' is not a checkpoint: {first_lines(error, 1)}") from error
     if not isinstance(content, dict) or any(not isinstance(content.get(key), dict) for key in _REQUIRED):
         raise DataError(
             f"'{file}' is not a checkpoint of `unrolled`: it lacks one of {', '.join(_REQUIRED)}.\n"
@@ -198,7 +198,8 @@ def _read(file: Path, *, mmap: bool) -> dict[str, Any]:
         if any(not isinstance(name, str) for name in content[part]):
             raise DataError(f"'{file}': a name in its {part} is no text.")
     for name, value in content["state_dict"].items():
-        if not isinstance(value, torch.Tensor) or value.layout is not torch.strided or value.is_meta:
+        plain = isinstance(value, torch.Tensor) and value.layout is torch.strided
+        if not plain or value.is_nested or value.is_quantized or value.is_meta:
             raise DataError(f"'{file}': its weight {name!r} is no tensor of numbers.")
     others = {
         "spec": (dict, content["hyper_parameters"].get("spec")),
@@ -241,6 +242,12 @@ def instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:
     return made
 
 
-def _first_lines(error: Exception, count: int = 2) -> str:
+def first_lines(error: Exception, count: int = 2) -> str:
+    """Return the beginning of an error's message as one line.
+
+    Args:
+        error: What was raised.
+        count: How many lines of it.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines[:count])[:300] or type(error).__name__

@@ -69,7 +69,7 @@ def differences(key: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
         if _class(names[0]) is not _class(names[1]):
             yield key, *names
             return
-        for name in sorted((old.keys() | new.keys()) - {"class_path"}):
+        for name in sorted((old.keys() | new.keys()) - {"class_path"}, key=str):
             inner = key if name == "init_args" else f"{key}.{name}"
             yield from differences(inner, old.get(name, _MISSING), new.get(name, _MISSING))
     elif _plain(old) != _plain(new):

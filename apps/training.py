@@ -19,13 +19,14 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, _InstantiatorFn
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerStatus
+from lightning.pytorch.utilities.migration.utils import _pl_migrate_checkpoint
 
 from ..checkpoints import checkpoints_of
 from ..class_paths import ClassPaths, parameters
 from ..core.vision import weights_follow
 from ..data.base import DataModule
-from ..errors import DataError, SetupError, UsageError, printable
-from ..loading import CheckedCheckpoint, instantiate, trusted_roots
+from ..errors import DataError, SetupError, UnrolledError, UsageError, printable
+from ..loading import CheckedCheckpoint, first_lines, instantiate, trusted_roots
 from ..tasks.base import Task
 from ..tasks.callbacks import AtomicCheckpointIO, LineProgress
 from . import compare, runs
@@ -58,7 +59,11 @@ class CheckedCheckpointIO(AtomicCheckpointIO):
         """
         if Path(path) != self.checkpoint.path:
             raise ValueError(f"'{path}' was not checked: only '{self.checkpoint.path}' was.")
-        return dict(self.checkpoint.content)
+        try:
+            # Lightning does it too, where nobody can tell that the file is at fault.
+            return _pl_migrate_checkpoint(dict(self.checkpoint.content), path)
+        except Exception as error:  # another version's states, or none
+            raise DataError(f"'{path}' is of no version of Lightning that is known: {first_lines(error)}") from error
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Remove an older checkpoint; which, the one that was resumed says, and so may name anything.
@@ -216,7 +221,7 @@ class TrainingCLI(LightningCLI):
         kwargs = self._prepare_subcommand_kwargs(subcommand)
         if subcommand == "fit":
             self._say_what_begins()
-            self.trainer.fit(**kwargs)
+            self._carry_out(subcommand, kwargs)
             self._say_what_next()
             return
         if subcommand == "predict":
@@ -227,10 +232,24 @@ class TrainingCLI(LightningCLI):
                 )
         else:
             kwargs["verbose"] = False
-        result = getattr(self.trainer, subcommand)(**kwargs)
+        result = self._carry_out(subcommand, kwargs)
         if self.trainer.is_global_zero and subcommand != "predict":
             for name, value in sorted({name: value for part in result for name, value in part.items()}.items()):
                 print(f"{name}  {value:.4f}")
+
+    def _carry_out(self, subcommand: str, kwargs: dict[str, Any]) -> Any:
+        try:
+            return getattr(self.trainer, subcommand)(**kwargs)
+        except UnrolledError:
+            raise
+        except Exception as error:
+            # Lightning keeps the checkpoint for as long as it takes states out of it.
+            if not self.stored or not self.trainer._checkpoint_connector._loaded_checkpoint:
+                raise
+            raise DataError(
+                f"'{self.stored.path}' holds states that don't fit this run: {type(error).__name__}: "
+                f"{first_lines(error)}"
+            ) from error
 
     def _say_what_begins(self) -> None:
         parameters = sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
@@ -276,7 +295,7 @@ def _rules_of(request: Request) -> ClassPaths:
     """
     if not request.foreign:
         return ClassPaths("The configuration", None, UsageError)
-    roots = (*trusted_roots(request.trust), "unrolled.apps", "lightning")
+    roots = (*trusted_roots(request.trust), "unrolled.apps", "lightning.pytorch", "lightning.fabric")
     rules = ClassPaths(f"The configuration beside '{request.checkpoint}'", roots, DataError)
     for config in request.configs:
         content = read_yaml(Path(config)) if config.endswith(".yaml") else yaml.safe_load(config)
