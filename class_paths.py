@@ -27,8 +27,8 @@ Kinds = tuple[type, ...]
 
 _DEEPEST = 100  # cores within cores are some ten deep
 _MOST = 1_000_000  # parts of a file's data: the largest vocabulary has fewer
-# Text that another program can't take for a class, a path or YAML: `simple`, `ddp_spawn`, `00:12:00:00`.
-_WORD = re.compile(r"[\w:-]*")
+# Text that another program can't take for a class, a path or YAML: `simple`, `00:12:00:00`, `dim underline`.
+_WORD = re.compile(r"(?!.*:\s)[\w:# -]*")
 _UNKNOWN = (None, Any)
 
 

@@ -6,8 +6,8 @@ import os
 import re
 from pathlib import Path
 
-from ..checkpoints import checkpoints_of
-from ..errors import UsageError
+from ..checkpoints import CHECKPOINTS, checkpoints_of
+from ..errors import DataError, UsageError
 
 CONFIG = "config.yaml"
 
@@ -68,6 +68,24 @@ def refuse_used(run: Path) -> None:
     """
     if run.is_dir() and any(run.iterdir()):
         raise UsageError(f"The run '{run}' exists already.\nChoose another --name, or add --resume to go on with it.")
+
+
+def refuse_links(run: Path) -> None:
+    """Refuse to write into a folder that may be a stranger's where a link leads out of it.
+
+    Args:
+        run: The run's folder.
+
+    Raises:
+        DataError: There is such a link.
+    """
+    inside = os.path.realpath(run) + os.sep
+    for path in [*run.iterdir(), *(run / CHECKPOINTS).glob("*")]:
+        if not os.path.realpath(path).startswith(inside):
+            raise DataError(
+                f"'{path}' leads out of the run's folder: what the run writes there could be anything of yours.\n"
+                "Resume a run of your own by its name: unrolled fit TASK --name NAME --resume."
+            )
 
 
 def publish(run: Path) -> None:

@@ -62,10 +62,21 @@ def test_what_is_no_file_is_no_checkpoint(here, capsys, kind):
     last_line(capsys, ["fit", "char_lm", "--resume"], 2)
 
 
+@pytest.mark.parametrize("name", ["metrics.csv", "config.tmp", "checkpoints/best.ckpt", "version"])
+def test_a_link_out_of_a_strangers_run_is_not_written_through(here, capsys, name):
+    victim = here / "text.txt"
+    before = victim.read_text()
+    (here / "runs/char_lm/a" / name).symlink_to("/" if name == "version" else victim)
+    error = last_line(capsys, ["fit", "--resume", "runs/char_lm/a", "--trainer.max_steps", "2"], 3)
+    assert f"{name}' leads out of the run's folder" in error
+    assert victim.read_text() == before
+
+
 @pytest.mark.parametrize("content", [b"[" * 2_000, bytes(range(256)), b"- 1\n"])
 def test_a_configuration_that_is_none_is_refused(here, capsys, content):
     Path("runs/char_lm/a/config.yaml").write_bytes(content)
-    for words in (["test", "--ckpt_path", str(LAST)], ["fit", "--resume", str(LAST)]):
+    bare = ["fit", "char_lm", "--name", "a", "--resume"]
+    for words in (["test", "--ckpt_path", str(LAST)], ["fit", "--resume", str(LAST)], bare):
         assert "config.yaml'" in last_line(capsys, words, 2)
 
 
