@@ -68,8 +68,8 @@ class ClassPaths:
 
     Attributes:
         file: What to call the file in an error message.
-        roots: The packages whose classes it may name, each defined below the package by whose name
-            it is called; None: any that can be imported, as a configuration may.
+        roots: The packages whose classes it may name, where they are defined as well as where they
+            are called by name; None: any that can be imported, as a configuration may.
         error: What to raise.
     """
 
@@ -161,9 +161,8 @@ class ClassPaths:
             raise self.error(f"{self.file} asks for '{name}' ({where}): {what}, not {wanted}.")
         if kinds and not issubclass(found, kinds):
             raise self.error(f"{self.file} asks for '{name}' ({where}), which is not {wanted}.")
-        home = found.__module__
-        if self.roots is not None and not (found.__qualname__ == attribute and f"{home}.".startswith(f"{module}.")):
-            real = f"{home}.{found.__qualname__}"
+        real = f"{found.__module__}.{found.__qualname__}"
+        if not self.trusted(real) and self.roots is not None:
             raise self.error(f"{self.file} asks for '{name}' ({where}), which is defined as '{real}'.")
         return found
 

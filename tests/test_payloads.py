@@ -96,7 +96,6 @@ HYPER_PARAMETERS: dict[str, dict[str, Any]] = {
     "a class of another kind": {"core": named("torch.nn.Linear", in_features=3, out_features=4)},
     "a model as a core": {"core": named("unrolled.tasks.CharLM")},
     "a core that is abstract": {"core": named("unrolled.core.RecurrentCore", output_size=3)},
-    "a core by an alias": {"core": named("unrolled.core.lstm.TorchCore", hidden_size=4)},
     "a process": {"core": named("subprocess.Popen", args=SHELL, shell=True)},
     "the command line": {"core": named("unrolled.__main__.main")},
     "the console": {"core": named("unrolled.cli.entry")},
@@ -290,6 +289,30 @@ def test_a_nest_that_doubles_is_refused_in_time(here, changes):
     write(last, changes)
     with pytest.raises(DataError, match="nested too deeply, or without end"):
         CheckedCheckpoint(last)
+
+
+def test_a_class_that_a_trusted_package_only_imports_is_not_trusted(here):
+    Path("strange.py").write_text("from unrolled.core import LSTM\nclass Core(LSTM):\n    pass\n")
+    Path("mine_imports.py").write_text("from strange import Core\n")
+    last = Path("runs/char_lm/a/checkpoints/last.ckpt")
+    write(last, {"core": named("mine_imports.Core", hidden_size=4)})
+    with pytest.raises(DataError, match=r"which is defined as 'strange\.Core'"):
+        unrolled.load(last, trust="mine_imports")
+
+
+def test_a_run_with_usual_callbacks_is_resumed_by_its_path(here):
+    """What may be text, and what Lightning exports from another package of its own."""
+    config = Path("runs/char_lm/a/config.yaml")
+    content = yaml.safe_load(config.read_text())
+    content["trainer"]["callbacks"] += [named("lightning.pytorch.callbacks.RichProgressBar")]
+    content["trainer"]["plugins"] += [
+        named("lightning.pytorch.plugins.environments.SLURMEnvironment", auto_requeue=False)
+    ]
+    content["trainer"] |= {"max_time": "00:01:00:00", "profiler": "simple", "max_steps": 2}
+    config.write_text(yaml.safe_dump(content))
+    assert main(["fit", "--resume", "runs/char_lm/a"]) == 0
+    assert "dim underline" in config.read_text()
+    assert main(["fit", "--resume", "runs/char_lm/a", "--trainer.max_steps", "3"]) == 0
 
 
 def test_names_among_lightnings_own_parameters_are_not_looked_up(here):
