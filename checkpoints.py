@@ -44,7 +44,7 @@ def checkpoints_of(run: Path) -> list[Path]:
         The last, the one before it, and the others, which were saved between two steps, the newest first.
     """
     rank = {"last.ckpt": 0, "previous.ckpt": 1}
-    found = (run / CHECKPOINTS).glob("*.ckpt")
+    found = [path for path in (run / CHECKPOINTS).glob("*.ckpt") if path.is_file()]
     return sorted(found, key=lambda path: (rank.get(path.name, 2), -path.stat().st_mtime_ns, path.name))
 
 
@@ -54,8 +54,11 @@ def damage(path: Path) -> str | None:
     Args:
         path: The file. Every byte of it is read and compared with its checksum.
     """
-    with path.open("rb") as file:
-        start = file.read(4)
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except OSError as error:
+        return f"can't be read ({error.strerror})"
     if not start:
         return "is empty"
     if not zipfile.is_zipfile(path):
@@ -113,7 +116,10 @@ def find_checkpoint(given: str | os.PathLike[str]) -> WholeFile:
         raise DataError(f"'{given}' is a URL: download the checkpoint first, and only from where you trust.")
     path = Path(given)
     if path.is_dir():
-        runs = [path] if checkpoints_of(path) else [run for run in path.iterdir() if checkpoints_of(run)]
+        try:
+            runs = [path] if checkpoints_of(path) else [run for run in path.iterdir() if checkpoints_of(run)]
+        except OSError as error:
+            raise DataError(f"The folder '{given}' can't be read: {error.strerror}.") from error
         if not runs:
             raise DataError(f"There is no checkpoint in the folder '{given}'.")
         return newest_whole(max(runs, key=lambda run: checkpoints_of(run)[0].stat().st_mtime_ns))

@@ -25,6 +25,12 @@ from .errors import UnrolledError
 
 Kinds = tuple[type, ...]
 
+_DEEPEST = 100  # cores within cores are some ten deep
+_MOST = 1_000_000  # parts of a file's data: the largest vocabulary has fewer
+# Text that another program can't take for a class, a path or YAML: `simple`, `00:12:00:00`, `dim underline`.
+_WORD = re.compile(r"(?!.*:\s)[\w:# -]*")
+_UNKNOWN = (None, Any)
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -62,8 +68,8 @@ class ClassPaths:
 
     Attributes:
         file: What to call the file in an error message.
-        roots: The packages whose classes it may name, each defined below the package by whose name
-            it is called; None: any that can be imported, as a configuration may.
+        roots: The packages whose classes it may name, where they are defined as well as where they
+            are called by name; None: any that can be imported, as a configuration may.
         error: What to raise.
     """
 
@@ -82,24 +88,54 @@ class ClassPaths:
         roots = self.roots
         return roots is None or any(name == root or name.startswith(f"{root}.") for root in roots)
 
-    def refuse_strangers(self, names: Iterable[tuple[str, Any]]) -> None:
+    def names(self, where: str, value: Any) -> Iterator[tuple[str, Any]]:
+        """Yield every place of plain data that names a class, and the name.
+
+        Args:
+            where: What to call the data.
+            value: The data.
+
+        Raises:
+            UnrolledError: `error`: they are no plain data, or a nest without end.
+        """
+        waiting = [(where, value, 0)]
+        for _ in range(_MOST):
+            if not waiting:
+                return
+            where, value, depth = waiting.pop()
+            if isinstance(value, dict):
+                if "class_path" in value:
+                    yield where, value["class_path"]
+                waiting += [(f"{where}.{key}", item, depth + 1) for key, item in value.items()]
+            elif isinstance(value, list | tuple):
+                waiting += [(where, item, depth + 1) for item in value]
+            elif value is not None and not isinstance(value, bool | int | float | str):
+                raise self.error(f"{self.file}: {where} holds a {type(value).__name__}, which is no plain data.")
+            if depth > _DEEPEST:
+                break
+        # It may hold itself, or hold one part again and again, each time twice.
+        raise self.error(f"{self.file} is nested too deeply, or without end: not loaded.")
+
+    def refuse_strangers(self, where: str, value: Any) -> None:
         """Refuse names of other packages, before anything is imported.
 
         Args:
-            names: Places and names, as `names_in` yields them.
+            where: What to call the data.
+            value: Plain data.
 
         Raises:
-            UnrolledError: `error`: there is one.
+            UnrolledError: `error`: there is one; or see `names`.
         """
-        for where, name in names:
-            if not self.trusted(name):
-                package = str(name).partition(".")[0]
-                raise self.error(
-                    f"{self.file} asks for the class {name!r} ({where}), which is none of "
-                    "`unrolled`, `torch.nn` or `torch.optim`: not loaded.\n"
-                    f"If you know where it comes from, trust it: --trust {package}, "
-                    f"or trust=['{package}'] in Python."
-                )
+        for place, name in self.names(where, value):
+            if self.trusted(name):
+                continue
+            text = f"{self.file} asks for the class {name!r} ({place}), which is none of "
+            text += "`unrolled`, `torch.nn` or `torch.optim`: not loaded."
+            package = name.partition(".")[0] if isinstance(name, str) else ""
+            if package.isidentifier():
+                text += f"\nIf you know where it comes from, trust it: --trust {package}, "
+                text += f"or trust=['{package}'] in Python."
+            raise self.error(text)
 
     def find(self, name: Any, kinds: Kinds, where: str) -> type:
         """Return the class of a name.
@@ -117,7 +153,7 @@ class ClassPaths:
         module, _, attribute = name.rpartition(".")
         try:
             found = getattr(import_module(module), attribute)
-        except (ImportError, AttributeError, ValueError) as error:
+        except Exception as error:  # a module may raise anything when it is imported
             raise self.error(f"{self.file} asks for '{name}' ({where}), which this version does not have.") from error
         wanted = " or ".join(map(describe, kinds)) or "a class"
         if not isinstance(found, type):
@@ -125,9 +161,8 @@ class ClassPaths:
             raise self.error(f"{self.file} asks for '{name}' ({where}): {what}, not {wanted}.")
         if kinds and not issubclass(found, kinds):
             raise self.error(f"{self.file} asks for '{name}' ({where}), which is not {wanted}.")
-        home = found.__module__
-        if self.roots is not None and not (found.__qualname__ == attribute and f"{home}.".startswith(f"{module}.")):
-            real = f"{home}.{found.__qualname__}"
+        real = f"{found.__module__}.{found.__qualname__}"
+        if not self.trusted(real) and self.roots is not None:
             raise self.error(f"{self.file} asks for '{name}' ({where}), which is defined as '{real}'.")
         return found
 
@@ -143,26 +178,38 @@ class ClassPaths:
             UnrolledError: `error`: see `find`; or text where none is expected, which other
                 programs would read as the name of a function.
         """
-        if isinstance(value, str) and not _takes_text(hint):
-            strict = self.roots is not None
-            if strict or _factory_kinds(hint):
-                expected = " or ".join(map(describe, _kinds(hint)))
+        kinds = _kinds(hint)
+        strict = self.roots is not None
+        if isinstance(value, str):
+            if hint in _UNKNOWN:
+                refused = strict and "class_path" in value
+            elif _takes_text(hint):
+                importable = bool(kinds) or _takes_functions(hint)
+                refused = strict and importable and not _WORD.fullmatch(value)
+            else:
+                refused = strict or bool(_factory_kinds(hint))
+            if refused:
+                expected = " or ".join(map(describe, kinds))
                 raise self.error(
                     f"{self.file} gives the text {value[:60]!r} for {where}, which takes "
                     + (f"{expected}; a function is none." if expected else "none.")
                 )
         if isinstance(value, dict) and "class_path" in value:
             if unknown := set(value) - {"class_path", "init_args", "dict_kwargs"}:
-                key = min(unknown, key=str)
-                raise self.error(f"{self.file}: {where} has the unknown key '{key}'.")
-            kinds = _kinds(hint)
-            if not kinds and self.roots is not None:
+                raise self.error(f"{self.file}: {where} has the unknown key {min(unknown, key=str)!r}.")
+            if not kinds and strict:
                 raise self.error(f"{self.file} names a class for {where}, which takes none.")
             cls = self.find(value["class_path"], kinds, where)
-            arguments = {**(value.get("init_args") or {}), **(value.get("dict_kwargs") or {})}
+            given = [value.get(key) or {} for key in ("init_args", "dict_kwargs")]
+            if not all(isinstance(arguments, dict) for arguments in given):
+                raise self.error(f"{self.file}: the arguments of {cls.__name__} ({where}) have no names.")
             factory = bool(_factory_kinds(hint))
-            return Recipe(cls, self.arguments(cls, arguments), factory)
+            return Recipe(cls, self.arguments(cls, given[0] | given[1]), factory)
         if isinstance(value, dict):
+            # A dataclass may be given by its fields alone.
+            record = next(filter(dataclasses.is_dataclass, kinds), None)
+            if record is not None:
+                return self.arguments(record, value)
             return {name: self.resolve(item, _item(hint), where) for name, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.resolve(item, _item(hint), where) for item in value]
@@ -181,31 +228,13 @@ class ClassPaths:
         hints, open_ended = parameters(cls)
         for name in arguments:
             if self.roots is not None and name not in hints and not open_ended:
-                raise self.error(f"{self.file}: {cls.__name__} has no argument '{name}'. It may be of another version.")
+                raise self.error(f"{self.file}: {cls.__name__} has no argument {name!r}. It may be of another version.")
         return {
             name: value
             if name == "spec" and self.roots is not None
             else self.resolve(value, hints.get(name), f"{cls.__name__}.{name}")
             for name, value in arguments.items()
         }
-
-
-def names_in(where: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield every place of plain data that names a class, and the name.
-
-    Args:
-        where: What to call the place.
-        value: The data.
-    """
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if key == "class_path":
-                yield where, item
-            else:
-                yield from names_in(f"{where}.{key}", item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from names_in(where, item)
 
 
 def parameters(cls: type) -> tuple[dict[str, Any], bool]:
@@ -256,6 +285,10 @@ def _is_callable(hint: Any) -> bool:
     return get_origin(hint) is collections.abc.Callable
 
 
+def _takes_functions(hint: Any) -> bool:
+    return hint is collections.abc.Callable or _is_callable(hint) or any(map(_takes_functions, get_args(hint)))
+
+
 def _factory_kinds(hint: Any) -> Kinds:
     """Return the classes that a factory of this type makes: R of `Callable[..., R]`."""
     if _is_union(hint):
@@ -280,14 +313,17 @@ def _together(kinds: Iterable[Kinds]) -> Kinds:
 
 
 def _item(hint: Any) -> Any:
-    """Return the type of the items of a list, a tuple or a dict of this type."""
-    if _is_union(hint):
-        found = [item for part in get_args(hint) if (item := _item(part)) is not None]
-        return functools.reduce(lambda one, other: one | other, found) if found else None
-    if get_origin(hint) is None or _is_callable(hint) or get_origin(hint) is typing.Literal:
+    """Return the type of the items of a list, a tuple or a dict of this type; Never: it is none."""
+    if hint in _UNKNOWN or hint in (list, tuple, dict):
         return None
-    found = [part for part in get_args(hint) if part is not Ellipsis]
-    return found[-1] if found else None
+    if _is_union(hint):
+        found = [item for part in get_args(hint) if (item := _item(part)) is not typing.Never]
+        if not found or None in found:
+            return None if found else typing.Never
+        return functools.reduce(lambda one, other: one | other, found)
+    if get_origin(hint) is None or _is_callable(hint) or get_origin(hint) is typing.Literal:
+        return typing.Never
+    return [part for part in get_args(hint) if part is not Ellipsis][-1]
 
 
 def _takes_text(hint: Any) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 from .apps import help as help_texts
 from .apps import listing, request, shipped
-from .errors import UnrolledError, UsageError, did_you_mean
+from .errors import UnrolledError, UsageError, did_you_mean, printable
 
 TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
 
@@ -65,7 +65,7 @@ def _guarded(program: str, args: Sequence[str] | None, dispatch: Callable[[str, 
         if debug:
             traceback.print_exc()
         kind = "" if error.exit_code == 143 else "error: "
-        print(f"{program}: {kind}{error}", file=sys.stderr)
+        print(f"{program}: {kind}{printable(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print(f"\n{program}: interrupted", file=sys.stderr)
@@ -81,7 +81,7 @@ def _guarded(program: str, args: Sequence[str] | None, dispatch: Callable[[str, 
             traceback.print_exc()
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         hint = "" if debug else f"\n{program}: --debug shows where it happened"
-        print(f"{program}: error: {kind}{error}{hint}", file=sys.stderr)
+        print(f"{program}: error: {kind}{printable(str(error))}{hint}", file=sys.stderr)
         return 1
 
 
@@ -101,7 +101,7 @@ def _readable_warnings(debug: bool) -> Iterator[None]:
 
 
 def _as_line(message: Warning | str, *_: Any, **__: Any) -> str:
-    return f"warning: {message}\n"
+    return f"warning: {printable(str(message))}\n"
 
 
 def _dispatch(program: str, words: list[str], debug: bool) -> int:

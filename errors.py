@@ -6,6 +6,7 @@ A message is one or two lines: the thing, the rule, the remedy.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -31,6 +32,15 @@ class SetupError(UnrolledError, RuntimeError):
     """Something on this machine is missing or broken."""
 
     exit_code = 4
+
+
+def printable(text: str) -> str:
+    """Return text without what a terminal obeys: a file may have come from anybody.
+
+    Args:
+        text: Any text; lines stay lines.
+    """
+    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], text)
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:

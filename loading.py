@@ -11,12 +11,12 @@ import os
 import pickle
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .checkpoints import find_checkpoint
-from .class_paths import ClassPaths, names_in
+from .class_paths import ClassPaths
 from .errors import DataError, SetupError, UsageError
 
 if TYPE_CHECKING:
@@ -77,11 +77,11 @@ def load(path: str | os.PathLike[str], *, device: str | torch.device = "cpu", tr
     try:
         task.load_state_dict(checkpoint.weights)
     except RuntimeError as error:
-        raise DataError(f"'{path}': the weights don't fit the model that it names.\n{_first_lines(error)}") from error
+        raise DataError(f"'{path}': the weights don't fit the model that it names.\n{first_lines(error)}") from error
     try:
         return task.to(device).eval()
     except (RuntimeError, AssertionError) as error:
-        raise SetupError(f"There is no device '{device}' here: {_first_lines(error, 1)}") from error
+        raise SetupError(f"There is no device '{device}' here: {first_lines(error, 1)}") from error
 
 
 class CheckedCheckpoint:
@@ -108,16 +108,14 @@ class CheckedCheckpoint:
         self.path = file.path
         self.content = _read(file.path, mmap=mmap)
         rules = ClassPaths(f"'{self.path}'", trusted_roots(trust), DataError)
-        try:
-            names = [*_names_in(self)]
-        except RecursionError as error:
-            raise DataError(f"'{self.path}' is nested too deeply: not loaded.") from error
-        rules.refuse_strangers(names)
+        if any(rules.names("spec", self.spec)):
+            raise DataError(f"'{self.path}' names a class in its spec, which is data: not loaded.")
+        rules.refuse_strangers("unrolled", {"class_path": self.content["unrolled"].get("task")})
+        rules.refuse_strangers("model", self.model)
         from .tasks.base import Task
 
-        parameters = {name: value for name, value in self.parameters.items() if not name.startswith("_")}
         cls = rules.find(self.task, (Task,), "its model")
-        self._arguments = rules.arguments(cls, parameters)
+        self._arguments = rules.arguments(cls, self.parameters)
         self._class: type[Task] = cls
 
     @property
@@ -129,18 +127,27 @@ class CheckedCheckpoint:
     @property
     def parameters(self) -> dict[str, Any]:
         """The arguments that the model was made with, as plain data, and its `spec`."""
-        parameters: dict[str, Any] = self.content["hyper_parameters"]
-        return parameters
+        parameters = self.content["hyper_parameters"]
+        # Names with a _ in front are Lightning's own: what it would make the model with.
+        return {name: value for name, value in parameters.items() if not name.startswith("_")}
 
     @property
-    def spec(self) -> Any:
+    def spec(self) -> dict[str, Any]:
         """What the model knows of its data."""
-        return self.parameters.get("spec")
+        spec: dict[str, Any] = self.parameters.get("spec") or {}
+        return spec
 
     @property
     def task(self) -> Any:
         """The full name of the model's class."""
-        return self.parameters.get("_class_path", self.content["unrolled"].get("task"))
+        parameters = self.content["hyper_parameters"]
+        return parameters.get("_class_path", self.content["unrolled"].get("task"))
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """The model as a configuration says it, without the spec, which the data give."""
+        arguments = {name: value for name, value in self.parameters.items() if name != "spec"}
+        return {"class_path": self.task, "init_args": arguments}
 
     def build(self) -> Task:
         """Return the model that the checkpoint describes, untrained.
@@ -161,7 +168,7 @@ class CheckedCheckpoint:
             with weights_follow():
                 task: Task = Recipe(self._class, self._arguments).make()
         except Exception as error:  # a constructor may raise anything where its data are not its own
-            raise DataError(f"'{self.path}' describes a model that can't be made: {_first_lines(error)}") from error
+            raise DataError(f"'{self.path}' describes a model that can't be made: {first_lines(error)}") from error
         return task
 
 
@@ -181,7 +188,7 @@ def _read(file: Path, *, mmap: bool) -> dict[str, Any]:
             "are.\nA checkpoint of `unrolled` holds nothing else."
         ) from error
     except Exception as error:  # the bytes of a pickle can make its reader raise anything
-        raise DataError(f"'{file}' is not a checkpoint: {_first_lines(error, 1)}") from error
+        raise DataError(f"'{file}' is not a checkpoint: {first_lines(error, 1)}") from error
     if not isinstance(content, dict) or any(not isinstance(content.get(key), dict) for key in _REQUIRED):
         raise DataError(
             f"'{file}' is not a checkpoint of `unrolled`: it lacks one of {', '.join(_REQUIRED)}.\n"
@@ -191,8 +198,20 @@ def _read(file: Path, *, mmap: bool) -> dict[str, Any]:
         if any(not isinstance(name, str) for name in content[part]):
             raise DataError(f"'{file}': a name in its {part} is no text.")
     for name, value in content["state_dict"].items():
-        if not isinstance(value, torch.Tensor):
-            raise DataError(f"'{file}': its weight {name!r} is no tensor.")
+        plain = isinstance(value, torch.Tensor) and value.layout is torch.strided
+        if not plain or value.is_nested or value.is_quantized or value.is_meta:
+            raise DataError(f"'{file}': its weight {name!r} is no tensor of numbers.")
+    others = {
+        "spec": (dict, content["hyper_parameters"].get("spec")),
+        "version": (str, content["unrolled"].get("version")),
+        "lost": (list, content["unrolled"].get("lost")),
+        "global_step": (int, content.get("global_step")),
+        "epoch": (int, content.get("epoch")),
+        "callbacks": (dict, content.get("callbacks")),
+    }
+    for name, (kind, value) in others.items():
+        if value is not None and not isinstance(value, kind):
+            raise DataError(f"'{file}': its {name} is a {type(value).__name__}, not a {kind.__name__}.")
     return content
 
 
@@ -210,17 +229,6 @@ def torch_problem(version: str) -> str | None:
     return None
 
 
-def _names_in(checkpoint: CheckedCheckpoint) -> Iterator[tuple[str, Any]]:
-    """Yield every place of a checkpoint that names a class of which something is made."""
-    yield "unrolled.task", checkpoint.content["unrolled"].get("task")
-    yield "_class_path", checkpoint.task
-    for key, value in checkpoint.parameters.items():
-        if key == "spec" and [*names_in(key, value)]:
-            raise DataError(f"'{checkpoint.path}' names a class in its spec, which is data: not loaded.")
-        if not key.startswith("_"):
-            yield from names_in(key, value)
-
-
 def instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:
     """Make the objects that a configuration describes.
 
@@ -234,6 +242,12 @@ def instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:
     return made
 
 
-def _first_lines(error: Exception, count: int = 2) -> str:
+def first_lines(error: Exception, count: int = 2) -> str:
+    """Return the beginning of an error's message as one line.
+
+    Args:
+        error: What was raised.
+        count: How many lines of it.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines[:count])[:300] or type(error).__name__

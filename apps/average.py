@@ -40,7 +40,8 @@ def average(output: str, *checkpoints: str, trust: str = "") -> None:
         other = CheckedCheckpoint(path, trust=trust)
         others = {name: tensor.shape for name, tensor in other.weights.items()}
         changes = itertools.chain(
-            differences("model", first.parameters, other.parameters),
+            differences("model", first.model, other.model),
+            differences("model.spec", first.spec, other.spec),
             differences("model", shapes, others),  # a part that no checkpoint describes
         )
         if change := next(changes, None):

@@ -16,18 +16,6 @@ if TYPE_CHECKING:
 _SHOWN = 10
 
 
-def model_of(checkpoint: CheckedCheckpoint) -> dict[str, Any]:
-    """Return a checkpoint's model as a configuration says it, without the spec, which the data gives.
-
-    Args:
-        checkpoint: The checkpoint.
-    """
-    arguments = {
-        key: value for key, value in checkpoint.parameters.items() if not key.startswith("_") and key != "spec"
-    }
-    return {"class_path": checkpoint.task, "init_args": arguments}
-
-
 def same_model(checkpoint: CheckedCheckpoint, config: dict[str, Any]) -> None:
     """Refuse a configuration of another model than the checkpoint's.
 
@@ -39,9 +27,8 @@ def same_model(checkpoint: CheckedCheckpoint, config: dict[str, Any]) -> None:
         UsageError: They differ; it shows both values.
     """
     ours = {**config, "init_args": {key: value for key, value in config["init_args"].items() if key != "spec"}}
-    stored = model_of(checkpoint)
     # A hyper-parameter that the checkpoint does not know is newer than it, and has its default.
-    changes = [change for change in differences("model", stored, ours) if change[1] is not _MISSING]
+    changes = [change for change in differences("model", checkpoint.model, ours) if change[1] is not _MISSING]
     if changes:
         shown = "; ".join(f"{key} is {_brief(old)} there and {_brief(new)} here" for key, old, new in changes[:3])
         raise UsageError(
@@ -82,7 +69,7 @@ def differences(key: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
         if _class(names[0]) is not _class(names[1]):
             yield key, *names
             return
-        for name in sorted((old.keys() | new.keys()) - {"class_path"}):
+        for name in sorted((old.keys() | new.keys()) - {"class_path"}, key=str):
             inner = key if name == "init_args" else f"{key}.{name}"
             yield from differences(inner, old.get(name, _MISSING), new.get(name, _MISSING))
     elif _plain(old) != _plain(new):
@@ -170,7 +157,7 @@ def take_weights(model: Task, checkpoint: CheckedCheckpoint) -> str:
 
 def _matches(model: Task, checkpoint: CheckedCheckpoint) -> dict[str, Match]:
     """Match the symbols of each part of a model's spec with those of a checkpoint's."""
-    ours, theirs = model.hparams.get("spec") or {}, checkpoint.spec or {}
+    ours, theirs = model.hparams.get("spec") or {}, checkpoint.spec
     keys = [key for key in dict.fromkeys(model.symbol_rows.values()) if key in ours and key in theirs]
     try:
         pairs = {key: (alphabet(theirs[key]), alphabet(ours[key])) for key in keys}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..checkpoints import find_checkpoint
+from ..errors import printable
 
 if TYPE_CHECKING:
     from ..loading import CheckedCheckpoint
@@ -27,7 +29,8 @@ def info(checkpoint: str, *, trust: str = "") -> None:
     rows = [*describe(content)]
     column = max(len(name) for name, _ in rows) + 2
     for name, value in rows:
-        print(f"  {name:<{column}}{value}")
+        text = f"{name:<{column}}{value}".replace("\n", "\\n")
+        print(f"  {printable(text)}")
 
 
 def describe(checkpoint: CheckedCheckpoint) -> Iterator[tuple[str, str]]:
@@ -42,12 +45,11 @@ def describe(checkpoint: CheckedCheckpoint) -> Iterator[tuple[str, str]]:
     yield "weights", f"{sum(value.numel() for value in weights.values()):,} numbers in {len(weights)} tensors"
     yield "trained", f"{content.get('global_step', '?')} steps, epoch {content.get('epoch', '?')}"
     for state in (content.get("callbacks") or {}).values():
-        if isinstance(state, dict) and state.get("best_model_score") is not None:
-            yield "best", f"{state.get('monitor')} {float(state['best_model_score']):.4f}"
-    for name, value in checkpoint.parameters.items():
-        if not name.startswith("_") and name != "spec":
-            yield name, brief(value)
-    for name, value in (checkpoint.spec or {}).items():
+        with suppress(AttributeError, KeyError, TypeError, ValueError, RuntimeError):  # a state of another kind
+            yield "best", f"{state['monitor']} {float(state['best_model_score']):.4f}"
+    for name, value in checkpoint.model["init_args"].items():
+        yield name, brief(value)
+    for name, value in checkpoint.spec.items():
         yield f"spec.{name}", brief(value)
 
 

@@ -102,6 +102,7 @@ def _training(
         run = runs.run_of(checkpoint.path)
         if word is not None:
             _same_configuration(run, _canonical(word))
+        runs.refuse_links(run)
         resumed = _resumed(run, checkpoint, runs.started_with(run) or str(run), flags, trust)
         return dataclasses.replace(resumed, foreign=True)
     if source is None:
@@ -137,6 +138,7 @@ def _training(
 
 
 def _resumed(run: Path, checkpoint: WholeFile, word: str, flags: list[str], trust: list[str]) -> Request:
+    read_yaml(run / runs.CONFIG)  # it is YAML at all
     return Request(
         command="fit",
         task=run.resolve().parent.name,

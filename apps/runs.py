@@ -6,8 +6,8 @@ import os
 import re
 from pathlib import Path
 
-from ..checkpoints import checkpoints_of
-from ..errors import UsageError
+from ..checkpoints import CHECKPOINTS, checkpoints_of
+from ..errors import DataError, UsageError
 
 CONFIG = "config.yaml"
 
@@ -70,6 +70,24 @@ def refuse_used(run: Path) -> None:
         raise UsageError(f"The run '{run}' exists already.\nChoose another --name, or add --resume to go on with it.")
 
 
+def refuse_links(run: Path) -> None:
+    """Refuse to write into a folder that may be a stranger's where a link leads out of it.
+
+    Args:
+        run: The run's folder.
+
+    Raises:
+        DataError: There is such a link.
+    """
+    inside = os.path.realpath(run) + os.sep
+    for path in [*run.iterdir(), *(run / CHECKPOINTS).glob("*")]:
+        if not os.path.realpath(path).startswith(inside):
+            raise DataError(
+                f"'{path}' leads out of the run's folder: what the run writes there could be anything of yours.\n"
+                "Resume a run of your own by its name: unrolled fit TASK --name NAME --resume."
+            )
+
+
 def publish(run: Path) -> None:
     """Tell the ranks that Lightning's launcher will start which folder is the run's."""
     os.environ[_CHOSEN] = str(run)
@@ -88,7 +106,7 @@ def _highest(folder: Path) -> int:
 def started_with(run: Path) -> str | None:
     """Return the word after `unrolled fit` that started a run, or None when its configuration does not say."""
     config = run / CONFIG
-    found = _HEADER.search(config.read_text(encoding="utf-8")[:2000]) if config.is_file() else None
+    found = _HEADER.search(config.read_text(encoding="utf-8", errors="replace")[:2000]) if config.is_file() else None
     return found[1] if found else None
 
 

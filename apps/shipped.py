@@ -73,6 +73,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"'{path}' can't be read: {error.strerror}.") from error
+    except RecursionError as error:
+        raise UsageError(f"'{path}' is nested too deeply.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""

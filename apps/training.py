@@ -19,12 +19,14 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, _InstantiatorFn
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerStatus
+from lightning.pytorch.utilities.migration.utils import _pl_migrate_checkpoint
 
 from ..checkpoints import checkpoints_of
-from ..class_paths import ClassPaths, names_in, parameters
+from ..class_paths import ClassPaths, parameters
 from ..core.vision import weights_follow
-from ..errors import DataError, SetupError, UsageError
-from ..loading import CheckedCheckpoint, instantiate, trusted_roots
+from ..data.base import DataModule
+from ..errors import DataError, SetupError, UnrolledError, UsageError, printable
+from ..loading import CheckedCheckpoint, first_lines, instantiate, trusted_roots
 from ..tasks.base import Task
 from ..tasks.callbacks import AtomicCheckpointIO, LineProgress
 from ..tasks.resuming import ExactResume
@@ -33,7 +35,7 @@ from .arguments import Parser, cause
 from .callbacks import Bar, Checkpoint, SaveConfig, StopEarly
 from .metrics_table import MetricsTable
 from .request import Request
-from .shipped import PACKAGE
+from .shipped import PACKAGE, read_yaml
 
 
 class TrainingParser(Parser, LightningArgumentParser):
@@ -59,7 +61,22 @@ class CheckedCheckpointIO(AtomicCheckpointIO):
         """
         if Path(path) != self.checkpoint.path:
             raise ValueError(f"'{path}' was not checked: only '{self.checkpoint.path}' was.")
-        return dict(self.checkpoint.content)
+        try:
+            # Lightning does it too, where nobody can tell that the file is at fault.
+            return _pl_migrate_checkpoint(dict(self.checkpoint.content), path)
+        except Exception as error:  # another version's states, or none
+            raise DataError(f"'{path}' is of no version of Lightning that is known: {first_lines(error)}") from error
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Remove an older checkpoint; which, the one that was resumed says, and so may name anything.
+
+        Args:
+            path: The file; a folder, another kind of file or one on another file system stays.
+        """
+        place = Path(path)
+        # Lightning has seen that it begins with the folder of the checkpoints.
+        if place.suffix == ".ckpt" and ".." not in place.parts and place.is_file():
+            place.unlink()
 
 
 class TrainingCLI(LightningCLI):
@@ -137,10 +154,7 @@ class TrainingCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Refuse what is no class of the right kind, and to resume another model than the checkpoint's."""
-        rules = self.rules
-        rules.arguments(Trainer, self.config_dump["trainer"])
-        for key, base in (("model", self._model_class), ("data", self._datamodule_class)):
-            rules.resolve(self.config_dump.get(key), base, key)
+        _resolve(self.rules, self.config_dump)
         if self.request.command == "fit" and self.stored:
             compare.same_model(self.stored, self.config_dump["model"])
 
@@ -210,7 +224,7 @@ class TrainingCLI(LightningCLI):
         kwargs = self._prepare_subcommand_kwargs(subcommand)
         if subcommand == "fit":
             self._say_what_begins()
-            self.trainer.fit(**kwargs)
+            self._carry_out(subcommand, kwargs)
             self._say_what_next()
             return
         if subcommand == "predict":
@@ -221,10 +235,24 @@ class TrainingCLI(LightningCLI):
                 )
         else:
             kwargs["verbose"] = False
-        result = getattr(self.trainer, subcommand)(**kwargs)
+        result = self._carry_out(subcommand, kwargs)
         if self.trainer.is_global_zero and subcommand != "predict":
             for name, value in sorted({name: value for part in result for name, value in part.items()}.items()):
                 print(f"{name}  {value:.4f}")
+
+    def _carry_out(self, subcommand: str, kwargs: dict[str, Any]) -> Any:
+        try:
+            return getattr(self.trainer, subcommand)(**kwargs)
+        except UnrolledError:
+            raise
+        except Exception as error:
+            # Lightning keeps the checkpoint for as long as it takes states out of it.
+            if not self.stored or not self.trainer._checkpoint_connector._loaded_checkpoint:
+                raise
+            raise DataError(
+                f"'{self.stored.path}' holds states that don't fit this run: {type(error).__name__}: "
+                f"{first_lines(error)}"
+            ) from error
 
     def _say_what_begins(self) -> None:
         parameters = sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
@@ -270,14 +298,29 @@ def _rules_of(request: Request) -> ClassPaths:
     """
     if not request.foreign:
         return ClassPaths("The configuration", None, UsageError)
-    roots = (*trusted_roots(request.trust), "unrolled.apps", "lightning.pytorch")
+    roots = (*trusted_roots(request.trust), "unrolled.apps", "lightning.pytorch", "lightning.fabric")
     rules = ClassPaths(f"The configuration beside '{request.checkpoint}'", roots, DataError)
     for config in request.configs:
-        text = Path(config).read_text(encoding="utf-8") if config.endswith(".yaml") else config
-        named = names_in("config", yaml.safe_load(text))
-        # A name without a package is looked up among the classes of this suite.
-        rules.refuse_strangers((where, name) for where, name in named if "." in str(name))
+        content = read_yaml(Path(config)) if config.endswith(".yaml") else yaml.safe_load(config)
+        rules.refuse_strangers("config", content)
+        if odd := next((key for key in content if not str(key).isidentifier()), None):
+            raise DataError(f"{rules.file} has the unknown key {odd!r}.")
+        _resolve(rules, content)  # before the parser imports what text in the place of a class names
     return rules
+
+
+def _resolve(rules: ClassPaths, config: dict[str, Any]) -> None:
+    """Refuse a configuration in which a name is of no class of the kind that is needed there.
+
+    Raises:
+        UnrolledError: The rules' `error`: there is such a name.
+    """
+    trainer = config.get("trainer") or {}
+    if not isinstance(trainer, dict):
+        raise rules.error(f"{rules.file} gives {trainer!r} for trainer, which takes settings by name.")
+    rules.arguments(Trainer, trainer)
+    for section, base in (("model", Task), ("data", DataModule)):
+        rules.resolve(config.get(section), base, section)
 
 
 def _spec_of(checkpoint: CheckedCheckpoint | None) -> Callable[..., LightningDataModule]:
@@ -301,7 +344,7 @@ def tell(text: str) -> None:
         text: The line.
     """
     if runs.rank() == 0:
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
 
 
 def _worth_reading(record: logging.LogRecord) -> bool:

@@ -80,7 +80,10 @@ class DataModule(LightningDataModule, ABC):
         if loader is None:
             raise DataError(f"There is nothing to train on: the part is empty. {self.remedy('train')}")
         if self._resume_from is not None:
-            loader.load_state_dict(self._resume_from)
+            try:
+                loader.load_state_dict(self._resume_from)
+            except (KeyError, TypeError, ArithmeticError) as error:
+                raise DataError(f"The checkpoint says no place in the data to go on from: {error!r}.") from error
             self._resume_from = None
         self._train_loader = loader
         return loader

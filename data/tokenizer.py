@@ -181,7 +181,9 @@ class Subwords:
         """
         try:
             return cls(spec["kind"], Tokenizer.from_str(spec["tokenizer"]))
-        except Exception as error:  # the library raises no narrower class
+        except BaseException as error:  # the library raises no narrower class, and what it panics at is no Exception
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
             raise DataError(f"This is no vocabulary of subwords: {type(error).__name__}: {error}.") from error
 
 

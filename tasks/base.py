@@ -199,6 +199,6 @@ def to_plain(value: Any) -> Any:
         return [to_plain(item) for item in value]
     if isinstance(value, functools.partial) and isinstance(value.func, type) and not value.args:
         return {**to_plain(value.func), "init_args": to_plain(value.keywords)}
-    if isinstance(value, type) and "<locals>" not in value.__qualname__:
+    if isinstance(value, type) and "." not in value.__qualname__:  # in no function, in no other class
         return {"class_path": f"{value.__module__}.{value.__qualname__}"}
     raise TypeError(f"{value!r} is no plain data")

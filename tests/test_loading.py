@@ -91,6 +91,16 @@ def test_a_model_made_in_python_is_rebuilt(tmp_path, core):
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in again.state_dict().items())
 
 
+class Outer:
+    class Inner(LSTM):
+        pass
+
+
+def test_a_class_within_a_class_is_said_to_be_lost(tmp_path):
+    model = CharLM(spec(), core=functools.partial(Outer.Inner, hidden_size=6))
+    assert model.lost_hyperparameters == ["core"]
+
+
 def test_a_loaded_model_can_be_saved_and_loaded_again(last, tmp_path):
     model = unrolled.load(last)
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)

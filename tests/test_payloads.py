@@ -71,6 +71,13 @@ def endless() -> list[Any]:
     return nest
 
 
+def doubled() -> list[Any]:
+    nest: list[Any] = ["x"]
+    for _ in range(60):
+        nest = [nest, nest]
+    return nest
+
+
 EXEC = named("torch.fx.graph_module._exec_with_source", src=SOURCE, globals={})
 # Hyper-parameters that a checkpoint of a character language model is given.
 HYPER_PARAMETERS: dict[str, dict[str, Any]] = {
@@ -89,7 +96,6 @@ HYPER_PARAMETERS: dict[str, dict[str, Any]] = {
     "a class of another kind": {"core": named("torch.nn.Linear", in_features=3, out_features=4)},
     "a model as a core": {"core": named("unrolled.tasks.CharLM")},
     "a core that is abstract": {"core": named("unrolled.core.RecurrentCore", output_size=3)},
-    "a core by an alias": {"core": named("unrolled.core.lstm.TorchCore", hidden_size=4)},
     "a process": {"core": named("subprocess.Popen", args=SHELL, shell=True)},
     "the command line": {"core": named("unrolled.__main__.main")},
     "the console": {"core": named("unrolled.cli.entry")},
@@ -110,6 +116,11 @@ HYPER_PARAMETERS: dict[str, dict[str, Any]] = {
     "a class in the spec": {"spec": {"vocabulary": named("os.system", command=SHELL)}},
     "a class deep in the spec": {"spec": {"vocabulary": {"kind": "bytes", "symbols": "", "x": [named("os.system")]}}},
     "a nest without end": {"core": endless()},
+    "a spec that is none": {"spec": ["vocabulary"]},
+    "a tensor for a number": {"embedding_size": torch.tensor([3, 4])},
+    "a set": {"embedding_size": {3}},
+    "arguments without names": {"core": {"class_path": "unrolled.core.LSTM", "init_args": [4]}},
+    "a name to a terminal": {"\x1b[31m\n\n\n": 3},
 }
 
 
@@ -238,6 +249,88 @@ def test_the_configuration_beside_a_strangers_checkpoint_is_trusted_as_little(he
     assert f"asks for the class '{name}'" in said
     assert "--trust" in said
     assert not executed()
+
+
+# Sections of a configuration that give text, keys or files where the parser would import a class.
+SECTIONS: dict[str, dict[str, Any]] = {
+    "text for a class": {"data": "planted.Data"},
+    "YAML for a class": {"data": "{class_path: planted.Data}"},
+    "a file for a class": {"data": "data.yaml"},
+    "a dotted key": {"data.class_path": "planted.Data"},
+    "text for a callback": {"trainer": {"callbacks": ["planted.Core"]}},
+    "text for a logger": {"trainer": {"logger": "planted.Core"}},
+    "text for a profiler, which may be text": {"trainer": {"profiler": "planted.Core"}},
+    "text for a function": {
+        "trainer": {"callbacks": [named("lightning.pytorch.callbacks.LambdaCallback", on_fit_start="planted.run")]}
+    },
+    "text for a section": {"trainer": "data.yaml"},
+    "a nest that doubles": {"data": named("unrolled.data.TextData", path=doubled())},
+    "arguments without names": {"data": {"class_path": "unrolled.data.TextData", "init_args": ["text.txt"]}},
+}
+
+
+@pytest.mark.parametrize("payload", SECTIONS)
+def test_nothing_is_imported_for_text_in_the_configuration_beside_a_strangers_checkpoint(here, capsys, payload):
+    Path("data.yaml").write_text("class_path: planted.Data\n")
+    config = Path("runs/char_lm/a/config.yaml")
+    config.write_text(yaml.safe_dump({**yaml.safe_load(config.read_text()), **SECTIONS[payload]}))
+    for command in (["fit", "--resume"], ["test", "--ckpt_path"]):
+        if command[0] == "fit" or "data" in SECTIONS[payload]:
+            assert main([*command, "runs/char_lm/a"]) == 3
+            said = capsys.readouterr().err
+            assert "config" in said
+            assert len(said.strip().splitlines()) <= 2
+    assert not executed()
+
+
+@pytest.mark.parametrize("changes", [{"core": doubled()}, {"spec": {"vocabulary": doubled()}}], ids=["core", "spec"])
+def test_a_nest_that_doubles_is_refused_in_time(here, changes):
+    last = Path("runs/char_lm/a/checkpoints/last.ckpt")
+    write(last, changes)
+    with pytest.raises(DataError, match="nested too deeply, or without end"):
+        CheckedCheckpoint(last)
+
+
+def test_a_class_that_a_trusted_package_only_imports_is_not_trusted(here):
+    Path("strange.py").write_text("from unrolled.core import LSTM\nclass Core(LSTM):\n    pass\n")
+    Path("mine_imports.py").write_text("from strange import Core\n")
+    last = Path("runs/char_lm/a/checkpoints/last.ckpt")
+    write(last, {"core": named("mine_imports.Core", hidden_size=4)})
+    with pytest.raises(DataError, match=r"which is defined as 'strange\.Core'"):
+        unrolled.load(last, trust="mine_imports")
+
+
+def test_a_run_with_usual_callbacks_is_resumed_by_its_path(here):
+    """What may be text, and what Lightning exports from another package of its own."""
+    config = Path("runs/char_lm/a/config.yaml")
+    content = yaml.safe_load(config.read_text())
+    content["trainer"]["callbacks"] += [named("lightning.pytorch.callbacks.RichProgressBar")]
+    content["trainer"]["plugins"] += [
+        named("lightning.pytorch.plugins.environments.SLURMEnvironment", auto_requeue=False)
+    ]
+    content["trainer"] |= {"max_time": "00:01:00:00", "profiler": "simple", "max_steps": 2}
+    config.write_text(yaml.safe_dump(content))
+    assert main(["fit", "--resume", "runs/char_lm/a"]) == 0
+    assert "dim underline" in config.read_text()
+    assert main(["fit", "--resume", "runs/char_lm/a", "--trainer.max_steps", "3"]) == 0
+
+
+def test_names_among_lightnings_own_parameters_are_not_looked_up(here):
+    write(Path("runs/char_lm/a/checkpoints/last.ckpt"), {"_x": named("planted.Core")})
+    assert main(["average", "new.ckpt", "runs/char_lm/a", "runs/char_lm/a/checkpoints/last.ckpt"]) == 0
+    assert not executed()
+
+
+def test_text_for_an_argument_without_a_type_is_text(here):
+    """A class of one's own need not be annotated."""
+    Path("mine_untyped.py").write_text(
+        "from unrolled.core import LSTM\nclass Core(LSTM):\n"
+        "    def __init__(self, input_size, hidden_size=4, where=None):\n"
+        "        super().__init__(input_size, hidden_size)\n        self.where = where\n"
+    )
+    last = Path("runs/char_lm/a/checkpoints/last.ckpt")
+    write(last, {"core": named("mine_untyped.Core", where="a.b/c")})
+    assert unrolled.load(last, trust="mine_untyped").core.where == "a.b/c"
 
 
 def test_a_run_is_resumed_and_tested_with_a_package_that_is_trusted(here):

@@ -169,3 +169,11 @@ def test_refused(error, fragment, settings):
 def test_no_vocabulary(spec):
     with pytest.raises(DataError, match="no vocabulary of subwords"):
         Subwords.from_spec(spec)
+
+
+def test_what_the_library_panics_at_is_no_vocabulary(capfd):
+    """Its panics are no `Exception`, and would pass every handler of one."""
+    spec = Subwords.train(TEXTS, kind="bpe", size=120).to_spec()
+    panics = {"type": "Precompiled", "precompiled_charsmap": "AAAA"}
+    with pytest.raises(DataError, match="no vocabulary of subwords"):
+        Subwords.from_spec({**spec, "tokenizer": json.dumps(json.loads(spec["tokenizer"]) | {"normalizer": panics})})

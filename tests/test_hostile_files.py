@@ -1,0 +1,142 @@
+"""Files that are damaged on purpose: every command answers in two lines and says whose fault it is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from unrolled.apps.training import CheckedCheckpointIO
+from unrolled.cli import main
+from unrolled.loading import CheckedCheckpoint
+
+FLAGS = ["--data.batch_size", "2", "--data.chunk_length", "8", "--trainer.accelerator", "cpu"]
+LAST = Path("runs/char_lm/a/checkpoints/last.ckpt")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a text and a run."""
+    folder = tmp_path_factory.mktemp("hostile")
+    (folder / "text.txt").write_text("the cat sat on the mat. " * 40)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        flags = [*FLAGS, "--trainer.max_steps", "1", "--model.core.hidden_size", "4", "--name", "a"]
+        assert main(["fit", "char_lm", "--data.path", "text.txt", *flags]) == 0
+    return folder
+
+
+@pytest.fixture
+def here(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that folder to work in."""
+    shutil.copytree(trained, tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "here"
+
+
+def last_line(capsys: pytest.CaptureFixture[str], words: list[str], code: int) -> str:
+    """Carry out a command that has to fail; return what it says in the end."""
+    assert main(words) == code, words
+    said = capsys.readouterr().err.strip()
+    error = said[said.index("unrolled: error:") :]
+    assert len(error.splitlines()) <= 2, said
+    return error
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "loop", "dangling", "device"])
+def test_what_is_no_file_is_no_checkpoint(here, capsys, kind):
+    LAST.unlink()
+    if kind == "fifo":
+        os.mkfifo(LAST)
+    elif kind == "folder":
+        LAST.mkdir()
+    else:
+        LAST.symlink_to({"loop": "last.ckpt", "dangling": "nowhere", "device": "/dev/zero"}[kind])
+    for given in (str(LAST), "runs/char_lm/a"):
+        for words in (["info", given], ["test", "--ckpt_path", given], ["fit", "--resume", given]):
+            assert "There is no checkpoint" in last_line(capsys, words, 3)
+    last_line(capsys, ["fit", "char_lm", "--resume"], 2)
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "config.tmp", "checkpoints/best.ckpt", "version"])
+def test_a_link_out_of_a_strangers_run_is_not_written_through(here, capsys, name):
+    victim = here / "text.txt"
+    before = victim.read_text()
+    (here / "runs/char_lm/a" / name).symlink_to("/" if name == "version" else victim)
+    error = last_line(capsys, ["fit", "--resume", "runs/char_lm/a", "--trainer.max_steps", "2"], 3)
+    assert f"{name}' leads out of the run's folder" in error
+    assert victim.read_text() == before
+
+
+@pytest.mark.parametrize("content", [b"[" * 2_000, bytes(range(256)), b"- 1\n"])
+def test_a_configuration_that_is_none_is_refused(here, capsys, content):
+    Path("runs/char_lm/a/config.yaml").write_bytes(content)
+    bare = ["fit", "char_lm", "--name", "a", "--resume"]
+    for words in (["test", "--ckpt_path", str(LAST)], ["fit", "--resume", str(LAST)], bare):
+        assert "config.yaml'" in last_line(capsys, words, 2)
+
+
+def replaced(**values: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda content: content.update(values)
+
+
+STATES: dict[str, Callable[[dict[str, Any]], None]] = {
+    "no optimizer": lambda content: content.pop("optimizer_states"),
+    "an optimizer that is none": replaced(optimizer_states=[1]),
+    "another optimizer": lambda content: content["optimizer_states"][0]["param_groups"].clear(),
+    "a schedule that is none": replaced(lr_schedulers="x"),
+    "loops that are none": replaced(loops=[1]),
+    "loops without progress": lambda content: content["loops"]["fit_loop"]["epoch_progress"].update(current="x"),
+    "callbacks that are none": replaced(callbacks=[1]),
+    "states of callbacks that are none": lambda content: content["callbacks"].update(
+        dict.fromkeys(content["callbacks"], "x")
+    ),
+    "data that are none": replaced(TextData="x"),
+    "a place that is none": replaced(TextData={"loader": {"epoch": 0, "done": 1, "num_batches": 0}}),
+    "a place without names": replaced(TextData={"loader": {}}),
+    "a version that is none": replaced(**{"pytorch-lightning_version": "x"}),
+    "a step that is none": replaced(global_step="x"),
+    "weights of another model": lambda content: content["state_dict"].popitem(),
+    "a nested tensor": lambda content: content["state_dict"].update(
+        {"head.bias": torch.nested.nested_tensor([torch.zeros(3)], layout=torch.jagged)}
+    ),
+}
+
+
+@pytest.mark.parametrize("case", STATES)
+def test_states_that_do_not_fit_are_the_files_fault(here, capsys, case):
+    content = torch.load(LAST, weights_only=True)
+    STATES[case](content)
+    torch.save(content, LAST)
+    error = last_line(capsys, ["fit", "--resume", str(LAST), "--trainer.max_steps", "2"], 3)
+    assert "last.ckpt" in error or "The checkpoint says no place in the data" in error
+
+
+def test_what_a_checkpoint_says_never_reaches_the_terminal_raw(here, capsys):
+    content = torch.load(LAST, weights_only=True)
+    content["unrolled"]["version"] = "\x1b]0;title\x07\n  weights  many"
+    content["hyper_parameters"]["spec"]["\x1b[2J"] = "\x9b2J"
+    for state in content["callbacks"].values():
+        state["best_model_score"] = "x"
+    torch.save(content, LAST)
+    assert main(["info", str(LAST)]) == 0
+    said = capsys.readouterr().out
+    assert not set(said) & set("\x1b\x07\x9b")
+    assert r"\x1b]0;title\x07\n  weights  many" in said
+    assert "best" not in said
+
+
+def test_only_files_of_checkpoints_are_removed_by_a_resumed_run(here):
+    plugin = CheckedCheckpointIO(CheckedCheckpoint(LAST, mmap=False))
+    folder = LAST.parent
+    shutil.copy(LAST, folder / "best.ckpt")
+    kept = [here / "text.txt", folder / "..", f"{folder}/../checkpoints/last.ckpt", folder, f"local://{here}"]
+    for path in kept:
+        plugin.remove_checkpoint(path)
+    plugin.remove_checkpoint(folder / "best.ckpt")
+    assert sorted(path.name for path in folder.iterdir()) == ["last.ckpt"]
+    assert (here / "text.txt").is_file()
