@@ -68,8 +68,8 @@ class ClassPaths:
 
     Attributes:
         file: What to call the file in an error message.
-        roots: The packages whose classes it may name, where they are defined as well as where they
-            are called by name; None: any that can be imported, as a configuration may.
+        roots: The packages whose classes it may name, each by a package that it is defined in or
+            below; None: any that can be imported, as a configuration may.
         error: What to raise.
     """
 
@@ -162,7 +162,10 @@ class ClassPaths:
         if kinds and not issubclass(found, kinds):
             raise self.error(f"{self.file} asks for '{name}' ({where}), which is not {wanted}.")
         real = f"{found.__module__}.{found.__qualname__}"
-        if not self.trusted(real) and self.roots is not None:
+        below = found.__qualname__ == attribute and f"{found.__module__}.".startswith(f"{module}.")
+        # A package exports what is defined below it; Lightning's `pytorch` what its `fabric` has, too.
+        exported = below or (module.startswith("lightning.") and self.trusted(real))
+        if self.roots is not None and not exported:
             raise self.error(f"{self.file} asks for '{name}' ({where}), which is defined as '{real}'.")
         return found
 

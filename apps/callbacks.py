@@ -145,7 +145,8 @@ class Checkpoint(ModelCheckpoint):
         """
 
         def here(path: str) -> str:
-            return os.path.join(str(self.dirpath), os.path.basename(path)) if path else ""
+            name = os.path.basename(path)  # of a checkpoint; the state may be a stranger's
+            return os.path.join(str(self.dirpath), name) if name.endswith(self.FILE_EXTENSION) else ""
 
         # The best may have been found at the very step of the last state, or after it: its own file knows.
         if self.save_top_k == 1 and (best := Path(here("best.ckpt"))).is_file():
@@ -154,7 +155,8 @@ class Checkpoint(ModelCheckpoint):
         moved = dict(state_dict, dirpath=self.dirpath)
         for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
             moved[key] = here(moved.get(key, ""))
-        moved["best_k_models"] = {here(path): score for path, score in moved.get("best_k_models", {}).items()}
+        best_ones = moved.get("best_k_models", {}).items()
+        moved["best_k_models"] = {here(path): score for path, score in best_ones if here(path)}
         super().load_state_dict(moved)
         self.current_score = moved.get("current_score")  # Lightning saves it, but forgets it here
 
@@ -241,6 +243,7 @@ class SaveConfig(SaveConfigCallback):
         """Write the file; Lightning calls this on the first rank only."""
         path = self.folder / "config.yaml"
         temporary = path.with_suffix(".tmp")
+        temporary.unlink(missing_ok=True)  # a link is not followed
         temporary.write_text(self.parser.dump(self.config, skip_none=False), encoding="utf-8")
         temporary.replace(path)
 

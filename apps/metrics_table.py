@@ -123,6 +123,7 @@ class _Writer(ExperimentWriter):
             self.metrics_keys = []
             return
         temporary = self._path.with_suffix(".tmp")
+        temporary.unlink(missing_ok=True)  # a link is not followed
         with temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.metrics_keys)
             writer.writeheader()

@@ -95,6 +95,7 @@ HYPER_PARAMETERS: dict[str, dict[str, Any]] = {
     "a function of torch.nn": {"core": named("torch.nn.utils.clip_grad_norm_")},
     "a class of another kind": {"core": named("torch.nn.Linear", in_features=3, out_features=4)},
     "a model as a core": {"core": named("unrolled.tasks.CharLM")},
+    "a core by an alias": {"core": named("unrolled.tasks.char_lm.LSTM", hidden_size=4)},
     "a core that is abstract": {"core": named("unrolled.core.RecurrentCore", output_size=3)},
     "a process": {"core": named("subprocess.Popen", args=SHELL, shell=True)},
     "the command line": {"core": named("unrolled.__main__.main")},
