@@ -30,9 +30,12 @@ def attach(state: _Nest, sources: Iterable[Tensor]) -> _Nest:
     """
     if not torch.is_grad_enabled():
         return state
-    zeros = [source.flatten()[:0].sum() for source in sources if source.requires_grad]  # the sum of nothing
+    zeros = [source.flatten()[:0].sum().real for source in sources if source.requires_grad]  # the sum of nothing
     if not zeros:
         return state
     zero = functools.reduce(torch.add, zeros)
-    attached = map_state(lambda leaf: leaf + zero.to(leaf) if leaf.is_floating_point() else leaf, cast("State", state))
-    return cast("_Nest", attached)
+
+    def depend(leaf: Tensor) -> Tensor:
+        return leaf + zero.to(leaf) if leaf.is_floating_point() or leaf.is_complex() else leaf
+
+    return cast("_Nest", map_state(depend, cast("State", state)))

@@ -9,7 +9,7 @@ Shapes: B batch, T time, D input, H output.
 
 from __future__ import annotations
 
-import math
+import cmath
 from typing import NamedTuple
 
 import torch
@@ -53,14 +53,14 @@ def isolate(
     Returns:
         What to run instead; None where nothing is spoiled, which is told by a few sums.
     """
-    if all(math.isfinite(float(tensor.detach().sum())) for tensor in (x, output, *leaves(state))):
+    if all(cmath.isfinite(tensor.detach().sum().item()) for tensor in (x, output, *leaves(state))):
         return None
     valid = valid_steps(torch.tensor(lengths), x.shape[1])
     reset = reset.to(x.device) & valid
     wrong = ~(x.isfinite().all(2) & output.isfinite().all(2)) & valid
     start = torch.zeros(len(x), dtype=torch.bool)
     for leaf in leaves(state):
-        start |= ~leaf.isfinite().flatten(1).all(1)
+        start |= ~leaf.isfinite().reshape(len(x), -1).all(1)
     piece = reset.cumsum(1)  # which piece between resets a step belongs to
     ended = piece < piece[:, -1:]  # a reset follows
     bad = wrong.clone()

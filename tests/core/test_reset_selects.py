@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
-from unrolled.core import MLSTM, Bidirectional, IndRNN, RecurrentCore, linear_recurrence, scan
+from torch import Tensor, nn
+from unrolled.core import MLSTM, Bidirectional, IndRNN, RecurrentCore, Stacked, linear_recurrence, scan
 from unrolled.core.losses import truncated_smoothness
 from unrolled.core.state import State, leaves, map_state
 
@@ -127,6 +127,48 @@ def test_both_directions(random_state, core):
     assert any(leaf[0].isnan().any() for leaf in leaves(found[1]))
     assert any(leaf[1].isnan().any() for leaf in leaves(found[1]))
     assert not any(leaf[2].isnan().any() for leaf in leaves(found[1]))
+
+
+class Kinds(RecurrentCore):
+    """A core whose state has a number per row, a counter and a complex leaf."""
+
+    def __init__(self) -> None:
+        super().__init__(2, 2)
+        self.factor = nn.Parameter(torch.tensor([0.5 + 0.5j, 0.2 - 0.7j], dtype=torch.complex128))
+
+    def initial_state(self, batch_size, *, device=None, dtype=None):
+        double = torch.promote_types(dtype or torch.float64, torch.float64)
+        return (
+            torch.zeros(batch_size, device=device, dtype=double),
+            torch.zeros(batch_size, device=device, dtype=torch.int64),
+            torch.zeros(batch_size, 2, device=device, dtype=torch.complex128),
+        )
+
+    def step(self, x, state):
+        total, count, wave = state
+        wave = wave * self.factor + x
+        total = total + wave.real.sum(1)
+        return wave.real + wave.imag + (total / (count + 1)).unsqueeze(1), (total, count + 1, wave)
+
+
+@pytest.mark.parametrize("compose", [Kinds, lambda: Stacked(2, lambda _: Kinds(), num_layers=2)])
+@pytest.mark.parametrize("value", NOT_FINITE, ids=str)
+def test_states_of_every_kind(compose, value):
+    core = compose()
+    reset, clean = reset_at(2, 3, 4), inputs(core)
+    seen = torch.arange(T) >= torch.tensor([2, 3, 4]).unsqueeze(1)
+    x = clean.clone()
+    x[:, 1] = value
+    by = []
+    for given in (x, clean):
+        core.zero_grad()
+        core(given, reset=reset)[0][seen].square().sum().backward()
+        by.append([parameter.grad for parameter in core.parameters()])
+    torch.testing.assert_close(by[0], by[1])
+    _, state = core(clean[:0])
+    core.zero_grad()
+    sum(leaf.real.sum() for leaf in leaves(state) if leaf.is_complex()).backward()
+    assert not any(parameter.grad.any() for parameter in core.parameters())
 
 
 def test_without_a_reset_nan_stays_where_it_is_seen(causal):
