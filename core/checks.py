@@ -44,6 +44,11 @@ class Branch(NamedTuple):
 Form: TypeAlias = "Leaf | Branch"
 
 
+def dense(x: Any) -> bool:
+    """Whether something is a tensor, neither nested nor sparse; the shape of a nested one can't be asked for."""
+    return isinstance(x, Tensor) and not x.is_nested and x.layout == torch.strided
+
+
 def form_of(state: State) -> Form:
     """Reads the form of a state.
 
@@ -144,7 +149,7 @@ def refuse_input(name: str, x: Any, size: int, *, step: bool) -> ValueError:
         )
     elif not isinstance(x, Tensor):
         remedy = "torch.as_tensor makes one of numbers"
-    elif x.layout != torch.strided or x.is_nested:
+    elif not dense(x):
         remedy = "make it dense and padded, with lengths=..."
     elif x.is_complex():
         remedy = "pass real and imaginary part side by side, torch.view_as_real(x).flatten(-2)"
@@ -262,7 +267,7 @@ def check_reset(name: str, reset: Any, batch: int, time: int) -> None:
 def describe(x: Any) -> str:
     """Names dtype and shape of a tensor, or what else it is."""
     if isinstance(x, Tensor):
-        return f"{_name(x.dtype)} {tuple(x.shape)}"
+        return f"nested {_name(x.dtype)}" if x.is_nested else f"{_name(x.dtype)} {tuple(x.shape)}"
     return "None" if x is None else f"a {type(x).__name__}"
 
 

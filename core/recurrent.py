@@ -18,6 +18,7 @@ from .checks import (
     Form,
     check_lengths,
     check_reset,
+    dense,
     fits,
     form_of,
     refuse_device,
@@ -160,7 +161,7 @@ class RecurrentCore(nn.Module, ABC):
         """
         if schedule is ONE_STEP:
             return self._checked_step(x, state)
-        if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[2] != self.input_size or not x.is_floating_point():
+        if not dense(x) or x.dim() != 3 or x.shape[2] != self.input_size or not x.is_floating_point():
             raise refuse_input(type(self).__name__, x, self.input_size, step=False)
         weight = next(iter(self._parameters.values()), None)
         if weight is not None and weight.is_meta != x.is_meta:  # a loop that writes into given memory would not notice
@@ -299,7 +300,7 @@ class RecurrentCore(nn.Module, ABC):
 
     def _accept_step(self, x: Tensor, state: Any) -> Any:
         """Checks one step's input and state; returns the state, a plain tuple as this core's type."""
-        if isinstance(x, Tensor):
+        if dense(x):
             shape = x.shape
             if len(shape) == 2 and shape[1] == self.input_size and x.dtype.is_floating_point:
                 return self._accept_state(state, shape[0], None)  # where two devices meet, torch says so at once

@@ -186,10 +186,22 @@ def test_sequences_and_steps_are_told_apart(causal):
         causal.step(x[:, 0], causal.initial_state(1))
 
 
-def test_packed_and_nested_inputs_are_refused(core):
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_packed_nested_and_sparse_inputs_are_refused(core):
     x = torch.randn(B, T, core.input_size, dtype=torch.float64)
     with pytest.raises(ValueError, match=r"x is a PackedSequence; .*pad_packed_sequence\(x, batch_first=True\)"):
         core(pack_padded_sequence(x, torch.full((B,), T), batch_first=True))
+    state = core.initial_state(B)
+    for layout in (torch.strided, torch.jagged):
+        nested = torch.nested.nested_tensor(list(x), layout=layout)
+        for call in (core, lambda x: core.step(x, state)) if core.causal else (core,):
+            with pytest.raises(ValueError, match=r"x is nested float64; .*make it dense and padded, with lengths"):
+                call(nested)
+    with pytest.raises(ValueError, match="make it dense"):
+        core(x.to_sparse())
+    if core.causal:
+        with pytest.raises(ValueError, match="make it dense"):
+            core.step(x[:, 0].to_sparse(), state)
 
 
 MASKS: dict[str, tuple[dict[str, Any], str]] = {
