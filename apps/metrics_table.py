@@ -14,6 +14,8 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities import rank_zero_only
 
+from ..errors import DataError
+
 EMPTY: dict[str, Any] = {"rows": 0, "next": None}
 
 
@@ -132,13 +134,23 @@ class _Writer(ExperimentWriter):
 
 
 def _read(path: Path) -> tuple[list[str], list[dict[str, str]], bool]:
-    """Return a table's header, its rows without empty cells, and whether its last line is whole."""
+    """Return a table's header, its rows without empty cells, and whether its last line is whole.
+
+    Raises:
+        DataError: It is no text, or no table.
+    """
     if not path.is_file():
         return [], [], True
-    with path.open(newline="", encoding="utf-8") as file:
-        text = file.read()
-    reader = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
-    rows = [{name: value for name, value in row.items() if value} for row in reader]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            text = file.read()
+        reader = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
+        # What is in a row behind the header's last column has no name.
+        rows = [{name: value for name, value in row.items() if name and value} for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            f"'{path}' is damaged: {error}.\nMove it away and --resume: the run then begins another table."
+        ) from error
     return list(reader.fieldnames or []), rows, bool(rows) and text.endswith("\n")
 
 

@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, _InstantiatorFn
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerStatus
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.migration.utils import _pl_migrate_checkpoint
 
 from ..checkpoints import checkpoints_of
@@ -28,7 +29,7 @@ from ..data.base import DataModule
 from ..errors import DataError, SetupError, UnrolledError, UsageError, printable
 from ..loading import CheckedCheckpoint, first_lines, instantiate, trusted_roots
 from ..tasks.base import Task
-from ..tasks.callbacks import AtomicCheckpointIO, LineProgress
+from ..tasks.callbacks import AtomicCheckpointIO, LineProgress, Preempted
 from ..tasks.resuming import ExactResume
 from . import compare, runs
 from .arguments import Parser, cause
@@ -383,8 +384,10 @@ def run(request: Request, data_class: type[LightningDataModule], *, debug: bool 
             return int(stop.code or 0)
         folder = cli.folder
         where = f"; go on with: unrolled fit --resume {runs.short(folder)}" if folder and checkpoints_of(folder) else ""
-        tell(f"interrupted{where}")
-        return 130
+        # Of a SIGTERM before the first step, which is not yet ours to answer, Lightning tells like this.
+        asked = isinstance(stop, SIGTERMException)
+        tell(f"{'asked to stop (SIGTERM)' if asked else 'interrupted'}{where}")
+        return Preempted.exit_code if asked else 130
     finally:
         runs.forget()
         if folder := getattr(cli, "folder", None):

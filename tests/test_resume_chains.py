@@ -103,6 +103,19 @@ def test_killed_again_and_again_it_is_bit_for_bit_the_same(case, tmp_path, monke
     assert files(runs / "killed") == before
 
 
+def test_asked_to_stop_before_the_first_step_it_says_so_and_goes_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    case = CASES[0]
+    case.write(tmp_path)
+    settings = [*VALIDATIONS["every 5 batches"], *ENDS["steps"]]
+    assert live(arguments(case, "whole", *settings))[0] == 0
+    killed = arguments(case, "killed", *settings, "--resume")  # as a cluster's queue has it
+    assert live(killed, "before on_train_start", "SIGTERM")[0] == 143
+    assert "asked to stop (SIGTERM)" in capsys.readouterr().err
+    assert live(killed)[0] == 0
+    same_runs(*(Path("runs", case.task, name) for name in ("whole", "killed")))
+
+
 @pytest.mark.slow  # two hundred kills take about a quarter of an hour
 def test_killed_at_random_it_is_bit_for_bit_the_same(tmp_path, monkeypatch):
     seed = int(os.environ.get("UNROLLED_CHAIN_SEED") or random.randrange(10**6))

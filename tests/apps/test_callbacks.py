@@ -108,6 +108,30 @@ def test_a_run_that_was_moved_goes_on_where_it_is():
     assert not Path("runs/char_lm/1").exists()
 
 
+@pytest.mark.parametrize("damage", [b"\xff\xfe", b'"' + b"x" * 200_000], ids=["no text", "no table"])
+def test_a_table_that_cannot_be_read_is_named_with_what_to_do(damage, capsys):
+    fit("--trainer.log_every_n_steps", "1", steps=3)
+    table = Path("runs/char_lm/1/metrics.csv")
+    table.write_bytes(table.read_bytes() + damage + b"\n")
+    again = ["fit", "char_lm", "--resume", "--trainer.max_steps", "5"]
+    assert main(again) == 3
+    told = capsys.readouterr().err.strip().splitlines()[-2:]
+    assert f"{table}' is damaged" in told[0]
+    assert "Move it away" in told[1]
+    table.rename("away.csv")
+    assert main(again) == 0
+    assert len(table.read_text().splitlines()) == 4  # the header, the checkpoint's own row, two steps
+
+
+def test_a_row_with_more_cells_than_columns_keeps_those_that_have_a_name():
+    fit("--trainer.log_every_n_steps", "1", steps=3)
+    table = Path("runs/char_lm/1/metrics.csv")
+    whole = table.read_text()
+    table.write_text(whole + "9,9,9,9,9,9,9,9,9,9\n9")  # and a last line that is not whole
+    fit("--trainer.log_every_n_steps", "1", "--resume", steps=3)
+    assert table.read_text() == whole
+
+
 @pytest.mark.parametrize("max_epochs", [-1, 5])
 def test_the_bar_leaves_room(monkeypatch, max_epochs):
     metrics = {"train/loss": 1.0, "val/loss": 2.0, "val/bits_per_character": 3.0, "v_num": 0}
