@@ -233,11 +233,22 @@ class SaveConfig(SaveConfigCallback):
         parser: The parser of the command.
         config: What it parsed.
         folder: The run's folder.
+        resumed: Whether the run goes on from a checkpoint.
     """
 
-    def __init__(self, parser: LightningArgumentParser, config: Namespace, folder: Path) -> None:
+    def __init__(self, parser: LightningArgumentParser, config: Namespace, folder: Path, *, resumed: bool) -> None:
         super().__init__(parser, config, save_to_log_dir=False)
         self.folder = folder
+        self.resumed = resumed
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write the file of a new run."""
+        if not self.resumed:
+            super().setup(trainer, pl_module, stage)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the file of a run that was resumed: now that its checkpoint fits the configuration."""
+        super().setup(trainer, pl_module, "fit")
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write the file; Lightning calls this on the first rank only."""

@@ -201,7 +201,7 @@ class TrainingCLI(LightningCLI):
             kwargs["default_root_dir"] = str(self.folder)
             keeper = self._get(self.config_init, "checkpoint")
             keeper.dirpath, keeper.trust = str(self.folder / "checkpoints"), self.request.trust
-            self.save_config_kwargs = {"folder": self.folder}
+            self.save_config_kwargs = {"folder": self.folder, "resumed": self.stored is not None}
             if config.get("logger") in (None, True):
                 board = TensorBoardLogger(str(self.folder), name="", version="", default_hp_metric=False)
                 kwargs["logger"] = [board, MetricsTable(str(self.folder), name="", version="")]
@@ -244,7 +244,7 @@ class TrainingCLI(LightningCLI):
     def _carry_out(self, subcommand: str, kwargs: dict[str, Any]) -> Any:
         try:
             return getattr(self.trainer, subcommand)(**kwargs)
-        except UnrolledError:
+        except (UnrolledError, MisconfigurationException):
             raise
         except Exception as error:
             # Lightning keeps the checkpoint for as long as it takes states out of it.

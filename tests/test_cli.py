@@ -151,6 +151,17 @@ def test_resume_falls_back_to_the_checkpoint_before(capsys):
         assert torch.load(last.with_name(f"{name}.ckpt"), weights_only=True)["global_step"] == step
 
 
+def test_a_resume_that_is_refused_leaves_the_run_as_it_was(capsys):
+    assert fit("--trainer.max_epochs", "2", steps=-1) == 0
+    config = Path("runs/char_lm/1/config.yaml")
+    before = config.read_text()
+    assert fit("--resume", "--trainer.max_epochs", "0", steps=-1) == 2
+    assert "max_epochs" in capsys.readouterr().err
+    assert config.read_text() == before
+    assert fit("--resume", "--trainer.max_epochs", "3", steps=-1) == 0
+    assert config.read_text() != before
+
+
 def test_resume_by_name_begins_a_run_that_is_not_there_yet(capsys):
     assert fit("--name", "a", "--resume", "--model.core.hidden_size", "8") == 0
     assert "there is no checkpoint to resume yet" in capsys.readouterr().err
