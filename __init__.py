@@ -1,6 +1,7 @@
 """A suite of recurrent networks: characters, translation, captions, video.
 
-Importing this package imports neither torch nor Lightning; the names below are resolved at first use.
+Importing this package imports neither torch nor Lightning; the names below are resolved at first
+use.
 """
 
 from __future__ import annotations

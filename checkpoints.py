@@ -25,7 +25,9 @@ class WholeFile(os.PathLike[str]):
 
     def __init__(self, path: Path) -> None:
         if problem := damage(path):
-            raise DataError(f"'{path}' {problem}.\nAnother checkpoint of the same run may be whole.")
+            raise DataError(
+                f"'{path}' {problem}.\nAnother checkpoint of the same run may be whole."
+            )
         self.path = path
 
     def __fspath__(self) -> str:
@@ -41,11 +43,14 @@ def checkpoints_of(run: Path) -> list[Path]:
         run: The run folder.
 
     Returns:
-        The last, the one before it, and the others, which were saved between two steps, the newest first.
+        The last, the one before it, and the others, which were saved between two steps, the newest
+        first.
     """
     rank = {"last.ckpt": 0, "previous.ckpt": 1}
     found = [path for path in (run / CHECKPOINTS).glob("*.ckpt") if path.is_file()]
-    return sorted(found, key=lambda path: (rank.get(path.name, 2), -path.stat().st_mtime_ns, path.name))
+    return sorted(
+        found, key=lambda path: (rank.get(path.name, 2), -path.stat().st_mtime_ns, path.name)
+    )
 
 
 def damage(path: Path) -> str | None:
@@ -113,11 +118,17 @@ def find_checkpoint(given: str | os.PathLike[str]) -> WholeFile:
     if isinstance(given, WholeFile):
         return given
     if "://" in str(given):
-        raise DataError(f"'{given}' is a URL: download the checkpoint first, and only from where you trust.")
+        raise DataError(
+            f"'{given}' is a URL: download the checkpoint first, and only from where you trust."
+        )
     path = Path(given)
     if path.is_dir():
         try:
-            runs = [path] if checkpoints_of(path) else [run for run in path.iterdir() if checkpoints_of(run)]
+            runs = (
+                [path]
+                if checkpoints_of(path)
+                else [run for run in path.iterdir() if checkpoints_of(run)]
+            )
         except OSError as error:
             raise DataError(f"The folder '{given}' can't be read: {error.strerror}.") from error
         if not runs:

@@ -27,7 +27,8 @@ Kinds = tuple[type, ...]
 
 _DEEPEST = 100  # cores within cores are some ten deep
 _MOST = 1_000_000  # parts of a file's data: the largest vocabulary has fewer
-# Text that another program can't take for a class, a path or YAML: `simple`, `00:12:00:00`, `dim underline`.
+# Text that another program can't take for a class, a path or YAML: `simple`, `00:12:00:00`, `dim
+# underline`.
 _WORD = re.compile(r"(?!.*:\s)[\w:# -]*")
 _UNKNOWN = (None, Any)
 
@@ -110,7 +111,9 @@ class ClassPaths:
             elif isinstance(value, list | tuple):
                 waiting += [(where, item, depth + 1) for item in value]
             elif value is not None and not isinstance(value, bool | int | float | str):
-                raise self.error(f"{self.file}: {where} holds a {type(value).__name__}, which is no plain data.")
+                raise self.error(
+                    f"{self.file}: {where} holds a {type(value).__name__}, which is no plain data."
+                )
             if depth > _DEEPEST:
                 break
         # It may hold itself, or hold one part again and again, each time twice.
@@ -154,7 +157,9 @@ class ClassPaths:
         try:
             found = getattr(import_module(module), attribute)
         except Exception as error:  # a module may raise anything when it is imported
-            raise self.error(f"{self.file} asks for '{name}' ({where}), which this version does not have.") from error
+            raise self.error(
+                f"{self.file} asks for '{name}' ({where}), which this version does not have."
+            ) from error
         wanted = " or ".join(map(describe, kinds)) or "a class"
         if not isinstance(found, type):
             what = "a function" if callable(found) else "no class"
@@ -163,10 +168,13 @@ class ClassPaths:
             raise self.error(f"{self.file} asks for '{name}' ({where}), which is not {wanted}.")
         real = f"{found.__module__}.{found.__qualname__}"
         below = found.__qualname__ == attribute and f"{found.__module__}.".startswith(f"{module}.")
-        # A package exports what is defined below it; Lightning's `pytorch` what its `fabric` has, too.
+        # A package exports what is defined below it; Lightning's `pytorch` what its `fabric` has,
+        # too.
         exported = below or (module.startswith("lightning.") and self.trusted(real))
         if self.roots is not None and not exported:
-            raise self.error(f"{self.file} asks for '{name}' ({where}), which is defined as '{real}'.")
+            raise self.error(
+                f"{self.file} asks for '{name}' ({where}), which is defined as '{real}'."
+            )
         return found
 
     def resolve(self, value: Any, hint: Any, where: str) -> Any:
@@ -199,13 +207,17 @@ class ClassPaths:
                 )
         if isinstance(value, dict) and "class_path" in value:
             if unknown := set(value) - {"class_path", "init_args", "dict_kwargs"}:
-                raise self.error(f"{self.file}: {where} has the unknown key {min(unknown, key=str)!r}.")
+                raise self.error(
+                    f"{self.file}: {where} has the unknown key {min(unknown, key=str)!r}."
+                )
             if not kinds and strict:
                 raise self.error(f"{self.file} names a class for {where}, which takes none.")
             cls = self.find(value["class_path"], kinds, where)
             given = [value.get(key) or {} for key in ("init_args", "dict_kwargs")]
             if not all(isinstance(arguments, dict) for arguments in given):
-                raise self.error(f"{self.file}: the arguments of {cls.__name__} ({where}) have no names.")
+                raise self.error(
+                    f"{self.file}: the arguments of {cls.__name__} ({where}) have no names."
+                )
             factory = bool(_factory_kinds(hint))
             return Recipe(cls, self.arguments(cls, given[0] | given[1]), factory)
         if isinstance(value, dict):
@@ -231,7 +243,9 @@ class ClassPaths:
         hints, open_ended = parameters(cls)
         for name in arguments:
             if self.roots is not None and name not in hints and not open_ended:
-                raise self.error(f"{self.file}: {cls.__name__} has no argument {name!r}. It may be of another version.")
+                raise self.error(
+                    f"{self.file}: {cls.__name__} has no argument {name!r}. It may be of another version."
+                )
         return {
             name: value
             if name == "spec" and self.roots is not None
@@ -289,7 +303,11 @@ def _is_callable(hint: Any) -> bool:
 
 
 def _takes_functions(hint: Any) -> bool:
-    return hint is collections.abc.Callable or _is_callable(hint) or any(map(_takes_functions, get_args(hint)))
+    return (
+        hint is collections.abc.Callable
+        or _is_callable(hint)
+        or any(map(_takes_functions, get_args(hint)))
+    )
 
 
 def _factory_kinds(hint: Any) -> Kinds:

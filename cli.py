@@ -14,17 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from .apps import help as help_texts
-from .apps import listing, request, shipped
+from .apps import listing
+from .apps.run import request, shipped
 from .errors import UnrolledError, UsageError, did_you_mean, printable
 
 TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
 
 # What Lightning and torch warn about and nobody who uses this suite can or need change.
 _IGNORED = (
-    r".*callbacks used to create the checkpoint need to be provided.*",  # training's own, in validate and test
-    r".*does not have many workers.*",  # streams are cut from memory: workers cost more than they give
+    # training's own, in validate and test
+    r".*callbacks used to create the checkpoint need to be provided.*",
+    # streams are cut from memory: workers cost more than they give
+    r".*does not have many workers.*",
     r".*Checkpoint directory .* exists and is not empty.*",  # a resumed run's folder
-    r".*Experiment logs directory .* exists and is not empty.*",  # the same; our logger keeps the old table
+    # the same; our logger keeps the old table
+    r".*Experiment logs directory .* exists and is not empty.*",
     r".*all_gather is deprecated.*",  # Lightning's own use of torch
     r".*The number of training batches .* is smaller than the logging interval.*",  # small texts
     r".*GPU available but not used.*",  # asked for by --trainer.accelerator cpu
@@ -36,7 +40,8 @@ _IGNORED = (
 def main(args: Sequence[str] | None = None) -> int:
     """Carry out a command and return its exit code.
 
-    0 done, 1 an error of the program or of a run, 2 usage, 3 data, 4 environment, 130 interrupted, 143 pre-empted.
+    0 done, 1 an error of the program or of a run, 2 usage, 3 data, 4 environment, 130 interrupted,
+    143 pre-empted.
 
     Args:
         args: The words after the program's name; None for those of this process.
@@ -54,7 +59,9 @@ def lightning_entry() -> None:
     sys.exit(_guarded("lightning", None, _dispatch_lightning))
 
 
-def _guarded(program: str, args: Sequence[str] | None, dispatch: Callable[[str, list[str], bool], int]) -> int:
+def _guarded(
+    program: str, args: Sequence[str] | None, dispatch: Callable[[str, list[str], bool], int]
+) -> int:
     words = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
@@ -71,7 +78,8 @@ def _guarded(program: str, args: Sequence[str] | None, dispatch: Callable[[str, 
         print(f"\n{program}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # the reader (`| head`) has had enough; Python would complain once more when it closes standard output
+        # the reader (`| head`) has had enough; Python would complain once more when it closes
+        # standard output
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except SystemExit as stop:
@@ -120,7 +128,9 @@ def _dispatch(program: str, words: list[str], debug: bool) -> int:
         near = did_you_mean(command, help_texts.COMMANDS)
         if command.partition("/")[0] in shipped.tasks():
             near = f" Did you mean 'unrolled fit {command}'?"
-        raise UsageError(f"There is no command '{command}'.{near}\nThe commands are: {', '.join(help_texts.COMMANDS)}.")
+        raise UsageError(
+            f"There is no command '{command}'.{near}\nThe commands are: {', '.join(help_texts.COMMANDS)}."
+        )
     handlers: dict[str, Callable[[list[str]], int]] = {
         "list": _list,
         "cp": _copy,
@@ -141,7 +151,10 @@ def _dispatch_lightning(program: str, words: list[str], debug: bool) -> int:
     from importlib import metadata
 
     for script in metadata.entry_points(group="console_scripts", name="lightning"):
-        if script.dist is not None and script.dist.name.replace("_", "-").lower() == "lightning-sdk":
+        if (
+            script.dist is not None
+            and script.dist.name.replace("_", "-").lower() == "lightning-sdk"
+        ):
             return int(script.load()() or 0)
     if not words or words[0] in ("-h", "--help"):
         print(help_texts.main_help(program))
@@ -157,7 +170,11 @@ def _train(program: str, command: str, words: list[str], debug: bool) -> int:
     word = words[0] if words and not words[0].startswith("-") else None
     asked = next((flag for flag in ("--help", "-h") if flag in words), None)
     if asked and words[words.index(asked) + 1 :] != ["all"]:
-        text = help_texts.task_help(command, word, program) if word else help_texts.command_help(command, program)
+        text = (
+            help_texts.task_help(command, word, program)
+            if word
+            else help_texts.command_help(command, program)
+        )
         print(text)
         return 0
     if asked:
@@ -167,7 +184,7 @@ def _train(program: str, command: str, words: list[str], debug: bool) -> int:
     from .data.base import DataModule
 
     _import_classes()
-    from .apps.training import run
+    from .apps.run.training import run
 
     if not debug:
         warnings.formatwarning = _as_line  # Lightning's import has put its own there
@@ -264,20 +281,24 @@ def _run_function(command: str, function: Callable[..., None], words: list[str])
 
     Args:
         command: The name of the command.
-        function: A typed function with a Google docstring. Its positional parameters are words of the command line
-            (optional ones have a default, `*paths` takes all that are left), its keyword-only ones are flags.
+        function: A typed function with a Google docstring. Its positional parameters are words of
+            the command line (optional ones have a default, `*paths` takes all that are left), its
+            keyword-only ones are flags.
         words: What follows the command.
     """
     if "--help" in words or "-h" in words:
         print(help_texts.function_help(command, function))
         return 0
-    from .apps.arguments import Parser
+    from .apps.run.arguments import Parser
 
     if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")  # a terminal may not know every character of the model
+        # a terminal may not know every character of the model
+        sys.stdout.reconfigure(errors="replace")
     parser = Parser(prog=f"unrolled {command}")
     parameters = inspect.signature(function).parameters.values()
-    optional = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.default is not p.empty]
+    optional = [
+        p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.default is not p.empty
+    ]
     several = [p.name for p in parameters if p.kind is p.VAR_POSITIONAL]
     skip: set[str | int] = {*several, *(p.name for p in optional)}
     parser.add_function_arguments(function, as_group=False, as_positional=True, skip=skip)
@@ -292,7 +313,9 @@ def _run_function(command: str, function: Callable[..., None], words: list[str])
     given = parser.parse_args(words).as_dict()
     rest = [word for name in several for word in given.pop(name) or []]
     if several and not rest:
-        raise UsageError(f"Missing: {several[0]}. `unrolled {command} --help` says what is expected.")
+        raise UsageError(
+            f"Missing: {several[0]}. `unrolled {command} --help` says what is expected."
+        )
     positional = [given.pop(p.name) for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     function(*positional, *rest, **given)
     return 0

@@ -49,7 +49,12 @@ def trusted_roots(trust: str | Sequence[str]) -> tuple[str, ...]:
     return (*TRUSTED, *(name for package in packages if (name := package.strip().rstrip("."))))
 
 
-def load(path: str | os.PathLike[str], *, device: str | torch.device = "cpu", trust: str | Sequence[str] = ()) -> Task:
+def load(
+    path: str | os.PathLike[str],
+    *,
+    device: str | torch.device = "cpu",
+    trust: str | Sequence[str] = (),
+) -> Task:
     """Return the trained model of a checkpoint, ready for use.
 
     Args:
@@ -72,12 +77,16 @@ def load(path: str | os.PathLike[str], *, device: str | torch.device = "cpu", tr
     try:
         torch.device(device)
     except RuntimeError as error:
-        raise UsageError(f"There is no kind of device '{device}': say cpu, cuda, cuda:1 or mps.") from error
+        raise UsageError(
+            f"There is no kind of device '{device}': say cpu, cuda, cuda:1 or mps."
+        ) from error
     task = checkpoint.build()
     try:
         task.load_state_dict(checkpoint.weights)
     except RuntimeError as error:
-        raise DataError(f"'{path}': the weights don't fit the model that it names.\n{first_lines(error)}") from error
+        raise DataError(
+            f"'{path}': the weights don't fit the model that it names.\n{first_lines(error)}"
+        ) from error
     try:
         return task.to(device).eval()
     except (RuntimeError, AssertionError) as error:
@@ -103,7 +112,9 @@ class CheckedCheckpoint:
             or it names a function, or a class of another kind or of an untrusted package.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, trust: str | Sequence[str] = (), mmap: bool = True) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, trust: str | Sequence[str] = (), mmap: bool = True
+    ) -> None:
         file = find_checkpoint(path)
         self.path = file.path
         self.content = _read(file.path, mmap=mmap)
@@ -156,7 +167,7 @@ class CheckedCheckpoint:
             DataError: The class refuses its arguments.
         """
         from .class_paths import Recipe
-        from .core.vision import weights_follow
+        from .core.vision.encoders import weights_follow
 
         if lost := self.content["unrolled"].get("lost"):
             raise DataError(
@@ -167,8 +178,11 @@ class CheckedCheckpoint:
         try:
             with weights_follow():
                 task: Task = Recipe(self._class, self._arguments).make()
-        except Exception as error:  # a constructor may raise anything where its data are not its own
-            raise DataError(f"'{self.path}' describes a model that can't be made: {first_lines(error)}") from error
+        # a constructor may raise anything where its data are not its own
+        except Exception as error:
+            raise DataError(
+                f"'{self.path}' describes a model that can't be made: {first_lines(error)}"
+            ) from error
         return task
 
 
@@ -189,7 +203,9 @@ def _read(file: Path, *, mmap: bool) -> dict[str, Any]:
         ) from error
     except Exception as error:  # the bytes of a pickle can make its reader raise anything
         raise DataError(f"'{file}' is not a checkpoint: {first_lines(error, 1)}") from error
-    if not isinstance(content, dict) or any(not isinstance(content.get(key), dict) for key in _REQUIRED):
+    if not isinstance(content, dict) or any(
+        not isinstance(content.get(key), dict) for key in _REQUIRED
+    ):
         raise DataError(
             f"'{file}' is not a checkpoint of `unrolled`: it lacks one of {', '.join(_REQUIRED)}.\n"
             "Weights of another program can't be used as they are."
@@ -211,7 +227,9 @@ def _read(file: Path, *, mmap: bool) -> dict[str, Any]:
     }
     for name, (kind, value) in others.items():
         if value is not None and not isinstance(value, kind):
-            raise DataError(f"'{file}': its {name} is a {type(value).__name__}, not a {kind.__name__}.")
+            raise DataError(
+                f"'{file}': its {name} is a {type(value).__name__}, not a {kind.__name__}."
+            )
     return content
 
 

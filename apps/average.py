@@ -25,8 +25,8 @@ def average(output: str, *checkpoints: str, trust: str = "") -> None:
     import torch
 
     from ..loading import CheckedCheckpoint
-    from ..tasks.callbacks import AtomicCheckpointIO
-    from .compare import differences
+    from .run.compare import differences
+    from .run.training_callbacks import AtomicCheckpointIO
 
     first = CheckedCheckpoint(checkpoints[0], trust=trust)
     # What has no mean (a counter, a mask) is the first checkpoint's.
@@ -45,11 +45,20 @@ def average(output: str, *checkpoints: str, trust: str = "") -> None:
             differences("model", shapes, others),  # a part that no checkpoint describes
         )
         if change := next(changes, None):
-            raise UsageError(f"'{checkpoints[0]}' and '{path}' are of different models: they differ in {change[0]}.")
+            raise UsageError(
+                f"'{checkpoints[0]}' and '{path}' are of different models: they differ in {change[0]}."
+            )
         for name, tensor in other.weights.items():
             if name in sums:
                 sums[name] = sums[name] + tensor
-    kept = ("state_dict", "hyper_parameters", "unrolled", "pytorch-lightning_version", "global_step", "epoch")
+    kept = (
+        "state_dict",
+        "hyper_parameters",
+        "unrolled",
+        "pytorch-lightning_version",
+        "global_step",
+        "epoch",
+    )
     result = {name: first.content[name] for name in kept if name in first.content}
     result["state_dict"] = {
         name: (sums[name] / len(checkpoints)).to(tensor.dtype) if name in sums else tensor

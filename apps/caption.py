@@ -13,7 +13,7 @@ from ..errors import DataError, UnrolledError, UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..tasks.captioner import Captioned
+    from ..tasks.captioning.captioner import Captioned
 
 _SHOWN = 256  # pixels of a panel's side
 
@@ -43,7 +43,8 @@ def caption(
         nbest: How many captions of each image to write, each on a line of its own, the best first.
         scores: true: write the score and a tab before each caption.
         attention: A folder for pictures of where each word looked, made if it is not there.
-        length_penalty: Exponent of the length that divides a log-probability; null the model's own setting.
+        length_penalty: Exponent of the length that divides a log-probability; null the model's own
+            setting.
         max_length: Words of a caption at most; null the model's own setting.
         no_repeat_ngram: No sequence of so many words comes twice in a caption; 0 for no such rule.
         temperature: Draw captions instead of searching the best; below 1 safer, above 1 wilder.
@@ -59,7 +60,7 @@ def caption(
     targets = _targets(found, attention) if attention is not None else {}
 
     from ..loading import load
-    from ..tasks.captioner import Captioner
+    from ..tasks.captioning.captioner import Captioner
 
     model = load(path, device=device, trust=trust)
     if not isinstance(model, Captioner):
@@ -93,7 +94,9 @@ def caption(
                 _draw(image, best[0], targets[image])
         sys.stdout.flush()
     if unreadable:
-        raise DataError(f"{unreadable} of {len(found)} images could not be read; the others are captioned.")
+        raise DataError(
+            f"{unreadable} of {len(found)} images could not be read; the others are captioned."
+        )
 
 
 def _found(images: Sequence[str]) -> Iterator[Path]:
@@ -105,7 +108,9 @@ def _found(images: Sequence[str]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+        inside = sorted(
+            file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()
+        )
         if not inside:
             raise DataError(f"'{name}' is a folder without images ({', '.join(SUFFIXES)}).")
         yield from inside
@@ -117,7 +122,9 @@ def _targets(images: Sequence[Path], name: str) -> dict[Path, Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"--attention '{name}' can't be made a folder: {error.strerror}.") from error
+        raise UsageError(
+            f"--attention '{name}' can't be made a folder: {error.strerror}."
+        ) from error
     targets: dict[Path, Path] = {}
     taken: set[Path] = set()
     given = {image.resolve() for image in images}
@@ -150,7 +157,7 @@ def _read(images: Sequence[Path], size: int) -> list[tuple[Path, Tensor]]:
 
 def _draw(image: Path, best: Captioned, target: Path) -> None:
     from ..data.images import open_image
-    from .overlay import attention_panels
+    from .pictures.overlay import attention_panels
 
     assert best.attention is not None
     attention_panels(open_image(image, _SHOWN), best.words, best.attention).save(target)

@@ -18,7 +18,16 @@ from ..errors import SetupError
 from ..loading import torch_problem
 
 _INSTALL = f"{sys.executable} -m pip install"
-_NEEDED = ("jsonargparse", "torchmetrics", "tensorboard", "datasets", "platformdirs", "filelock", "rich", "numpy")
+_NEEDED = (
+    "jsonargparse",
+    "torchmetrics",
+    "tensorboard",
+    "datasets",
+    "platformdirs",
+    "filelock",
+    "rich",
+    "numpy",
+)
 
 
 class Finding(NamedTuple):
@@ -59,7 +68,9 @@ def findings(cache: Callable[[], Path]) -> Iterator[Finding]:
     """
     from .. import __version__
 
-    yield Finding("ok", f"unrolled {__version__}, Python {platform.python_version()}, {platform.platform()}")
+    yield Finding(
+        "ok", f"unrolled {__version__}, Python {platform.python_version()}, {platform.platform()}"
+    )
     torch_works = False
     for finding in _torch():
         torch_works |= finding.level == "ok" and finding.text.startswith("torch ")
@@ -101,14 +112,19 @@ def _torch() -> Iterator[Finding]:
         remedy = f"{_INSTALL} --force-reinstall torch torchvision"
         yield Finding("BAD", f"torch {version} does not import: {_reason(error)}", remedy)
         return
-    yield Finding("ok", f"torch {torch.__version__}, {os.cpu_count()} CPU cores, {torch.get_num_threads()} threads")
+    yield Finding(
+        "ok",
+        f"torch {torch.__version__}, {os.cpu_count()} CPU cores, {torch.get_num_threads()} threads",
+    )
     if problem := torch_problem(torch.__version__):
         remedy = f"load only checkpoints of your own, or: {_INSTALL} --upgrade torch torchvision"
         yield Finding("note", problem, remedy)
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             properties = torch.cuda.get_device_properties(index)
-            yield Finding("ok", f"cuda:{index} {properties.name}, {properties.total_memory / 2**30:.0f} GiB")
+            yield Finding(
+                "ok", f"cuda:{index} {properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+            )
     elif shutil.which("nvidia-smi"):
         remedy = "compare the driver (nvidia-smi) with torch.version.cuda; update the driver, or install torch for it"
         yield Finding("note", "there is an NVIDIA driver, but torch sees no GPU", remedy)
@@ -134,9 +150,13 @@ def _lightning(torch_works: bool) -> Iterator[Finding]:
     if version is None:
         yield Finding("BAD", "lightning is not installed", remedy)
     elif version in ("2.6.2", "2.6.3"):
-        yield Finding("BAD", f"lightning {version} is a malicious upload (GHSA-w37p-236h-pfx3)", remedy)
+        yield Finding(
+            "BAD", f"lightning {version} is a malicious upload (GHSA-w37p-236h-pfx3)", remedy
+        )
     elif _number(version) < (2, 6, 6):
-        yield Finding("BAD", f"lightning {version} runs code from checkpoints (CVE-2026-58659)", remedy)
+        yield Finding(
+            "BAD", f"lightning {version} runs code from checkpoints (CVE-2026-58659)", remedy
+        )
     elif torch_works:
         try:
             import_module("lightning.pytorch")
@@ -155,8 +175,14 @@ def _jsonargparse() -> Iterator[Finding]:
 def _optional() -> Iterator[Finding]:
     """Packages that are used where they are installed, and whose libraries often fail to load."""
     for name, remedy in (
-        ("torchcodec", "install FFmpeg's libraries, or take torchcodec away: PyAV reads videos without it"),
-        ("torchtext", f'it loads with torch 2.3 only: {_INSTALL} "unrolled[torchtext]" in its own environment'),
+        (
+            "torchcodec",
+            "install FFmpeg's libraries, or take torchcodec away: PyAV reads videos without it",
+        ),
+        (
+            "torchtext",
+            f'it loads with torch 2.3 only: {_INSTALL} "unrolled[torchtext]" in its own environment',
+        ),
     ):
         version = _version(name)
         if version is None:
@@ -171,8 +197,12 @@ def _optional() -> Iterator[Finding]:
 def _script() -> Finding:
     """Say whose the `lightning` command is: a `lightning-sdk` that is installed later overwrites ours."""
     folder = Path(sysconfig.get_path("scripts"))
-    script = next((path for path in (folder / "lightning", folder / "lightning.exe") if path.is_file()), None)
-    again = f"use `unrolled`, which means the same, or: {_INSTALL} --force-reinstall --no-deps unrolled"
+    script = next(
+        (path for path in (folder / "lightning", folder / "lightning.exe") if path.is_file()), None
+    )
+    again = (
+        f"use `unrolled`, which means the same, or: {_INSTALL} --force-reinstall --no-deps unrolled"
+    )
     if script is None:
         return Finding("note", "there is no `lightning` command beside this Python", again)
     if b"unrolled" not in script.read_bytes():
@@ -180,7 +210,11 @@ def _script() -> Finding:
         return Finding("note", f"the command `lightning` belongs to {owner}", again)
     first = shutil.which("lightning")
     if first and Path(first).resolve() != script.resolve():
-        return Finding("note", f"the shell finds another `lightning` first: {first}", f"put {folder} first in PATH")
+        return Finding(
+            "note",
+            f"the shell finds another `lightning` first: {first}",
+            f"put {folder} first in PATH",
+        )
     return Finding("ok", "the command `lightning` is ours")
 
 
@@ -191,7 +225,15 @@ def _writable(what: str, folder: Callable[[], Path]) -> Finding:
         with tempfile.TemporaryFile(dir=path):
             free = shutil.disk_usage(path).free / 2**30
     except (OSError, SetupError) as error:
-        remedy = "set UNROLLED_CACHE to a folder of yours" if what == "cache" else "change to a folder of yours"
+        remedy = (
+            "set UNROLLED_CACHE to a folder of yours"
+            if what == "cache"
+            else "change to a folder of yours"
+        )
         return Finding("BAD", f"{what} can't be written: {_reason(error)}", remedy)
-    level, remedy = ("ok", "") if free >= 1 else ("note", "free some space: checkpoints and prepared data need it")
+    level, remedy = (
+        ("ok", "")
+        if free >= 1
+        else ("note", "free some space: checkpoints and prepared data need it")
+    )
     return Finding(level, f"{what} {path} is writable, {free:.1f} GiB free", remedy)

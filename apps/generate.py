@@ -33,9 +33,11 @@ def generate(
         temperature: Below 1 safer, above 1 wilder; 0 takes the most probable character each time.
         top_k: Keep only this many of the most probable characters.
         top_p: Keep only the most probable characters whose probabilities reach this sum.
-        min_p: Keep only characters of at least this fraction of the most probable one's probability.
+        min_p: Keep only characters of at least this fraction of the most probable one's
+            probability.
         seed: Makes the text repeatable.
-        num_samples: How many texts to write; several are printed one after the other when all are done.
+        num_samples: How many texts to write; several are printed one after the other when all are
+            done.
         unknown: What to do with a character of the prompt that the model never saw, error or skip.
         device: Where to run, for instance cpu or cuda.
         trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
@@ -51,7 +53,9 @@ def generate(
     model = load(path, device=device, trust=trust)
     stream = getattr(model, "generate_stream", None)
     if stream is None:
-        raise UsageError(f"'{path}' holds a {type(model).__name__}, which does not write text by itself.")
+        raise UsageError(
+            f"'{path}' holds a {type(model).__name__}, which does not write text by itself."
+        )
     texts = [""] * num_samples
     try:
         pieces = stream(

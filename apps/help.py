@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from .listing import classes_in, list_tasks, list_variants
-from .shipped import TRAINER, find_config, read_yaml
+from .run.shipped import TRAINER, find_config, read_yaml
 
 COMMANDS = {
     "fit": "train a model",
@@ -62,7 +62,11 @@ def main_help(program: str = "unrolled") -> str:
     Args:
         program: The command's own name.
     """
-    commands = [name for name in COMMANDS if program == "unrolled" or name in ("fit", "validate", "test", "predict")]
+    commands = [
+        name
+        for name in COMMANDS
+        if program == "unrolled" or name in ("fit", "validate", "test", "predict")
+    ]
     lines = [
         f"Usage: {program} COMMAND ...",
         "",
@@ -100,7 +104,12 @@ def command_help(command: str, program: str = "unrolled") -> str:
         ]
     entries = list_variants() if fit else list_tasks()
     column = max((len(entry.name) for entry in entries), default=0) + 2
-    lines += ["Variants:" if fit else "Tasks:", *_rows(entries, column), "  a path to a YAML file works too", ""]
+    lines += [
+        "Variants:" if fit else "Tasks:",
+        *_rows(entries, column),
+        "  a path to a YAML file works too",
+        "",
+    ]
     lines += _run_flags(command)
     lines += ["", f"{program} {command} TASK --help lists the flags of its data and its model."]
     return "\n".join(lines)
@@ -165,7 +174,9 @@ def arguments(folder: str, name: str) -> list[Argument]:
         texts = _documented(ast.get_docstring(node) or "") | texts
         for item in node.body:
             if isinstance(item, ast.FunctionDef) and item.name == "__init__":
-                return [argument for argument in _signature(item, texts) if argument.name not in _GIVEN]
+                return [
+                    argument for argument in _signature(item, texts) if argument.name not in _GIVEN
+                ]
         name = next(iter(found[name].bases), "")
     return []
 
@@ -187,13 +198,19 @@ def _default(node: ast.expr | None) -> str:
     if isinstance(node, ast.Constant):
         return _shown(node.value)
     body = node.body if isinstance(node, ast.Lambda) else node
-    return ast.unparse(body.func if isinstance(body, ast.Call) else body).removeprefix("torch.optim.")
+    return ast.unparse(body.func if isinstance(body, ast.Call) else body).removeprefix(
+        "torch.optim."
+    )
 
 
 def _documented(docstring: str) -> dict[str, str]:
     """Return the texts of a Google docstring's `Args`."""
     section = re.search(r"^Args:\n((?:    .*\n?|\n)+)", docstring, re.MULTILINE)
-    found = re.findall(r"^    \*?(\w+): (.*(?:\n        .*)*)", section[1], re.MULTILINE) if section else []
+    found = (
+        re.findall(r"^    \*?(\w+): (.*(?:\n        .*)*)", section[1], re.MULTILINE)
+        if section
+        else []
+    )
     return {name: " ".join(text.split()) for name, text in found}
 
 
@@ -226,7 +243,9 @@ def _class_flags(flag: str, config: Any, depth: int = 0) -> Iterator[str]:
     if not isinstance(config, dict) or "class_path" not in config:
         return
     name = str(config["class_path"]).rpartition(".")[2]
-    folder = next((folder for folder in ("data", "tasks", "core") if name in classes_in(folder)), None)
+    folder = next(
+        (folder for folder in ("data", "tasks", "core") if name in classes_in(folder)), None
+    )
     if folder is None:
         return
     given = config.get("init_args") or {}
@@ -245,7 +264,9 @@ def _flags(flag: str, found: list[Argument], given: dict[str, Any]) -> list[str]
     for argument in found:
         value = _shown(given[argument.name]) if argument.name in given else argument.default
         sentence = re.split(r"(?<=[.]) (?=[A-Z])", argument.summary)[0]
-        rows.append((f"{flag}.{argument.name}", f"{sentence} {f'[{value}]' if value else ''}".strip()))
+        rows.append(
+            (f"{flag}.{argument.name}", f"{sentence} {f'[{value}]' if value else ''}".strip())
+        )
     return _rows(rows, 28)
 
 

@@ -42,10 +42,14 @@ def describe(checkpoint: CheckedCheckpoint) -> Iterator[tuple[str, str]]:
     content = checkpoint.content
     yield "task", f"{_last(checkpoint.task)} (unrolled {content['unrolled'].get('version', '?')})"
     weights = checkpoint.weights
-    yield "weights", f"{sum(value.numel() for value in weights.values()):,} numbers in {len(weights)} tensors"
+    yield (
+        "weights",
+        f"{sum(value.numel() for value in weights.values()):,} numbers in {len(weights)} tensors",
+    )
     yield "trained", f"{content.get('global_step', '?')} steps, epoch {content.get('epoch', '?')}"
     for state in (content.get("callbacks") or {}).values():
-        with suppress(AttributeError, KeyError, TypeError, ValueError, RuntimeError):  # a state of another kind
+        # a state of another kind
+        with suppress(AttributeError, KeyError, TypeError, ValueError, RuntimeError):
             yield "best", f"{state['monitor']} {float(state['best_model_score']):.4f}"
     for name, value in checkpoint.model["init_args"].items():
         yield name, brief(value)
@@ -60,7 +64,9 @@ def brief(value: Any) -> str:
         value: The data.
     """
     if isinstance(value, dict) and "class_path" in value:
-        given = {name: item for name, item in (value.get("init_args") or {}).items() if item is not None}
+        given = {
+            name: item for name, item in (value.get("init_args") or {}).items() if item is not None
+        }
         return f"{_last(value['class_path'])}({', '.join(f'{name}={brief(item)}' for name, item in given.items())})"
     if isinstance(value, dict):
         return ", ".join(f"{name} {brief(item)}" for name, item in value.items())

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..checkpoints import find_checkpoint
 from ..errors import DataError, UnrolledError, UsageError
-from .timeline import Segment, draw_timeline, palette
+from .pictures.timeline import Segment, draw_timeline, palette
 
 if TYPE_CHECKING:
-    from ..tasks.video import VideoLabelling
-    from ..tasks.video_stream import FrameLabel
+    from ..tasks.video.stream import FrameLabel
+    from ..tasks.video.task import VideoLabelling
 
 _REMEMBERED = 10_000  # frames whose latency counts; memory does not grow with the stream
 
@@ -38,10 +38,12 @@ def label(
 
     Args:
         checkpoint: A checkpoint, or the folder of a run.
-        *videos: Video files, folders of pictures, folders of such; .npy files for a model of features.
+        *videos: Video files, folders of pictures, folders of such; .npy files for a model of
+            features.
         out: The folder for what is written, made if it is not there.
         overlay: Write the videos with their labels, too; false saves the time.
-        stream: Print labels as the frames come, one frame at a time, and the latency; nothing is written.
+        stream: Print labels as the frames come, one frame at a time, and the latency; nothing is
+            written.
         lines: A line for every frame of a stream, or one where the label changes.
         chunk: Frames that are read at a time; memory depends on it, the labels don't.
         device: Where to run, for instance cpu or cuda.
@@ -52,7 +54,7 @@ def label(
         raise UsageError(f"--chunk {chunk}: must be at least 1.")
 
     from ..loading import load
-    from ..tasks.video import VideoLabelling
+    from ..tasks.video.task import VideoLabelling
 
     model = load(path, device=device, trust=trust)
     if not isinstance(model, VideoLabelling):
@@ -81,7 +83,7 @@ def label(
 
 def _found(videos: Sequence[str], *, features: bool) -> Iterator[Path]:
     """Yield the videos that are named, and those in the folders that are."""
-    from ..data.frames import VIDEO_SUFFIXES, has_pictures, natural
+    from ..data.video.frames import VIDEO_SUFFIXES, has_pictures, natural
 
     suffixes = (".npy",) if features else VIDEO_SUFFIXES
     for name in videos:
@@ -89,11 +91,19 @@ def _found(videos: Sequence[str], *, features: bool) -> Iterator[Path]:
         if not path.is_dir() or (not features and has_pictures(path)):
             yield path
             continue
-        inside = [file for file in path.rglob("*") if file.suffix.lower() in suffixes and file.is_file()]
+        inside = [
+            file for file in path.rglob("*") if file.suffix.lower() in suffixes and file.is_file()
+        ]
         if not features:
-            inside += [folder for folder in path.rglob("*") if folder.is_dir() and has_pictures(folder)]
+            inside += [
+                folder for folder in path.rglob("*") if folder.is_dir() and has_pictures(folder)
+            ]
         if not inside:
-            what = "no feature files (.npy)" if features else f"neither videos ({', '.join(suffixes)}) nor pictures"
+            what = (
+                "no feature files (.npy)"
+                if features
+                else f"neither videos ({', '.join(suffixes)}) nor pictures"
+            )
             raise DataError(f"'{name}' is a folder with {what} in it.")
         yield from sorted(inside, key=lambda file: natural(str(file)))
 
@@ -122,9 +132,11 @@ def _frames(model: VideoLabelling, video: Path, times: deque[float]) -> Iterator
             times.append(math.nan)
             yield row.copy()  # out of the file
         return
-    from ..data.frames import prefetch, read_frames
+    from ..data.video.frames import prefetch, read_frames
 
-    for frame in prefetch(read_frames(video, image_size=model.spec["image_size"], stride=model.spec["stride"])):
+    for frame in prefetch(
+        read_frames(video, image_size=model.spec["image_size"], stride=model.spec["stride"])
+    ):
         times.append(frame.time)
         yield frame.picture
 
@@ -138,9 +150,13 @@ def _features(path: Path, size: int) -> Any:
     try:
         features = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"'{path}' is no .npy file: this model reads features, ({size}, T) or (T, {size}).") from error
+        raise DataError(
+            f"'{path}' is no .npy file: this model reads features, ({size}, T) or (T, {size})."
+        ) from error
     if features.ndim != 2 or size not in features.shape or features.dtype.kind not in "fiu":
-        raise DataError(f"'{path}' holds {features.dtype} {features.shape}; this model reads numbers, ({size}, T).")
+        raise DataError(
+            f"'{path}' holds {features.dtype} {features.shape}; this model reads numbers, ({size}, T)."
+        )
     if not np.isfinite(features).all():
         raise DataError(f"'{path}' holds features that are not finite (NaN or infinity).")
     return features.T if features.shape[0] == size else features
@@ -150,14 +166,16 @@ def _label(model: VideoLabelling, video: Path, target: Path, *, chunk: int, over
     """Write a video's files; nothing is left of a video that breaks off."""
     files = [target.with_name(target.name + suffix) for suffix in (".csv", ".png", ".mp4")]
     if target.parent.resolve() == video.parent.resolve():  # where labels made by hand lie, too
-        raise UsageError(f"--out would overwrite '{video}' or what lies beside it: name another folder.")
+        raise UsageError(
+            f"--out would overwrite '{video}' or what lies beside it: name another folder."
+        )
     try:
         segments, seconds = _write_csv(model, video, files[0], chunk)
         colours = palette(model.classes, model.background)
         draw_timeline(segments, colours, title=str(video), seconds=seconds).save(files[1])
         written = files[:2]
         if overlay and not model.spec["feature_size"]:
-            from .burn_in import burn_in
+            from .pictures.burn_in import burn_in
 
             burn_in(video, files[2], segments, colours)
             written = files
@@ -165,10 +183,15 @@ def _label(model: VideoLabelling, video: Path, target: Path, *, chunk: int, over
         for file in files:
             file.unlink(missing_ok=True)
         raise
-    print(f"{video}: {segments[-1].end} frames, {len(segments)} segments: {', '.join(map(str, written))}", flush=True)
+    print(
+        f"{video}: {segments[-1].end} frames, {len(segments)} segments: {', '.join(map(str, written))}",
+        flush=True,
+    )
 
 
-def _write_csv(model: VideoLabelling, video: Path, file: Path, chunk: int) -> tuple[list[Segment], float]:
+def _write_csv(
+    model: VideoLabelling, video: Path, file: Path, chunk: int
+) -> tuple[list[Segment], float]:
     """Write a row for every frame; return the segments, and the seconds of the last frame (NaN where unknown)."""
     times: deque[float] = deque()
     segments: list[Segment] = []
@@ -179,7 +202,9 @@ def _write_csv(model: VideoLabelling, video: Path, file: Path, chunk: int) -> tu
         labels = model.label_frames(_frames(model, video, times), chunk=chunk)
         for number, (name, probability) in enumerate(_named(labels, video)):
             last = times.popleft()
-            writer.writerow((number, "" if math.isnan(last) else f"{last:.4f}", name, f"{probability:.4f}"))
+            writer.writerow(
+                (number, "" if math.isnan(last) else f"{last:.4f}", name, f"{probability:.4f}")
+            )
             if segments and segments[-1].label == name:
                 segments[-1] = segments[-1]._replace(end=number + 1)
             else:
@@ -215,7 +240,12 @@ def _stream(model: VideoLabelling, video: Path, lines: str) -> None:
         shown = times.popleft()
         if lines == "frame" or name != before:
             print(
-                number, "-" if math.isnan(shown) else f"{shown:.3f}", name, f"{probability:.3f}", sep="\t", flush=True
+                number,
+                "-" if math.isnan(shown) else f"{shown:.3f}",
+                name,
+                f"{probability:.3f}",
+                sep="\t",
+                flush=True,
             )
         number, before = number + 1, name
     if len(latencies) > 1:

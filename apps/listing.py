@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import UsageError, did_you_mean
-from .shipped import CONFIGS, PACKAGE, tasks, variants
+from .run.shipped import CONFIGS, PACKAGE, tasks, variants
 
 
 class Entry(NamedTuple):
@@ -39,10 +39,11 @@ def classes_in(folder: str) -> dict[str, SourceClass]:
         folder: `core`, `data` or `tasks`.
     """
     found = {}
-    for path in sorted((PACKAGE / folder).glob("*.py")):
+    for path in sorted((PACKAGE / folder).rglob("*.py")):
+        module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef):
-                found[node.name] = SourceClass(f"unrolled.{folder}.{path.stem}", node)
+                found[node.name] = SourceClass(f"unrolled.{module}", node)
     return found
 
 
@@ -58,7 +59,10 @@ def subclasses(folder: str, root: str) -> dict[str, SourceClass]:
     return {
         name: found[name]
         for name, ancestors in line.items()
-        if name != root and root in ancestors and not name.startswith("_") and not _missing(ancestors, found)
+        if name != root
+        and root in ancestors
+        and not name.startswith("_")
+        and not _missing(ancestors, found)
     }
 
 
@@ -107,15 +111,26 @@ def list_variants() -> list[Entry]:
 
 def list_cores() -> list[Entry]:
     """Return the cores and the wrappers around them."""
-    return [Entry(name, _first_sentence(source.node)) for name, source in subclasses("core", "RecurrentCore").items()]
+    return [
+        Entry(name, _first_sentence(source.node))
+        for name, source in subclasses("core", "RecurrentCore").items()
+    ]
 
 
 def list_datasets() -> list[Entry]:
     """Return the data modules."""
-    return [Entry(name, _first_sentence(source.node)) for name, source in subclasses("data", "DataModule").items()]
+    return [
+        Entry(name, _first_sentence(source.node))
+        for name, source in subclasses("data", "DataModule").items()
+    ]
 
 
-LISTS = {"tasks": list_tasks, "variants": list_variants, "cores": list_cores, "datasets": list_datasets}
+LISTS = {
+    "tasks": list_tasks,
+    "variants": list_variants,
+    "cores": list_cores,
+    "datasets": list_datasets,
+}
 
 
 def render(what: str | None, width: int | None = None) -> Iterator[str]:
@@ -129,7 +144,9 @@ def render(what: str | None, width: int | None = None) -> Iterator[str]:
         UsageError: There is no such list.
     """
     if what is not None and what not in LISTS:
-        raise UsageError(f"There is no list '{what}'.{did_you_mean(what, LISTS)} The lists are: {', '.join(LISTS)}.")
+        raise UsageError(
+            f"There is no list '{what}'.{did_you_mean(what, LISTS)} The lists are: {', '.join(LISTS)}."
+        )
     for index, name in enumerate(LISTS if what is None else [what]):
         if what is None:
             yield from ([""] if index else [])
@@ -138,4 +155,6 @@ def render(what: str | None, width: int | None = None) -> Iterator[str]:
         column = max((len(entry.name) for entry in entries), default=0) + 2
         for entry in entries:
             line = f"  {entry.name:<{column}}{entry.summary}".rstrip()
-            yield line if width is None or len(line) <= width else f"{line[: width - 3].rstrip()}..."
+            yield (
+                line if width is None or len(line) <= width else f"{line[: width - 3].rstrip()}..."
+            )

@@ -36,16 +36,21 @@ def translate(
 
     Args:
         checkpoint: A checkpoint, or the folder of a run.
-        source: A text file in UTF-8, one sentence a line (.gz and .xz as they are); - is standard input.
+        source: A text file in UTF-8, one sentence a line (.gz and .xz as they are); - is standard
+            input.
         beam_size: Hypotheses to keep; 1 is greedy search, null the model's own setting.
-        nbest: How many translations of each line to write, each on a line of its own, the best first.
+        nbest: How many translations of each line to write, each on a line of its own, the best
+            first.
         scores: true: write the score and a tab before each translation.
-        length_penalty: Exponent of the length that divides a log-probability; null the model's own setting.
+        length_penalty: Exponent of the length that divides a log-probability; null the model's own
+            setting.
         max_length: Subwords of a translation at most; null for twice the source's, and 10.
-        no_repeat_ngram: No sequence of so many subwords comes twice in a translation; 0 for no such rule.
+        no_repeat_ngram: No sequence of so many subwords comes twice in a translation; 0 for no such
+            rule.
         temperature: Draw translations instead of searching the best; below 1 safer, above 1 wilder.
         seed: Makes drawing repeatable.
-        batch_size: Sentences translated side by side; what is drawn depends on it, what a search finds does not.
+        batch_size: Sentences translated side by side; what is drawn depends on it, what a search
+            finds does not.
         device: Where to run, for instance cpu or cuda.
         trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
     """
@@ -58,7 +63,8 @@ def translate(
     search = getattr(model, "translations", None)
     if search is None:
         raise UsageError(f"'{path}' holds a {type(model).__name__}, which does not translate.")
-    # Drawing is repeatable where the same sentences are drawn together: what has arrived by now must not count.
+    # Drawing is repeatable where the same sentences are drawn together: what has arrived by now
+    # must not count.
     groups = _as_they_come(waiting) if seed is None else _of_one_size(waiting)
     for number, texts in enumerate(groups):
         try:
@@ -78,7 +84,8 @@ def translate(
         except ValueError as error:
             raise UsageError(str(error)) from error
         for row in found:
-            # So many lines for every line, whatever the search found: the output stays aligned with the input.
+            # So many lines for every line, whatever the search found: the output stays aligned with
+            # the input.
             for one in [*row, *[None] * (nbest - len(row))]:
                 text = "" if one is None else one.text
                 print(f"{0.0 if one is None else one.score:.4f}\t{text}" if scores else text)
@@ -86,11 +93,12 @@ def translate(
 
 
 def _lines(source: str) -> Iterator[str]:
-    from ..data.pairs import existing, lines
     from ..data.sources import BLOCK_BYTES, read_blocks
+    from ..data.translation.pairs import existing, lines
 
     if source == "-":
-        # Not through the buffer: a thread that waits there holds its lock, on which Python aborts as the program ends.
+        # Not through the buffer: a thread that waits there holds its lock, on which Python aborts
+        # as the program ends.
         stream = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
         return lines(iter(partial(stream.read, BLOCK_BYTES), b""), "standard input")
     if Path(source).expanduser().is_dir():

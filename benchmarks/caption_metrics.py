@@ -1,7 +1,8 @@
 """How fast captions are scored, and how far the scores are from those of coco-caption's own programs.
 
-The speed is that of made-up captions (10 to 15 words of a vocabulary of 10,000, as frequent as words are), one
-thread. The differences need a file with captions and the scores that coco-caption gave them.
+The speed is that of made-up captions (10 to 15 words of a vocabulary of 10,000, as frequent as
+words are), one thread. The differences need a file with captions and the scores that coco-caption
+gave them.
 
     python benchmarks/caption_metrics.py [--golden coco_caption_126.json]
 """
@@ -19,7 +20,13 @@ from pathlib import Path
 import numpy as np
 from unrolled.tasks.metrics import CaptionScores, CiderD
 
-GOLDEN = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "golden" / "coco_caption_126.json"
+GOLDEN = (
+    Path(__file__).resolve().parents[1].parent
+    / "shared"
+    / "data"
+    / "golden"
+    / "coco_caption_126.json"
+)
 NAMES = {
     "bleu1": "Bleu_1",
     "bleu2": "Bleu_2",
@@ -36,7 +43,8 @@ def made_up(count: int, random: np.random.Generator) -> list[str]:
     words = random.choice(10_000, (count, 15), p=frequency / frequency.sum())
     lengths = random.integers(10, 16, count)
     return [
-        " ".join(f"word{w}" for w in row[:length]) + "." for row, length in zip(words.tolist(), lengths, strict=True)
+        " ".join(f"word{w}" for w in row[:length]) + "."
+        for row, length in zip(words.tolist(), lengths, strict=True)
     ]
 
 
@@ -64,9 +72,14 @@ def speed(repeats: int) -> None:
     scorer = CiderD.from_references(references)
     drawn = [text for text in candidates[:64] for _ in range(5)]
     wanted = [texts for texts in references[:64] for _ in range(5)]
-    print(f"Python {platform.python_version()}, {platform.machine()}, one thread, {repeats} repeats, seed 0\n")
+    print(
+        f"Python {platform.python_version()}, {platform.machine()}, one thread, {repeats} repeats, seed 0\n"
+    )
     print("| what | processor time, median (range) |\n|---|---|")
-    whole, reward = seconds(whole_set, repeats), seconds(lambda: scorer.scores(drawn, wanted), repeats)
+    whole, reward = (
+        seconds(whole_set, repeats),
+        seconds(lambda: scorer.scores(drawn, wanted), repeats),
+    )
     print(f"| all scores of 5,000 captions with 5 references each | {whole} |")
     print(f"| CIDEr-D reward of 5 captions for each of 64 images | {reward} |")
 
@@ -74,7 +87,9 @@ def speed(repeats: int) -> None:
 def differences(golden: Path) -> None:
     """Print how far the scores are from the official ones."""
     data = json.loads(golden.read_text())
-    print("\n| score | coco-caption | difference from raw text | from its tokens |\n|---|---|---|---|")
+    print(
+        "\n| score | coco-caption | difference from raw text | from its tokens |\n|---|---|---|---|"
+    )
     ours, each = {}, {}
     for kind in ("raw", "tok"):
         references = list(data[f"gts_{kind}"].values())

@@ -1,7 +1,8 @@
 """Images per second of captioning on a CPU: beam search, and training on the cached features of a frozen backbone.
 
-Beam search is compared with the usual one, which takes one image at a time, over the same model. Training on cached
-features is compared with running the frozen backbone in each epoch. Prints Markdown tables.
+Beam search is compared with the usual one, which takes one image at a time, over the same model.
+Training on cached features is compared with running the frozen backbone in each epoch. Prints
+Markdown tables.
 
     python benchmarks/captioning.py --root FOLDER_OF_COCO
 """
@@ -21,7 +22,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from unrolled.core import LSTM, GatedAttention, ImageEncoder, Memory, SmallCNN, TorchvisionBackbone
-from unrolled.core.search import beam_search
+from unrolled.core.seq2seq.search import beam_search
 from unrolled.core.state import select_rows
 from unrolled.data import CaptionData, ScenesData
 from unrolled.data.tokenizer import Subwords
@@ -54,7 +55,10 @@ def usual(model: Captioning, memory: Memory) -> list[int]:
         rows = parents[goes_on]
         state, prepared = select_rows(state, rows), select_rows(prepared, rows)
         tokens, scores, sequences = tokens[goes_on], best[goes_on].unsqueeze(1), sequences[goes_on]
-    finished += [(score, row) for score, row in zip(scores.flatten().tolist(), sequences.tolist(), strict=True)]
+    finished += [
+        (score, row)
+        for score, row in zip(scores.flatten().tolist(), sequences.tolist(), strict=True)
+    ]
     return max(finished)[1]
 
 
@@ -88,7 +92,9 @@ def timed(function: Callable[[], object], repeats: int) -> list[float]:
 def decoding(repeats: int) -> None:
     """Print the table of beam search."""
     torch.manual_seed(0)
-    words = Subwords.train([" ".join(f"w{number}" for number in range(10_000))], kind="word", size=2**31 - 1)
+    words = Subwords.train(
+        [" ".join(f"w{number}" for number in range(10_000))], kind="word", size=2**31 - 1
+    )
     scenes = ScenesData(2, 2, test_size=2, cache_dir=tempfile.mkdtemp())
     network = partial(SmallCNN, channels=[16, 32, 64, 96], blocks=[0, 0, 0, 1])
     models = {
@@ -105,7 +111,11 @@ def decoding(repeats: int) -> None:
         "photographs: 10,004 words, LSTM(512), features of 49 places given": (
             Captioning(
                 {"vocabulary": words.to_spec(), "image_size": 224},
-                partial(ImageEncoder, backbone=partial(TorchvisionBackbone, name="resnet50"), output_size=512),
+                partial(
+                    ImageEncoder,
+                    backbone=partial(TorchvisionBackbone, name="resnet50"),
+                    output_size=512,
+                ),
                 partial(LSTM, hidden_size=512),
                 embedding_size=512,
             ),
@@ -121,14 +131,25 @@ def decoding(repeats: int) -> None:
         first = Memory(memory.output[:1])
         for what, slow, fast in (
             ("search", partial(usual, model, first), partial(ours, model, memory)),
-            ("with the encoder", partial(encoded, usual, model, images[:1]), partial(encoded, ours, model, images)),
+            (
+                "with the encoder",
+                partial(encoded, usual, model, images[:1]),
+                partial(encoded, ours, model, images),
+            ),
         ):
-            rates = [1 / statistics.median(timed(slow, 4 * repeats)), IMAGES / statistics.median(timed(fast, repeats))]
-            print(f"| {name} | {what} | {rates[0]:,.0f} | {rates[1]:,.0f} | {rates[1] / rates[0]:.1f} |")
+            rates = [
+                1 / statistics.median(timed(slow, 4 * repeats)),
+                IMAGES / statistics.median(timed(fast, repeats)),
+            ]
+            print(
+                f"| {name} | {what} | {rates[0]:,.0f} | {rates[1]:,.0f} | {rates[1] / rates[0]:.1f} |"
+            )
 
 
 @torch.no_grad()
-def encoded(search: Callable[[Captioning, Memory], object], model: Captioning, images: Tensor) -> None:
+def encoded(
+    search: Callable[[Captioning, Memory], object], model: Captioning, images: Tensor
+) -> None:
     """Search, and the encoder before it."""
     search(model, model.encoder(images))
 
@@ -150,7 +171,9 @@ class Clock(Callback):
 
 def training(root: str, epochs: int) -> None:
     """Print the table of training with a frozen backbone."""
-    print("\n| captions an image | encoded in each epoch | features from the cache | ratio |\n|---:|---:|---:|---:|")
+    print(
+        "\n| captions an image | encoded in each epoch | features from the cache | ratio |\n|---:|---:|---:|---:|"
+    )
     for captions in (1, 5):
         rates = [rate(root, epochs, captions, cached) for cached in (False, True)]
         print(f"| {captions} | {rates[0]:,.1f} | {rates[1]:,.1f} | {rates[1] / rates[0]:.1f} |")
@@ -170,13 +193,29 @@ def rate(root: str, epochs: int, captions: int, cached: bool) -> float:
         cache_features=cached,
     )
     torch.manual_seed(0)
-    encoder = partial(ImageEncoder, backbone=partial(TorchvisionBackbone, name="resnet50"), output_size=512)
+    encoder = partial(
+        ImageEncoder, backbone=partial(TorchvisionBackbone, name="resnet50"), output_size=512
+    )
     model = Captioning(
-        data.spec, encoder, partial(LSTM, hidden_size=512), GatedAttention, embedding_size=256, input_feeding=False
+        data.spec,
+        encoder,
+        partial(LSTM, hidden_size=512),
+        GatedAttention,
+        embedding_size=256,
+        input_feeding=False,
     )
     clock = Clock()
-    settings = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "limit_val_batches": 0}
-    settings |= {"enable_progress_bar": False, "enable_model_summary": False, "use_distributed_sampler": False}
+    settings = {
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_checkpointing": False,
+        "limit_val_batches": 0,
+    }
+    settings |= {
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "use_distributed_sampler": False,
+    }
     Trainer(max_epochs=epochs + 1, callbacks=[clock], **settings).fit(model, data)
     spans = [end - begin for begin, end in zip(clock.times[1:], clock.times[2:], strict=False)]
     return len(data.references("train")) / statistics.median(spans)
@@ -191,7 +230,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
-    print(f"Images per second, beam {BEAM}, captions of {LENGTH} words, one thread, processor time, seed 0;")
+    print(
+        f"Images per second, beam {BEAM}, captions of {LENGTH} words, one thread, processor time, seed 0;"
+    )
     print(f"torch {torch.__version__}, {platform.machine()}, {platform.system()}\n")
     decoding(arguments.repeats)
     if arguments.root:

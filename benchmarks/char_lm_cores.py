@@ -1,8 +1,9 @@
 """Every core as a character language model: about equal parameters, equal CPU time, several seeds.
 
-Trains one layer of each core on char-rnn's input.txt (nanoGPT's split) for a number of CPU seconds on one thread, with
-the same embedding, optimizer, schedule and batches, and prints a Markdown table. The hidden size is chosen so that the
-whole model comes nearest to the given number of parameters; the schedule follows the CPU time.
+Trains one layer of each core on char-rnn's input.txt (nanoGPT's split) for a number of CPU seconds
+on one thread, with the same embedding, optimizer, schedule and batches, and prints a Markdown
+table. The hidden size is chosen so that the whole model comes nearest to the given number of
+parameters; the schedule follows the CPU time.
 
     python benchmarks/char_lm_cores.py input.txt --seconds 60 --seeds 0 1 2
 """
@@ -74,15 +75,21 @@ def hidden_size_for(core: type[RecurrentCore], parameters: int, spec: dict) -> i
     """The hidden size, a multiple of 16, whose model comes nearest to a number of parameters."""
 
     def distance(hidden_size: int) -> int:
-        return abs(sum(p.numel() for p in model_of(core, hidden_size, spec).parameters()) - parameters)
+        return abs(
+            sum(p.numel() for p in model_of(core, hidden_size, spec).parameters()) - parameters
+        )
 
     return min(range(64, 2049, 16), key=distance)
 
 
-def train(core: type[RecurrentCore], hidden_size: int, seed: int, seconds: float, path: str) -> tuple[float, int]:
+def train(
+    core: type[RecurrentCore], hidden_size: int, seed: int, seconds: float, path: str
+) -> tuple[float, int]:
     """Validation loss in nats per character, and how many characters were read in the time."""
     seed_everything(seed, verbose=False)
-    data = TextData(path, val_fraction=0.1, test_fraction=0.0, batch_size=16, chunk_length=100, seed=seed)
+    data = TextData(
+        path, val_fraction=0.1, test_fraction=0.0, batch_size=16, chunk_length=100, seed=seed
+    )
     model = model_of(core, hidden_size, data.spec)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
@@ -131,7 +138,10 @@ def main() -> None:
     for name in arguments.cores:
         hidden_size = hidden_size_for(cores[name], arguments.parameters, spec)
         parameters = sum(p.numel() for p in model_of(cores[name], hidden_size, spec).parameters())
-        results = [train(cores[name], hidden_size, seed, arguments.seconds, arguments.path) for seed in arguments.seeds]
+        results = [
+            train(cores[name], hidden_size, seed, arguments.seconds, arguments.path)
+            for seed in arguments.seeds
+        ]
         losses = [loss for loss, _ in results]
         rows.append((statistics.mean(losses), losses, name, hidden_size, parameters, results[0][1]))
         print(f"{name}: {' '.join(f'{loss:.4f}' for loss in losses)}", flush=True)
@@ -141,7 +151,9 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     for mean, losses, name, hidden_size, parameters, characters in sorted(rows):
         spread = f"{min(losses):.4f} to {max(losses):.4f}"
-        print(f"| {name} | {hidden_size} | {parameters:,} | {characters / 1e6:.1f} M | {mean:.4f} | {spread} |")
+        print(
+            f"| {name} | {hidden_size} | {parameters:,} | {characters / 1e6:.1f} M | {mean:.4f} | {spread} |"
+        )
 
 
 if __name__ == "__main__":

@@ -1,15 +1,18 @@
 """What one layer of every core costs, beside torch's and other packages' layers and beside its own bound.
 
-Prints markdown tables. Everything in a table is timed in turn, round by round, in CPU time of this process with one
-thread; a figure is the median over the rounds, a ratio the median of the rounds' ratios.
+Prints markdown tables. Everything in a table is timed in turn, round by round, in CPU time of this
+process with one thread; a figure is the median over the rounds, a ratio the median of the rounds'
+ratios.
 
     python benchmarks/cores.py                                  # everything: most of an hour
     python benchmarks/cores.py --tables train --sizes 32x128x256 --cores MinGRU,LSTM
-    PYTHONPATH=/some/folder python benchmarks/cores.py          # minGRU-pytorch, torchrecurrent, xlstm from there
+    PYTHONPATH=/some/folder python benchmarks/cores.py          # minGRU-pytorch, torchrecurrent,
+    xlstm from there
 
-A core's bound is what it can't avoid, in the order it can't avoid: the matrix products forward and backward, those of
-the input at once, those of the state step by step, into memory that is there already; and one pass over memory for
-reading the gates' input, writing the output, and the same backward. Nothing is added for the arithmetic of the gates.
+A core's bound is what it can't avoid, in the order it can't avoid: the matrix products forward and
+backward, those of the input at once, those of the state step by step, into memory that is there
+already; and one pass over memory for reading the gates' input, writing the output, and the same
+backward. Nothing is added for the arithmetic of the gates.
 
 Shapes: B batch, T time, H hidden (and input).
 """
@@ -29,9 +32,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from unrolled.core import RecurrentCore, discover_cores
-from unrolled.core.elementwise import ElementwiseCore
-from unrolled.core.mlstm import MLSTM
-from unrolled.core.mogrifier_lstm import MogrifierLSTM
+from unrolled.core.cores.elementwise import ElementwiseCore
+from unrolled.core.cores.mlstm import MLSTM
+from unrolled.core.cores.mogrifier_lstm import MogrifierLSTM
 
 SIZES = "32x128x256,64x100x512,8x1024x256,1x8192x256"
 Run = Callable[[], object]
@@ -73,17 +76,30 @@ def peers(hidden: int, steps: int) -> dict[str, nn.Module]:
         "torch nn.GRU": lambda: nn.GRU(hidden, hidden, batch_first=True),
         "minGRU-pytorch minGRU": lambda: of("minGRU_pytorch", "minGRU", hidden),
         "minGRU-pytorch minLSTM": lambda: of("minGRU_pytorch.minLSTM", "minLSTM", hidden),
-        "torchrecurrent IndRNN": lambda: of("torchrecurrent", "IndRNN", hidden, hidden, batch_first=True),
-        "torchrecurrent PeepholeLSTM": lambda: of("torchrecurrent", "PeepholeLSTM", hidden, hidden, batch_first=True),
+        "torchrecurrent IndRNN": lambda: of(
+            "torchrecurrent", "IndRNN", hidden, hidden, batch_first=True
+        ),
+        "torchrecurrent PeepholeLSTM": lambda: of(
+            "torchrecurrent", "PeepholeLSTM", hidden, hidden, batch_first=True
+        ),
         "xlstm sLSTM": lambda: of(
             "xlstm",
             "sLSTMLayer",
-            of("xlstm", "sLSTMLayerConfig", embedding_dim=hidden, num_heads=4, conv1d_kernel_size=0, backend="vanilla"),
+            of(
+                "xlstm",
+                "sLSTMLayerConfig",
+                embedding_dim=hidden,
+                num_heads=4,
+                conv1d_kernel_size=0,
+                backend="vanilla",
+            ),
         ),
         "xlstm mLSTM": lambda: of(
             "xlstm",
             "mLSTMLayer",
-            of("xlstm", "mLSTMLayerConfig", embedding_dim=hidden, num_heads=4, context_length=steps),
+            of(
+                "xlstm", "mLSTMLayerConfig", embedding_dim=hidden, num_heads=4, context_length=steps
+            ),
         ),
     }
     if steps > 2048:
@@ -120,7 +136,11 @@ def bound(core: RecurrentCore, batch: int, steps: int) -> Run:
 
     def whole(fan_in: int, fan_out: int, *, weights_only: bool = False) -> None:
         """Every step at once: the product, the gradient of its input, the gradient of its weight."""
-        x, y, w = torch.randn(steps * batch, fan_in), torch.randn(steps * batch, fan_out), torch.randn(fan_out, fan_in)
+        x, y, w = (
+            torch.randn(steps * batch, fan_in),
+            torch.randn(steps * batch, fan_out),
+            torch.randn(fan_out, fan_in),
+        )
         x_out, y_out, w_out = torch.empty_like(x), torch.empty_like(y), torch.empty_like(w)
         if not weights_only:
             work.append(lambda: torch.mm(x, w.t(), out=y_out))
@@ -148,7 +168,11 @@ def bound(core: RecurrentCore, batch: int, steps: int) -> Run:
 
     def batched(count: int, rows: int, inner: int, columns: int) -> None:
         """Many small products at once, and their two gradients."""
-        x, y, z = torch.randn(count, rows, inner), torch.randn(count, inner, columns), torch.randn(count, rows, columns)
+        x, y, z = (
+            torch.randn(count, rows, inner),
+            torch.randn(count, inner, columns),
+            torch.randn(count, rows, columns),
+        )
         x_out, y_out, z_out = torch.empty_like(x), torch.empty_like(y), torch.empty_like(z)
         work.append(lambda: torch.bmm(x, y, out=z_out))
         work.append(lambda: torch.bmm(z, y.mT, out=x_out))
@@ -159,7 +183,8 @@ def bound(core: RecurrentCore, batch: int, steps: int) -> Run:
     if isinstance(core, MogrifierLSTM):
         for _ in range(core.rounds):
             stepwise(hidden, hidden)
-        stepwise(2 * hidden, 4 * hidden)  # x is scaled by the state: nothing is known before the step
+        # x is scaled by the state: nothing is known before the step
+        stepwise(2 * hidden, 4 * hidden)
         gates = 4
     else:
         for name, weight in core.named_parameters():
@@ -178,8 +203,8 @@ def bound(core: RecurrentCore, batch: int, steps: int) -> Run:
         batched(count, length, length, size)  # of the values
         batched(count, length, size, size)  # what the memory answers
         batched(count, size, length, size)  # what it learns
-    # Forward: read the gates' input, write the output; backward: read both and the gradient, write the gradient. A copy
-    # moves an element twice.
+    # Forward: read the gates' input, write the output; backward: read both and the gradient, write
+    # the gradient. A copy moves an element twice.
     pieces = torch.randn(2, steps, batch, hidden)
     copies = (3 * gates + 3) / 2
 
@@ -198,7 +223,9 @@ def bound(core: RecurrentCore, batch: int, steps: int) -> Run:
     return run
 
 
-def train_table(names: list[str], sizes: list[tuple[int, int, int]], rounds: int, with_peers: bool) -> None:
+def train_table(
+    names: list[str], sizes: list[tuple[int, int, int]], rounds: int, with_peers: bool
+) -> None:
     """Forward and backward of one layer."""
     for batch, steps, hidden in sizes:
         torch.manual_seed(0)
@@ -206,20 +233,34 @@ def train_table(names: list[str], sizes: list[tuple[int, int, int]], rounds: int
         cores = {name: discover_cores()[name](hidden, hidden) for name in names}
         runs = {name: training(core, x) for name, core in cores.items()}
         runs |= {f"bound of {name}": bound(core, batch, steps) for name, core in cores.items()}
-        others = peers(hidden, steps) if with_peers else {"torch nn.LSTM": nn.LSTM(hidden, hidden, batch_first=True)}
+        others = (
+            peers(hidden, steps)
+            if with_peers
+            else {"torch nn.LSTM": nn.LSTM(hidden, hidden, batch_first=True)}
+        )
         runs |= {name: training(module, x) for name, module in others.items()}
         times = in_turn(runs, rounds)
-        print(f"\n### Forward + backward at (B, T, H) = ({batch}, {steps}, {hidden}), {rounds} rounds\n")
-        print("| layer | ms | bound, ms | of its bound | nn.LSTM takes | nn.GRU takes | minGRU-pytorch takes |")
+        print(
+            f"\n### Forward + backward at (B, T, H) = ({batch}, {steps}, {hidden}), {rounds} rounds\n"
+        )
+        print(
+            "| layer | ms | bound, ms | of its bound | nn.LSTM takes | nn.GRU takes | minGRU-pytorch takes |"
+        )
         print("|---|---|---|---|---|---|---|")
         for name in [*names, *others]:
             limit = times.get(f"bound of {name}")
             cells = ["-", "-"]
             if limit:
-                cells = [f"{statistics.median(limit) * 1e3:.1f}", f"**{ratio(limit, times[name]):.0%}**"]
+                cells = [
+                    f"{statistics.median(limit) * 1e3:.1f}",
+                    f"**{ratio(limit, times[name]):.0%}**",
+                ]
             for peer in ("torch nn.LSTM", "torch nn.GRU", "minGRU-pytorch minGRU"):
                 cells.append(f"{ratio(times[peer], times[name]):.2f}x" if peer in times else "-")
-            print(f"| {name} | {statistics.median(times[name]) * 1e3:.1f} | {' | '.join(cells)} |", flush=True)
+            print(
+                f"| {name} | {statistics.median(times[name]) * 1e3:.1f} | {' | '.join(cells)} |",
+                flush=True,
+            )
 
 
 def step_table(names: list[str], hidden: int, rounds: int) -> None:
@@ -238,7 +279,9 @@ def step_table(names: list[str], hidden: int, rounds: int) -> None:
             runs[name] = repeat(lambda step=step, state=state: step(x, state))
         for kind in (nn.LSTM, nn.GRU):
             whole = kind(hidden, hidden, batch_first=True)
-            runs[f"torch nn.{kind.__name__}, T = 1"] = repeat(lambda whole=whole: whole(x.unsqueeze(1)))
+            runs[f"torch nn.{kind.__name__}, T = 1"] = repeat(
+                lambda whole=whole: whole(x.unsqueeze(1))
+            )
         lstm, gru = nn.LSTMCell(hidden, hidden), nn.GRUCell(hidden, hidden)
         h, c = torch.zeros(1, hidden), torch.zeros(1, hidden)
         runs["torch nn.LSTMCell"] = repeat(lambda: lstm(x, (h, c)))
@@ -247,7 +290,9 @@ def step_table(names: list[str], hidden: int, rounds: int) -> None:
     print(f"\n### One step at B = 1, H = {hidden}, {rounds} rounds of 100 steps\n")
     print("| layer | microseconds | nn.LSTMCell takes |\n|---|---|---|")
     for name, found in times.items():
-        print(f"| {name} | {statistics.median(found) * 1e4:.0f} | {ratio(times['torch nn.LSTMCell'], found):.2f}x |")
+        print(
+            f"| {name} | {statistics.median(found) * 1e4:.0f} | {ratio(times['torch nn.LSTMCell'], found):.2f}x |"
+        )
 
 
 def fit(xs: list[int], ys: list[float]) -> tuple[float, float, float]:
@@ -258,19 +303,26 @@ def fit(xs: list[int], ys: list[float]) -> tuple[float, float, float]:
     return intercept, slope, 1 - rest / sum((y - mean) ** 2 for y in ys)
 
 
-def linearity_table(names: list[str], batch: int, hidden: int, lengths: list[int], rounds: int) -> None:
+def linearity_table(
+    names: list[str], batch: int, hidden: int, lengths: list[int], rounds: int
+) -> None:
     """Time against T."""
-    print(f"\n### Time against T at B = {batch}, H = {hidden}: forward + backward, ms, {rounds} rounds\n")
+    print(
+        f"\n### Time against T at B = {batch}, H = {hidden}: forward + backward, ms, {rounds} rounds\n"
+    )
     print(f"| core | {' | '.join(f'T = {steps}' for steps in lengths)} | us a step | R^2 |")
     print("|---|" + "---|" * (len(lengths) + 2))
     for name in names:
         core = discover_cores()[name](hidden, hidden)
-        inputs = {f"{steps}": torch.randn(batch, steps, hidden, requires_grad=True) for steps in lengths}
+        inputs = {
+            f"{steps}": torch.randn(batch, steps, hidden, requires_grad=True) for steps in lengths
+        }
         times = in_turn({key: training(core, x) for key, x in inputs.items()}, rounds)
         medians = [statistics.median(found) for found in times.values()]
         _, slope, r2 = fit(lengths, medians)
         print(
-            f"| {name} | {' | '.join(f'{m * 1e3:.1f}' for m in medians)} | {slope * 1e6:.1f} | {r2:.4f} |", flush=True
+            f"| {name} | {' | '.join(f'{m * 1e3:.1f}' for m in medians)} | {slope * 1e6:.1f} | {r2:.4f} |",
+            flush=True,
         )
 
 
@@ -281,7 +333,11 @@ def peak(run: Run) -> float:
     status = Path("/proc/self/status")
 
     def read(key: str) -> int:
-        return int(next(line for line in status.read_text().splitlines() if line.startswith(key)).split()[1])
+        return int(
+            next(line for line in status.read_text().splitlines() if line.startswith(key)).split()[
+                1
+            ]
+        )
 
     before = read("VmRSS:")
     run()
@@ -290,8 +346,12 @@ def peak(run: Run) -> float:
 
 def memory_table(names: list[str], batch: int, hidden: int, lengths: list[int], chunk: int) -> None:
     """Peak memory of forward and backward against T, beside what the input, the output and their gradients take."""
-    print(f"\n### Peak memory of forward + backward at B = {batch}, H = {hidden}, MiB, with and without chunk\n")
-    print(f"| core | chunk | {' | '.join(f'T = {steps}' for steps in lengths)} |\n|---|---|{'---|' * len(lengths)}")
+    print(
+        f"\n### Peak memory of forward + backward at B = {batch}, H = {hidden}, MiB, with and without chunk\n"
+    )
+    print(
+        f"| core | chunk | {' | '.join(f'T = {steps}' for steps in lengths)} |\n|---|---|{'---|' * len(lengths)}"
+    )
     floor = [4 * batch * steps * hidden * 4 / 2**20 for steps in lengths]
     print(f"| x, output and both gradients | | {' | '.join(f'{size:.0f}' for size in floor)} |")
     for name in names:
@@ -307,7 +367,9 @@ def memory_table(names: list[str], batch: int, hidden: int, lengths: list[int], 
                     core(x)[0].backward(torch.ones(1).expand(batch, steps, hidden))
 
                 sizes.append(peak(run))
-            print(f"| {name} | {given} | {' | '.join(f'{size:.0f}' for size in sizes)} |", flush=True)
+            print(
+                f"| {name} | {given} | {' | '.join(f'{size:.0f}' for size in sizes)} |", flush=True
+            )
 
 
 def main() -> None:
@@ -315,10 +377,14 @@ def main() -> None:
     everything = discover_cores()
     plain = [name for name, cls in everything.items() if "core" not in cls.__init__.__annotations__]
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--tables", default="train,step,time,memory", help="train, step, time, memory")
+    parser.add_argument(
+        "--tables", default="train,step,time,memory", help="train, step, time, memory"
+    )
     parser.add_argument("--cores", default=",".join(plain), help="which cores, by class name")
     parser.add_argument("--sizes", default=SIZES, help="BxTxH,... of the train table")
-    parser.add_argument("--lengths", default="256,512,1024,2048,4096", help="T of the time and memory tables")
+    parser.add_argument(
+        "--lengths", default="256,512,1024,2048,4096", help="T of the time and memory tables"
+    )
     parser.add_argument("--chunk", type=int, default=128, help="chunk of the memory table")
     parser.add_argument("--rounds", type=int, default=9, help="how often everything is timed")
     parser.add_argument("--no-peers", action="store_true", help="only nn.LSTM beside the cores")
@@ -330,7 +396,9 @@ def main() -> None:
     sizes = [tuple(map(int, size.split("x"))) for size in arguments.sizes.split(",")]
     lengths = [int(steps) for steps in arguments.lengths.split(",")]
     tables = arguments.tables.split(",")
-    print(f"torch {torch.__version__}, Python {platform.python_version()}, one thread, {platform.machine()}")
+    print(
+        f"torch {torch.__version__}, Python {platform.python_version()}, one thread, {platform.machine()}"
+    )
     if "train" in tables:
         train_table(names, sizes, arguments.rounds, not arguments.no_peers)
     if "step" in tables:

@@ -1,9 +1,10 @@
 """Memory and time of encoding a corpus and reading batches from it, for a small corpus and a large one.
 
-Peak memory must not grow with the corpus. Each corpus gets a process of its own. "Peak" is the kernel's high-water mark
-of all resident memory (VmHWM, set back after the imports): what the process allocated and what it holds of mapped
-files, libraries included. "Allocated" is RssAnon alone, the part that the system can't take back; its peak is the
-highest of samples taken every 5 ms. "Start" is after the imports, before any data is read. Linux only.
+Peak memory must not grow with the corpus. Each corpus gets a process of its own. "Peak" is the
+kernel's high-water mark of all resident memory (VmHWM, set back after the imports): what the
+process allocated and what it holds of mapped files, libraries included. "Allocated" is RssAnon
+alone, the part that the system can't take back; its peak is the highest of samples taken every 5
+ms. "Start" is after the imports, before any data is read. Linux only.
 
     python benchmarks/corpus_memory.py
 """
@@ -91,10 +92,14 @@ def measure(path: str, cache: str, batches: int) -> None:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--megabytes", type=int, nargs="+", default=[10, 1000])
     parser.add_argument("--batches", type=int, default=20_000)
-    parser.add_argument("--folder", help="where to make the corpora; twice the largest size is needed")
+    parser.add_argument(
+        "--folder", help="where to make the corpora; twice the largest size is needed"
+    )
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
@@ -109,8 +114,18 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
             path = Path(folder) / "corpus.txt"
             write_corpus(path, size * 10**6)
-            command = [sys.executable, __file__, "--measure", str(path), folder, "--batches", str(arguments.batches)]
-            output = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            command = [
+                sys.executable,
+                __file__,
+                "--measure",
+                str(path),
+                folder,
+                "--batches",
+                str(arguments.batches),
+            ]
+            output = subprocess.run(
+                command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            )
             found = json.loads(output.stdout)
         print(
             f"| {size} MB | {found['symbols']:,} | {found['epoch']:,} | {found['encode']:.2f} s "

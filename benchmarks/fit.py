@@ -1,7 +1,8 @@
 """Trains a shipped configuration through the command line and prints its scores against CPU seconds.
 
-A Markdown table: the scores of each validation and the CPU seconds of the whole process until then, imports,
-preparation of the data and validations included; then, with `--test`, the best checkpoint's scores on the test part.
+A Markdown table: the scores of each validation and the CPU seconds of the whole process until then,
+imports, preparation of the data and validations included; then, with `--test`, the best
+checkpoint's scores on the test part.
 
     python benchmarks/fit.py char_lm/shakespeare --data.path input.txt
     python benchmarks/fit.py translation/multi30k --metric val/bleu --test --data.root multi30k
@@ -32,24 +33,39 @@ class Record(Callback):
         RUN[:] = [Path(trainer.default_root_dir)]
         if not trainer.sanity_checking:
             score = float(trainer.callback_metrics[METRIC[0]])
-            ROWS.append((trainer.current_epoch + 1, trainer.global_step, time.process_time(), score))
+            ROWS.append(
+                (trainer.current_epoch + 1, trainer.global_step, time.process_time(), score)
+            )
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", help="TASK/VARIANT; flags that are none of the script's go to `unrolled fit`")
-    parser.add_argument("--metric", default="val/loss", help="the score to print, the lower the better if it is a loss")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "config", help="TASK/VARIANT; flags that are none of the script's go to `unrolled fit`"
+    )
+    parser.add_argument(
+        "--metric",
+        default="val/loss",
+        help="the score to print, the lower the better if it is a loss",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--test", action="store_true", help="test the best checkpoint with the same --data flags")
+    parser.add_argument(
+        "--test", action="store_true", help="test the best checkpoint with the same --data flags"
+    )
     arguments, more = parser.parse_known_args()
     torch.set_num_threads(arguments.threads)
-    shared = sys.modules["fit"] = __import__("fit")  # the command line imports this file under its own name
+    # the command line imports this file under its own name
+    shared = sys.modules["fit"] = __import__("fit")
     shared.METRIC[:] = [arguments.metric]
     words = ["fit", arguments.config, *more, "--seed_everything", str(arguments.seed)]
     code = unrolled([*words, "--trainer.callbacks+", "fit.Record", "--trainer.accelerator", "cpu"])
-    print(f"{arguments.config}, seed {arguments.seed}, {arguments.threads} thread(s), exit code {code};")
+    print(
+        f"{arguments.config}, seed {arguments.seed}, {arguments.threads} thread(s), exit code {code};"
+    )
     print(f"torch {torch.__version__}, {platform.machine()}, {platform.system()}\n")
     print(f"| epoch | steps | CPU seconds | {arguments.metric} |")
     print("|---|---|---|---|")
@@ -62,7 +78,17 @@ def main() -> None:
     if arguments.test and code == 0:
         checkpoint = shared.RUN[0] / "checkpoints" / "best.ckpt"
         data = [word for place, word in enumerate(more) if is_of_data(more, place)]
-        unrolled(["test", arguments.config, *data, "--ckpt_path", str(checkpoint), "--trainer.accelerator", "cpu"])
+        unrolled(
+            [
+                "test",
+                arguments.config,
+                *data,
+                "--ckpt_path",
+                str(checkpoint),
+                "--trainer.accelerator",
+                "cpu",
+            ]
+        )
 
 
 def is_of_data(words: list[str], place: int) -> bool:

@@ -1,6 +1,7 @@
 """Characters per second of generation on a CPU, beside the usual loop that calls `nn.LSTM` with one step at a time.
 
-Both sides have two layers of 256 units and the same weights, one thread, in turn. Prints a Markdown table.
+Both sides have two layers of 256 units and the same weights, one thread, in turn. Prints a Markdown
+table.
 
     python benchmarks/generation.py
 """
@@ -52,13 +53,19 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     spec = {"vocabulary": CharacterVocabulary(CHARACTERS).to_spec()}
-    model = CharLM(spec, partial(Stacked, core=partial(LSTM, hidden_size=256), num_layers=2), embedding_size=64).eval()
+    model = CharLM(
+        spec, partial(Stacked, core=partial(LSTM, hidden_size=256), num_layers=2), embedding_size=64
+    ).eval()
     with torch.no_grad():
         model.head.bias[model.vocabulary.END] = -1e4  # no text ends before its length
     usual = Usual(model).eval()
-    print(f"2 x LSTM(256), CPU, one thread, {arguments.repeats} repeats of {arguments.length} characters in turn;")
+    print(
+        f"2 x LSTM(256), CPU, one thread, {arguments.repeats} repeats of {arguments.length} characters in turn;"
+    )
     print(f"seed 0, torch {torch.__version__}, {platform.machine()}, {platform.system()}\n")
-    print("| rows | nn.LSTM loop, characters/s | unrolled, characters/s | ratio, median (least to most) |")
+    print(
+        "| rows | nn.LSTM loop, characters/s | unrolled, characters/s | ratio, median (least to most) |"
+    )
     print("|---|---|---|---|")
     for rows in (1, 64):
         length = arguments.length if rows == 1 else arguments.length // 4

@@ -1,6 +1,7 @@
 """What one frame of a stream costs: features in, a label out, one frame at a time, on one CPU thread.
 
-Prints a Markdown table: CPU milliseconds a frame (the median of the rounds' means), and what of it is the core's step.
+Prints a Markdown table: CPU milliseconds a frame (the median of the rounds' means), and what of it
+is the core's step.
 
     python benchmarks/streaming.py --features 2048 --hidden 256
 """
@@ -49,7 +50,9 @@ def main() -> None:
         "stride": 1,
     }
     timing = {"calls": arguments.calls, "rounds": arguments.rounds}
-    print(f"{arguments.features} features, hidden {arguments.hidden}, {arguments.classes} classes, one thread;")
+    print(
+        f"{arguments.features} features, hidden {arguments.hidden}, {arguments.classes} classes, one thread;"
+    )
     print(f"torch {torch.__version__}, {platform.machine()}, {platform.system()}\n")
     print("| core | ms a frame | core's step alone |")
     print("|---|---|---|")

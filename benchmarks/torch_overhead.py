@@ -1,7 +1,8 @@
 """What the contract costs: our RNN, LSTM and GRU against bare torch modules with the same weights.
 
-Prints two Markdown tables. Every figure compares two things that are timed in turn, pair by pair, in CPU time of
-this process with one thread; a ratio is the median over the pairs, with a 95 % interval of that median.
+Prints two Markdown tables. Every figure compares two things that are timed in turn, pair by pair,
+in CPU time of this process with one thread; a ratio is the median over the pairs, with a 95 %
+interval of that median.
 
     python benchmarks/torch_overhead.py            # about two minutes
     python benchmarks/torch_overhead.py --pairs 40 --sizes 32x128x256
@@ -35,7 +36,9 @@ def seconds(run: Callable[[], object], repeats: int) -> float:
     return (time.process_time() - start) / repeats
 
 
-def pairs(run: Callable[[], object], peer: Callable[[], object], count: int) -> tuple[list[float], list[float]]:
+def pairs(
+    run: Callable[[], object], peer: Callable[[], object], count: int
+) -> tuple[list[float], list[float]]:
     """Times two functions in turn, changing who goes first."""
     for _ in range(2):
         run(), peer()
@@ -88,39 +91,61 @@ def sequences(count: int, sizes: list[tuple[int, int, int]], names: list[str]) -
             core = ours.from_torch(bare)
             x = torch.randn(batch, steps, hidden, requires_grad=True)
             plain = training_step(core, lambda core=core, x=x: core(x)[0], x)
-            overhead.append(row(label, *pairs(plain, training_step(bare, lambda m=bare, x=x: m(x)[0], x), count)))
+            overhead.append(
+                row(
+                    label, *pairs(plain, training_step(bare, lambda m=bare, x=x: m(x)[0], x), count)
+                )
+            )
             for what, shortest in (("1..T", 1), ("0.9 T..T", round(0.9 * steps))):
                 lengths = torch.randint(shortest, steps + 1, (batch,))
                 lengths[0] = steps
-                cut = training_step(core, lambda core=core, x=x, n=lengths: core(x, lengths=n)[0], x)
+                cut = training_step(
+                    core, lambda core=core, x=x, n=lengths: core(x, lengths=n)[0], x
+                )
 
                 def packed(module: nn.Module = bare, x: Tensor = x, n: Tensor = lengths) -> Tensor:
-                    return module(pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False))[0].data
+                    return module(
+                        pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False)
+                    )[0].data
 
                 line = row(f"{label} | {what}", *pairs(cut, plain, count))
                 times = pairs(training_step(bare, packed, x), plain, max(3, count // 4))
-                ragged.append(f"{line} {statistics.median(a / b for a, b in zip(*times, strict=True)):.2f} |")
+                ragged.append(
+                    f"{line} {statistics.median(a / b for a, b in zip(*times, strict=True)):.2f} |"
+                )
     print("\n### Sequences, forward and backward\n")
-    print("| core | B x T x H | torch ms | ours ms | ratio | 95 % interval |\n|---|---|---|---|---|---|")
+    print(
+        "| core | B x T x H | torch ms | ours ms | ratio | 95 % interval |\n|---|---|---|---|---|---|"
+    )
     print("\n".join(overhead))
     print("\n### Random lengths against none, forward and backward\n")
-    print("| core | B x T x H | lengths | without ms | with ms | ratio | 95 % interval | packed torch, ratio |")
+    print(
+        "| core | B x T x H | lengths | without ms | with ms | ratio | 95 % interval | packed torch, ratio |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     print("\n".join(ragged))
 
 
 def main() -> None:
     """Reads the arguments and prints the tables."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0], allow_abbrev=False)
-    parser.add_argument("--pairs", type=int, default=21, help="pairs of measurements per line (default 21)")
-    parser.add_argument("--sizes", default=SIZES, help=f"BxTxH, separated by commas (default {SIZES})")
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").split("\n", 1)[0], allow_abbrev=False
+    )
+    parser.add_argument(
+        "--pairs", type=int, default=21, help="pairs of measurements per line (default 21)"
+    )
+    parser.add_argument(
+        "--sizes", default=SIZES, help=f"BxTxH, separated by commas (default {SIZES})"
+    )
     parser.add_argument("--cores", default=",".join(CORES), help="which cores (default all)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     torch.manual_seed(args.seed)
-    print(f"torch {torch.__version__}, {processor()}, 1 thread, float32, seed {args.seed}, {args.pairs} pairs a line")
+    print(
+        f"torch {torch.__version__}, {processor()}, 1 thread, float32, seed {args.seed}, {args.pairs} pairs a line"
+    )
     sizes = [tuple(int(part) for part in size.split("x")) for size in args.sizes.split(",")]
     sequences(args.pairs, sizes, args.cores.split(","))
 

@@ -1,7 +1,8 @@
 """What Lightning and the task add to a training step, where nothing hides it.
 
-Both sides train the same model on the same batches from the same weights, in turn, with the same optimizer and
-clipping. Prints CPU milliseconds per step (one thread; other programs don't count) as a Markdown table.
+Both sides train the same model on the same batches from the same weights, in turn, with the same
+optimizer and clipping. Prints CPU milliseconds per step (one thread; other programs don't count) as
+a Markdown table.
 
     python benchmarks/training_overhead.py
 """
@@ -22,12 +23,17 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback, Trainer
+from unrolled.apps.run.training_callbacks import (
+    AtomicCheckpointIO,
+    FiniteLoss,
+    Preemption,
+    RandomState,
+)
 from unrolled.core import LSTM
-from unrolled.core.losses import sequence_cross_entropy
+from unrolled.core.seq2seq.losses import sequence_cross_entropy
 from unrolled.core.state import detach
 from unrolled.data import TextData
 from unrolled.tasks import CharLM
-from unrolled.tasks.callbacks import AtomicCheckpointIO, FiniteLoss, Preemption, RandomState
 
 
 class Clock(Callback):
@@ -110,11 +116,16 @@ def main() -> None:
                 lightning = with_lightning(data, arguments.steps, 20, folder)
             pairs.append((plain, lightning))
     added = sorted(lightning - plain for plain, lightning in pairs)
-    print(f"B=8, T=16, H=64, one thread, {arguments.pairs} pairs of {arguments.steps} steps in turn, seed 0;")
+    print(
+        f"B=8, T=16, H=64, one thread, {arguments.pairs} pairs of {arguments.steps} steps in turn, seed 0;"
+    )
     print(f"torch {torch.__version__}, {platform.machine()}, {platform.system()}\n")
     print("| loop | CPU ms per step, median | least | most |")
     print("|---|---|---|---|")
-    for name, times in (("bare", [a for a, _ in pairs]), ("Lightning and the task", [b for _, b in pairs])):
+    for name, times in (
+        ("bare", [a for a, _ in pairs]),
+        ("Lightning and the task", [b for _, b in pairs]),
+    ):
         print(f"| {name} | {statistics.median(times):.2f} | {min(times):.2f} | {max(times):.2f} |")
     print(f"| added | {statistics.median(added):.2f} | {added[0]:.2f} | {added[-1]:.2f} |")
 

@@ -1,8 +1,9 @@
 """Training and decoding speed of a translation model on a CPU, one thread.
 
-The model: a bidirectional GRU of 2 x 128, additive attention, a GRU of 256, embeddings of 128, 4,000 joint subwords.
-Sentences are random, with the lengths of Multi30k (8 to 21 subwords); weights are random, so a search is told how long
-its translations have to be. Prints two Markdown tables: medians of several runs, CPU time.
+The model: a bidirectional GRU of 2 x 128, additive attention, a GRU of 256, embeddings of 128,
+4,000 joint subwords. Sentences are random, with the lengths of Multi30k (8 to 21 subwords); weights
+are random, so a search is told how long its translations have to be. Prints two Markdown tables:
+medians of several runs, CPU time.
 
     python benchmarks/translation.py
 """
@@ -47,7 +48,9 @@ def batches(count: int) -> list[TranslationBatch]:
         longest = int(torch.randint(8, 22, (1,), generator=draw))
         lengths = longest - torch.randint(0, 2, (ROWS,), generator=draw)
         sides = [torch.randint(4, VOCABULARY, (ROWS, longest), generator=draw) for _ in range(2)]
-        made.append(TranslationBatch(sides[0], lengths, sides[1], lengths, torch.arange(ROWS), ("",) * ROWS))
+        made.append(
+            TranslationBatch(sides[0], lengths, sides[1], lengths, torch.arange(ROWS), ("",) * ROWS)
+        )
     return made
 
 
@@ -60,13 +63,17 @@ def seconds(function: Callable[[], object]) -> float:
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeats", type=int, default=5)
     repeats = parser.parse_args().repeats
     torch.set_num_threads(1)
     torch.manual_seed(0)
     made = model()
-    print(f"torch {torch.__version__}, {platform.machine()}, {platform.system()}, one thread, {repeats} runs each\n")
+    print(
+        f"torch {torch.__version__}, {platform.machine()}, {platform.system()}, one thread, {repeats} runs each\n"
+    )
 
     optimizer = torch.optim.AdamW(made.parameters(), lr=1e-3)
     given = batches(20)
@@ -84,7 +91,9 @@ def main() -> None:
     tokens = sum(int(batch.target_lengths.sum()) for batch in given)
     speeds = sorted(tokens / seconds(train) for _ in range(repeats))
     print("| training, batch 64 | target subwords per CPU second |\n|---|---|")
-    print(f"| forward, backward, AdamW | {statistics.median(speeds):,.0f} ({speeds[0]:,.0f} to {speeds[-1]:,.0f}) |\n")
+    print(
+        f"| forward, backward, AdamW | {statistics.median(speeds):,.0f} ({speeds[0]:,.0f} to {speeds[-1]:,.0f}) |\n"
+    )
 
     made.eval()
     source, lengths = torch.randint(4, VOCABULARY, (ROWS, 13)), torch.full((ROWS,), 13)
@@ -98,9 +107,20 @@ def main() -> None:
             forced = {"start": 1, "end": 2, "min_length": steps, "max_length": steps}
             beam_search(*begin, **forced, beam_size=beam_size)
 
-    print("| sentences side by side | beam | subwords of each | sentences per CPU second |\n|---|---|---|---|")
-    for rows, beam_size, steps in ((64, 1, 15), (64, 5, 15), (64, 10, 15), (64, 20, 15), (64, 5, 60), (1, 5, 15)):
-        speeds = sorted(ROWS / seconds(partial(decode, rows, beam_size, steps)) for _ in range(repeats))
+    print(
+        "| sentences side by side | beam | subwords of each | sentences per CPU second |\n|---|---|---|---|"
+    )
+    for rows, beam_size, steps in (
+        (64, 1, 15),
+        (64, 5, 15),
+        (64, 10, 15),
+        (64, 20, 15),
+        (64, 5, 60),
+        (1, 5, 15),
+    ):
+        speeds = sorted(
+            ROWS / seconds(partial(decode, rows, beam_size, steps)) for _ in range(repeats)
+        )
         spread = f"{statistics.median(speeds):,.0f} ({speeds[0]:,.0f} to {speeds[-1]:,.0f})"
         print(f"| {rows} | {beam_size} | {steps} | {spread} |")
 

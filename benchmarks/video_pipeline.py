@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from unrolled.core import QRNN, FrameEncoder, SmallCNN
-from unrolled.data.clips import write_video
-from unrolled.data.frames import prefetch, read_frames
+from unrolled.data.video.clips.module import write_video
+from unrolled.data.video.frames import prefetch, read_frames
 from unrolled.tasks import VideoLabelling
 
 
@@ -28,7 +28,9 @@ def noisy_video(path: Path, frames: int, height: int, width: int) -> None:
     random = np.random.default_rng(0)
     scene = random.integers(40, 200, (height // 8, width // 8, 3)).repeat(8, 0).repeat(8, 1)
     grain = random.integers(-6, 6, (8, *scene.shape))
-    write_video(path, ((np.roll(scene, 3 * n, 1) + grain[n % 8]).astype(np.uint8) for n in range(frames)))
+    write_video(
+        path, ((np.roll(scene, 3 * n, 1) + grain[n % 8]).astype(np.uint8) for n in range(frames))
+    )
 
 
 def seconds(work: Callable[[], Iterable[object]]) -> tuple[float, float]:
@@ -44,7 +46,9 @@ def seconds(work: Callable[[], Iterable[object]]) -> tuple[float, float]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--frames", type=int, default=500)
     parser.add_argument("--width", type=int, default=640)
     parser.add_argument("--height", type=int, default=480)
@@ -52,9 +56,17 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     size = arguments.image_size
-    spec = {"classes": ["a", "b"], "background": [], "feature_size": 0, "image_size": size, "stride": 1}
+    spec = {
+        "classes": ["a", "b"],
+        "background": [],
+        "feature_size": 0,
+        "image_size": size,
+        "stride": 1,
+    }
     encoder = partial(FrameEncoder, backbone=partial(SmallCNN, channels=[8, 16, 32]), places=3)
-    model = VideoLabelling(spec, partial(QRNN, hidden_size=128), encoder=encoder, projection_size=64)
+    model = VideoLabelling(
+        spec, partial(QRNN, hidden_size=128), encoder=encoder, projection_size=64
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
         noisy_video(path, arguments.frames, arguments.height, arguments.width)
@@ -69,11 +81,15 @@ def main() -> None:
                 frame.picture for frame in prefetch(read_frames(path, image_size=size))
             ),
         }
-        print(f"{arguments.frames} frames of {arguments.width} x {arguments.height}, read at {size} x {size}\n")
+        print(
+            f"{arguments.frames} frames of {arguments.width} x {arguments.height}, read at {size} x {size}\n"
+        )
         print("| | frames/s | CPU ms a frame |\n|---|---|---|")
         for name, work in rows.items():
             wall, cpu = seconds(work)
-            print(f"| {name} | {arguments.frames / wall:.0f} | {1000 * cpu / arguments.frames:.2f} |")
+            print(
+                f"| {name} | {arguments.frames / wall:.0f} | {1000 * cpu / arguments.frames:.2f} |"
+            )
 
 
 if __name__ == "__main__":

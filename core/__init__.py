@@ -6,27 +6,34 @@ import importlib
 import inspect
 import pkgutil
 
-from .attention import AdditiveAttention, Attention, AttentionFactory, DotAttention, GatedAttention, GeneralAttention
 from .compose import Bidirectional, Stacked
-from .decoder import Decoded, DecoderState, SequenceDecoder
+from .cores.gru import GRU, GRUState
+from .cores.ind_rnn import IndRNN, IndRNNState
+from .cores.layer_norm_lstm import LayerNormLSTM
+from .cores.lstm import LSTM, LSTMState
+from .cores.min_gru import MinGRU, MinGRUState
+from .cores.min_lstm import MinLSTM, MinLSTMState
+from .cores.mlstm import MLSTM, MLSTMState
+from .cores.mogrifier_lstm import MogrifierLSTM
+from .cores.qrnn import QRNN, QRNNState
+from .cores.rg_lru import RGLRU, RGLRUState
+from .cores.rnn import RNN, RNNState
+from .cores.slstm import SLSTM, SLSTMState
 from .dropout import EmbeddingDropout, LockedDropout, WeightDrop, Zoneout
-from .encoder import Memory, SequenceEncoder
-from .gru import GRU, GRUState
-from .ind_rnn import IndRNN, IndRNNState
-from .layer_norm_lstm import LayerNormLSTM
-from .lstm import LSTM, LSTMState
-from .min_gru import MinGRU, MinGRUState
-from .min_lstm import MinLSTM, MinLSTMState
-from .mlstm import MLSTM, MLSTMState
-from .mogrifier_lstm import MogrifierLSTM
-from .qrnn import QRNN, QRNNState
+from .kernels.scan import linear_recurrence, linear_recurrence_reference
 from .recurrent import CoreFactory, RecurrentCore, reference
-from .rg_lru import RGLRU, RGLRUState
-from .rnn import RNN, RNNState
-from .sampling import choose, sample
-from .scan import linear_recurrence, linear_recurrence_reference
-from .search import Hypothesis, beam_search, greedy_search, sample_search, search_sequences
-from .slstm import SLSTM, SLSTMState
+from .seq2seq.attention import (
+    AdditiveAttention,
+    Attention,
+    AttentionFactory,
+    DotAttention,
+    GatedAttention,
+    GeneralAttention,
+)
+from .seq2seq.decoder import Decoded, DecoderState, SequenceDecoder
+from .seq2seq.encoder import Memory, SequenceEncoder
+from .seq2seq.sampling import choose, sample
+from .seq2seq.search import Hypothesis, beam_search, greedy_search, sample_search, search_sequences
 from .state import (
     State,
     concatenate,
@@ -39,7 +46,14 @@ from .state import (
     to_plain,
     where_rows,
 )
-from .vision import Backbone, BackboneFactory, FrameEncoder, ImageEncoder, SmallCNN, TorchvisionBackbone
+from .vision.encoders import (
+    Backbone,
+    BackboneFactory,
+    FrameEncoder,
+    ImageEncoder,
+    SmallCNN,
+    TorchvisionBackbone,
+)
 
 __all__ = [
     "GRU",
@@ -117,20 +131,24 @@ def discover_cores() -> dict[str, type[RecurrentCore]]:
     """Finds every core by importing the modules of this folder.
 
     Returns:
-        Class by name, in alphabetical order: every concrete subclass of `RecurrentCore`. A core is made from
-        (input_size, hidden_size), a composition (Stacked, Bidirectional, WeightDrop, Zoneout) from
-        (input_size, core).
+        Class by name, in alphabetical order: every concrete subclass of `RecurrentCore`. A core is
+        made from (input_size, hidden_size), a composition (Stacked, Bidirectional, WeightDrop,
+        Zoneout) from (input_size, core).
     """
     found = {}
-    for info in pkgutil.iter_modules(__path__):
+    for info in pkgutil.walk_packages(__path__, f"{__name__}."):
         try:
-            module = importlib.import_module(f"{__name__}.{info.name}")
+            module = importlib.import_module(info.name)
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] == __name__.partition(".")[0]:
                 raise
             continue  # needs a package that is not installed, such as triton
         for name, value in vars(module).items():
-            is_core = inspect.isclass(value) and issubclass(value, RecurrentCore) and not inspect.isabstract(value)
+            is_core = (
+                inspect.isclass(value)
+                and issubclass(value, RecurrentCore)
+                and not inspect.isabstract(value)
+            )
             if is_core and value.__module__ == module.__name__:
                 found[name] = value
     return dict(sorted(found.items()))

@@ -1,6 +1,7 @@
 """What a core accepts, and what it says of anything else.
 
-A state is compared with the form of `initial_state`'s: shapes and kinds as plain data, read once per core.
+A state is compared with the form of `initial_state`'s: shapes and kinds as plain data, read once
+per core.
 
 Shapes: B batch, T time, D input.
 """
@@ -96,7 +97,11 @@ def typed(state: Any, form: Form) -> Any:
         state: Anything.
         form: The form.
     """
-    if not isinstance(form, Branch) or not isinstance(state, tuple) or len(state) != len(form.parts):
+    if (
+        not isinstance(form, Branch)
+        or not isinstance(state, tuple)
+        or len(state) != len(form.parts)
+    ):
         return state
     fields, wanted = getattr(state, "_fields", None), getattr(form.type, "_fields", None)
     if fields not in (None, wanted):  # another core's state
@@ -105,7 +110,9 @@ def typed(state: Any, form: Form) -> Any:
     return cast("Any", form.type)._make(parts) if wanted is not None else parts
 
 
-def refuse_state(name: str, state: Any, form: Form, batch: int, device: torch.device | None) -> ValueError:
+def refuse_state(
+    name: str, state: Any, form: Form, batch: int, device: torch.device | None
+) -> ValueError:
     """Says what is wrong with a state.
 
     Args:
@@ -121,7 +128,10 @@ def refuse_state(name: str, state: Any, form: Form, batch: int, device: torch.de
     hint = ""
     if isinstance(state, PackedSequence):
         hint = "a packed sequence is no state: it holds inputs; "
-    elif any(leaf.dim() == 1 + len(shape) + 1 for leaf, shape in zip(tensors, _shapes(form), strict=False)):
+    elif any(
+        leaf.dim() == 1 + len(shape) + 1
+        for leaf, shape in zip(tensors, _shapes(form), strict=False)
+    ):
         hint = "torch's modules put the layers first: pass one layer of it, h[0]; "
     elif places and fits(state, form, batch, None):
         return ValueError(_apart(name, places.pop(), device))
@@ -158,7 +168,9 @@ def refuse_input(name: str, x: Any, size: int, *, step: bool) -> ValueError:
     elif step:
         remedy = "take one step of a sequence, x[:, t], or call the core for all of it"
     elif x.dim() == 2 and x.shape[1] == size:
-        remedy = "put batch before time, x.unsqueeze(0) for one sequence; `step` takes one step (B, D)"
+        remedy = (
+            "put batch before time, x.unsqueeze(0) for one sequence; `step` takes one step (B, D)"
+        )
     elif x.dim() == 3 and x.shape[1] == size:
         remedy = "put features last, x.transpose(1, 2)"
     else:
@@ -166,7 +178,9 @@ def refuse_input(name: str, x: Any, size: int, *, step: bool) -> ValueError:
     return ValueError(f"{name}: x is {describe(x)}; it must be a float tensor {wanted}: {remedy}")
 
 
-def refuse_mixture(name: str, x: Tensor, state: State, parameters: Iterable[Tensor], error: RuntimeError) -> None:
+def refuse_mixture(
+    name: str, x: Tensor, state: State, parameters: Iterable[Tensor], error: RuntimeError
+) -> None:
     """Raises ValueError where an error comes from an input of another type or device than all the rest.
 
     Args:
@@ -243,9 +257,15 @@ def check_lengths_kind(name: str, lengths: Any, batch: int) -> None:
         lengths: Anything.
         batch: B.
     """
-    if not isinstance(lengths, Tensor) or lengths.shape != (batch,) or _kind(lengths.dtype) != "integer":
+    if (
+        not isinstance(lengths, Tensor)
+        or lengths.shape != (batch,)
+        or _kind(lengths.dtype) != "integer"
+    ):
         remedy = "" if isinstance(lengths, Tensor) else ": pass torch.tensor(lengths)"
-        raise ValueError(f"{name}: lengths is {describe(lengths)}; it must be int64 ({batch},), one per row{remedy}")
+        raise ValueError(
+            f"{name}: lengths is {describe(lengths)}; it must be int64 ({batch},), one per row{remedy}"
+        )
 
 
 def check_reset(name: str, reset: Any, batch: int, time: int) -> None:
@@ -259,9 +279,13 @@ def check_reset(name: str, reset: Any, batch: int, time: int) -> None:
     """
     if not isinstance(reset, Tensor) or reset.shape != (batch, time) or reset.dtype != torch.bool:
         remedy = (
-            "" if isinstance(reset, Tensor) and reset.dtype == torch.bool else "; pass torch.as_tensor(reset).bool()"
+            ""
+            if isinstance(reset, Tensor) and reset.dtype == torch.bool
+            else "; pass torch.as_tensor(reset).bool()"
         )
-        raise ValueError(f"{name}: reset is {describe(reset)}; it must be bool ({batch}, {time}): one per step{remedy}")
+        raise ValueError(
+            f"{name}: reset is {describe(reset)}; it must be bool ({batch}, {time}): one per step{remedy}"
+        )
 
 
 def describe(x: Any) -> str:
@@ -282,13 +306,21 @@ def _kind(dtype: torch.dtype) -> str:
 
 
 def _shapes(form: Form) -> list[tuple[int, ...]]:
-    return [form.shape] if isinstance(form, Leaf) else [shape for part in form.parts for shape in _shapes(part)]
+    return (
+        [form.shape]
+        if isinstance(form, Leaf)
+        else [shape for part in form.parts for shape in _shapes(part)]
+    )
 
 
 def _tensors(state: Any) -> list[Tensor]:
     if isinstance(state, Tensor):
         return [state]
-    return [leaf for part in state for leaf in _tensors(part)] if isinstance(state, tuple | list) else []
+    return (
+        [leaf for part in state for leaf in _tensors(part)]
+        if isinstance(state, tuple | list)
+        else []
+    )
 
 
 def _describe_state(state: Any) -> str:
@@ -307,4 +339,6 @@ def _describe_form(form: Form, batch: int) -> str:
     parts = [_describe_form(part, batch) for part in form.parts]
     if names is None:
         return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
-    return f"{form.type.__name__}({', '.join(f'{n}: {p}' for n, p in zip(names, parts, strict=True))})"
+    return (
+        f"{form.type.__name__}({', '.join(f'{n}: {p}' for n, p in zip(names, parts, strict=True))})"
+    )

@@ -20,16 +20,17 @@ from .state import State
 class Stacked(RecurrentCore):
     """Cores on top of each other: each reads the output of the one below.
 
-    With `norm` and `residual` a layer computes x + core(LayerNorm(x)), the pre-norm residual block. The state is the
-    tuple of the layers' states. Causal if every layer is.
+    With `norm` and `residual` a layer computes x + core(LayerNorm(x)), the pre-norm residual block.
+    The state is the tuple of the layers' states. Causal if every layer is.
 
     Args:
         input_size: D, size of one step's input.
         core: Makes one layer from its input size.
         num_layers: How many layers.
         residual: Add each layer's input to its output, in the layers where both have one size.
-        dropout: Probability of dropping an output between layers (none after the last). One mask per row for all
-            steps of a `forward` (locked dropout, Gal and Ghahramani, arXiv 1512.05287); `step` draws one per call.
+        dropout: Probability of dropping an output between layers (none after the last). One mask
+            per row for all steps of a `forward` (locked dropout, Gal and Ghahramani, arXiv
+            1512.05287); `step` draws one per call.
         norm: Put a LayerNorm before each layer.
     """
 
@@ -50,21 +51,31 @@ class Stacked(RecurrentCore):
             layers.append(core(layers[-1].output_size if layers else input_size))
         super().__init__(input_size, layers[-1].output_size)
         self.layers = nn.ModuleList(layers)
-        self.norms = nn.ModuleList(nn.LayerNorm(layer.input_size) for layer in layers) if norm else None
+        self.norms = (
+            nn.ModuleList(nn.LayerNorm(layer.input_size) for layer in layers) if norm else None
+        )
         self.dropout = LockedDropout(dropout)
         self.residual = residual
         self.causal = all(layer.causal for layer in layers)
         self.parallel = all(layer.parallel for layer in layers)
         self._slack = min(layer._slack for layer in layers)
         self.recurrent_weights = tuple(
-            f"layers.{i}.{name}" for i, layer in enumerate(layers) for name in layer.recurrent_weights
+            f"layers.{i}.{name}"
+            for i, layer in enumerate(layers)
+            for name in layer.recurrent_weights
         )
 
     def initial_state(
-        self, batch_size: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+        self,
+        batch_size: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> State:
         """Returns the tuple of the layers' initial states; see `RecurrentCore.initial_state`."""
-        return tuple(layer.initial_state(batch_size, device=device, dtype=dtype) for layer in self._layers())
+        return tuple(
+            layer.initial_state(batch_size, device=device, dtype=dtype) for layer in self._layers()
+        )
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Advances every layer one step; see `RecurrentCore.step`."""
@@ -74,7 +85,9 @@ class Stacked(RecurrentCore):
         """Makes every layer's step ready; see `RecurrentCore.stepper`."""
         if self.training or self.residual or self.norms is not None:
             ready = {layer: layer.stepper() for layer in self._layers()}
-            return lambda x, state: self._through(x, state, lambda layer, below, before: ready[layer](below, before))
+            return lambda x, state: self._through(
+                x, state, lambda layer, below, before: ready[layer](below, before)
+            )
         steppers = [layer.stepper() for layer in self._layers()]
 
         def step(x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -88,12 +101,18 @@ class Stacked(RecurrentCore):
 
     def _unroll(self, x: Tensor, state: State, schedule: Schedule | None) -> tuple[Tensor, State]:
         if schedule is not None and (self.norms is not None or self.residual):
-            # Everything else reads no padding. Zero is a fixed point: the layers' outputs there are zero, too.
+            # Everything else reads no padding. Zero is a fixed point: the layers' outputs there are
+            # zero, too.
             x = x.masked_fill(~schedule.valid().unsqueeze(2), 0.0)
-        return self._through(x, state, lambda layer, below, before: layer(below, before, schedule=schedule))
+        return self._through(
+            x, state, lambda layer, below, before: layer(below, before, schedule=schedule)
+        )
 
     def _through(
-        self, x: Tensor, state: State, run: Callable[[RecurrentCore, Tensor, State], tuple[Tensor, State]]
+        self,
+        x: Tensor,
+        state: State,
+        run: Callable[[RecurrentCore, Tensor, State], tuple[Tensor, State]],
     ) -> tuple[Tensor, State]:
         states = []
         for i, (layer, before) in enumerate(zip(self._layers(), state, strict=True)):
@@ -111,10 +130,10 @@ class Stacked(RecurrentCore):
 class Bidirectional(RecurrentCore):
     """Two cores, one reading each row from its first step and one from its last (Schuster and Paliwal, 1997).
 
-    The output is both outputs side by side, so `output_size` is their sum; the state is (forward, backward). The
-    backward core starts at each row's own end and its final state is the one after the row's first step. A reset
-    separates two pieces of a row in both directions: going back, the state starts anew between step t and step t - 1.
-    Not causal: `step` raises.
+    The output is both outputs side by side, so `output_size` is their sum; the state is (forward,
+    backward). The backward core starts at each row's own end and its final state is the one after
+    the row's first step. A reset separates two pieces of a row in both directions: going back, the
+    state starts anew between step t and step t - 1. Not causal: `step` raises.
 
     Args:
         input_size: D, size of one step's input.
@@ -131,11 +150,17 @@ class Bidirectional(RecurrentCore):
         self.parallel = ahead.parallel and back.parallel
         self._slack = min(ahead._slack, back._slack)
         self.recurrent_weights = tuple(
-            f"{name}.{weight}" for name in ("ahead", "back") for weight in getattr(self, name).recurrent_weights
+            f"{name}.{weight}"
+            for name in ("ahead", "back")
+            for weight in getattr(self, name).recurrent_weights
         )
 
     def initial_state(
-        self, batch_size: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+        self,
+        batch_size: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> State:
         """Returns both directions' initial states; see `RecurrentCore.initial_state`."""
         return (
@@ -149,7 +174,9 @@ class Bidirectional(RecurrentCore):
         Raises:
             ValueError: Always.
         """
-        raise ValueError("Bidirectional has no step: it reads the future; use its core alone where steps are needed")
+        raise ValueError(
+            "Bidirectional has no step: it reads the future; use its core alone where steps are needed"
+        )
 
     def _unroll(self, x: Tensor, state: State, schedule: Schedule | None) -> tuple[Tensor, State]:
         ahead, ahead_state = self.ahead(x, state[0], schedule=schedule)

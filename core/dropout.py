@@ -91,9 +91,10 @@ class _DropWeight(nn.Module):
 class WeightDrop(RecurrentCore):
     """A core whose hidden-to-hidden weights are dropped in training (AWD-LSTM, https://arxiv.org/abs/1708.02182).
 
-    One mask holds for a whole `forward`, at all its steps and in all its rows. `step` draws a mask per call; to train
-    step by step with one mask, loop inside `torch.nn.utils.parametrize.cached()`. The state dict holds the undropped
-    weight as `core.parametrizations.weight_hh.original`.
+    One mask holds for a whole `forward`, at all its steps and in all its rows. `step` draws a mask
+    per call; to train step by step with one mask, loop inside
+    `torch.nn.utils.parametrize.cached()`. The state dict holds the undropped weight as
+    `core.parametrizations.weight_hh.original`.
 
     Args:
         input_size: D, size of one step's input.
@@ -116,10 +117,16 @@ class WeightDrop(RecurrentCore):
         self._slack = inner._slack
         for name in inner.recurrent_weights:
             owner, _, weight = name.rpartition(".")
-            parametrize.register_parametrization(inner.get_submodule(owner), weight, _DropWeight(self.p))
+            parametrize.register_parametrization(
+                inner.get_submodule(owner), weight, _DropWeight(self.p)
+            )
 
     def initial_state(
-        self, batch_size: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+        self,
+        batch_size: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> State:
         """Returns the core's initial state; see `RecurrentCore.initial_state`."""
         return self.core.initial_state(batch_size, device=device, dtype=dtype)
@@ -144,18 +151,22 @@ class WeightDrop(RecurrentCore):
 class Zoneout(RecurrentCore):
     """A core whose units sometimes keep their state (Krueger et al., https://arxiv.org/abs/1606.01305).
 
-    In training each unit of the state keeps its previous value with probability p; in evaluation the state is the
-    expectation, p * previous + (1 - p) * next. The output is the new hidden state. Runs step by step.
+    In training each unit of the state keeps its previous value with probability p; in evaluation
+    the state is the expectation, p * previous + (1 - p) * next. The output is the new hidden state.
+    Runs step by step.
 
     Args:
         input_size: D, size of one step's input.
-        core: Makes the core from its input size; its state must have a field `hidden` that is also its output.
-        p: Probability of keeping a unit, for every part of the state. The paper uses 0.05 for the hidden state of a
-            character model.
+        core: Makes the core from its input size; its state must have a field `hidden` that is also
+            its output.
+        p: Probability of keeping a unit, for every part of the state. The paper uses 0.05 for the
+            hidden state of a character model.
         cell_p: The same for the field `cell`, `p` when not given. The paper uses 0.5 there.
     """
 
-    def __init__(self, input_size: int, core: CoreFactory, *, p: float = 0.05, cell_p: float | None = None) -> None:
+    def __init__(
+        self, input_size: int, core: CoreFactory, *, p: float = 0.05, cell_p: float | None = None
+    ) -> None:
         inner = core(input_size)
         super().__init__(input_size, inner.output_size)
         state = inner.initial_state(1)
@@ -176,7 +187,11 @@ class Zoneout(RecurrentCore):
         self.recurrent_weights = tuple(f"core.{name}" for name in inner.recurrent_weights)
 
     def initial_state(
-        self, batch_size: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+        self,
+        batch_size: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> State:
         """Returns the core's initial state; see `RecurrentCore.initial_state`."""
         return self.core.initial_state(batch_size, device=device, dtype=dtype)

@@ -1,7 +1,7 @@
 """What an empty batch leaves: numbers that depend on nothing, in a graph that leads to everything.
 
-Among processes that train together each must have a gradient for every parameter, also one whose batch has no rows or
-no steps. Such gradients are zeros; None they must not be.
+Among processes that train together each must have a gradient for every parameter, also one whose
+batch has no rows or no steps. Such gradients are zeros; None they must not be.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def attach(state: _Nest, sources: Iterable[Tensor]) -> _Nest:
     """
     if not torch.is_grad_enabled():
         return state
-    zeros = [source.flatten()[:0].sum().real for source in sources if source.requires_grad]  # the sum of nothing
+    # the sum of nothing
+    zeros = [source.flatten()[:0].sum().real for source in sources if source.requires_grad]
     if not zeros:
         return state
     zero = functools.reduce(torch.add, zeros)

@@ -1,6 +1,7 @@
 """What lies between a core's own `step` and whoever calls it: the look at the arguments, and the hooks.
 
-`RecurrentCore` puts it around the methods of every subclass, so that a core holds its equations alone.
+`RecurrentCore` puts it around the methods of every subclass, so that a core holds its equations
+alone.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ def guarded_stepper(bare: Callable[..., Any]) -> Callable[..., Any]:
         bare: The stepper as the core defines it.
 
     Returns:
-        The stepper whose functions look at their first arguments; of a core with hooks, which may make its weights
-        anew at each call, it is the core's step.
+        The stepper whose functions look at their first arguments; of a core with hooks, which may
+        make its weights anew at each call, it is the core's step.
     """
 
     @functools.wraps(bare)

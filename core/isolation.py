@@ -1,8 +1,9 @@
 """Keeping what is not finite apart from the gradients of what a reset separates from it.
 
-A reset ends NaN and infinity in outputs and states, for it selects. In a gradient they come back: the steps before a
-reset get a gradient of zero from the steps after it, and zero times infinity is no number, in the sums over all steps
-that the gradients of the parameters are. So such steps are run again on zeros, from the initial state.
+A reset ends NaN and infinity in outputs and states, for it selects. In a gradient they come back:
+the steps before a reset get a gradient of zero from the steps after it, and zero times infinity is
+no number, in the sums over all steps that the gradients of the parameters are. So such steps are
+run again on zeros, from the initial state.
 
 Shapes: B batch, T time, D input, H output.
 """
@@ -76,9 +77,13 @@ def isolate(
     else:  # what is read backward spoils the steps before it as well
         spoiled = ((piece.unsqueeze(2) == piece.unsqueeze(1)) & spoiled.unsqueeze(1)).any(2) & valid
         spoiled &= piece[:, -1:] > 0
-        end = spoiled[:, 0] | spoiled.gather(1, (valid.sum(1, keepdim=True) - 1).clamp(min=0)).squeeze(1)
+        end = spoiled[:, 0] | spoiled.gather(
+            1, (valid.sum(1, keepdim=True) - 1).clamp(min=0)
+        ).squeeze(1)
     start &= reset.any(1)
     if not (spoiled.any() or start.any()):
         return None
     before = torch.cat((torch.zeros_like(spoiled[:, :1]), spoiled[:, :-1]), 1)
-    return Isolated(x.masked_fill(spoiled.unsqueeze(2), 0.0), reset | (spoiled & ~before), spoiled, start, end)
+    return Isolated(
+        x.masked_fill(spoiled.unsqueeze(2), 0.0), reset | (spoiled & ~before), spoiled, start, end
+    )

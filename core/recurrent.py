@@ -30,7 +30,7 @@ from .checks import (
 from .empty import attach
 from .guards import guarded_step, guarded_stepper
 from .isolation import isolate
-from .loops import transformed, uncompiled
+from .kernels.loops import transformed, uncompiled
 from .schedule import ONE_STEP, OneStep, Schedule, rearrange
 from .state import State, concatenate, detach, leaves, map_state, select_rows, where_rows
 
@@ -38,27 +38,30 @@ from .state import State, concatenate, detach, leaves, map_state, select_rows, w
 class RecurrentCore(nn.Module, ABC):
     """A recurrence: an initial state, one step, and the whole sequence.
 
-    A core defines `initial_state` and `step`; `step` is the specification. `forward` runs a sequence, with `lengths`
-    and `reset` for every core: it cuts the sequence where rows end or start anew and calls `_sequence` on each piece. A
-    core with a fast way to run a sequence overrides `_sequence`, which knows neither lengths nor resets; its default
-    loops over `step`.
+    A core defines `initial_state` and `step`; `step` is the specification. `forward` runs a
+    sequence, with `lengths` and `reset` for every core: it cuts the sequence where rows end or
+    start anew and calls `_sequence` on each piece. A core with a fast way to run a sequence
+    overrides `_sequence`, which knows neither lengths nor resets; its default loops over `step`.
 
-    The state is passed in and returned, never kept and never changed in place. At every boundary its dtype is
-    `promote_types(x.dtype, float32)`; the output has the dtype of `x`.
+    The state is passed in and returned, never kept and never changed in place. At every boundary
+    its dtype is `promote_types(x.dtype, float32)`; the output has the dtype of `x`.
 
-    What a core defines as `step` is its bare step. Called from outside, `step` first compares input and state with
-    what `initial_state` makes, and a module with hooks runs it through `__call__` as it does `forward`: its hooks see
-    (x, state) and (output, state) of one step, and pruning, `fully_shard` and the like work in both. A core that
-    contains cores calls them (`inner(x, state)`, `inner.step(x, state)`) as anyone does.
+    What a core defines as `step` is its bare step. Called from outside, `step` first compares input
+    and state with what `initial_state` makes, and a module with hooks runs it through `__call__` as
+    it does `forward`: its hooks see (x, state) and (output, state) of one step, and pruning,
+    `fully_shard` and the like work in both. A core that contains cores calls them (`inner(x,
+    state)`, `inner.step(x, state)`) as anyone does.
 
     Args:
         input_size: D, size of one step's input.
         output_size: H, size of one step's output.
 
     Attributes:
-        causal: Whether the output at t depends on steps up to t only. `step` exists for causal cores alone.
+        causal: Whether the output at t depends on steps up to t only. `step` exists for causal
+            cores alone.
         parallel: Whether training runs in parallel over time.
-        recurrent_weights: Names of the hidden-to-hidden parameters, which weight drop drops (dotted for submodules).
+        recurrent_weights: Names of the hidden-to-hidden parameters, which weight drop drops (dotted
+            for submodules).
     """
 
     causal: bool = True
@@ -66,7 +69,8 @@ class RecurrentCore(nn.Module, ABC):
     recurrent_weights: tuple[str, ...] = ()
     _slack: int = 0  # steps past rows' ends that `_ragged` may run to save one cut of the sequence
     _form: Form | None = None  # of the state, once it was needed
-    _bare_step: ClassVar[Callable[[Any, Tensor, Any], tuple[Tensor, Any]]]  # `step` as the core defines it
+    # `step` as the core defines it
+    _bare_step: ClassVar[Callable[[Any, Tensor, Any], tuple[Tensor, Any]]]
     __call__: Callable[..., tuple[Tensor, State]]
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -92,7 +96,11 @@ class RecurrentCore(nn.Module, ABC):
 
     @abstractmethod
     def initial_state(
-        self, batch_size: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+        self,
+        batch_size: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> State:
         """Returns the state before the first step.
 
@@ -124,8 +132,9 @@ class RecurrentCore(nn.Module, ABC):
         """Makes `step` ready for many calls, as generation and streams need it.
 
         Returns:
-            A function like `step`, to be called without gradients. It may hold copies of the weights as they are now,
-            and need not look at what it is given again after the first call.
+            A function like `step`, to be called without gradients. It may hold copies of the
+            weights as they are now, and need not look at what it is given again after the first
+            call.
         """
         return self.step
 
@@ -142,16 +151,17 @@ class RecurrentCore(nn.Module, ABC):
 
         Args:
             x: Input (B, T, D).
-            state: The state before the first step; the initial state when not given. A plain tuple of the right
-                tensors will do.
-            lengths: Int64 (B,), real steps of each row, 0 to T; all of T when not given. Outputs past a row's length
-                are zero and its final state is the state at its length. Best kept on the CPU: a CUDA tensor is
-                waited for.
-            reset: Bool (B, T), True where a row's state becomes the initial state *before* that step, whatever it
-                was: numbers that are not finite end there, on the CPU in the gradients too. Likewise best kept on the
-                CPU.
-            schedule: For compositions: lengths and resets of the batch as the outer core has made them, so that they
-                are made once, the rows of everything in its order; or ONE_STEP, where `step` calls.
+            state: The state before the first step; the initial state when not given. A plain tuple
+                of the right tensors will do.
+            lengths: Int64 (B,), real steps of each row, 0 to T; all of T when not given. Outputs
+                past a row's length are zero and its final state is the state at its length. Best
+                kept on the CPU: a CUDA tensor is waited for.
+            reset: Bool (B, T), True where a row's state becomes the initial state *before* that
+                step, whatever it was: numbers that are not finite end there, on the CPU in the
+                gradients too. Likewise best kept on the CPU.
+            schedule: For compositions: lengths and resets of the batch as the outer core has made
+                them, so that they are made once, the rows of everything in its order; or ONE_STEP,
+                where `step` calls.
 
         Returns:
             Output (B, T, H) and the final state, leaves (B, ...).
@@ -161,10 +171,16 @@ class RecurrentCore(nn.Module, ABC):
         """
         if schedule is ONE_STEP:
             return self._checked_step(x, state)
-        if not dense(x) or x.dim() != 3 or x.shape[2] != self.input_size or not x.is_floating_point():
+        if (
+            not dense(x)
+            or x.dim() != 3
+            or x.shape[2] != self.input_size
+            or not x.is_floating_point()
+        ):
             raise refuse_input(type(self).__name__, x, self.input_size, step=False)
         weight = next(iter(self._parameters.values()), None)
-        if weight is not None and weight.is_meta != x.is_meta:  # a loop that writes into given memory would not notice
+        # a loop that writes into given memory would not notice
+        if weight is not None and weight.is_meta != x.is_meta:
             raise refuse_device(type(self).__name__, x, [weight])
         batch, time = x.shape[:2]
         dtype = torch.promote_types(x.dtype, torch.float32)
@@ -172,7 +188,9 @@ class RecurrentCore(nn.Module, ABC):
             state = self.initial_state(batch, device=x.device, dtype=dtype)
         else:
             state = self._accept_state(state, batch, x.device)
-            state = map_state(lambda leaf: leaf.to(dtype) if leaf.is_floating_point() else leaf, state)
+            state = map_state(
+                lambda leaf: leaf.to(dtype) if leaf.is_floating_point() else leaf, state
+            )
         if isinstance(schedule, Schedule):
             return self._explained(self._unroll, x, state, schedule)
         name = type(self).__name__
@@ -182,17 +200,26 @@ class RecurrentCore(nn.Module, ABC):
         if (lengths is None and reset is None) or batch == 0 or time == 0:
             return self._explained(self._unroll, x, state, None)
         output, last = self._scheduled(x, state, steps, reset)
-        if reset is not None and torch.is_grad_enabled() and x.device.type == "cpu" and not transformed():
+        if (
+            reset is not None
+            and torch.is_grad_enabled()
+            and x.device.type == "cpu"
+            and not transformed()
+        ):
             # On other devices asking would wait for them.
             found = uncompiled(isolate)(x, state, steps, reset, output, causal=self.causal)
             if found is not None:
                 fresh = self.initial_state(batch, device=x.device, dtype=dtype)
-                again, end = self._scheduled(found.x, where_rows(found.start, fresh, state), steps, found.reset)
+                again, end = self._scheduled(
+                    found.x, where_rows(found.start, fresh, state), steps, found.reset
+                )
                 output = torch.where(found.spoiled.unsqueeze(2), output.detach(), again)
                 last = where_rows(found.end, detach(last), end)
         return output, last
 
-    def _scheduled(self, x: Tensor, state: State, steps: list[int], reset: Tensor | None) -> tuple[Tensor, State]:
+    def _scheduled(
+        self, x: Tensor, state: State, steps: list[int], reset: Tensor | None
+    ) -> tuple[Tensor, State]:
         """Runs rows of some lengths, with resets."""
         time = x.shape[1]
         schedule = Schedule(steps, time, reset, x.device, self._slack)
@@ -201,8 +228,12 @@ class RecurrentCore(nn.Module, ABC):
         order = schedule.order.to(x.device, non_blocking=True)
         back = schedule.order.argsort().to(x.device, non_blocking=True)
         sorted_state = map_state(lambda leaf: rearrange(leaf, order, back), state)
-        output, state = self._explained(self._unroll, rearrange(x, order, back), sorted_state, schedule)
-        return rearrange(output, back, order), map_state(lambda leaf: rearrange(leaf, back, order), state)
+        output, state = self._explained(
+            self._unroll, rearrange(x, order, back), sorted_state, schedule
+        )
+        return rearrange(output, back, order), map_state(
+            lambda leaf: rearrange(leaf, back, order), state
+        )
 
     def _sequence(self, x: Tensor, state: Any) -> tuple[Tensor, State]:
         """Runs rows of one length without resets; the fast path that a core overrides.
@@ -212,7 +243,8 @@ class RecurrentCore(nn.Module, ABC):
             state: The state before the first step, of the boundary's dtype.
 
         Returns:
-            Output (B, T, H) in the dtype of `x`, and the state after the last step in the dtype of `state`.
+            Output (B, T, H) in the dtype of `x`, and the state after the last step in the dtype of
+            `state`.
         """
         outputs = []
         for x_t in x.unbind(1):
@@ -252,7 +284,8 @@ class RecurrentCore(nn.Module, ABC):
         dtype = torch.promote_types(x.dtype, torch.float32)
         segments = schedule.segments
         end = segments[-1].stop if segments else 0
-        # One split: its gradient is one concatenation, where each slice's would be a tensor of the whole size.
+        # One split: its gradient is one concatenation, where each slice's would be a tensor of the
+        # whole size.
         sizes = [segment.stop - segment.start for segment in segments]
         parts = [x] if sizes == [time] else x.split([*sizes, time - end], 1)
         outputs: list[Tensor] = []
@@ -268,21 +301,32 @@ class RecurrentCore(nn.Module, ABC):
                     fresh = self.initial_state(batch, device=x.device, dtype=dtype)
                 state = where_rows(reset, select_rows(fresh, slice(rows)), state)
             part = part if rows == batch else part[:rows]
-            output, state = self._sequence(part, state) if lengths is None else self._ragged(part, state, lengths)
-            outputs.append(output if rows == batch else F.pad(output, (0, 0, 0, 0, 0, batch - rows)))
+            output, state = (
+                self._sequence(part, state)
+                if lengths is None
+                else self._ragged(part, state, lengths)
+            )
+            outputs.append(
+                output if rows == batch else F.pad(output, (0, 0, 0, 0, 0, batch - rows))
+            )
         if end < time:
             outputs.append(x.new_zeros(batch, time - end, self.output_size))
-        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1), concatenate([state, *finished])
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1), concatenate(
+            [state, *finished]
+        )
 
     @staticmethod
     def _idle(x: Tensor, schedule: Schedule | None) -> bool:
         """Whether no row has a step."""
-        return x.shape[0] == 0 or x.shape[1] == 0 or (schedule is not None and not schedule.segments)
+        return (
+            x.shape[0] == 0 or x.shape[1] == 0 or (schedule is not None and not schedule.segments)
+        )
 
     def _nothing(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Runs no step at all; the graph leads to x, all of the state and every parameter nevertheless.
 
-        Gradients are zeros then, where a process that has no rows must take part in the others' training step.
+        Gradients are zeros then, where a process that has no rows must take part in the others'
+        training step.
         """
         output = x.new_zeros(*x.shape[:2], self.output_size)
         return attach((output, state), [x, *leaves(state), *self.parameters()])
@@ -303,7 +347,8 @@ class RecurrentCore(nn.Module, ABC):
         if dense(x):
             shape = x.shape
             if len(shape) == 2 and shape[1] == self.input_size and x.dtype.is_floating_point:
-                return self._accept_state(state, shape[0], None)  # where two devices meet, torch says so at once
+                # where two devices meet, torch says so at once
+                return self._accept_state(state, shape[0], None)
         raise refuse_input(type(self).__name__, x, self.input_size, step=True)
 
     def _accept_state(self, state: Any, batch: int, device: torch.device | None) -> Any:
@@ -320,7 +365,9 @@ class RecurrentCore(nn.Module, ABC):
             raise refuse_state(type(self).__name__, state, form, batch, device)
         return plain
 
-    def _explained(self, run: Callable[..., tuple[Tensor, State]], x: Tensor, *rest: Any) -> tuple[Tensor, State]:
+    def _explained(
+        self, run: Callable[..., tuple[Tensor, State]], x: Tensor, *rest: Any
+    ) -> tuple[Tensor, State]:
         """Runs what has been checked; where torch finds two types or devices, says whose they are."""
         if torch.compiler.is_compiling():
             return run(x, *rest)
@@ -333,11 +380,18 @@ class RecurrentCore(nn.Module, ABC):
     def _hooked(self) -> bool:
         """Whether `__call__` does more than `forward`."""
         return bool(
-            self._forward_pre_hooks or self._forward_hooks or self._backward_pre_hooks or self._backward_hooks
+            self._forward_pre_hooks
+            or self._forward_hooks
+            or self._backward_pre_hooks
+            or self._backward_hooks
         ) or bool(_global_forward_pre_hooks or _global_forward_hooks)
 
     def _zeros(
-        self, batch_size: int, size: int, device: torch.device | str | None, dtype: torch.dtype | None
+        self,
+        batch_size: int,
+        size: int,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
     ) -> Tensor:
         """Zeros (B, size) with `initial_state`'s defaults."""
         if device is None or dtype is None:
@@ -374,7 +428,9 @@ def reference(
         Output (B, T, H) and the final state, leaves (B, ...).
     """
     batch, time = x.shape[:2]
-    initial = core.initial_state(batch, device=x.device, dtype=torch.promote_types(x.dtype, torch.float32))
+    initial = core.initial_state(
+        batch, device=x.device, dtype=torch.promote_types(x.dtype, torch.float32)
+    )
     state = initial if state is None else state
     outputs = [x.new_zeros(batch, 0, core.output_size)]
     for t in range(time):

@@ -1,7 +1,8 @@
 """Cutting a padded batch into pieces that a kernel which knows neither lengths nor resets can run.
 
-The time axis is cut where a row resets, and where so many rows have ended that going on without them pays for the
-cut. Where rows leave, they are sorted by falling length, so that the rows still running are always the first ones.
+The time axis is cut where a row resets, and where so many rows have ended that going on without
+them pays for the cut. Where rows leave, they are sorted by falling length, so that the rows still
+running are always the first ones.
 
 Shapes: B batch, T time, N rows of a segment.
 """
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .loops import transformed
+from .kernels.loops import transformed
 
 
 class Segment(NamedTuple):
@@ -50,14 +51,18 @@ class Schedule:
         time: T, the padded number of steps.
         reset: Bool (B, T), or None.
         device: Where the row masks are needed.
-        slack: How many steps past rows' ends may be run to save one cut; 0 where the core can't run any.
+        slack: How many steps past rows' ends may be run to save one cut; 0 where the core can't run
+            any.
 
     Attributes:
-        order: The permutation (B,) by which the rows of everything must be sorted before the segments are run; None
-            where they are right as they are. `lengths` and `reset` are in that order already.
+        order: The permutation (B,) by which the rows of everything must be sorted before the
+            segments are run; None where they are right as they are. `lengths` and `reset` are in
+            that order already.
     """
 
-    def __init__(self, lengths: list[int], time: int, reset: Tensor | None, device: torch.device, slack: int) -> None:
+    def __init__(
+        self, lengths: list[int], time: int, reset: Tensor | None, device: torch.device, slack: int
+    ) -> None:
         self.time = time
         self.device = device
         self.slack = slack
@@ -80,7 +85,9 @@ class Schedule:
 
     def _segments(self, cuts: set[int], *, shrink: bool) -> list[Segment]:
         # .tolist() waits for a CUDA device, and for nothing where `reset` is on the CPU.
-        resets = set() if self.reset is None else set(self.reset.any(0).nonzero().flatten().tolist())
+        resets = (
+            set() if self.reset is None else set(self.reset.any(0).nonzero().flatten().tolist())
+        )
         segments = []
         rows = len(self.lengths)
         for start, stop in pairwise(sorted(cuts | resets)):
@@ -88,7 +95,9 @@ class Schedule:
                 rows -= 1
             lengths = None
             if min(self.lengths[:rows]) < stop:
-                lengths = [min(max(length - start, 0), stop - start) for length in self.lengths[:rows]]
+                lengths = [
+                    min(max(length - start, 0), stop - start) for length in self.lengths[:rows]
+                ]
             mask = None
             if start in resets and self.reset is not None:
                 mask = self.reset[:rows, start].to(self.device, non_blocking=True)
@@ -101,24 +110,27 @@ class Schedule:
 
     def whole(self) -> bool:
         """Whether every row runs through all steps without a reset: nothing to do."""
-        return min(self.lengths) == self.time and all(segment.reset is None for segment in self.segments)
+        return min(self.lengths) == self.time and all(
+            segment.reset is None for segment in self.segments
+        )
 
     def backward(self) -> tuple[Schedule, Tensor]:
         """The same batch read from its rows' ends.
 
-        A reset before step t separates t from t - 1. Read backward the state starts anew between them too, which is
-        before the step at t - 1.
+        A reset before step t separates t from t - 1. Read backward the state starts anew between
+        them too, which is before the step at t - 1.
 
         Returns:
-            The schedule of the reversed rows and an index (B * T,) that reverses each row within its length when
-            applied to the flattened batch, and undoes it when applied again.
+            The schedule of the reversed rows and an index (B * T,) that reverses each row within
+            its length when applied to the flattened batch, and undoes it when applied again.
         """
         step = torch.arange(self.time)
         length = torch.tensor(self.lengths).unsqueeze(1)
         mirrored = torch.where(step < length, length - 1 - step, step)  # (B, T)
         reset = None
         if self.reset is not None:
-            # At mirrored step j the time is length - 1 - j; the separation in question is before time length - j.
+            # At mirrored step j the time is length - 1 - j; the separation in question is before
+            # time length - j.
             source = (length - step).clamp(0, self.time - 1).to(self.reset.device)
             real = ((step > 0) & (step < length)).to(self.reset.device)
             reset = self.reset.gather(1, source) & real
@@ -135,7 +147,11 @@ def _worthwhile_cuts(ends: list[int], start: int, stop: int, slack: int) -> list
             best, gain = end, ended * (stop - end)
     if gain == slack:
         return []
-    return [*_worthwhile_cuts(ends, start, best, slack), best, *_worthwhile_cuts(ends, best, stop, slack)]
+    return [
+        *_worthwhile_cuts(ends, start, best, slack),
+        best,
+        *_worthwhile_cuts(ends, best, stop, slack),
+    ]
 
 
 def steps_before(lengths: list[int], time: int, device: torch.device) -> Tensor:

@@ -1,7 +1,7 @@
 """The state of a recurrence, and what can be done with any of them.
 
-A state is a small tree of batch-first tensors: a tensor, a NamedTuple of tensors (what a core defines) or a tuple of
-states (what a composition of cores has). Nothing here changes its arguments.
+A state is a small tree of batch-first tensors: a tensor, a NamedTuple of tensors (what a core
+defines) or a tuple of states (what a composition of cores has). Nothing here changes its arguments.
 
 Shapes: B batch, `...` whatever the core keeps per row.
 """
@@ -30,7 +30,10 @@ def map_state(function: Callable[..., Tensor], *states: State) -> State:
     first = states[0]
     if isinstance(first, Tensor):
         return function(*states)
-    parts = [map_state(function, *part) for part in zip(*cast("tuple[tuple[State, ...], ...]", states), strict=True)]
+    parts = [
+        map_state(function, *part)
+        for part in zip(*cast("tuple[tuple[State, ...], ...]", states), strict=True)
+    ]
     return cast("State", first._make(parts)) if hasattr(first, "_make") else tuple(parts)
 
 
@@ -43,7 +46,9 @@ def leaves(state: State) -> list[Tensor]:
     Returns:
         Its tensors, each (B, ...).
     """
-    return [state] if isinstance(state, Tensor) else [leaf for part in state for leaf in leaves(part)]
+    return (
+        [state] if isinstance(state, Tensor) else [leaf for part in state for leaf in leaves(part)]
+    )
 
 
 def detach(state: State) -> State:
@@ -122,7 +127,8 @@ def to_plain(state: State) -> Any:
         state: Any state.
 
     Returns:
-        A dict for a NamedTuple, a list for a tuple, a copy for a tensor (so that a view does not save its whole base).
+        A dict for a NamedTuple, a list for a tuple, a copy for a tensor (so that a view does not
+        save its whole base).
     """
     if isinstance(state, Tensor):
         return state.detach().clone()
@@ -154,9 +160,19 @@ def from_plain(plain: Any, like: State) -> State:
         return plain.to(device=like.device, dtype=like.dtype)
     names = list(like._fields) if hasattr(like, "_fields") else None
     kind, keys = (dict, names) if names is not None else (list, [str(i) for i in range(len(like))])
-    if not isinstance(plain, kind) or len(plain) != len(like) or (names is not None and set(plain) != set(names)):
-        found = ", ".join(plain) if isinstance(plain, dict) else f"{type(plain).__name__} of {len(plain)}"
-        raise ValueError(f"saved state holds ({found}) where ({', '.join(keys or [])}) belong; {remedy}")
+    if (
+        not isinstance(plain, kind)
+        or len(plain) != len(like)
+        or (names is not None and set(plain) != set(names))
+    ):
+        found = (
+            ", ".join(plain)
+            if isinstance(plain, dict)
+            else f"{type(plain).__name__} of {len(plain)}"
+        )
+        raise ValueError(
+            f"saved state holds ({found}) where ({', '.join(keys or [])}) belong; {remedy}"
+        )
     values = [plain[name] for name in names] if names is not None else plain
     parts = [from_plain(value, part) for value, part in zip(values, like, strict=True)]
     return cast("State", like._make(parts)) if hasattr(like, "_make") else tuple(parts)

@@ -11,35 +11,35 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .base import DataModule
     from .batch import TextBatch
-    from .captions import CaptionData
-    from .cldr import CLDRData
-    from .clips import ClipsData
+    from .captioning.captions import CaptionData
+    from .captioning.scenes.module import ScenesData
     from .loader import ResumableLoader
-    from .parallel import ParallelData
-    from .sampler import StreamSampler
-    from .scenes import ScenesData
-    from .segmentation import SegmentationData
-    from .text import TextData
+    from .text.module import TextData
+    from .text.sampler import StreamSampler
     from .tokenizer import Subwords
-    from .videos import VideoData
+    from .translation.cldr.module import CLDRData
+    from .translation.parallel import ParallelData
+    from .video.clips.module import ClipsData
+    from .video.segmentation import SegmentationData
+    from .video.videos import VideoData
     from .vocabulary import ByteVocabulary, CharacterVocabulary, vocabulary_from_spec
 
 _MODULES = {
     "ByteVocabulary": "vocabulary",
-    "CLDRData": "cldr",
-    "CaptionData": "captions",
+    "CLDRData": "translation.cldr.module",
+    "CaptionData": "captioning.captions",
     "CharacterVocabulary": "vocabulary",
-    "ClipsData": "clips",
+    "ClipsData": "video.clips.module",
     "DataModule": "base",
-    "ParallelData": "parallel",
+    "ParallelData": "translation.parallel",
     "ResumableLoader": "loader",
-    "ScenesData": "scenes",
-    "SegmentationData": "segmentation",
-    "StreamSampler": "sampler",
+    "ScenesData": "captioning.scenes.module",
+    "SegmentationData": "video.segmentation",
+    "StreamSampler": "text.sampler",
     "Subwords": "tokenizer",
     "TextBatch": "batch",
-    "TextData": "text",
-    "VideoData": "videos",
+    "TextData": "text.module",
+    "VideoData": "video.videos",
     "vocabulary_from_spec": "vocabulary",
 }
 

@@ -67,7 +67,9 @@ def alphabet(part: Any) -> Alphabet:
         return Alphabet("words", names[:special] + words, special)
     vocabulary = vocabulary_from_spec(part if isinstance(part, Mapping) else {})
     if isinstance(vocabulary, CharacterVocabulary):
-        return Alphabet("characters", ["<end>", "<unk>", *vocabulary.symbols], vocabulary.UNKNOWN + 1)
+        return Alphabet(
+            "characters", ["<end>", "<unk>", *vocabulary.symbols], vocabulary.UNKNOWN + 1
+        )
     # In UTF-8 the first 128 bytes are characters; the others are parts of some.
     names = [chr(value) if value < 128 else f"0x{value:02x}" for value in range(256)]
     return Alphabet("bytes", ["<end>", *names], ByteVocabulary.END + 1)

@@ -39,7 +39,9 @@ class ArrayFile:
         """The array's shape."""
         return tuple(self._array.shape)
 
-    def __getitem__(self, index: int | slice | npt.NDArray[np.int64] | list[int]) -> npt.NDArray[Any]:
+    def __getitem__(
+        self, index: int | slice | npt.NDArray[np.int64] | list[int]
+    ) -> npt.NDArray[Any]:
         """Return a copy of rows.
 
         Args:
@@ -57,7 +59,9 @@ def digest(identity: Any) -> str:
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
 
 
-def cached_array(path: Path, length: int, blocks: Callable[[], Iterable[npt.NDArray[Any]]]) -> ArrayFile:
+def cached_array(
+    path: Path, length: int, blocks: Callable[[], Iterable[npt.NDArray[Any]]]
+) -> ArrayFile:
     """Return an array that is made where it does not exist; one process makes it, the others wait.
 
     Memory holds one block. The file appears when it is whole.

@@ -16,13 +16,16 @@ Part = Literal["train", "val", "test"]
 class DataModule(LightningDataModule, ABC):
     """A data module whose training loader resumes exactly.
 
-    A subclass implements `spec` and `loader`; its samplers take `rank` and `world_size` into account.
+    A subclass implements `spec` and `loader`; its samplers take `rank` and `world_size` into
+    account.
 
-    The loader's state is kept in the data module's part of the checkpoint: the state that Lightning keeps itself is
-    lost when `trainer.estimated_stepping_batches` is read before training (lightning #20550).
+    The loader's state is kept in the data module's part of the checkpoint: the state that Lightning
+    keeps itself is lost when `trainer.estimated_stepping_batches` is read before training
+    (lightning #20550).
 
     Args:
-        spec: What a checkpoint's model was made for, to be used instead of what the data would give; None to derive it.
+        spec: What a checkpoint's model was made for, to be used instead of what the data would
+            give; None to derive it.
     """
 
     def __init__(self, *, spec: dict[str, Any] | None = None) -> None:
@@ -37,7 +40,9 @@ class DataModule(LightningDataModule, ABC):
         """What a model has to know of the data, as plain data; the same in every process, available at once."""
 
     @abstractmethod
-    def loader(self, part: Part, *, epoch: int = 0, limit: int | float = 1.0) -> ResumableLoader | None:
+    def loader(
+        self, part: Part, *, epoch: int = 0, limit: int | float = 1.0
+    ) -> ResumableLoader | None:
         """Return this process's loader of a part, or None where the part was asked to be empty.
 
         Args:
@@ -74,16 +79,22 @@ class DataModule(LightningDataModule, ABC):
     def train_dataloader(self) -> ResumableLoader:
         """Return the training loader, at the checkpoint's position after a resume."""
         if self.trainer:
-            loader = self.loader("train", epoch=self.trainer.current_epoch, limit=self.trainer.limit_train_batches)
+            loader = self.loader(
+                "train", epoch=self.trainer.current_epoch, limit=self.trainer.limit_train_batches
+            )
         else:
             loader = self.loader("train")
         if loader is None:
-            raise DataError(f"There is nothing to train on: the part is empty. {self.remedy('train')}")
+            raise DataError(
+                f"There is nothing to train on: the part is empty. {self.remedy('train')}"
+            )
         if self._resume_from is not None:
             try:
                 loader.load_state_dict(self._resume_from)
             except (KeyError, TypeError, ArithmeticError) as error:
-                raise DataError(f"The checkpoint says no place in the data to go on from: {error!r}.") from error
+                raise DataError(
+                    f"The checkpoint says no place in the data to go on from: {error!r}."
+                ) from error
             self._resume_from = None
         self._train_loader = loader
         return loader
@@ -99,7 +110,9 @@ class DataModule(LightningDataModule, ABC):
     def _evaluation(self, part: Part, command: str) -> ResumableLoader | list[Any]:
         loader = self.loader(part)
         if loader is None and self.trainer and self.trainer.state.fn == command:
-            raise DataError(f"There is nothing to {command}: the part is empty. {self.remedy(part)}")
+            raise DataError(
+                f"There is nothing to {command}: the part is empty. {self.remedy(part)}"
+            )
         return [] if loader is None else loader
 
     def state_dict(self) -> dict[str, Any]:

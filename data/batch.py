@@ -16,8 +16,10 @@ class TextBatch(NamedTuple):
     Attributes:
         input: Symbols, (B, T) int64.
         target: The symbol after each input, (B, T) int64.
-        reset: True where the state has to be replaced by the initial one before that step, (B, T) bool.
-        lengths: Steps that are real in each row, (B,) int64; below T only in the last chunk of an epoch, possibly 0.
+        reset: True where the state has to be replaced by the initial one before that step, (B, T)
+            bool.
+        lengths: Steps that are real in each row, (B,) int64; below T only in the last chunk of an
+            epoch, possibly 0.
     """
 
     input: Tensor
@@ -32,7 +34,8 @@ class TranslationBatch(NamedTuple):
     Attributes:
         source: Ids (B, S) int64, padded with 0; each row ends with the end symbol.
         source_lengths: Ids of each row (B,) int64, the end symbol included, on the CPU.
-        target: Ids (B, T) int64, padded with 0; each row ends with the end symbol, none has a start symbol.
+        target: Ids (B, T) int64, padded with 0; each row ends with the end symbol, none has a start
+            symbol.
         target_lengths: Ids of each row (B,) int64, on the CPU.
         number: The pairs' numbers in their part (B,) int64, on the CPU.
         reference: The raw target text of each row.
@@ -50,12 +53,14 @@ class VideoBatch(NamedTuple):
     """Pieces of videos, a label for every frame.
 
     Attributes:
-        input: The valid frames only, row after row: features (N, D) float, or pictures (N, 3, H, W) uint8, N the sum
-            of the lengths.
-        target: Class numbers (B, T) int64, -100 where there is no label or no frame. Where one of s frames is read and
-            the labels of all are known, (B, T * s): those of each frame and of the s - 1 after it.
+        input: The valid frames only, row after row: features (N, D) float, or pictures (N, 3, H, W)
+            uint8, N the sum of the lengths.
+        target: Class numbers (B, T) int64, -100 where there is no label or no frame. Where one of s
+            frames is read and the labels of all are known, (B, T * s): those of each frame and of
+            the s - 1 after it.
         lengths: Frames of each row (B,) int64, on the CPU.
-        first: Whether the row's video begins here (B,) bool, on the CPU; else it goes on where the batch before ended.
+        first: Whether the row's video begins here (B,) bool, on the CPU; else it goes on where the
+            batch before ended.
         last: Whether the row's video ends here (B,) bool, on the CPU.
         name: The videos' names.
     """
@@ -72,8 +77,10 @@ class CaptionBatch(NamedTuple):
     """Images and sentences about them; an image is there once, however many captions it has.
 
     Attributes:
-        image: Pictures (N, 3, H, W) uint8, or what a frozen backbone made of them (N, P, D) float16.
-        caption: Ids (B, T) int64, padded with 0; each row ends with the end symbol, none has a start symbol.
+        image: Pictures (N, 3, H, W) uint8, or what a frozen backbone made of them (N, P, D)
+            float16.
+        caption: Ids (B, T) int64, padded with 0; each row ends with the end symbol, none has a
+            start symbol.
         lengths: Ids of each row (B,) int64, on the CPU.
         image_of: Which of the N images each caption is about (B,) int64.
         number: The images' numbers in their part (N,) int64, on the CPU.

@@ -19,13 +19,18 @@ def cache_folder(given: str | None = None, *, kind: str = "text") -> Path:
     """Return the folder for encoded texts (or whatever else), made if need be.
 
     Args:
-        given: Where to keep them; None for the environment variable UNROLLED_CACHE or else the user's cache folder.
+        given: Where to keep them; None for the environment variable UNROLLED_CACHE or else the
+            user's cache folder.
         kind: What is kept there, the name of the folder's last part.
 
     Raises:
         SetupError: If it can't be made.
     """
-    root = given or os.environ.get("UNROLLED_CACHE") or platformdirs.user_cache_dir("unrolled", appauthor=False)
+    root = (
+        given
+        or os.environ.get("UNROLLED_CACHE")
+        or platformdirs.user_cache_dir("unrolled", appauthor=False)
+    )
     folder = Path(root).expanduser().absolute() / kind
     try:
         folder.mkdir(parents=True, exist_ok=True)

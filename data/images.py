@@ -1,6 +1,7 @@
 """Photographs of any kind as square pictures, and what is wrong with those that can't be read.
 
-Decoding is Pillow's: `torchvision.io.decode_image` takes the process down on some damaged files (0.29).
+Decoding is Pillow's: `torchvision.io.decode_image` takes the process down on some damaged files
+(0.29).
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ SUFFIXES = (".bmp", ".gif", ".jpg", ".jpeg", ".png", ".ppm", ".tif", ".tiff", ".
 MAX_PIXELS = 64_000_000
 """A larger image is refused before it is decoded: a file of a few kilobytes can claim gigabytes of pixels."""
 
-_KINDS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # not EPS: Pillow starts Ghostscript for it
+# not EPS: Pillow starts Ghostscript for it
+_KINDS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _JPEG_END = b"\xff\xd9"
 _TAIL = 1 << 16
 
@@ -36,7 +38,8 @@ _TAIL = 1 << 16
 def open_image(source: str | Path | bytes | Image, size: int) -> Tensor:
     """Read an image as a square picture: its middle, as large as it fits, scaled.
 
-    The camera's orientation is undone, transparency is put on white, and of an animation the first frame is taken.
+    The camera's orientation is undone, transparency is put on white, and of an animation the first
+    frame is taken.
 
     Args:
         source: A file, a file's content, or an image that Pillow opened; that one is left as it is.
@@ -46,7 +49,8 @@ def open_image(source: str | Path | bytes | Image, size: int) -> Tensor:
         (3, S, S) uint8, red, green and blue.
 
     Raises:
-        DataError: The file is missing, is no image, is damaged, or has more than `MAX_PIXELS` pixels.
+        DataError: The file is missing, is no image, is damaged, or has more than `MAX_PIXELS`
+            pixels.
     """
     from PIL import Image
 
@@ -61,7 +65,8 @@ def open_image(source: str | Path | bytes | Image, size: int) -> Tensor:
     with _bytes_of(source, name) as file:
         image = _identified(file, name)
         _check_size(image, name)
-        image.draft(None, (2 * size, 2 * size))  # JPEG's decoder leaves out what scaling would lose, and is faster
+        # JPEG's decoder leaves out what scaling would lose, and is faster
+        image.draft(None, (2 * size, 2 * size))
         return _picture(image, name, size)
 
 
@@ -78,9 +83,11 @@ def check_image(path: str | Path) -> None:
     with _bytes_of(path, name) as file:
         image = _identified(file, name)
         _check_size(image, name)
-        if image.format in ("JPEG", "MPO"):  # MPO: several JPEGs in one file, as some telephones make
+        # MPO: several JPEGs in one file, as some telephones make
+        if image.format in ("JPEG", "MPO"):
             file.seek(-min(_TAIL, file.seek(0, os.SEEK_END)), os.SEEK_END)
-            if _JPEG_END not in file.read():  # most probably cut short, which only decoding can tell
+            # most probably cut short, which only decoding can tell
+            if _JPEG_END not in file.read():
                 open_image(path, 1)
 
 
@@ -139,13 +146,17 @@ def _picture(image: Image, name: str, size: int) -> Tensor:
     try:
         return _square(image, size)
     except Exception as error:  # as above
-        raise DataError(f"{name} is damaged: {_reason(error)}. Mend it, or leave it out.") from error
+        raise DataError(
+            f"{name} is damaged: {_reason(error)}. Mend it, or leave it out."
+        ) from error
 
 
 def _check_size(image: Image, name: str) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
-        raise DataError(f"{name} has {width} x {height} pixels; more than {MAX_PIXELS:,} are not read. Scale it down.")
+        raise DataError(
+            f"{name} has {width} x {height} pixels; more than {MAX_PIXELS:,} are not read. Scale it down."
+        )
     if not width * height:
         raise DataError(f"{name} has no pixels ({width} x {height}).")
 

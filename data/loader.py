@@ -15,8 +15,8 @@ from ..errors import UnrolledError
 class BatchSampler(Protocol):
     """What a loader asks of a sampler: the batches of this process, as a pure function of the epoch.
 
-    `StreamSampler` is one; a sampler that buckets sentences by length is another. Every process has to have the
-    same number of batches.
+    `StreamSampler` is one; a sampler that buckets sentences by length is another. Every process has
+    to have the same number of batches.
     """
 
     def num_batches(self, epoch: int = 0) -> int:
@@ -36,8 +36,9 @@ class BatchDataset(Protocol):
 class _Position(SequentialSampler, DistributedSampler[Any]):
     """Hands torch the rest of the running epoch.
 
-    It shares no code with its bases: Lightning leaves a `DistributedSampler` alone under several processes and a
-    `SequentialSampler` alone under `overfit_batches`, where it would replace any other sampler.
+    It shares no code with its bases: Lightning leaves a `DistributedSampler` alone under several
+    processes and a `SequentialSampler` alone under `overfit_batches`, where it would replace any
+    other sampler.
     """
 
     def __init__(self, sampler: BatchSampler) -> None:
@@ -75,10 +76,11 @@ def _identity(batch: Any) -> Any:
 class ResumableLoader(DataLoader[Any]):
     """A DataLoader that knows its epoch and its position, and goes on from there after `load_state_dict`.
 
-    The state counts the batches that were handed out, not those that workers fetched ahead. The epoch advances when
-    the next iteration starts: Lightning stops by count, so code after the last batch would never run.
-    Workers are seeded anew from (seed, epoch) each epoch, which does not survive a resume in mid-epoch: a data set that
-    augments has to seed from the sample's number, which its sampler can pass on together with the epoch.
+    The state counts the batches that were handed out, not those that workers fetched ahead. The
+    epoch advances when the next iteration starts: Lightning stops by count, so code after the last
+    batch would never run. Workers are seeded anew from (seed, epoch) each epoch, which does not
+    survive a resume in mid-epoch: a data set that augments has to seed from the sample's number,
+    which its sampler can pass on together with the epoch.
 
     Args:
         dataset: Makes a batch from an item of the sampler.
@@ -86,8 +88,8 @@ class ResumableLoader(DataLoader[Any]):
         num_workers: Processes that prepare batches ahead; 0 for none.
         seed: Start of the workers' pseudo-random numbers; the global generator is left alone.
         epoch: The epoch to start with.
-        limit: Where Lightning ends each epoch (its `limit_train_batches`): after so many batches if an integer, after
-            this share of the batches if a float.
+        limit: Where Lightning ends each epoch (its `limit_train_batches`): after so many batches if
+            an integer, after this share of the batches if a float.
         pin_memory: Copy batches to page-locked memory, for a faster way to a GPU.
     """
 
@@ -156,8 +158,9 @@ class ResumableLoader(DataLoader[Any]):
         """Go on from a state at the next iteration.
 
         Args:
-            state: What `state_dict` returned. If an epoch had another number of batches then (another batch size or
-                number of processes), the position is the same fraction of the epoch, and a warning says so.
+            state: What `state_dict` returned. If an epoch had another number of batches then
+                (another batch size or number of processes), the position is the same fraction of
+                the epoch, and a warning says so.
         """
         self._epoch, self._done, self._resumed = state["epoch"], state["done"], True
         total, before = len(self), state["num_batches"]

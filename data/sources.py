@@ -20,7 +20,8 @@ from ..errors import DataError, UsageError, did_you_mean
 from .cache import published
 
 BLOCK_BYTES = 1 << 20
-_STDIN_VARIABLE = "UNROLLED_STDIN"  # where this process and those it starts find what standard input held
+# where this process and those it starts find what standard input held
+_STDIN_VARIABLE = "UNROLLED_STDIN"
 _NO_TEXT = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
 COMPRESSED: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".xz": lzma.open}
 
@@ -58,9 +59,15 @@ class Source:
 def builtin_source() -> Source:
     """Return the source code of Python's own standard library, without its tests; one document a file."""
     root = Path(sysconfig.get_path("stdlib"))
-    paths = [p for p in sorted(root.rglob("*.py")) if not _NO_TEXT.intersection(p.relative_to(root).parts)]
+    paths = [
+        p
+        for p in sorted(root.rglob("*.py"))
+        if not _NO_TEXT.intersection(p.relative_to(root).parts)
+    ]
     if not paths:
-        raise DataError(f"Python's standard library at {root} has no source files: give a text with --data.path.")
+        raise DataError(
+            f"Python's standard library at {root} has no source files: give a text with --data.path."
+        )
     return _files("the standard library's source", paths, root, utf8=True)
 
 
@@ -68,9 +75,11 @@ def path_source(path: str, pattern: str, cache: Path) -> Source:
     """Return the source for a path.
 
     Args:
-        path: A file, a folder, a pipe, or `-` for standard input. Files that end in `.gz` or `.xz` are decompressed.
-        pattern: Which files of a folder to take: shell patterns for the name without `.gz` or `.xz`, with commas in
-            between. Sub-folders are included, hidden files and folders are not.
+        path: A file, a folder, a pipe, or `-` for standard input. Files that end in `.gz` or `.xz`
+            are decompressed.
+        pattern: Which files of a folder to take: shell patterns for the name without `.gz` or
+            `.xz`, with commas in between. Sub-folders are included, hidden files and folders are
+            not.
         cache: Folder for what can be read only once.
 
     Raises:
@@ -192,11 +201,14 @@ def _spooled(file: Path, name: str) -> Source:
     return Source(name, [file.name], partial(_file_documents, name, [file], None))
 
 
-def dataset_source(name: str, *, config: str | None, split: str, column: str, streaming: bool, cache: Path) -> Source:
+def dataset_source(
+    name: str, *, config: str | None, split: str, column: str, streaming: bool, cache: Path
+) -> Source:
     """Return the text column of a data set of the `datasets` library; one document a row.
 
     Args:
-        name: A data set's name, a folder it was saved to, or a file (JSON, JSON lines, CSV, Parquet, text).
+        name: A data set's name, a folder it was saved to, or a file (JSON, JSON lines, CSV,
+            Parquet, text).
         config: The configuration's name, for data sets that have several.
         split: The split.
         column: The column with the text.
@@ -218,7 +230,13 @@ def dataset_source(name: str, *, config: str | None, split: str, column: str, st
     if not streaming:
         return Source(label, ["dataset", rows._fingerprint, column], documents, utf8=True)
     local = Path(name).expanduser()
-    files = [local] if local.is_file() else sorted(p for p in local.rglob("*") if p.is_file()) if local.is_dir() else []
+    files = (
+        [local]
+        if local.is_file()
+        else sorted(p for p in local.rglob("*") if p.is_file())
+        if local.is_dir()
+        else []
+    )
     stats = [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
     key = hashlib.sha256(repr([name, config, split, column, stats]).encode()).hexdigest()[:32]
     file = cache / f"stream-{key}"
@@ -231,7 +249,12 @@ def dataset_source(name: str, *, config: str | None, split: str, column: str, st
 
 
 def load_dataset(
-    name: str, config: str | None, split: str, streaming: bool, label: str, option: str = "dataset_split"
+    name: str,
+    config: str | None,
+    split: str,
+    streaming: bool,
+    label: str,
+    option: str = "dataset_split",
 ) -> Any:
     """Return the rows of a data set of the `datasets` library.
 
@@ -249,20 +272,32 @@ def load_dataset(
     import datasets  # takes a second to import
 
     local = Path(name).expanduser()
-    builders = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet", ".txt": "text"}
+    builders = {
+        ".json": "json",
+        ".jsonl": "json",
+        ".csv": "csv",
+        ".parquet": "parquet",
+        ".txt": "text",
+    }
     try:
         if (local / "state.json").exists() or (local / "dataset_dict.json").exists():
             loaded = datasets.load_from_disk(str(local))
             if isinstance(loaded, datasets.DatasetDict):
                 if split not in loaded:
-                    raise DataError(f"it has no split '{split}', only {', '.join(loaded)}: set --data.{option}")
+                    raise DataError(
+                        f"it has no split '{split}', only {', '.join(loaded)}: set --data.{option}"
+                    )
                 loaded = loaded[split]
             return loaded.to_iterable_dataset() if streaming else loaded
         if local.is_file():
             if local.suffix not in builders:
-                raise DataError(f"its name ends in none of {', '.join(builders)}; --data.path reads a text file")
+                raise DataError(
+                    f"its name ends in none of {', '.join(builders)}; --data.path reads a text file"
+                )
             files = str(local.absolute())
-            return datasets.load_dataset(builders[local.suffix], data_files=files, split=split, streaming=streaming)
+            return datasets.load_dataset(
+                builders[local.suffix], data_files=files, split=split, streaming=streaming
+            )
         return datasets.load_dataset(name, config, split=split, streaming=streaming)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -270,7 +305,11 @@ def load_dataset(
 
 
 def _row_documents(rows: Any, column: str, label: str) -> Iterator[Document]:
-    texts = (text for batch in rows.select_columns([column]).iter(batch_size=256) for text in batch[column])
+    texts = (
+        text
+        for batch in rows.select_columns([column]).iter(batch_size=256)
+        for text in batch[column]
+    )
     for number, text in enumerate(texts):
         if not isinstance(text, str):
             raise DataError(

@@ -16,15 +16,17 @@ from ..errors import DataError, UsageError
 Kind = Literal["bpe", "unigram", "word"]
 KINDS: tuple[Kind, ...] = ("bpe", "unigram", "word")
 
-# Inside the library a special symbol's name has a space in it, which no piece of a text has: what a text says can't be
-# taken for one, not even "</s>".
+# Inside the library a special symbol's name has a space in it, which no piece of a text has: what a
+# text says can't be taken for one, not even "</s>".
 _INNER = ("special pad", "special start", "special end", "special unknown")
 _SHOWN = ("<pad>", "<s>", "</s>", "<unk>")
 _PARALLELISM = "TOKENIZERS_PARALLELISM"
 
-# Letters stay together, with the space before them (written as U+2581); every digit and every sign is its own piece.
+# Letters stay together, with the space before them (written as U+2581); every digit and every sign
+# is its own piece.
 _PIECES = r"▁?[\p{L}\p{M}]+|▁?[^▁\p{L}\p{M}]|▁"
-# Words in the manner of the Penn Treebank: do n't, dog 's; o'clock and t-shirt are one word; every sign is a word.
+# Words in the manner of the Penn Treebank: do n't, dog 's; o'clock and t-shirt are one word; every
+# sign is a word.
 _CLITIC = r"(?i:s|m|d|re|ve|ll)(?![\p{L}\p{N}])"
 _WORD = r"[\p{L}\p{M}\p{N}]"
 _WORDS = (
@@ -62,10 +64,11 @@ class TranslationSpec(TypedDict):
 class Subwords:
     """A vocabulary of subwords or words.
 
-    Ids 0 to 3 are special: padding, start, end, unknown; the pieces follow. Text is brought into Unicode's NFC, its
-    white space to single spaces, and (where asked) to lower case. With `bpe` and `unigram`, `decode` then gives back
-    what `encode_batch` read, space by space, save for characters that the training text did not have; they are unknown.
-    With `word`, it gives back the words with spaces in between.
+    Ids 0 to 3 are special: padding, start, end, unknown; the pieces follow. Text is brought into
+    Unicode's NFC, its white space to single spaces, and (where asked) to lower case. With `bpe` and
+    `unigram`, `decode` then gives back what `encode_batch` read, space by space, save for
+    characters that the training text did not have; they are unknown. With `word`, it gives back the
+    words with spaces in between.
 
     Args:
         kind: What the pieces are.
@@ -83,18 +86,26 @@ class Subwords:
 
     @classmethod
     def train(
-        cls, texts: Iterable[str], *, kind: Kind = "bpe", size: int = 8000, lowercase: bool = False, min_count: int = 1
+        cls,
+        texts: Iterable[str],
+        *,
+        kind: Kind = "bpe",
+        size: int = 8000,
+        lowercase: bool = False,
+        min_count: int = 1,
     ) -> Subwords:
         """Make a vocabulary from texts; the same texts give the same one, however many threads there are.
 
         Args:
             texts: What it is made from.
-            kind: `bpe` (Sennrich et al. 2016, https://arxiv.org/abs/1508.07909), `unigram` (Kudo 2018,
-                https://arxiv.org/abs/1804.10959) or `word`: whole words as the Penn Treebank splits them.
-            size: Ids at most, the special ones included. Where there are more different characters than half of it,
-                the rarest of them are unknown.
+            kind: `bpe` (Sennrich et al. 2016, https://arxiv.org/abs/1508.07909), `unigram` (Kudo
+                2018, https://arxiv.org/abs/1804.10959) or `word`: whole words as the Penn Treebank
+                splits them.
+            size: Ids at most, the special ones included. Where there are more different characters
+                than half of it, the rarest of them are unknown.
             lowercase: Bring everything to lower case.
-            min_count: Words (or pairs of pieces) that are rarer are left out; no effect on `unigram`.
+            min_count: Words (or pairs of pieces) that are rarer are left out; no effect on
+                `unigram`.
 
         Raises:
             UsageError: A setting is out of its range.
@@ -103,14 +114,22 @@ class Subwords:
         if kind not in KINDS:
             raise UsageError(f"kind is '{kind}'; it has to be one of {', '.join(KINDS)}.")
         if size < len(_INNER) + 4:
-            raise UsageError(f"A vocabulary of {size} is too small: it has to have at least {len(_INNER) + 4} symbols.")
-        common: dict[str, Any] = {"vocab_size": size, "special_tokens": list(_INNER), "show_progress": False}
+            raise UsageError(
+                f"A vocabulary of {size} is too small: it has to have at least {len(_INNER) + 4} symbols."
+            )
+        common: dict[str, Any] = {
+            "vocab_size": size,
+            "special_tokens": list(_INNER),
+            "show_progress": False,
+        }
         unknown = _INNER[cls.UNKNOWN]
         model: models.Model
         trainer: trainers.Trainer
         if kind == "bpe":
             model = models.BPE(unk_token=unknown, fuse_unk=True)
-            trainer = trainers.BpeTrainer(**common, min_frequency=min_count, limit_alphabet=size // 2)
+            trainer = trainers.BpeTrainer(
+                **common, min_frequency=min_count, limit_alphabet=size // 2
+            )
         elif kind == "unigram":
             model = models.Unigram()
             trainer = trainers.UnigramTrainer(**common, unk_token=unknown)
@@ -124,7 +143,8 @@ class Subwords:
         _set_pieces(tokenizer, kind)
         with _one_thread():
             if not _trained(tokenizer, trainer, texts, size // 2):
-                # The library refuses so many characters, or drops some that are equally rare by chance.
+                # The library refuses so many characters, or drops some that are equally rare by
+                # chance.
                 _trained(tokenizer, trainer, _without_the_rarest(texts, size // 2, lowercase), size)
         if tokenizer.get_vocab_size() <= len(_INNER):
             raise DataError("There is no text to make a vocabulary from.")
@@ -146,7 +166,10 @@ class Subwords:
             texts: Any texts.
         """
         readable = list(_readable(texts))
-        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(readable, add_special_tokens=False)]
+        return [
+            encoding.ids
+            for encoding in self._tokenizer.encode_batch_fast(readable, add_special_tokens=False)
+        ]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids; special symbols are left out.
@@ -163,11 +186,17 @@ class Subwords:
         Args:
             ids: Ids below `size`.
         """
-        return [_SHOWN[i] if i <= self.UNKNOWN else str(self._tokenizer.id_to_token(int(i))) for i in ids]
+        return [
+            _SHOWN[i] if i <= self.UNKNOWN else str(self._tokenizer.id_to_token(int(i)))
+            for i in ids
+        ]
 
     def to_spec(self) -> SubwordsSpec:
         """Return it as plain data: its kind and the library's JSON, as text."""
-        return {"kind": self.kind, "tokenizer": json.dumps(json.loads(self._tokenizer.to_str()), ensure_ascii=False)}
+        return {
+            "kind": self.kind,
+            "tokenizer": json.dumps(json.loads(self._tokenizer.to_str()), ensure_ascii=False),
+        }
 
     @classmethod
     def from_spec(cls, spec: SubwordsSpec) -> Subwords:
@@ -181,10 +210,13 @@ class Subwords:
         """
         try:
             return cls(spec["kind"], Tokenizer.from_str(spec["tokenizer"]))
-        except BaseException as error:  # the library raises no narrower class, and what it panics at is no Exception
+        # the library raises no narrower class, and what it panics at is no Exception
+        except BaseException as error:
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise
-            raise DataError(f"This is no vocabulary of subwords: {type(error).__name__}: {error}.") from error
+            raise DataError(
+                f"This is no vocabulary of subwords: {type(error).__name__}: {error}."
+            ) from error
 
 
 def _normalizer(lowercase: bool) -> normalizers.Normalizer:
@@ -210,7 +242,9 @@ def _readable(texts: Iterable[str]) -> Iterator[str]:
         yield text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _trained(tokenizer: Tokenizer, trainer: trainers.Trainer, texts: Iterable[str], characters: int) -> bool:
+def _trained(
+    tokenizer: Tokenizer, trainer: trainers.Trainer, texts: Iterable[str], characters: int
+) -> bool:
     """Train, and say whether the vocabulary had room for every character."""
     try:
         tokenizer.train_from_iterator(_readable(texts), trainer)
@@ -237,15 +271,23 @@ def _without_the_rarest(texts: Iterable[str], kept: int, lowercase: bool) -> Ite
 def _repeatable(vocabulary: list[tuple[str, float]]) -> list[tuple[str, float]]:
     """Take the accidents of a run out of a unigram model.
 
-    Its scores' last digits differ from run to run, and the rarest characters have the lowest scores in any order.
+    Its scores' last digits differ from run to run, and the rarest characters have the lowest scores
+    in any order.
     """
-    special, rest = vocabulary[: len(_INNER)], [(piece, round(score, 6)) for piece, score in vocabulary[len(_INNER) :]]
+    special, rest = (
+        vocabulary[: len(_INNER)],
+        [(piece, round(score, 6)) for piece, score in vocabulary[len(_INNER) :]],
+    )
     rest.sort(key=lambda pair: (-pair[1], pair[0]))
     first = len(rest)
     while first and len(rest[first - 1][0]) == 1:
         first -= 1
     rarest = sorted(piece for piece, _ in rest[first:])
-    return special + rest[:first] + [(piece, score) for piece, (_, score) in zip(rarest, rest[first:], strict=True)]
+    return (
+        special
+        + rest[:first]
+        + [(piece, score) for piece, (_, score) in zip(rarest, rest[first:], strict=True)]
+    )
 
 
 @contextmanager

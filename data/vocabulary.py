@@ -45,14 +45,18 @@ class UnknownCharacters(DataError):
         counts: How often each of them occurs.
     """
 
-    def __init__(self, counts: Mapping[str, int], *, where: str = "the text", remedy: str = "") -> None:
+    def __init__(
+        self, counts: Mapping[str, int], *, where: str = "the text", remedy: str = ""
+    ) -> None:
         self.counts = dict(counts)
         by_count = sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
         named = ", ".join(f"{character!r} ({count} x)" for character, count in by_count[:5])
         more = f" and {len(by_count) - 5} more" if len(by_count) > 5 else ""
         noun = "character" if len(by_count) == 1 else "characters"
         remedy = remedy or "Leave them out, or choose unknown 'skip' or 'replace'."
-        super().__init__(f"{where} has {len(by_count)} {noun} that the vocabulary lacks: {named}{more}.\n{remedy}")
+        super().__init__(
+            f"{where} has {len(by_count)} {noun} that the vocabulary lacks: {named}{more}.\n{remedy}"
+        )
 
 
 class Decoder(Protocol):
@@ -68,7 +72,8 @@ class Decoder(Protocol):
 class CharacterVocabulary:
     """Characters (Unicode code points).
 
-    Id 0 is the boundary between documents, 1 stands for any unknown character, 2 and up are the characters.
+    Id 0 is the boundary between documents, 1 stands for any unknown character, 2 and up are the
+    characters.
 
     Args:
         symbols: The characters, in any order; repeated ones count once.
@@ -100,8 +105,8 @@ class CharacterVocabulary:
 
         Args:
             text: What to encode.
-            unknown: What to do with a character that the vocabulary lacks: `error`, `skip` (leave it out) or
-                `replace` (by the unknown symbol).
+            unknown: What to do with a character that the vocabulary lacks: `error`, `skip` (leave
+                it out) or `replace` (by the unknown symbol).
 
         Raises:
             UnknownCharacters: Names them, where `unknown` is `error`.
@@ -114,13 +119,18 @@ class CharacterVocabulary:
         if missing.any():
             if unknown == "error":
                 values, counts = np.unique(points[missing], return_counts=True)
-                raise UnknownCharacters({chr(v): int(c) for v, c in zip(values, counts, strict=True)})
+                raise UnknownCharacters(
+                    {chr(v): int(c) for v, c in zip(values, counts, strict=True)}
+                )
             ids = ids[~missing] if unknown == "skip" else np.where(missing, self.UNKNOWN, ids)
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids; nothing for document boundaries, U+FFFD for unknown characters."""
-        return "".join("" if i == self.END else "\ufffd" if i == self.UNKNOWN else self.symbols[i - 2] for i in ids)
+        return "".join(
+            "" if i == self.END else "\ufffd" if i == self.UNKNOWN else self.symbols[i - 2]
+            for i in ids
+        )
 
     def decoder(self) -> Decoder:
         """Return a decoder for ids that come one after another."""

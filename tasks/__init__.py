@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .base import Task
-    from .captioning import Captioning
-    from .char_lm import CharLM
-    from .translation import Translation
-    from .video import VideoLabelling
+    from .captioning.task import Captioning
+    from .char_lm.task import CharLM
+    from .translation.task import Translation
+    from .video.task import VideoLabelling
 
 __all__ = ["Captioning", "CharLM", "Task", "Translation", "VideoLabelling"]
 
 _HOMES = {
-    "Captioning": "captioning",
-    "CharLM": "char_lm",
+    "Captioning": "captioning.task",
+    "CharLM": "char_lm.task",
     "Task": "base",
-    "Translation": "translation",
-    "VideoLabelling": "video",
+    "Translation": "translation.task",
+    "VideoLabelling": "video.task",
 }
 
 

@@ -11,17 +11,24 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor, nn
 
-_AVERAGED = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128)
+_AVERAGED = (
+    torch.float16,
+    torch.bfloat16,
+    torch.float32,
+    torch.float64,
+    torch.complex64,
+    torch.complex128,
+)
 """Types of which a mean can be taken: a counter (BatchNorm's) and a mask have none."""
 
 
 class EMA(WeightAveraging):
     """Exponential moving average of the weights (Polyak and Juditsky 1992), validated and saved in the weights' place.
 
-    Lightning's callback, with a warm-up: after update n the average keeps min(decay, (1 + n) / (10 + n)) of itself.
-    Without it a short run would be judged by its random start. Buffers (a batch normalisation's
-    running statistics) are averaged too; those of whole numbers and truth values (its counter) are
-    the model's own.
+    Lightning's callback, with a warm-up: after update n the average keeps min(decay, (1 + n) / (10
+    + n)) of itself. Without it a short run would be judged by its random start. Buffers (a batch
+    normalisation's running statistics) are averaged too; those of whole numbers and truth values
+    (its counter) are the model's own.
 
     Args:
         decay: Share of itself that the average keeps at each step, in the long run.
@@ -40,7 +47,8 @@ class EMA(WeightAveraging):
         if self._average_model is not None and trainer.precision == "64-true":
             self._average_model.double()
 
-    # Lightning exchanges the two in place, and so rounds the average to the model's precision at every validation.
+    # Lightning exchanges the two in place, and so rounds the average to the model's precision at
+    # every validation.
     @torch.no_grad()
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Validate the average in the model's place."""
@@ -60,9 +68,11 @@ class EMA(WeightAveraging):
         if averaged[0].dtype not in _AVERAGED:  # all of a call are of one type
             torch._foreach_copy_(averaged, current)
             return
-        updates = self._latest_update_step  # counted on the host: the model's own counter is on the device
+        # counted on the host: the model's own counter is on the device
+        updates = self._latest_update_step
         keep = min(self.decay, (1 + updates) / (10 + updates))
-        # In true half precision the model is rounded, but its average, which moves in small steps, must not be.
+        # In true half precision the model is rounded, but its average, which moves in small steps,
+        # must not be.
         current = [new.to(old.dtype) for old, new in zip(averaged, current, strict=True)]
         torch._foreach_lerp_(averaged, current, 1 - keep)
 

@@ -28,7 +28,8 @@ class Task(LightningModule, ABC):
 
     Args:
         optimizer: Makes the optimizer from the parameters.
-        lr_scheduler: Makes the schedule from the optimizer; it is stepped after every optimizer step.
+        lr_scheduler: Makes the schedule from the optimizer; it is stepped after every optimizer
+            step.
         compile_core: Compile the recurrent cores with `torch.compile` when training starts.
 
     Attributes:
@@ -40,7 +41,11 @@ class Task(LightningModule, ABC):
     symbol_rows: ClassVar[Mapping[str, str]] = {}
 
     def __init__(
-        self, *, optimizer: OptimizerCallable, lr_scheduler: LRSchedulerCallable | None, compile_core: bool
+        self,
+        *,
+        optimizer: OptimizerCallable,
+        lr_scheduler: LRSchedulerCallable | None,
+        compile_core: bool,
     ) -> None:
         super().__init__()
         self.make_optimizer = optimizer
@@ -58,8 +63,8 @@ class Task(LightningModule, ABC):
         optimizer = self.make_optimizer(self.parameters())
         if self.make_schedule is None:
             return optimizer
-        # The schedule's length is set in on_train_start: asking the trainer for it here would build the loaders too
-        # early and lose their place in a resumed run.
+        # The schedule's length is set in on_train_start: asking the trainer for it here would build
+        # the loaders too early and lose their place in a resumed run.
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": self.make_schedule(optimizer), "interval": "step"},
@@ -88,9 +93,14 @@ class Task(LightningModule, ABC):
         limits = []
         if trainer.max_steps >= 0:
             limits.append(trainer.max_steps)
-        if trainer.max_epochs is not None and trainer.max_epochs >= 0 and math.isfinite(trainer.num_training_batches):
+        if (
+            trainer.max_epochs is not None
+            and trainer.max_epochs >= 0
+            and math.isfinite(trainer.num_training_batches)
+        ):
             limits.append(
-                trainer.max_epochs * math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+                trainer.max_epochs
+                * math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
             )
         if not limits:
             raise UsageError(
@@ -124,7 +134,8 @@ class Task(LightningModule, ABC):
             count: This process's number of items; wherever it is, nothing waits for it.
 
         Returns:
-            total * processes / (all processes' count). In one process, total / count. Zero where there are no items.
+            total * processes / (all processes' count). In one process, total / count. Zero where
+            there are no items.
         """
         if self._trainer is None or self.trainer.world_size == 1:
             return total / count.to(total.device, non_blocking=True).clamp(min=1)
@@ -134,17 +145,21 @@ class Task(LightningModule, ABC):
     def save_hyperparameters(self, *args: Any, **kwargs: Any) -> None:
         """Keep the constructor's arguments as plain data, so that `weights_only=True` loads the checkpoint.
 
-        What can't be had as plain data is left out, and named when training starts; a default is found again in the
-        signature.
+        What can't be had as plain data is left out, and named when training starts; a default is
+        found again in the signature.
 
         Args:
             args: As Lightning's, whose method this is otherwise.
             kwargs: As Lightning's.
         """
         caller = inspect.currentframe()
-        super().save_hyperparameters(*args, **{"frame": caller.f_back if caller else None, **kwargs})
+        super().save_hyperparameters(
+            *args, **{"frame": caller.f_back if caller else None, **kwargs}
+        )
         parameters = inspect.signature(type(self).__init__).parameters
-        plain: dict[str, Any] = {"_class_path": f"{type(self).__module__}.{type(self).__qualname__}"}
+        plain: dict[str, Any] = {
+            "_class_path": f"{type(self).__module__}.{type(self).__qualname__}"
+        }
         for name, value in self.hparams.items():
             if name.startswith("_"):  # LightningCLI's own
                 continue
@@ -186,7 +201,8 @@ def to_plain(value: Any) -> Any:
         value: Numbers, strings, lists, dicts; a class; a `functools.partial` of a class.
 
     Returns:
-        The same as numbers, strings, lists and dicts; classes as `{"class_path": ..., "init_args": ...}`.
+        The same as numbers, strings, lists and dicts; classes as `{"class_path": ..., "init_args":
+        ...}`.
 
     Raises:
         TypeError: For anything else.
@@ -199,6 +215,7 @@ def to_plain(value: Any) -> Any:
         return [to_plain(item) for item in value]
     if isinstance(value, functools.partial) and isinstance(value.func, type) and not value.args:
         return {**to_plain(value.func), "init_args": to_plain(value.keywords)}
-    if isinstance(value, type) and "." not in value.__qualname__:  # in no function, in no other class
+    # in no function, in no other class
+    if isinstance(value, type) and "." not in value.__qualname__:
         return {"class_path": f"{value.__module__}.{value.__qualname__}"}
     raise TypeError(f"{value!r} is no plain data")

@@ -34,7 +34,9 @@ def saved_state(state: State, trainer: Trainer) -> Any:
     return to_plain(map_state(gather, state) if trainer.world_size > 1 else state)
 
 
-def restored_state(plain: Any, core: RecurrentCore, trainer: Trainer, device: torch.device) -> State:
+def restored_state(
+    plain: Any, core: RecurrentCore, trainer: Trainer, device: torch.device
+) -> State:
     """This process's rows of what a checkpoint kept.
 
     Args:

@@ -12,20 +12,29 @@ from torch.optim.lr_scheduler import LRScheduler
 class WarmupCosine(LRScheduler):
     """Linear warm-up, then half a cosine down to a fraction of the peak, over the whole run.
 
-    The factor at step t of N is min(1, (t + 1) / (warmup N)) * (final + (1 - final) (1 + cos(pi t / N)) / 2).
+    The factor at step t of N is min(1, (t + 1) / (warmup N)) * (final + (1 - final) (1 + cos(pi t /
+    N)) / 2).
 
     Args:
         optimizer: Its learning rates are the peaks.
-        total_steps: N, optimizer steps; 0: the length of the run, which the task fills in when training starts.
+        total_steps: N, optimizer steps; 0: the length of the run, which the task fills in when
+            training starts.
         warmup: The share of N that is warm-up.
         final: The last factor.
     """
 
     def __init__(
-        self, optimizer: Optimizer, *, total_steps: int = 0, warmup: float = 0.02, final: float = 0.01
+        self,
+        optimizer: Optimizer,
+        *,
+        total_steps: int = 0,
+        warmup: float = 0.02,
+        final: float = 0.01,
     ) -> None:
         if total_steps < 0:
-            raise ValueError(f"total_steps={total_steps}: must be at least 0 (0: the length of the run)")
+            raise ValueError(
+                f"total_steps={total_steps}: must be at least 0 (0: the length of the run)"
+            )
         if not 0 <= warmup < 1:
             raise ValueError(f"warmup={warmup}: must be a share of the run, at least 0 and below 1")
         if not 0 <= final <= 1:
@@ -52,4 +61,6 @@ class WarmupCosine(LRScheduler):
         total = max(self.total_steps, 1)
         rise = min(1.0, (self.last_epoch + 1) / (self.warmup * total)) if self.warmup else 1.0
         fall = (1 + math.cos(math.pi * min(1.0, self.last_epoch / total))) / 2
-        return [float(base) * rise * (self.final + (1 - self.final) * fall) for base in self.base_lrs]
+        return [
+            float(base) * rise * (self.final + (1 - self.final) * fall) for base in self.base_lrs
+        ]

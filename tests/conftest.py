@@ -24,7 +24,8 @@ def _quiet_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def shared_data() -> Callable[[str], Path]:
     """Return a function that gives the path of a shared data set, and skips the test where it is not there."""
     root = Path(
-        os.environ.get("UNROLLED_SHARED_DATA") or Path(__file__).resolve().parents[1].parent / "shared" / "data"
+        os.environ.get("UNROLLED_SHARED_DATA")
+        or Path(__file__).resolve().parents[1].parent / "shared" / "data"
     )
 
     def find(name: str) -> Path:

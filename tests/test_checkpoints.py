@@ -41,14 +41,18 @@ def test_a_whole_last_checkpoint_is_taken_in_silence(run):
 def test_a_broken_last_checkpoint_falls_back_with_a_warning_that_names_both(run):
     last = run / "checkpoints" / "last.ckpt"
     last.write_bytes(last.read_bytes()[:50])
-    with pytest.warns(UserWarning, match=r"last\.ckpt' is truncated: going back to '.*previous\.ckpt'"):
+    with pytest.warns(
+        UserWarning, match=r"last\.ckpt' is truncated: going back to '.*previous\.ckpt'"
+    ):
         assert newest_whole(run).path.name == "previous.ckpt"
 
 
 def test_no_whole_checkpoint_is_an_error_that_names_each(run):
     for path in checkpoints_of(run):
         path.write_bytes(b"")
-    with pytest.raises(DataError, match=r"no whole checkpoint: .*last\.ckpt' is empty; .*previous\.ckpt' is empty"):
+    with pytest.raises(
+        DataError, match=r"no whole checkpoint: .*last\.ckpt' is empty; .*previous\.ckpt' is empty"
+    ):
         newest_whole(run)
 
 

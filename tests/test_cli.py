@@ -27,7 +27,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def fit(*flags: str, task: str = "char_lm", steps: int = 2) -> int:
-    size = [] if "--resume" in flags or "--model.core" in flags else ["--model.core.hidden_size", "8"]
+    size = (
+        [] if "--resume" in flags or "--model.core" in flags else ["--model.core.hidden_size", "8"]
+    )
     return main(["fit", task, *TINY, *CPU, *size, "--trainer.max_steps", str(steps), *flags])
 
 
@@ -52,7 +54,9 @@ def test_fit_then_use_the_model(folder, capsys):
     assert main(["generate", str(last), "--prompt", "the ", "--length", "20", "--seed", "1"]) == 0
     once = capsys.readouterr().out
     assert once.startswith("the ")
-    assert main(["generate", "runs/char_lm", "--prompt", "the ", "--length", "20", "--seed", "1"]) == 0
+    assert (
+        main(["generate", "runs/char_lm", "--prompt", "the ", "--length", "20", "--seed", "1"]) == 0
+    )
     assert capsys.readouterr().out == once
 
     for command in ("validate", "test"):
@@ -72,7 +76,10 @@ def test_runs_are_numbered_or_named(capsys):
     assert fit() == fit() == fit("--name", "mine") == 0
     assert sorted(path.name for path in Path("runs/char_lm").iterdir()) == ["1", "2", "mine"]
     assert fit("--name", "mine") == 2
-    assert "The run 'runs/char_lm/mine' exists already.\nChoose another --name" in capsys.readouterr().err
+    assert (
+        "The run 'runs/char_lm/mine' exists already.\nChoose another --name"
+        in capsys.readouterr().err
+    )
 
 
 def test_another_folder_for_all_runs():
@@ -106,8 +113,24 @@ def test_a_core_is_named_by_its_class_alone(capsys):
 
 def test_a_yaml_of_ones_own_and_a_configuration_over_it(capsys):
     assert main(["cp", "char_lm/text", "mine.yaml"]) == 0
-    Path("over.yaml").write_text("trainer: {max_steps: 1}\nmodel: {init_args: {embedding_size: 3}}\n")
-    assert main(["fit", "mine.yaml", *TINY, *CPU, "--model.core.hidden_size", "8", "--config", "over.yaml"]) == 0
+    Path("over.yaml").write_text(
+        "trainer: {max_steps: 1}\nmodel: {init_args: {embedding_size: 3}}\n"
+    )
+    assert (
+        main(
+            [
+                "fit",
+                "mine.yaml",
+                *TINY,
+                *CPU,
+                "--model.core.hidden_size",
+                "8",
+                "--config",
+                "over.yaml",
+            ]
+        )
+        == 0
+    )
     assert torch.load("runs/char_lm/1/checkpoints/last.ckpt", weights_only=True)["global_step"] == 1
     assert main(["cp", "char_lm/text", "mine.yaml"]) == 2
     assert "'mine.yaml' exists already" in capsys.readouterr().err
@@ -118,15 +141,24 @@ def test_resume_goes_on_with_the_newest_run_of_the_same_configuration(capsys):
     assert fit("--resume", steps=3) == 0
     assert "going on from runs/char_lm/a/checkpoints/last.ckpt, step 2" in capsys.readouterr().err
     assert torch.load("runs/char_lm/a/checkpoints/last.ckpt", weights_only=True)["global_step"] == 3
-    assert torch.load("runs/char_lm/a/checkpoints/previous.ckpt", weights_only=True)["global_step"] == 2
+    assert (
+        torch.load("runs/char_lm/a/checkpoints/previous.ckpt", weights_only=True)["global_step"]
+        == 2
+    )
     assert fit("--resume", "--name", "b") == 2
-    assert "'runs/char_lm/b' was begun with 'char_lm/text', not with 'char_lm/default'" in capsys.readouterr().err
+    assert (
+        "'runs/char_lm/b' was begun with 'char_lm/text', not with 'char_lm/default'"
+        in capsys.readouterr().err
+    )
     assert main(["fit", "--resume", "runs/char_lm/b", "--trainer.max_steps", "3"]) == 0
 
 
 def test_resume_of_a_run_that_is_done_says_so(capsys):
     assert fit() == fit("--resume") == 0
-    assert "had reached its end at step 2: give a larger --trainer.max_steps" in capsys.readouterr().err
+    assert (
+        "had reached its end at step 2: give a larger --trainer.max_steps"
+        in capsys.readouterr().err
+    )
 
 
 def test_resume_adds_to_the_table_of_metrics():
@@ -143,7 +175,9 @@ def test_resume_falls_back_to_the_checkpoint_before(capsys):
     assert fit("--checkpoint.every_n_train_steps", "1") == 0
     last = Path("runs/char_lm/1/checkpoints/last.ckpt")
     last.write_bytes(last.read_bytes()[:1000])
-    with pytest.warns(UserWarning, match=r"last\.ckpt' is truncated: going back to '.*previous\.ckpt'"):
+    with pytest.warns(
+        UserWarning, match=r"last\.ckpt' is truncated: going back to '.*previous\.ckpt'"
+    ):
         assert fit("--resume") == 0
     assert "previous.ckpt, step 1" in capsys.readouterr().err
     # What is damaged takes no good file's place, or a kill in the next save would cost the run.
@@ -171,7 +205,10 @@ def test_resume_by_name_begins_a_run_that_is_not_there_yet(capsys):
 
 def test_resume_without_a_run(capsys):
     assert fit("--resume") == 2
-    assert "There is no run of 'char_lm/default' with a checkpoint in 'runs/char_lm'" in capsys.readouterr().err
+    assert (
+        "There is no run of 'char_lm/default' with a checkpoint in 'runs/char_lm'"
+        in capsys.readouterr().err
+    )
 
 
 def test_another_model_is_refused_on_resume_with_both_values(capsys):
@@ -195,10 +232,16 @@ def test_another_text_is_refused_on_resume_with_both_values(capsys):
 
 def test_init_from_takes_the_weights_that_fit_and_lists_the_others(capsys):
     assert fit("--name", "a") == 0
-    assert fit("--init_from", "runs/char_lm/a", "--model.core", "LSTM", "--model.core.hidden_size", "9") == 0
+    assert (
+        fit(
+            "--init_from", "runs/char_lm/a", "--model.core", "LSTM", "--model.core.hidden_size", "9"
+        )
+        == 0
+    )
     error = capsys.readouterr().err
     assert (
-        "took 2 of 7 tensors from runs/char_lm/a/checkpoints/last.ckpt; not taken: core.weight_ih (32x64 there" in error
+        "took 2 of 7 tensors from runs/char_lm/a/checkpoints/last.ckpt; not taken: core.weight_ih (32x64 there"
+        in error
     )
     assert fit("--init_from", "runs/char_lm/a", steps=0) == 0
     taken = "took 7 of 7 tensors from runs/char_lm/a/checkpoints/last.ckpt"
@@ -228,12 +271,22 @@ def test_hyper_parameters_of_a_checkpoint_do_not_override_the_command_line(capsy
     assert fit("--name", "a") == 0
     assert fit("--name", "b", "--init_from", "runs/char_lm/a", "--model.embedding_size", "5") == 0
     assert (
-        torch.load("runs/char_lm/b/checkpoints/last.ckpt", weights_only=True)["hyper_parameters"]["embedding_size"] == 5
+        torch.load("runs/char_lm/b/checkpoints/last.ckpt", weights_only=True)["hyper_parameters"][
+            "embedding_size"
+        ]
+        == 5
     )
 
 
 def test_early_stopping_from_the_shell():
-    flags = ["--trainer.val_check_interval", "1", "--early_stopping.min_delta", "100", "--early_stopping.patience", "2"]
+    flags = [
+        "--trainer.val_check_interval",
+        "1",
+        "--early_stopping.min_delta",
+        "100",
+        "--early_stopping.patience",
+        "2",
+    ]
     assert fit(*flags, steps=50) == 0
     assert torch.load("runs/char_lm/1/checkpoints/last.ckpt", weights_only=True)["global_step"] == 3
 
@@ -244,7 +297,10 @@ def test_several_samples_and_a_prompt_from_standard_input(capsys, monkeypatch):
     assert fit() == 0
     capsys.readouterr()
     monkeypatch.setattr(sys, "stdin", io.StringIO("the "))
-    assert main(["generate", "runs/char_lm", "--prompt", "-", "--length", "3", "--num_samples", "2"]) == 0
+    assert (
+        main(["generate", "runs/char_lm", "--prompt", "-", "--length", "3", "--num_samples", "2"])
+        == 0
+    )
     output = capsys.readouterr().out
     assert output.startswith("--- 1 ---\nthe ")
     assert "\n--- 2 ---\nthe " in output
@@ -254,7 +310,10 @@ def test_a_prompt_with_a_character_that_the_model_never_saw(capsys):
     assert fit() == 0
     assert main(["generate", "runs/char_lm", "--prompt", "thé"]) == 3
     assert "'é'" in capsys.readouterr().err
-    assert main(["generate", "runs/char_lm", "--prompt", "thé", "--unknown", "skip", "--length", "3"]) == 0
+    assert (
+        main(["generate", "runs/char_lm", "--prompt", "thé", "--unknown", "skip", "--length", "3"])
+        == 0
+    )
     assert capsys.readouterr().out.startswith("thé")
 
 
@@ -280,7 +339,17 @@ def test_a_run_that_stops_by_an_error_keeps_its_exit_code(capsys):
 
 @pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals(signal_number, code):
-    command = [sys.executable, "-m", "unrolled", "fit", "char_lm", *TINY, *CPU, "--model.core.hidden_size", "8"]
+    command = [
+        sys.executable,
+        "-m",
+        "unrolled",
+        "fit",
+        "char_lm",
+        *TINY,
+        *CPU,
+        "--model.core.hidden_size",
+        "8",
+    ]
     flags = [
         "--trainer.max_steps",
         "1000000",
@@ -313,9 +382,7 @@ def test_signals(signal_number, code):
 
 def test_a_reader_that_has_had_enough_is_no_error():
     assert fit() == 0
-    command = (
-        f"{sys.executable} -m unrolled generate runs/char_lm --length 100000 | head -c 10; exit ${{PIPESTATUS[0]}}"
-    )
+    command = f"{sys.executable} -m unrolled generate runs/char_lm --length 100000 | head -c 10; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stderr == ""

@@ -36,7 +36,9 @@ for line in sys.stdin:
     folder = tmp_path_factory.mktemp("torchless")
     (folder / "text.txt").write_text("the cat")
     command = [sys.executable, "-c", program]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder
+    ) as process:
 
         def ask(words: list[str]) -> tuple[int, str]:
             process.stdin.write(json.dumps(words) + "\n")
@@ -85,7 +87,9 @@ for line in sys.stdin:
 )  # fmt: skip
 def test_wrong_usage_is_answered_in_two_lines_with_the_nearest_name(capsys, flags, answer):
     Path("none.yaml").write_text("model: [\nb: c: d")
-    Path("stacked.yaml").write_text("model: {init_args: {core: {class_path: Stacked, init_args: {droput: 1}}}}")
+    Path("stacked.yaml").write_text(
+        "model: {init_args: {core: {class_path: Stacked, init_args: {droput: 1}}}}"
+    )
     Path("section.yaml").write_text("modle: {init_args: {embedding_size: 4}}")
     assert main(["fit", "char_lm", *TINY, *CPU, "--trainer.max_steps", "1", *flags]) == 2
     error = capsys.readouterr().err
@@ -140,7 +144,21 @@ def test_what_needs_no_torch_is_answered_without_importing_it(words, code, answe
 
 
 def test_every_configuration_counts_in_an_evaluation(capsys):
-    assert main(["fit", "char_lm", *TINY, *CPU, "--trainer.max_steps", "1", "--model.core.hidden_size", "4"]) == 0
+    assert (
+        main(
+            [
+                "fit",
+                "char_lm",
+                *TINY,
+                *CPU,
+                "--trainer.max_steps",
+                "1",
+                "--model.core.hidden_size",
+                "4",
+            ]
+        )
+        == 0
+    )
     Path("a.yaml").write_text("data: {init_args: {path: no.txt}}")
     Path("b.yaml").write_text("data: {init_args: {path: text.txt}}")
     evaluate = ["validate", "char_lm", "--ckpt_path", "runs/char_lm", *CPU]

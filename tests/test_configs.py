@@ -11,17 +11,33 @@ import pytest
 import yaml
 from PIL import Image
 from unrolled.cli import main
-from unrolled.data.clips import write_video
+from unrolled.data.video.clips.module import write_video
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 VARIANTS = sorted(
-    str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.glob("*/*.yaml") if path.parent.name != "trainer"
+    str(path.relative_to(CONFIGS).with_suffix(""))
+    for path in CONFIGS.glob("*/*.yaml")
+    if path.parent.name != "trainer"
 )
 # What makes a run small; the rest is as shipped.
 SMALL = {
     "captioning": ["--data.batch_size", "2"],
-    "char_lm": ["--data.batch_size", "4", "--data.chunk_length", "8", "--model.core.hidden_size", "8"],
-    "translation": ["--data.vocabulary_size", "200", "--data.max_length", "50", "--model.embedding_size", "8"],
+    "char_lm": [
+        "--data.batch_size",
+        "4",
+        "--data.chunk_length",
+        "8",
+        "--model.core.hidden_size",
+        "8",
+    ],
+    "translation": [
+        "--data.vocabulary_size",
+        "200",
+        "--data.max_length",
+        "50",
+        "--model.embedding_size",
+        "8",
+    ],
     "video": ["--data.batch_size", "2", "--data.num_workers", "0"],
 }
 
@@ -32,10 +48,22 @@ def data_of(variant: str, folder: Path) -> list[str]:
         text = folder / "text.txt"
         text.write_text("To be, or not to be: that is the question.\n" * 40)
         return ["--data.path", str(text)]
-    if variant.startswith("video/") and "SegmentationData" in (CONFIGS / f"{variant}.yaml").read_text():
+    if (
+        variant.startswith("video/")
+        and "SegmentationData" in (CONFIGS / f"{variant}.yaml").read_text()
+    ):
         return ["--data.root", str(labelled_features(folder / "videos"))]
     if variant == "video/default":
-        return ["--data.image_size", "16", "--data.train_clips", "6", "--data.val_clips", "2", "--data.test_clips", "2"]
+        return [
+            "--data.image_size",
+            "16",
+            "--data.train_clips",
+            "6",
+            "--data.val_clips",
+            "2",
+            "--data.test_clips",
+            "2",
+        ]
     if variant.startswith("video/"):
         return ["--data.image_size", "16", "--data.root", str(labelled_videos(folder / "videos"))]
     if variant == "translation/default":
@@ -65,7 +93,10 @@ def parallel_text(folder: Path, *, whole: bool) -> list[str]:
     """Write ten sentences and translations a part, and return the flags that name the whole folder or its files."""
     flags = ["--data.batch_tokens", "20"]
     for part, name in (("train", "train"), ("val", "val"), ("test", "test_2016_flickr")):
-        for side, language, words in (("source", "de", "eins zwei drei"), ("target", "en", "one two three")):
+        for side, language, words in (
+            ("source", "de", "eins zwei drei"),
+            ("target", "en", "one two three"),
+        ):
             path = folder / f"{name}.{language}"
             path.write_text("".join(f"{part} {words} {number}\n" for number in range(10)))
             flags += [] if whole else [f"--data.{part}_{side}", str(path)]
@@ -75,7 +106,12 @@ def parallel_text(folder: Path, *, whole: bool) -> list[str]:
 def small_model_of(variant: str) -> list[str]:
     """The flags that make a variant's model small, where its data don't."""
     if "TorchvisionBackbone" in (CONFIGS / f"{variant}.yaml").read_text():
-        return ["--model.encoder.backbone.name", "resnet18", "--model.encoder.backbone.weights", "none"]
+        return [
+            "--model.encoder.backbone.name",
+            "resnet18",
+            "--model.encoder.backbone.weights",
+            "none",
+        ]
     return []
 
 
@@ -90,20 +126,31 @@ def captioned_images(root: Path, layout: str | None) -> list[str]:
     rows = list(zip(names, texts, parts, strict=True))
     flags = ["--data.image_size", "64", "--data.min_count", "1", "--data.num_workers", "0"]
     if layout is None:
-        images = datasets.Dataset.from_dict({"image": [str(root / name) for name in names], "caption": texts})
+        images = datasets.Dataset.from_dict(
+            {"image": [str(root / name) for name in names], "caption": texts}
+        )
         images.cast_column("image", datasets.Image()).save_to_disk(str(root / "saved"))
         return ["--data.dataset", str(root / "saved"), *flags]
     if layout == "flickr8k":
-        (root / "Flickr8k.token.txt").write_text("".join(f"{name}#0\t{text}\n" for name, text, _ in rows))
+        (root / "Flickr8k.token.txt").write_text(
+            "".join(f"{name}#0\t{text}\n" for name, text, _ in rows)
+        )
         for part, listed in (("train", "train"), ("val", "dev"), ("test", "test")):
             ours = "".join(f"{name}\n" for name, _, where in rows if where == part)
             (root / f"Flickr_8k.{listed}Images.txt").write_text(ours)
     elif layout == "csv":
-        (root / "captions.csv").write_text("image,caption\n" + "".join(f"{name},{text}\n" for name, text, _ in rows))
+        (root / "captions.csv").write_text(
+            "image,caption\n" + "".join(f"{name},{text}\n" for name, text, _ in rows)
+        )
     elif layout == "jsonl":
-        (root / "all.jsonl").write_text("".join(json.dumps({"image": n, "caption": t}) + "\n" for n, t, _ in rows))
+        (root / "all.jsonl").write_text(
+            "".join(json.dumps({"image": n, "caption": t}) + "\n" for n, t, _ in rows)
+        )
     elif layout == "karpathy":
-        images = [{"filename": name, "split": part, "sentences": [{"raw": text}]} for name, text, part in rows]
+        images = [
+            {"filename": name, "split": part, "sentences": [{"raw": text}]}
+            for name, text, part in rows
+        ]
         (root / "dataset_coco.json").write_text(json.dumps({"images": images}))
     else:
         for part, numbers in (("train", range(6)), ("val", range(6, 10))):
@@ -121,9 +168,14 @@ def labelled_features(root: Path) -> Path:
     (root / "mapping.txt").write_text("0 rest\n1 cut\n2 mix\n")
     for number in range(10):
         labels = (["rest"] * 5 + ["cut"] * (3 + number) + ["mix"] * 6) * 2
-        np.save(root / "features" / f"v{number}.npy", np.random.default_rng(number).normal(size=(4, len(labels))))
+        np.save(
+            root / "features" / f"v{number}.npy",
+            np.random.default_rng(number).normal(size=(4, len(labels))),
+        )
         (root / "groundTruth" / f"v{number}.txt").write_text("\n".join(labels))
-        with (root / "splits" / f"{'test' if number > 7 else 'train'}.split1.bundle").open("a") as file:
+        with (root / "splits" / f"{'test' if number > 7 else 'train'}.split1.bundle").open(
+            "a"
+        ) as file:
             file.write(f"v{number}.txt\n")
     return root
 
@@ -142,7 +194,19 @@ def test_trains_and_is_scored(variant, tmp_path, monkeypatch, capsys):
     assert "val/loss" in capsys.readouterr().out
     test = ["--data.test_fraction", "0.2"] if task == "char_lm" else []
     assert (
-        main(["test", variant, *data, *sizes, *test, "--trainer.limit_test_batches", "2", "--ckpt_path", checkpoint])
+        main(
+            [
+                "test",
+                variant,
+                *data,
+                *sizes,
+                *test,
+                "--trainer.limit_test_batches",
+                "2",
+                "--ckpt_path",
+                checkpoint,
+            ]
+        )
         == 0
     )
     assert "test/loss" in capsys.readouterr().out

@@ -18,10 +18,29 @@ THAWING = Case(
     "captioning",
     lambda folder: None,
     (
-        *("--data.val_size", "5", "--model.decoder.hidden_size", "6", "--model.embedding_size", "5"),
+        *(
+            "--data.val_size",
+            "5",
+            "--model.decoder.hidden_size",
+            "6",
+            "--model.embedding_size",
+            "5",
+        ),
         *("--model.max_length", "8", "--trainer.check_val_every_n_epoch", "1"),
-        *("--model.encoder.backbone", "TorchvisionBackbone", "--model.encoder.backbone.name", "mobilenet_v3_small"),
-        *("--model.encoder.output_size", "4", "--model.unfreeze_epoch", "1", "--data.train_size", "10"),
+        *(
+            "--model.encoder.backbone",
+            "TorchvisionBackbone",
+            "--model.encoder.backbone.name",
+            "mobilenet_v3_small",
+        ),
+        *(
+            "--model.encoder.output_size",
+            "4",
+            "--model.unfreeze_epoch",
+            "1",
+            "--data.train_size",
+            "10",
+        ),
     ),
 )
 
@@ -30,24 +49,48 @@ def run(folder: Path, case: Case, name: str, processes: int, *more: str, kill_at
     """Train in a subprocess; return its exit code."""
     command = [
         *(sys.executable, "-m", "unrolled", "fit", case.variant, "--name", name, *case.flags),
-        *("--data.batch_size", str(4 // processes), "--trainer.max_epochs", "2", "--trainer.log_every_n_steps", "1"),
-        *("--trainer.precision", "64-true", "--trainer.accelerator", "cpu", "--trainer.devices", str(processes)),
+        *(
+            "--data.batch_size",
+            str(4 // processes),
+            "--trainer.max_epochs",
+            "2",
+            "--trainer.log_every_n_steps",
+            "1",
+        ),
+        *(
+            "--trainer.precision",
+            "64-true",
+            "--trainer.accelerator",
+            "cpu",
+            "--trainer.devices",
+            str(processes),
+        ),
         *("--trainer.strategy", "ddp" if processes > 1 else "auto"),
         *("--checkpoint.every_n_train_steps", "5", "--trainer.callbacks+", "kill_at.KillAt", *more),
     ]
-    environment = {**os.environ, "KILL_AT": str(kill_at), "PYTHONPATH": str(HELPERS), "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "KILL_AT": str(kill_at),
+        "PYTHONPATH": str(HELPERS),
+        "OMP_NUM_THREADS": "1",
+    }
     return subprocess.run(command, cwd=folder, env=environment, timeout=300, check=False).returncode
 
 
 def checkpoint(folder: Path, case: Case, name: str) -> dict:
-    return torch.load(folder / "runs" / case.task / name / "checkpoints/last.ckpt", weights_only=True)
+    return torch.load(
+        folder / "runs" / case.task / name / "checkpoints/last.ckpt", weights_only=True
+    )
 
 
 def validations(folder: Path, case: Case, name: str) -> list[dict[str, float]]:
     """The scores of a run's validations."""
     with (folder / "runs" / case.task / name / "metrics.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row.get("val/loss")]
-    return [{key: float(value) for key, value in row.items() if key.startswith("val/") and value} for row in rows]
+    return [
+        {key: float(value) for key, value in row.items() if key.startswith("val/") and value}
+        for row in rows
+    ]
 
 
 def assert_close(folder: Path, case: Case, one: str, two: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from unrolled.apps.training import CheckedCheckpointIO
+from unrolled.apps.run.training import CheckedCheckpointIO
 from unrolled.cli import main
 from unrolled.loading import CheckedCheckpoint
 
@@ -90,13 +90,17 @@ STATES: dict[str, Callable[[dict[str, Any]], None]] = {
     "another optimizer": lambda content: content["optimizer_states"][0]["param_groups"].clear(),
     "a schedule that is none": replaced(lr_schedulers="x"),
     "loops that are none": replaced(loops=[1]),
-    "loops without progress": lambda content: content["loops"]["fit_loop"]["epoch_progress"].update(current="x"),
+    "loops without progress": lambda content: content["loops"]["fit_loop"]["epoch_progress"].update(
+        current="x"
+    ),
     "callbacks that are none": replaced(callbacks=[1]),
     "states of callbacks that are none": lambda content: content["callbacks"].update(
         dict.fromkeys(content["callbacks"], "x")
     ),
     "data that are none": replaced(TextData="x"),
-    "a place that is none": replaced(TextData={"loader": {"epoch": 0, "done": 1, "num_batches": 0}}),
+    "a place that is none": replaced(
+        TextData={"loader": {"epoch": 0, "done": 1, "num_batches": 0}}
+    ),
     "a place without names": replaced(TextData={"loader": {}}),
     "a version that is none": replaced(**{"pytorch-lightning_version": "x"}),
     "a step that is none": replaced(global_step="x"),
@@ -134,7 +138,13 @@ def test_only_files_of_checkpoints_are_removed_by_a_resumed_run(here):
     plugin = CheckedCheckpointIO(CheckedCheckpoint(LAST, mmap=False))
     folder = LAST.parent
     shutil.copy(LAST, folder / "best.ckpt")
-    kept = [here / "text.txt", folder / "..", f"{folder}/../checkpoints/last.ckpt", folder, f"local://{here}"]
+    kept = [
+        here / "text.txt",
+        folder / "..",
+        f"{folder}/../checkpoints/last.ckpt",
+        folder,
+        f"local://{here}",
+    ]
     for path in kept:
         plugin.remove_checkpoint(path)
     plugin.remove_checkpoint(folder / "best.ckpt")

@@ -29,14 +29,45 @@ ALLOWED = {
         "errors",
         "__version__",
     },
-    "apps": {"apps", "tasks", "core", "data", "errors", "checkpoints", "class_paths", "loading", "__version__"},
+    "apps": {
+        "apps",
+        "tasks",
+        "core",
+        "data",
+        "errors",
+        "checkpoints",
+        "class_paths",
+        "loading",
+        "__version__",
+    },
 }
 # What lies outside the standard library and may be imported at all.
 OUTSIDE = {
     "core": {"torch", "torchvision", "triton"},  # triton comes with torch, where there are GPUs
-    "data": {"torch", "lightning", "numpy", "datasets", "filelock", "platformdirs", "tokenizers", "babel", "av", "PIL"},
+    "data": {
+        "torch",
+        "lightning",
+        "numpy",
+        "datasets",
+        "filelock",
+        "platformdirs",
+        "tokenizers",
+        "babel",
+        "av",
+        "PIL",
+    },
     "tasks": {"torch", "lightning", "numpy", "torchmetrics", "sacrebleu", "PIL"},
-    "apps": {"torch", "lightning", "jsonargparse", "yaml", "rich", "numpy", "torchvision", "av", "PIL"},
+    "apps": {
+        "torch",
+        "lightning",
+        "jsonargparse",
+        "yaml",
+        "rich",
+        "numpy",
+        "torchvision",
+        "av",
+        "PIL",
+    },
 }
 
 
@@ -50,7 +81,11 @@ def imports(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             module = ".".join([*base, *([node.module] if node.module else [])])
-            found |= {f"{module}.{alias.name}" for alias in node.names} if module.startswith("unrolled") else {module}
+            found |= (
+                {f"{module}.{alias.name}" for alias in node.names}
+                if module.startswith("unrolled")
+                else {module}
+            )
     return found
 
 
@@ -60,7 +95,9 @@ def test_arrows_point_the_right_way(path):
     for name in imports(path):
         if name.startswith("unrolled."):
             inner = name.removeprefix("unrolled.")
-            assert any(inner == allowed or inner.startswith(f"{allowed}.") for allowed in ALLOWED[folder]), name
+            assert any(
+                inner == allowed or inner.startswith(f"{allowed}.") for allowed in ALLOWED[folder]
+            ), name
         else:
             top = name.partition(".")[0]
             assert top in sys.stdlib_module_names or top in OUTSIDE[folder], name
@@ -71,7 +108,10 @@ def test_arrows_point_the_right_way(path):
     [
         ("import unrolled", ["torch", "lightning", "numpy"]),
         ("import unrolled.cli", ["torch", "lightning", "jsonargparse"]),
-        ("from unrolled.core import RNN, LSTM, GRU, Stacked", ["lightning", "torchmetrics", "datasets", "torchvision"]),
+        (
+            "from unrolled.core import RNN, LSTM, GRU, Stacked",
+            ["lightning", "torchmetrics", "datasets", "torchvision"],
+        ),
         ("import unrolled.data, unrolled.tasks", ["torch", "lightning"]),
         ("from unrolled.tasks import CharLM", ["datasets", "tensorboard"]),
     ],

@@ -70,7 +70,10 @@ def test_load_gives_a_model_ready_for_use(last):
 def test_load_takes_the_folder_of_a_run_or_of_a_tasks_runs(run, last):
     weights = unrolled.load(last).state_dict()
     for folder in (run, run.parent, str(run)):
-        assert all(torch.equal(value, weights[name]) for name, value in unrolled.load(folder).state_dict().items())
+        assert all(
+            torch.equal(value, weights[name])
+            for name, value in unrolled.load(folder).state_dict().items()
+        )
 
 
 @pytest.mark.parametrize(
@@ -82,13 +85,17 @@ def test_load_takes_the_folder_of_a_run_or_of_a_tasks_runs(run, last):
 )
 def test_a_model_made_in_python_is_rebuilt(tmp_path, core):
     model = CharLM(spec(), core=core, embedding_size=5)
-    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    trainer = Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
     trainer.strategy.connect(model)
     trainer.save_checkpoint(tmp_path / "mine.ckpt")
     again = unrolled.load(tmp_path / "mine.ckpt")
     assert type(again.core) is type(model.core)
     assert again.embedding.weight.shape == (model.vocabulary.size, 5)
-    assert all(torch.equal(value, model.state_dict()[name]) for name, value in again.state_dict().items())
+    assert all(
+        torch.equal(value, model.state_dict()[name]) for name, value in again.state_dict().items()
+    )
 
 
 class Outer:
@@ -103,15 +110,21 @@ def test_a_class_within_a_class_is_said_to_be_lost(tmp_path):
 
 def test_a_loaded_model_can_be_saved_and_loaded_again(last, tmp_path):
     model = unrolled.load(last)
-    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    trainer = Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
     trainer.strategy.connect(model)
     trainer.save_checkpoint(tmp_path / "again.ckpt")
     again = unrolled.load(tmp_path / "again.ckpt")
-    assert all(torch.equal(value, model.state_dict()[name]) for name, value in again.state_dict().items())
+    assert all(
+        torch.equal(value, model.state_dict()[name]) for name, value in again.state_dict().items()
+    )
 
 
 def test_a_missing_file_is_answered_with_the_nearest(last):
-    with pytest.raises(DataError, match=r"There is no checkpoint .*lst\.ckpt'\. Did you mean '.*last\.ckpt'"):
+    with pytest.raises(
+        DataError, match=r"There is no checkpoint .*lst\.ckpt'\. Did you mean '.*last\.ckpt'"
+    ):
         unrolled.load(last.with_name("lst.ckpt"))
 
 
@@ -151,7 +164,9 @@ def test_a_zip_of_something_else_is_no_checkpoint(tmp_path):
         unrolled.load(tmp_path / "other.ckpt")
 
 
-@pytest.mark.parametrize("content", [[1, 2], {"state_dict": {}}, {"state_dict": {}, "hyper_parameters": {}}, {"a": 1}])
+@pytest.mark.parametrize(
+    "content", [[1, 2], {"state_dict": {}}, {"state_dict": {}, "hyper_parameters": {}}, {"a": 1}]
+)
 def test_a_checkpoint_of_another_program_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "theirs.ckpt")
     with pytest.raises(DataError, match="is not a checkpoint of `unrolled`"):
@@ -171,7 +186,9 @@ def test_pickled_code_is_refused_and_never_executed(tmp_path, legacy):
     victim = tmp_path / "executed"
     content = {"state_dict": {}, "hyper_parameters": {}, "unrolled": {}, "evil": Evil(victim)}
     torch.save(content, tmp_path / "evil.ckpt", _use_new_zipfile_serialization=not legacy)
-    with pytest.raises(DataError, match="is not a checkpoint" if legacy else r"holds pickled code \(.*mkdir\)"):
+    with pytest.raises(
+        DataError, match="is not a checkpoint" if legacy else r"holds pickled code \(.*mkdir\)"
+    ):
         unrolled.load(tmp_path / "evil.ckpt")
     assert not victim.exists()
 
@@ -196,16 +213,27 @@ def set_core(value):
     "change",
     [
         set_core({"class_path": "evil_module.Core", "init_args": {"hidden_size": 8}}),
-        set_core({"class_path": "unrolled.core.Stacked", "init_args": {"core": {"class_path": "evil_module.Core"}}}),
+        set_core(
+            {
+                "class_path": "unrolled.core.Stacked",
+                "init_args": {"core": {"class_path": "evil_module.Core"}},
+            }
+        ),
         set_core({"class_path": ["evil_module.Core"]}),
         lambda content: content["hyper_parameters"].update(_class_path="evil_module.Task"),
         lambda content: content["unrolled"].update(task="evil_module.Task"),
-        lambda content: content["hyper_parameters"].update(extra=[{"a": {"class_path": "evil_module.Core"}}]),
+        lambda content: content["hyper_parameters"].update(
+            extra=[{"a": {"class_path": "evil_module.Core"}}]
+        ),
     ],
 )
-def test_a_class_of_an_untrusted_package_is_refused_before_it_is_imported(altered, evil_module, change):
+def test_a_class_of_an_untrusted_package_is_refused_before_it_is_imported(
+    altered, evil_module, change
+):
     path = altered(change)
-    with pytest.raises(DataError, match=r"which is none of `unrolled`, `torch\.nn` or `torch\.optim`: not loaded"):
+    with pytest.raises(
+        DataError, match=r"which is none of `unrolled`, `torch\.nn` or `torch\.optim`: not loaded"
+    ):
         unrolled.load(path)
     assert not evil_module.exists()
 
@@ -215,19 +243,36 @@ def test_a_class_of_an_untrusted_package_is_refused_before_it_is_imported(altere
     [
         (set_core("evil_module.function"), "gives the text 'evil_module.function' for CharLM.core"),
         (set_core("class_path: evil_module.Core"), "gives the text"),
-        (set_core([{"class_path": "torch.nn.Linear"}]), "names a class for CharLM.core, which takes none"),
+        (
+            set_core([{"class_path": "torch.nn.Linear"}]),
+            "names a class for CharLM.core, which takes none",
+        ),
         (set_core(["evil_module.function"]), "gives the text"),
         (set_core({"class_path": "unrolled.core.GUR"}), "which this version does not have"),
-        (set_core({"class_path": "unrolled.core.LSTM", "init_args": {"hidden_sise": 3}}), "no argument 'hidden_sise'"),
+        (
+            set_core({"class_path": "unrolled.core.LSTM", "init_args": {"hidden_sise": 3}}),
+            "no argument 'hidden_sise'",
+        ),
         (set_core({"class_path": "unrolled.core.LSTM", "call": {}}), "unknown key 'call'"),
-        (lambda content: content["hyper_parameters"].update(size=3), "CharLM has no argument 'size'"),
-        (lambda content: content["hyper_parameters"].update(_class_path="torch.nn.Identity"), "is not a task"),
-        (lambda content: content["hyper_parameters"].update(spec={"vocabulary": {}}), "can't be made"),
+        (
+            lambda content: content["hyper_parameters"].update(size=3),
+            "CharLM has no argument 'size'",
+        ),
+        (
+            lambda content: content["hyper_parameters"].update(_class_path="torch.nn.Identity"),
+            "is not a task",
+        ),
+        (
+            lambda content: content["hyper_parameters"].update(spec={"vocabulary": {}}),
+            "can't be made",
+        ),
         (lambda content: content["unrolled"].update(lost=["core"]), "does not say what core was"),
         (lambda content: content["state_dict"].popitem(), "the weights don't fit"),
     ],
 )
-def test_hyper_parameters_that_are_not_the_classs_are_refused(altered, evil_module, change, message):
+def test_hyper_parameters_that_are_not_the_classs_are_refused(
+    altered, evil_module, change, message
+):
     path = altered(change)
     with pytest.raises(DataError, match=message):
         unrolled.load(path)
@@ -235,7 +280,9 @@ def test_hyper_parameters_that_are_not_the_classs_are_refused(altered, evil_modu
 
 
 def test_an_instantiator_in_the_checkpoint_is_never_called(altered, evil_module):
-    path = altered(lambda content: content["hyper_parameters"].update(_instantiator="evil_module.function"))
+    path = altered(
+        lambda content: content["hyper_parameters"].update(_instantiator="evil_module.function")
+    )
     assert isinstance(unrolled.load(path), CharLM)
     assert not evil_module.exists()
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 import unrolled
 import yaml
-from unrolled.apps.training import CheckedCheckpointIO
+from unrolled.apps.run.training import CheckedCheckpointIO
 from unrolled.cli import main
 from unrolled.errors import DataError
 from unrolled.loading import CheckedCheckpoint
@@ -85,7 +85,9 @@ HYPER_PARAMETERS: dict[str, dict[str, Any]] = {
     "a function as a core": {"core": EXEC},
     "a function as a schedule": {"lr_scheduler": EXEC},
     "an attribute of an imported module": {"optimizer": named("torch.os.system", command=SHELL)},
-    "an attribute below a trusted module": {"optimizer": named("torch.nn.modules.module.os.system", command=SHELL)},
+    "an attribute below a trusted module": {
+        "optimizer": named("torch.nn.modules.module.os.system", command=SHELL)
+    },
     "a module below a trusted one": {"optimizer": named("torch.nn.functional.os.system")},
     "a hub": {"core": named("torch.hub.load", repo_or_dir=".", model="x", source="local")},
     "another checkpoint": {"core": named("torch.load", f="evil.pt", weights_only=False)},
@@ -95,7 +97,7 @@ HYPER_PARAMETERS: dict[str, dict[str, Any]] = {
     "a function of torch.nn": {"core": named("torch.nn.utils.clip_grad_norm_")},
     "a class of another kind": {"core": named("torch.nn.Linear", in_features=3, out_features=4)},
     "a model as a core": {"core": named("unrolled.tasks.CharLM")},
-    "a core by an alias": {"core": named("unrolled.tasks.char_lm.LSTM", hidden_size=4)},
+    "a core by an alias": {"core": named("unrolled.tasks.char_lm.task.LSTM", hidden_size=4)},
     "a core that is abstract": {"core": named("unrolled.core.RecurrentCore", output_size=3)},
     "a process": {"core": named("subprocess.Popen", args=SHELL, shell=True)},
     "the command line": {"core": named("unrolled.__main__.main")},
@@ -115,7 +117,9 @@ HYPER_PARAMETERS: dict[str, dict[str, Any]] = {
     "another model": {"_class_path": "os.system"},
     "a core in the model's place": {"_class_path": "unrolled.core.LSTM"},
     "a class in the spec": {"spec": {"vocabulary": named("os.system", command=SHELL)}},
-    "a class deep in the spec": {"spec": {"vocabulary": {"kind": "bytes", "symbols": "", "x": [named("os.system")]}}},
+    "a class deep in the spec": {
+        "spec": {"vocabulary": {"kind": "bytes", "symbols": "", "x": [named("os.system")]}}
+    },
     "a nest without end": {"core": endless()},
     "a spec that is none": {"spec": ["vocabulary"]},
     "a tensor for a number": {"embedding_size": torch.tensor([3, 4])},
@@ -161,7 +165,13 @@ def test_a_planted_name_is_refused_in_two_lines_and_never_run(here, capsys, payl
     for command, words in commands(str(last)).items():
         # A core that can't be made is found by what makes the model.
         made = payload == "a core that is abstract"
-        if made and command in ("info", "average", "fit --init_from", "fit --resume", "fit --resume PATH"):
+        if made and command in (
+            "info",
+            "average",
+            "fit --init_from",
+            "fit --resume",
+            "fit --resume PATH",
+        ):
             continue
         assert main(words) == 3, command
         said = capsys.readouterr().err
@@ -240,7 +250,9 @@ def test_a_configuration_makes_classes_of_the_right_kind_only(here, capsys, wher
 
 @pytest.mark.parametrize("command", [["fit", "--resume"], ["test", "--ckpt_path"]])
 @pytest.mark.parametrize("name", ["planted.Data", "os.system"])
-def test_the_configuration_beside_a_strangers_checkpoint_is_trusted_as_little(here, capsys, command, name):
+def test_the_configuration_beside_a_strangers_checkpoint_is_trusted_as_little(
+    here, capsys, command, name
+):
     config = Path("runs/char_lm/a/config.yaml")
     text = config.read_text()
     assert "class_path: unrolled.data.TextData" in text
@@ -262,16 +274,24 @@ SECTIONS: dict[str, dict[str, Any]] = {
     "text for a logger": {"trainer": {"logger": "planted.Core"}},
     "text for a profiler, which may be text": {"trainer": {"profiler": "planted.Core"}},
     "text for a function": {
-        "trainer": {"callbacks": [named("lightning.pytorch.callbacks.LambdaCallback", on_fit_start="planted.run")]}
+        "trainer": {
+            "callbacks": [
+                named("lightning.pytorch.callbacks.LambdaCallback", on_fit_start="planted.run")
+            ]
+        }
     },
     "text for a section": {"trainer": "data.yaml"},
     "a nest that doubles": {"data": named("unrolled.data.TextData", path=doubled())},
-    "arguments without names": {"data": {"class_path": "unrolled.data.TextData", "init_args": ["text.txt"]}},
+    "arguments without names": {
+        "data": {"class_path": "unrolled.data.TextData", "init_args": ["text.txt"]}
+    },
 }
 
 
 @pytest.mark.parametrize("payload", SECTIONS)
-def test_nothing_is_imported_for_text_in_the_configuration_beside_a_strangers_checkpoint(here, capsys, payload):
+def test_nothing_is_imported_for_text_in_the_configuration_beside_a_strangers_checkpoint(
+    here, capsys, payload
+):
     Path("data.yaml").write_text("class_path: planted.Data\n")
     config = Path("runs/char_lm/a/config.yaml")
     config.write_text(yaml.safe_dump({**yaml.safe_load(config.read_text()), **SECTIONS[payload]}))
@@ -284,7 +304,9 @@ def test_nothing_is_imported_for_text_in_the_configuration_beside_a_strangers_ch
     assert not executed()
 
 
-@pytest.mark.parametrize("changes", [{"core": doubled()}, {"spec": {"vocabulary": doubled()}}], ids=["core", "spec"])
+@pytest.mark.parametrize(
+    "changes", [{"core": doubled()}, {"spec": {"vocabulary": doubled()}}], ids=["core", "spec"]
+)
 def test_a_nest_that_doubles_is_refused_in_time(here, changes):
     last = Path("runs/char_lm/a/checkpoints/last.ckpt")
     write(last, changes)
@@ -318,7 +340,9 @@ def test_a_run_with_usual_callbacks_is_resumed_by_its_path(here):
 
 def test_names_among_lightnings_own_parameters_are_not_looked_up(here):
     write(Path("runs/char_lm/a/checkpoints/last.ckpt"), {"_x": named("planted.Core")})
-    assert main(["average", "new.ckpt", "runs/char_lm/a", "runs/char_lm/a/checkpoints/last.ckpt"]) == 0
+    assert (
+        main(["average", "new.ckpt", "runs/char_lm/a", "runs/char_lm/a/checkpoints/last.ckpt"]) == 0
+    )
     assert not executed()
 
 
@@ -335,11 +359,16 @@ def test_text_for_an_argument_without_a_type_is_text(here):
 
 
 def test_a_run_is_resumed_and_tested_with_a_package_that_is_trusted(here):
-    Path("mine.py").write_text("from unrolled.data import TextData\nclass Mine(TextData):\n    pass\n")
+    Path("mine.py").write_text(
+        "from unrolled.data import TextData\nclass Mine(TextData):\n    pass\n"
+    )
     config = Path("runs/char_lm/a/config.yaml")
     config.write_text(config.read_text().replace("unrolled.data.TextData", "mine.Mine"))
     assert main(["test", "--ckpt_path", "runs/char_lm/a", "--trust", "mine"]) == 0
-    assert main(["fit", "--resume", "runs/char_lm/a", "--trust", "mine", "--trainer.max_steps", "2"]) == 0
+    assert (
+        main(["fit", "--resume", "runs/char_lm/a", "--trust", "mine", "--trainer.max_steps", "2"])
+        == 0
+    )
 
 
 def test_the_gate_is_the_only_door():
@@ -347,12 +376,18 @@ def test_the_gate_is_the_only_door():
     doors = {"load", "load_from_checkpoint", "pl_load", "Unpickler"}
     found = set()
     for path in sorted(ROOT.glob("*.py")) + [
-        path for folder in ("apps", "core", "data", "tasks") for path in (ROOT / folder).rglob("*.py")
+        path
+        for folder in ("apps", "core", "data", "tasks")
+        for path in (ROOT / folder).rglob("*.py")
     ]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 owner = node.func.value
-                if node.func.attr in doors and isinstance(owner, ast.Name) and owner.id in ("torch", "pickle", "jit"):
+                if (
+                    node.func.attr in doors
+                    and isinstance(owner, ast.Name)
+                    and owner.id in ("torch", "pickle", "jit")
+                ):
                     found.add(str(path.relative_to(ROOT)))
                     keywords = {word.arg: ast.unparse(word.value) for word in node.keywords}
                     assert keywords.get("weights_only") == "True", path

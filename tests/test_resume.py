@@ -15,7 +15,14 @@ from unrolled.cli import main
 
 HELPERS = Path(__file__).resolve().parent / "helpers"
 RUNS = Path("runs/char_lm")
-PARTS = ("state_dict", "current_model_state", "optimizer_states", "lr_schedulers", "random_state", "carried_state")
+PARTS = (
+    "state_dict",
+    "current_model_state",
+    "optimizer_states",
+    "lr_schedulers",
+    "random_state",
+    "carried_state",
+)
 
 
 @pytest.fixture
@@ -23,16 +30,39 @@ def folder(tmp_path, monkeypatch):
     """An empty working folder with a text."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(HELPERS)
-    (tmp_path / "text.txt").write_text("".join(f"line {n}: {n * n % 97} {n % 7 * 'la '}\n" for n in range(150)))
+    (tmp_path / "text.txt").write_text(
+        "".join(f"line {n}: {n * n % 97} {n % 7 * 'la '}\n" for n in range(150))
+    )
     return tmp_path
 
 
 def arguments(name: str, workers: int) -> list[str]:
     return [
         *("fit", "char_lm/text", "--name", name, "--data.path", "text.txt"),
-        *("--data.batch_size", "4", "--data.chunk_length", "16", "--data.num_workers", str(workers)),
-        *("--model.core.hidden_size", "12", "--model.embedding_dropout", "0.1", "--model.output_dropout", "0.4"),
-        *("--trainer.max_epochs", "3", "--trainer.accelerator", "cpu", "--trainer.callbacks+", "kill_at.KillAt"),
+        *(
+            "--data.batch_size",
+            "4",
+            "--data.chunk_length",
+            "16",
+            "--data.num_workers",
+            str(workers),
+        ),
+        *(
+            "--model.core.hidden_size",
+            "12",
+            "--model.embedding_dropout",
+            "0.1",
+            "--model.output_dropout",
+            "0.4",
+        ),
+        *(
+            "--trainer.max_epochs",
+            "3",
+            "--trainer.accelerator",
+            "cpu",
+            "--trainer.callbacks+",
+            "kill_at.KillAt",
+        ),
         *("--checkpoint.every_n_train_steps", "7"),
     ]
 
@@ -43,7 +73,10 @@ def checkpoint(name: str) -> dict:
 
 def train(name: str, *more: str, kill_at: int = -1, way: str = "SIGKILL", workers: int = 0) -> int:
     """Train in a process of its own; return its exit code."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(HELPERS), os.environ.get("PYTHONPATH", "")))}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join((str(HELPERS), os.environ.get("PYTHONPATH", ""))),
+    }
     environment |= {"OMP_NUM_THREADS": "1", "KILL_AT": str(kill_at), "KILL_WAY": way}
     command = [sys.executable, "-m", "unrolled", *arguments(name, workers), *more]
     return subprocess.run(command, env=environment, timeout=300, check=False).returncode
@@ -100,7 +133,11 @@ def test_stopped_in_mid_epoch_and_resumed_is_bit_for_bit_the_same(
         same(resumed[part], whole[part], part)
     # A run that is stopped validates once more.
     counters = [
-        {name: value for name, value in state["loops"]["fit_loop"].items() if "val_loop" not in name}
+        {
+            name: value
+            for name, value in state["loops"]["fit_loop"].items()
+            if "val_loop" not in name
+        }
         for state in (resumed, whole)
     ]
     same(*counters, "loops")
@@ -108,7 +145,14 @@ def test_stopped_in_mid_epoch_and_resumed_is_bit_for_bit_the_same(
 
 @pytest.mark.slow  # eight processes; test_ddp.py kills two in mid-epoch
 def test_two_processes_killed_again_and_again_are_bit_for_bit_the_same(folder):
-    two = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.val_check_interval", "9"]
+    two = [
+        "--trainer.devices",
+        "2",
+        "--trainer.strategy",
+        "ddp",
+        "--trainer.val_check_interval",
+        "9",
+    ]
     two += ["--trainer.check_val_every_n_epoch", "null", "--trainer.accumulate_grad_batches", "2"]
     assert train("whole", *two) == 0
     epoch = checkpoint("whole")["global_step"] // 3

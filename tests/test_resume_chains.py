@@ -11,28 +11,80 @@ import pytest
 from chains import live, same_runs
 from tiny_tasks import CASES, Case
 
-# What a chain of kills could lose: dropout, a schedule, sampling, averages, half a step's gradients.
+# What a chain of kills could lose: dropout, a schedule, sampling, averages, half a step's
+# gradients.
 RANDOM = {
-    "char_lm": ("--data.batch_size", "4", "--model.embedding_dropout", "0.1", "--model.output_dropout", "0.4"),
-    "translation": ("--data.batch_size", "4", "--model.dropout", "0.3", "--model.scheduled_sampling", "0.5"),
-    "captioning": ("--data.batch_size", "4", "--model.scheduled_sampling", "0.5", "--model.dropout", "0.3"),
+    "char_lm": (
+        "--data.batch_size",
+        "4",
+        "--model.embedding_dropout",
+        "0.1",
+        "--model.output_dropout",
+        "0.4",
+    ),
+    "translation": (
+        "--data.batch_size",
+        "4",
+        "--model.dropout",
+        "0.3",
+        "--model.scheduled_sampling",
+        "0.5",
+    ),
+    "captioning": (
+        "--data.batch_size",
+        "4",
+        "--model.scheduled_sampling",
+        "0.5",
+        "--model.dropout",
+        "0.3",
+    ),
     "video": (
         *("--data.batch_size", "2", "--model.input_noise", "0.3", "--model.output_dropout", "0.4"),
-        *("--trainer.num_sanity_val_steps", "0"),  # it sees no whole video, of which torchmetrics warns
+        # it sees no whole video, of which torchmetrics warns
+        *("--trainer.num_sanity_val_steps", "0"),
     ),
 }
 COMMON = (
-    *("--trainer.accelerator", "cpu", "--trainer.log_every_n_steps", "1", "--checkpoint.every_n_train_steps", "2"),
-    *("--trainer.accumulate_grad_batches", "2", "--trainer.limit_train_batches", "7", "--data.num_workers", "0"),
+    *(
+        "--trainer.accelerator",
+        "cpu",
+        "--trainer.log_every_n_steps",
+        "1",
+        "--checkpoint.every_n_train_steps",
+        "2",
+    ),
+    *(
+        "--trainer.accumulate_grad_batches",
+        "2",
+        "--trainer.limit_train_batches",
+        "7",
+        "--data.num_workers",
+        "0",
+    ),
 )
 COUNTED = ("--trainer.check_val_every_n_epoch", "null", "--trainer.val_check_interval")
 VALIDATIONS = {
     "every 5 batches": (*COUNTED, "5"),
     "every 4 batches": (*COUNTED, "4"),
     "with the epoch's end": (*COUNTED, "7"),
-    "every epoch": ("--trainer.check_val_every_n_epoch", "1", "--trainer.val_check_interval", "1.0"),
-    "twice in every epoch": ("--trainer.check_val_every_n_epoch", "1", "--trainer.val_check_interval", "0.5"),
-    "every second epoch": ("--trainer.check_val_every_n_epoch", "2", "--trainer.val_check_interval", "1.0"),
+    "every epoch": (
+        "--trainer.check_val_every_n_epoch",
+        "1",
+        "--trainer.val_check_interval",
+        "1.0",
+    ),
+    "twice in every epoch": (
+        "--trainer.check_val_every_n_epoch",
+        "1",
+        "--trainer.val_check_interval",
+        "0.5",
+    ),
+    "every second epoch": (
+        "--trainer.check_val_every_n_epoch",
+        "2",
+        "--trainer.val_check_interval",
+        "1.0",
+    ),
     "none": ("--trainer.limit_val_batches", "0"),
 }
 ENDS = {
@@ -136,12 +188,17 @@ def test_killed_at_random_it_is_bit_for_bit_the_same(tmp_path, monkeypatch):
         assert code == 0
         killed, plan = arguments(case, "killed", *settings), []
         while code != 0 or not plan:
-            last, way = draw.randint(1, len(moments) // 2), draw.choice(["SIGKILL", "SIGKILL", "SIGTERM"])
+            last, way = (
+                draw.randint(1, len(moments) // 2),
+                draw.choice(["SIGKILL", "SIGKILL", "SIGTERM"]),
+            )
             code, came = live(killed, last, way)
             plan.append((way, last, came[last - 1] if last <= len(came) else None, code))
             kills += code != 0
             killed = [*arguments(case, "killed", *settings), "--resume"]
-            if draw.random() < 0.2 and (best := sorted(Path("runs", case.task, "killed/checkpoints").glob("best*"))):
+            if draw.random() < 0.2 and (
+                best := sorted(Path("runs", case.task, "killed/checkpoints").glob("best*"))
+            ):
                 killed.append(str(draw.choice(best)))
                 plan.append(best)
         print(kills, case.task, names, plan, flush=True)

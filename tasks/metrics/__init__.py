@@ -5,4 +5,11 @@ from .cider import CiderD
 from .segmentation import FrameMAP, SegmentationScores
 from .text import BitsPerCharacter, SacreBLEU
 
-__all__ = ["BitsPerCharacter", "CaptionScores", "CiderD", "FrameMAP", "SacreBLEU", "SegmentationScores"]
+__all__ = [
+    "BitsPerCharacter",
+    "CaptionScores",
+    "CiderD",
+    "FrameMAP",
+    "SacreBLEU",
+    "SegmentationScores",
+]

@@ -26,8 +26,8 @@ class _Caption(NamedTuple):
 class CaptionScores(Metric):
     """BLEU-1 to BLEU-4, ROUGE-L and CIDEr-D as coco-caption computes them, and the share of different captions.
 
-    Every score needs the whole set (CIDEr-D even for a single image), so the texts are kept until `compute`, which
-    gathers those of all processes. A process may have none.
+    Every score needs the whole set (CIDEr-D even for a single image), so the texts are kept until
+    `compute`, which gathers those of all processes. A process may have none.
     """
 
     full_state_update = False
@@ -50,7 +50,8 @@ class CaptionScores(Metric):
         Args:
             candidates: A caption of each image.
             references: The references of each image, at least one.
-            number: The images' numbers; of those that come more than once, one counts. None: every image counts.
+            number: The images' numbers; of those that come more than once, one counts. None: every
+                image counts.
 
         Raises:
             ValueError: If an image has no reference, or the lists differ in length.
@@ -64,9 +65,14 @@ class CaptionScores(Metric):
         if not all(references):
             raise ValueError("an image has no references: leave it out, or give it at least one")
         lines = "".join(
-            json.dumps(record) + "\n" for record in zip(numbers, candidates, map(list, references), strict=True)
+            json.dumps(record) + "\n"
+            for record in zip(numbers, candidates, map(list, references), strict=True)
         )
-        data = torch.frombuffer(bytearray(lines.encode()), dtype=torch.uint8) if lines else torch.empty(0).byte()
+        data = (
+            torch.frombuffer(bytearray(lines.encode()), dtype=torch.uint8)
+            if lines
+            else torch.empty(0).byte()
+        )
         self.records.append(data.to(self.device))
 
     def sync(
@@ -84,7 +90,8 @@ class CaptionScores(Metric):
             should_sync: Likewise.
             distributed_available: Likewise.
         """
-        if not self.records:  # torchmetrics leaves out a process with an empty list, and the others wait for it
+        # torchmetrics leaves out a process with an empty list, and the others wait for it
+        if not self.records:
             self.records.append(torch.empty(0, dtype=torch.uint8, device=self.device))
         super().sync(dist_sync_fn, process_group, should_sync, distributed_available)
 
@@ -96,7 +103,11 @@ class CaptionScores(Metric):
 
     def _texts(self) -> tuple[list[str], list[list[str]]]:
         nothing = isinstance(self.records, list) and not self.records  # a tensor after `sync`
-        lines = [] if nothing else dim_zero_cat(self.records).cpu().numpy().tobytes().decode().splitlines()
+        lines = (
+            []
+            if nothing
+            else dim_zero_cat(self.records).cpu().numpy().tobytes().decode().splitlines()
+        )
         seen: set[int] = set()
         candidates, references = [], []
         for number, candidate, texts in map(json.loads, lines):
@@ -109,7 +120,9 @@ class CaptionScores(Metric):
         return candidates, references
 
 
-def caption_scores(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
+def caption_scores(
+    candidates: Sequence[str], references: Sequence[Sequence[str]]
+) -> dict[str, float]:
     """Score the captions of a whole set.
 
     Args:
@@ -117,7 +130,8 @@ def caption_scores(candidates: Sequence[str], references: Sequence[Sequence[str]
         references: The references of each image.
 
     Returns:
-        bleu1, bleu2, bleu3, bleu4, rouge_l, cider_d, and distinct: different captions over captions.
+        bleu1, bleu2, bleu3, bleu4, rouge_l, cider_d, and distinct: different captions over
+        captions.
     """
     names = ["bleu1", "bleu2", "bleu3", "bleu4", "rouge_l", "cider_d", "distinct"]
     if not candidates:
@@ -129,7 +143,10 @@ def caption_scores(candidates: Sequence[str], references: Sequence[Sequence[str]
     values = [
         *bleu_of_counts(given, wanted),
         fmean(rouge_l(one.words, [other.words for other in others]) for one, others in pairs),
-        fmean(scorer.score_counts(one.counts, [other.counts for other in others]) for one, others in pairs),
+        fmean(
+            scorer.score_counts(one.counts, [other.counts for other in others])
+            for one, others in pairs
+        ),
         len({tuple(one.words) for one in given}) / len(given),
     ]
     return dict(zip(names, values, strict=True))

@@ -25,8 +25,8 @@ class _Vector(NamedTuple):
 class CiderD:
     """Scores captions against references, given in how many images' references each n-gram occurs.
 
-    A set whose images all have the same references scores 0, and so does a set of one image: every n-gram is in
-    every image and tells nothing.
+    A set whose images all have the same references scores 0, and so does a set of one image: every
+    n-gram is in every image and tells nothing.
 
     Args:
         document_frequency: In how many images' references each n-gram of 1 to 4 words occurs.
@@ -35,7 +35,9 @@ class CiderD:
 
     def __init__(self, document_frequency: Mapping[Ngram, int], images: int) -> None:
         log_images = math.log(images) if images else 0.0
-        self._rarity = {ngram: log_images - math.log(count) for ngram, count in document_frequency.items()}
+        self._rarity = {
+            ngram: log_images - math.log(count) for ngram, count in document_frequency.items()
+        }
         self._unseen = log_images
 
     @classmethod
@@ -45,7 +47,9 @@ class CiderD:
         Args:
             references: The references of each image, as text.
         """
-        return cls.from_counts([[ngrams(ptb_words(text)) for text in texts] for texts in references])
+        return cls.from_counts(
+            [[ngrams(ptb_words(text)) for text in texts] for texts in references]
+        )
 
     @classmethod
     def from_counts(cls, references: Sequence[Sequence[Counter[Ngram]]]) -> CiderD:
@@ -69,7 +73,8 @@ class CiderD:
         Returns:
             The score of each, 10 at most.
         """
-        vectors: dict[str, _Vector] = {}  # captions of one image are scored side by side: their references come again
+        # captions of one image are scored side by side: their references come again
+        vectors: dict[str, _Vector] = {}
 
         def vector(text: str) -> _Vector:
             if text not in vectors:
@@ -79,7 +84,9 @@ class CiderD:
         pairs = zip(candidates, references, strict=True)
         return [self._score(vector(text), [vector(one) for one in texts]) for text, texts in pairs]
 
-    def score_counts(self, candidate: Counter[Ngram], references: Sequence[Counter[Ngram]]) -> float:
+    def score_counts(
+        self, candidate: Counter[Ngram], references: Sequence[Counter[Ngram]]
+    ) -> float:
         """Score one caption whose n-grams, and its references', are counted already.
 
         Args:
@@ -112,7 +119,9 @@ class CiderD:
                     products[len(ngram) - 1] += min(weight, other) * other
             similarity = sum(
                 product / (mine * theirs)
-                for product, mine, theirs in zip(products, candidate.norms, reference.norms, strict=True)
+                for product, mine, theirs in zip(
+                    products, candidate.norms, reference.norms, strict=True
+                )
                 if mine and theirs
             )
             difference = candidate.length - reference.length

@@ -47,9 +47,10 @@ _SIGNS = str.maketrans(
 def ptb_words(text: str) -> list[str]:
     """Split a caption as coco-caption does: the Penn Treebank's rules in lower case, then punctuation dropped.
 
-    The rules are those that captions meet: contractions (`do n't`, `someone 's`), hyphenated words, numbers,
-    abbreviations. coco-caption means to drop brackets too, but looks for them in upper case after lowering the text,
-    so they stay (`-lrb-`), and they stay here. Words that were split before are left as they are.
+    The rules are those that captions meet: contractions (`do n't`, `someone 's`), hyphenated words,
+    numbers, abbreviations. coco-caption means to drop brackets too, but looks for them in upper
+    case after lowering the text, so they stay (`-lrb-`), and they stay here. Words that were split
+    before are left as they are.
 
     Args:
         text: A caption.

@@ -16,7 +16,8 @@ from torchmetrics.functional.classification import multiclass_average_precision
 from torchmetrics.utilities import dim_zero_cat
 
 OVERLAPS = (0.10, 0.25, 0.50)
-_UNIT = 2**40  # parts that a video's score is rounded to; whole numbers add up to the same in any order
+# parts that a video's score is rounded to; whole numbers add up to the same in any order
+_UNIT = 2**40
 
 
 class Segments(NamedTuple):
@@ -36,7 +37,8 @@ class Segments(NamedTuple):
 def run_lengths(labels: np.ndarray, background: Sequence[int] = ()) -> Segments:
     """Find the segments of a video, and drop those of background classes.
 
-    The background is dropped after the runs were found, so two runs of one class with background in between stay two.
+    The background is dropped after the runs were found, so two runs of one class with background in
+    between stay two.
 
     Args:
         labels: Class numbers (T,).
@@ -61,7 +63,8 @@ def edit_score(pred: np.ndarray, true: np.ndarray) -> float:
     """
     distance = np.arange(len(true) + 1)
     for row, label in enumerate(pred, 1):
-        # Without the insertions, then they in one sweep: the least of what lies to the left, one more for each place.
+        # Without the insertions, then they in one sweep: the least of what lies to the left, one
+        # more for each place.
         changed = np.minimum(distance[1:] + 1, distance[:-1] + (true != label))
         ahead = np.concatenate([[row], changed]) - np.arange(len(true) + 1)
         distance = np.minimum.accumulate(ahead) + np.arange(len(true) + 1)
@@ -71,8 +74,9 @@ def edit_score(pred: np.ndarray, true: np.ndarray) -> float:
 def match_segments(pred: Segments, true: Segments, overlap: float) -> tuple[int, int, int]:
     """Match segments as F1@overlap does (Lea et al. 2017, https://arxiv.org/abs/1611.05267).
 
-    Each predicted segment, in order of time, goes to the true segment of its class with the greatest intersection over
-    union (the first of equals). It is a hit where that reaches the overlap and no segment before has taken it.
+    Each predicted segment, in order of time, goes to the true segment of its class with the
+    greatest intersection over union (the first of equals). It is a hit where that reaches the
+    overlap and no segment before has taken it.
 
     Args:
         pred: The predicted segments.
@@ -86,7 +90,8 @@ def match_segments(pred: Segments, true: Segments, overlap: float) -> tuple[int,
         return 0, len(pred.label), len(true.label)
     together = np.minimum(pred.end[:, None], true.end) - np.maximum(pred.start[:, None], true.start)
     either = np.maximum(pred.end[:, None], true.end) - np.minimum(pred.start[:, None], true.start)
-    ratio = np.where(pred.label[:, None] == true.label, together / either, 0.0)  # negative where apart
+    # negative where apart
+    ratio = np.where(pred.label[:, None] == true.label, together / either, 0.0)
     best = ratio.argmax(1)
     reached = best[ratio.max(1) >= overlap]
     hits = len(np.unique(reached))
@@ -100,17 +105,19 @@ def _f1(hits: float, false: float, missed: float) -> float:
 class SegmentationScores(Metric):
     """Accuracy, edit score and F1 at three overlaps, in percent, over whole videos.
 
-    `acc` is the share of right frames, `acc_mean` the mean over the classes that occur of the share of right frames
-    (always over all videos together); both count background frames. `edit` is a mean over videos. Frames whose true
-    class is negative (-100) are cut out of both before anything is counted.
+    `acc` is the share of right frames, `acc_mean` the mean over the classes that occur of the share
+    of right frames (always over all videos together); both count background frames. `edit` is a
+    mean over videos. Frames whose true class is negative (-100) are cut out of both before anything
+    is counted.
 
-    Numbers in the literature differ by these settings, so `settings()` belongs beside the scores. Every video has to be
-    given once, by one process; the order changes nothing, to the last bit.
+    Numbers in the literature differ by these settings, so `settings()` belongs beside the scores.
+    Every video has to be given once, by one process; the order changes nothing, to the last bit.
 
     Args:
         num_classes: C.
         background: Classes that edit and F1 leave out; they move F1@10 by nine points on 50Salads.
-        pooled: Whether `acc` and F1 count frames and segments over all videos together, or are means over videos.
+        pooled: Whether `acc` and F1 count frames and segments over all videos together, or are
+            means over videos.
     """
 
     full_state_update = False
@@ -122,14 +129,22 @@ class SegmentationScores(Metric):
     by_video: Tensor
     videos: Tensor
 
-    def __init__(self, num_classes: int, background: Sequence[int] = (), *, pooled: bool = True) -> None:
+    def __init__(
+        self, num_classes: int, background: Sequence[int] = (), *, pooled: bool = True
+    ) -> None:
         super().__init__()
         if wrong := [number for number in background if not 0 <= number < num_classes]:
             raise ValueError(f"background {wrong}: class numbers are 0 to {num_classes - 1}")
         self.num_classes = num_classes
         self.background = list(background)
         self.pooled = pooled
-        sizes = {"right": num_classes, "frames": num_classes, "matches": 9, "by_video": 5, "videos": 1}
+        sizes = {
+            "right": num_classes,
+            "frames": num_classes,
+            "matches": 9,
+            "by_video": 5,
+            "videos": 1,
+        }
         for name, size in sizes.items():
             self.add_state(name, default=torch.zeros(size, dtype=torch.int64), dist_reduce_fx="sum")
 
@@ -142,7 +157,9 @@ class SegmentationScores(Metric):
         classes = ", ".join(names[number] if names else str(number) for number in self.background)
         left_out = f"leave out {classes}" if classes else "count all classes"
         how = "pooled over" if self.pooled else "means over"
-        return f"edit and F1 {left_out}; accuracy and F1 are {how} videos, edit is a mean over videos"
+        return (
+            f"edit and F1 {left_out}; accuracy and F1 are {how} videos, edit is a mean over videos"
+        )
 
     def update(self, pred: Tensor, true: Tensor) -> None:
         """Add a video.
@@ -164,13 +181,21 @@ class SegmentationScores(Metric):
             return
         hit = labels == truth
         device = self.videos.device
-        self.right += torch.from_numpy(np.bincount(truth[hit], minlength=self.num_classes)).to(device)
+        self.right += torch.from_numpy(np.bincount(truth[hit], minlength=self.num_classes)).to(
+            device
+        )
         self.frames += torch.from_numpy(np.bincount(truth, minlength=self.num_classes)).to(device)
         found, wanted = run_lengths(labels, self.background), run_lengths(truth, self.background)
         matches = [match_segments(found, wanted, overlap) for overlap in OVERLAPS]
         self.matches += torch.tensor(matches, device=device).flatten()
-        scores = [hit.mean(), edit_score(found.label, wanted.label), *(_f1(*counts) for counts in matches)]
-        self.by_video += torch.tensor([round(float(score) * _UNIT) for score in scores], device=device)
+        scores = [
+            hit.mean(),
+            edit_score(found.label, wanted.label),
+            *(_f1(*counts) for counts in matches),
+        ]
+        self.by_video += torch.tensor(
+            [round(float(score) * _UNIT) for score in scores], device=device
+        )
         self.videos += 1
 
     def compute(self) -> dict[str, float]:
@@ -187,7 +212,10 @@ class SegmentationScores(Metric):
             "acc": acc,
             "acc_mean": float((right[present] / frames[present]).mean()) if present.any() else 0.0,
             "edit": edit,
-            **{f"f1@{round(100 * overlap)}": value for overlap, value in zip(OVERLAPS, f1, strict=True)},
+            **{
+                f"f1@{round(100 * overlap)}": value
+                for overlap, value in zip(OVERLAPS, f1, strict=True)
+            },
         }
         return {name: 100 * value for name, value in scores.items()}
 
@@ -195,9 +223,9 @@ class SegmentationScores(Metric):
 class FrameMAP(Metric):
     """Mean over classes of the average precision of their scores over all frames, in percent.
 
-    What online action detection reports (THUMOS14, TVSeries): frames are ranked by each class's score, all videos
-    together; background classes and classes that never occur are left out of the mean. Average precision is
-    scikit-learn's, without interpolation.
+    What online action detection reports (THUMOS14, TVSeries): frames are ranked by each class's
+    score, all videos together; background classes and classes that never occur are left out of the
+    mean. Average precision is scikit-learn's, without interpolation.
 
     Args:
         num_classes: C.
@@ -234,5 +262,7 @@ class FrameMAP(Metric):
         counted[self.background] = False
         if not counted.any():
             return scores.new_zeros(())
-        each = multiclass_average_precision(scores, true, self.num_classes, average="none", validate_args=False)
+        each = multiclass_average_precision(
+            scores, true, self.num_classes, average="none", validate_args=False
+        )
         return 100 * each[counted].mean()

@@ -19,8 +19,8 @@ from torchmetrics.utilities import dim_zero_cat
 class BitsPerCharacter(Metric):
     """Mean cross-entropy over all characters seen, in bits.
 
-    The batches' sums are kept apart and added in float64 at the end, over all processes, so neither the batch size,
-    nor the chunk length, nor the number of processes changes the result.
+    The batches' sums are kept apart and added in float64 at the end, over all processes, so neither
+    the batch size, nor the chunk length, nor the number of processes changes the result.
     """
 
     full_state_update = False
@@ -32,7 +32,9 @@ class BitsPerCharacter(Metric):
     def __init__(self) -> None:
         super().__init__()
         self.add_state("nats", default=[], dist_reduce_fx="cat")
-        self.add_state("characters", default=torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state(
+            "characters", default=torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum"
+        )
 
     def update(self, nats: Tensor, characters: Tensor | int) -> None:
         """Add a batch.
@@ -53,10 +55,12 @@ class BitsPerCharacter(Metric):
 class SacreBLEU(Metric):
     """BLEU and chrF as sacreBLEU computes them (Post 2018, https://arxiv.org/abs/1804.08771), and exact matches.
 
-    The texts of all processes are scored together, so the number of processes does not change the result.
+    The texts of all processes are scored together, so the number of processes does not change the
+    result.
 
     Args:
-        tokenize: sacreBLEU's tokenization: 13a, zh, ja-mecab, ko-mecab, char, intl, flores200, none.
+        tokenize: sacreBLEU's tokenization: 13a, zh, ja-mecab, ko-mecab, char, intl, flores200,
+            none.
 
     Raises:
         ValueError: sacreBLEU has no such tokenization.
@@ -65,12 +69,15 @@ class SacreBLEU(Metric):
     full_state_update = False
     higher_is_better = True
     is_differentiable = False
-    texts: list[Tensor]  # UTF-8, candidates and references in turn, each ended by a byte that UTF-8 never has
+    # UTF-8, candidates and references in turn, each ended by a byte that UTF-8 never has
+    texts: list[Tensor]
 
     def __init__(self, *, tokenize: str = "13a") -> None:
         super().__init__()
         if tokenize not in BLEU.TOKENIZERS:
-            raise ValueError(f"tokenize={tokenize!r}: sacreBLEU has {', '.join(sorted(BLEU.TOKENIZERS))}")
+            raise ValueError(
+                f"tokenize={tokenize!r}: sacreBLEU has {', '.join(sorted(BLEU.TOKENIZERS))}"
+            )
         try:
             self.bleu = BLEU(tokenize=tokenize)
         except (RuntimeError, ImportError) as error:  # sacreBLEU's message says what to install
@@ -102,13 +109,18 @@ class SacreBLEU(Metric):
                 "bleu": self.bleu.corpus_score(candidates, [references]).score,
                 "chrf": self.chrf.corpus_score(candidates, [references]).score,
             }
-        matches = sum(one.strip() == other.strip() for one, other in zip(candidates, references, strict=True))
+        matches = sum(
+            one.strip() == other.strip() for one, other in zip(candidates, references, strict=True)
+        )
         scores["exact"] = 100 * matches / len(candidates)
         return {name: torch.tensor(score, dtype=torch.float64) for name, score in scores.items()}
 
     def signatures(self) -> dict[str, str]:
         """How the last scores were computed, in sacreBLEU's short form; asked for after `compute`."""
-        return {"bleu": f"BLEU|{self.bleu.get_signature()}", "chrf": f"chrF2|{self.chrf.get_signature()}"}
+        return {
+            "bleu": f"BLEU|{self.bleu.get_signature()}",
+            "chrf": f"chrF2|{self.chrf.get_signature()}",
+        }
 
 
 _END = b"\xff"

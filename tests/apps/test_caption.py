@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import Trainer
 from PIL import Image
 from unrolled.apps.caption import _targets
-from unrolled.apps.overlay import attention_panels
+from unrolled.apps.pictures.overlay import attention_panels
 from unrolled.cli import main
 from unrolled.core import LSTM, ImageEncoder, SmallCNN
 from unrolled.data import ScenesData
@@ -27,18 +27,24 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("caption")
     data = ScenesData(4, 1, test_size=3, cache_dir=str(folder / "cache"))
     torch.manual_seed(0)
-    model = Captioning(data.spec, SMALL, partial(LSTM, hidden_size=10), embedding_size=6, max_length=8)
+    model = Captioning(
+        data.spec, SMALL, partial(LSTM, hidden_size=10), embedding_size=6, max_length=8
+    )
     with torch.no_grad():
         for parameter in model.parameters():  # sharp enough for captions to differ
             parameter *= 3
-    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    trainer = Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
     trainer.strategy.connect(model)
     trainer.save_checkpoint(folder / "model.ckpt")
     pictures = data.pictures("test")
     for number in range(3):
         place = folder / "scenes" / ("deep" if number == 2 else "")
         place.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pictures.read(number).permute(1, 2, 0).numpy()).save(place / f"{number}.png")
+        Image.fromarray(pictures.read(number).permute(1, 2, 0).numpy()).save(
+            place / f"{number}.png"
+        )
     return folder
 
 
@@ -53,7 +59,12 @@ def here(folder, tmp_path, monkeypatch):
 def test_a_folder_and_a_file_are_captioned_line_by_line(here, capsys):
     assert main(["caption", "model.ckpt", "scenes", "scenes/1.png", "--beam_size", "2"]) == 0
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
-    assert [line[0] for line in lines] == ["scenes/0.png", "scenes/1.png", "scenes/deep/2.png", "scenes/1.png"]
+    assert [line[0] for line in lines] == [
+        "scenes/0.png",
+        "scenes/1.png",
+        "scenes/deep/2.png",
+        "scenes/1.png",
+    ]
     assert lines[1] == lines[3]
     assert all(len(line) == 2 for line in lines)
     assert main(["caption", "model.ckpt", "scenes", "--batch_size", "1", "--beam_size", "2"]) == 0
@@ -61,7 +72,17 @@ def test_a_folder_and_a_file_are_captioned_line_by_line(here, capsys):
 
 
 def test_scores_and_several_captions(here, capsys):
-    command = ["caption", "model.ckpt", "scenes/0.png", "--beam_size", "3", "--nbest", "2", "--scores", "true"]
+    command = [
+        "caption",
+        "model.ckpt",
+        "scenes/0.png",
+        "--beam_size",
+        "3",
+        "--nbest",
+        "2",
+        "--scores",
+        "true",
+    ]
     assert main(command) == 0
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert [len(line) for line in lines] == [3, 3]
@@ -87,7 +108,11 @@ def test_a_bad_image_is_named_and_the_rest_captioned(here, capsys):
         (["no.ckpt", "scenes"], 3, "There is no checkpoint 'no.ckpt'."),
         (["model.ckpt", "nothing"], 3, "'nothing' is a folder without images"),
         (["model.ckpt", "scenes", "--batch_size", "0"], 2, "--batch_size 0: must be at least 1."),
-        (["model.ckpt", "scenes", "--nbest", "3", "--beam_size", "2"], 2, "num_hypotheses=3: must be"),
+        (
+            ["model.ckpt", "scenes", "--nbest", "3", "--beam_size", "2"],
+            2,
+            "num_hypotheses=3: must be",
+        ),
         (["model.ckpt", "scenes", "--attention", "scenes/0.png"], 2, "can't be made a folder"),
         (["model.ckpt", "scenes", "--beam", "2"], 2, "There is no flag '--beam'."),
     ],
@@ -101,11 +126,16 @@ def test_mistakes(here, capsys, words, code, answer):
 def test_pictures_of_the_attention_overwrite_no_image_and_no_other(here, capsys):
     before = (here / "scenes/0.png").read_bytes()
     assert main(["caption", "model.ckpt", "scenes/0.png", "--attention", "scenes"]) == 2
-    assert "would overwrite 'scenes/0.png', an image to caption: name another folder." in capsys.readouterr().err
+    assert (
+        "would overwrite 'scenes/0.png', an image to caption: name another folder."
+        in capsys.readouterr().err
+    )
     assert (here / "scenes/0.png").read_bytes() == before
     for name in ("0.png", "0_2.png"):
         shutil.copy(here / "scenes/1.png", here / "scenes/deep" / name)
-    targets = _targets([Path("scenes/0.png"), Path("scenes/deep/0.png"), Path("scenes/deep/0_2.png")], "out")
+    targets = _targets(
+        [Path("scenes/0.png"), Path("scenes/deep/0.png"), Path("scenes/deep/0_2.png")], "out"
+    )
     assert len(set(targets.values())) == 3
 
 
@@ -128,7 +158,16 @@ def test_from_photographs_to_pictures_of_the_attention(shared_data, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     fit = [
         *("fit", "captioning/coco", "--name", "tried", "--data.root", str(photographs)),
-        *("--data.image_size", "64", "--data.batch_size", "16", "--data.num_workers", "0", "--data.min_count", "1"),
+        *(
+            "--data.image_size",
+            "64",
+            "--data.batch_size",
+            "16",
+            "--data.num_workers",
+            "0",
+            "--data.min_count",
+            "1",
+        ),
         *("--data.val_fraction", "0.1", "--data.test_fraction", "0", "--trainer.max_steps", "2"),
         *("--trainer.accelerator", "cpu", "--model.encoder.backbone", "SmallCNN"),
         *("--model.encoder.backbone.channels", "[4,6,8]", "--model.decoder.hidden_size", "8"),
@@ -137,7 +176,20 @@ def test_from_photographs_to_pictures_of_the_attention(shared_data, tmp_path, mo
     assert main(fit) == 0
     capsys.readouterr()
     photo = min((photographs / "images").glob("*.jpg"))
-    assert main(["caption", "runs/captioning/tried", str(photo), "--attention", "out", "--beam_size", "2"]) == 0
+    assert (
+        main(
+            [
+                "caption",
+                "runs/captioning/tried",
+                str(photo),
+                "--attention",
+                "out",
+                "--beam_size",
+                "2",
+            ]
+        )
+        == 0
+    )
     path, caption = capsys.readouterr().out.rstrip("\n").split("\t")
     assert Path(path) == photo
     with Image.open(Path("out") / f"{photo.stem}.png") as sheet:

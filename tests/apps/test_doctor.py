@@ -91,7 +91,10 @@ def test_an_optional_package_that_does_not_import_is_a_note(monkeypatch, version
     ("script", "told"),
     [
         ("#!python\nfrom unrolled.cli import lightning_entry\n", "`lightning` is ours"),
-        ("#!python\nfrom lightning_sdk.cli.entrypoint import main_cli\n", "belongs to another package"),
+        (
+            "#!python\nfrom lightning_sdk.cli.entrypoint import main_cli\n",
+            "belongs to another package",
+        ),
         (None, "there is no `lightning` command"),
     ],
 )

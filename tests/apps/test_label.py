@@ -16,16 +16,22 @@ import torch
 import unrolled
 from lightning.pytorch import Trainer
 from PIL import Image
-from unrolled.apps.burn_in import burn_in
-from unrolled.apps.timeline import Segment, draw_timeline, palette
+from unrolled.apps.pictures.burn_in import burn_in
+from unrolled.apps.pictures.timeline import Segment, draw_timeline, palette
 from unrolled.cli import main
 from unrolled.core import GRU, Bidirectional, FrameEncoder, SmallCNN
-from unrolled.data.clips import write_video
-from unrolled.data.frames import read_frames
+from unrolled.data.video.clips.module import write_video
+from unrolled.data.video.frames import read_frames
 from unrolled.tasks import VideoLabelling
 
 CLASSES = ["none", "cut", "mix"]
-SPEC = {"classes": CLASSES, "background": ["none"], "feature_size": 0, "image_size": 16, "stride": 1}
+SPEC = {
+    "classes": CLASSES,
+    "background": ["none"],
+    "feature_size": 0,
+    "image_size": 16,
+    "stride": 1,
+}
 ENCODER = partial(FrameEncoder, backbone=partial(SmallCNN, channels=[4, 8]))
 FORWARDS = partial(GRU, hidden_size=8)
 
@@ -36,7 +42,9 @@ def save(path: Path, spec: dict, core, encoder) -> None:
     with torch.no_grad():
         for parameter in model.parameters():  # sharp enough for labels to differ
             parameter *= 3
-    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    trainer = Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
     trainer.strategy.connect(model)
     trainer.save_checkpoint(path)
 
@@ -83,7 +91,9 @@ def test_the_csv_holds_what_the_model_says_of_every_frame(here, checkpoint, caps
     assert main(["label", checkpoint, "videos/a.mp4", "--out", "out", "--overlay", "false"]) == 0
     found = rows("out/a.csv")
     assert [int(row["frame"]) for row in found] == list(range(40))
-    assert [float(row["time"]) for row in found] == pytest.approx([0.04 * number for number in range(40)], abs=1e-3)
+    assert [float(row["time"]) for row in found] == pytest.approx(
+        [0.04 * number for number in range(40)], abs=1e-3
+    )
     frames = [frame.picture for frame in read_frames(Path("videos/a.mp4"), image_size=16)]
     expected = unrolled.load(checkpoint).label(frames)
     assert [row["label"] for row in found] == [label.name for label in expected]
@@ -105,7 +115,9 @@ def test_a_folder_is_searched_for_videos_and_folders_of_pictures(here, capsys):
     ]
     names = ("a", "a_2", "frames")
     written = sorted(path.name for path in Path("labels").iterdir())
-    assert written == sorted(f"{name}.{suffix}" for name in names for suffix in ("csv", "png", "mp4"))
+    assert written == sorted(
+        f"{name}.{suffix}" for name in names for suffix in ("csv", "png", "mp4")
+    )
     assert [row["time"] for row in rows("labels/frames.csv")] == [""] * 7
     assert [float(row["time"]) for row in rows("labels/a_2.csv")] == pytest.approx(
         [0.04 * n for n in range(12)], abs=1e-3
@@ -114,7 +126,20 @@ def test_a_folder_is_searched_for_videos_and_folders_of_pictures(here, capsys):
 
 def test_chunks_change_nothing(here):
     for chunk in (1, 7, 64):
-        assert main(["label", "forwards.ckpt", "videos/a.mp4", "--out", str(chunk), "--chunk", str(chunk)]) == 0
+        assert (
+            main(
+                [
+                    "label",
+                    "forwards.ckpt",
+                    "videos/a.mp4",
+                    "--out",
+                    str(chunk),
+                    "--chunk",
+                    str(chunk),
+                ]
+            )
+            == 0
+        )
     one, other, whole = (rows(f"{chunk}/a.csv") for chunk in (1, 7, 64))
     for row in (one, other):
         assert [line["label"] for line in row] == [line["label"] for line in whole]
@@ -124,7 +149,9 @@ def test_the_overlay_has_every_frame_at_its_time_with_the_labels_in_it(here):
     assert main(["label", "forwards.ckpt", "videos/a.mp4", "--out", "out"]) == 0
     with av.open("out/a.mp4") as file:
         frames = list(file.decode(video=0))
-    assert [frame.time for frame in frames] == pytest.approx([0.04 * number for number in range(40)], abs=1e-3)
+    assert [frame.time for frame in frames] == pytest.approx(
+        [0.04 * number for number in range(40)], abs=1e-3
+    )
     assert frames[0].height >= 240  # text needs room
     colours = palette(CLASSES, ["none"])
     found = rows("out/a.csv")
@@ -134,7 +161,10 @@ def test_the_overlay_has_every_frame_at_its_time_with_the_labels_in_it(here):
         assert np.abs(mark - colours[found[number]["label"]]).max() < 40
         strip = picture[-4]
         for frame in (5, 15, 33):
-            if abs(frame - number) > 2 and len({found[frame + near]["label"] for near in (-1, 0, 1)}) == 1:
+            if (
+                abs(frame - number) > 2
+                and len({found[frame + near]["label"] for near in (-1, 0, 1)}) == 1
+            ):
                 shown = strip[round((frame + 0.5) / 40 * picture.shape[1])]
                 assert np.abs(shown - colours[found[frame]["label"]]).max() < 60
 
@@ -164,7 +194,14 @@ def test_the_timeline_shows_segments_and_a_legend():
     colours = palette(CLASSES, ["none"])
     picture = np.asarray(draw_timeline(segments, colours, title="videos/a.mp4", seconds=3.96))
     bar = picture[80]
-    for frame, name in ((0, "none"), (59, "none"), (61, "cut"), (89, "cut"), (91, "mix"), (99, "mix")):
+    for frame, name in (
+        (0, "none"),
+        (59, "none"),
+        (61, "cut"),
+        (89, "cut"),
+        (91, "mix"),
+        (99, "mix"),
+    ):
         assert tuple(bar[24 + round((frame + 0.5) / 100 * 1152)]) == colours[name]
     legend = {tuple(pixel) for pixel in picture[170:].reshape(-1, 3).tolist()}
     assert set(colours.values()) <= legend
@@ -179,7 +216,10 @@ def test_the_timeline_shows_segments_and_a_legend():
 
 class TestStream:
     def test_a_line_for_every_frame_and_the_latency(self, here, capsys):
-        assert main(["label", "forwards.ckpt", "videos/a.mp4", "--out", "out", "--overlay", "false"]) == 0
+        assert (
+            main(["label", "forwards.ckpt", "videos/a.mp4", "--out", "out", "--overlay", "false"])
+            == 0
+        )
         capsys.readouterr()
         assert main(["label", "forwards.ckpt", "videos/a.mp4", "--stream"]) == 0
         output = capsys.readouterr()
@@ -197,10 +237,15 @@ class TestStream:
         assert main(["label", "stride.ckpt", "videos/a.mp4", "--stream", "--lines", "frame"]) == 0
         lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
         assert len(lines) == 40
-        assert main(["label", "stride.ckpt", "videos/a.mp4", "--stream", "true", "--lines", "change"]) == 0
+        assert (
+            main(["label", "stride.ckpt", "videos/a.mp4", "--stream", "true", "--lines", "change"])
+            == 0
+        )
         changes = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
         assert changes == [
-            line for before, line in zip([[""] * 4, *lines], lines, strict=False) if line[2] != before[2]
+            line
+            for before, line in zip([[""] * 4, *lines], lines, strict=False)
+            if line[2] != before[2]
         ]
 
     def test_a_core_that_reads_both_ways_is_refused(self, here, capsys):
@@ -216,7 +261,13 @@ class TestFeatures:
         features = np.random.default_rng(0).normal(size=(30, 5)).astype(np.float32)
         np.save("time.npy", features)
         np.save("feature.npy", features.T)
-        words = ["label", "features.ckpt", "time.npy", "feature.npy", *(["--stream"] if stream else [])]
+        words = [
+            "label",
+            "features.ckpt",
+            "time.npy",
+            "feature.npy",
+            *(["--stream"] if stream else []),
+        ]
         assert main(words) == 0
         lines = capsys.readouterr().out.splitlines()
         if stream:
@@ -257,7 +308,11 @@ class TestBadInput:
         assert "'videos/empty.mp4' is empty: 0 bytes" in output.err
         assert "2 of 5 video(s) could not be labelled; the others are labelled" in output.err
         assert len(output.out.splitlines()) == 3
-        assert sorted(path.name for path in Path("labels").glob("*.csv")) == ["a.csv", "a_2.csv", "frames.csv"]
+        assert sorted(path.name for path in Path("labels").glob("*.csv")) == [
+            "a.csv",
+            "a_2.csv",
+            "frames.csv",
+        ]
 
     def test_what_breaks_off_leaves_nothing(self, here, capsys):
         Path("videos/frames/6.png").write_bytes(b"no picture")
@@ -267,7 +322,9 @@ class TestBadInput:
         assert list(Path("labels").iterdir()) == []
 
     def test_an_interrupted_video_leaves_nothing(self, here, monkeypatch):
-        monkeypatch.setattr("unrolled.apps.burn_in.burn_in", Mock(side_effect=KeyboardInterrupt))
+        monkeypatch.setattr(
+            "unrolled.apps.pictures.burn_in.burn_in", Mock(side_effect=KeyboardInterrupt)
+        )
         assert main(["label", "forwards.ckpt", "videos/a.mp4"]) == 130
         assert list(Path("labels").iterdir()) == []
 
@@ -282,11 +339,23 @@ class TestBadInput:
         [
             (["none.mp4"], 3, "There is no video 'none.mp4'"),
             (["nothing"], 3, "'nothing' is a folder with neither videos"),
-            (["videos/a.mp4", "--out", "forwards.ckpt"], 2, "--out 'forwards.ckpt' can't be made a folder"),
-            (["videos/a.mp4", "--out", "videos"], 2, "--out would overwrite 'videos/a.mp4' or what lies beside it"),
+            (
+                ["videos/a.mp4", "--out", "forwards.ckpt"],
+                2,
+                "--out 'forwards.ckpt' can't be made a folder",
+            ),
+            (
+                ["videos/a.mp4", "--out", "videos"],
+                2,
+                "--out would overwrite 'videos/a.mp4' or what lies beside it",
+            ),
             (["videos/a.mp4", "--chunk", "0"], 2, "--chunk 0: must be at least 1"),
             (["videos/a.mp4", "--lines", "all"], 2, "--lines: expected one of 'frame', 'change'"),
-            (["videos/a.mp4", "--overlai", "false"], 2, "There is no flag '--overlai'. Did you mean '--overlay'?"),
+            (
+                ["videos/a.mp4", "--overlai", "false"],
+                2,
+                "There is no flag '--overlai'. Did you mean '--overlay'?",
+            ),
             ([], 2, "Missing: videos"),
         ],
     )

@@ -30,7 +30,10 @@ def test_it_is_installed():
 
 def test_the_trainers_commands_are_ours(lightning, capsys):
     assert lightning("fit", "chr_lm") == 2
-    assert "lightning: error: There is no task 'chr_lm'. Did you mean 'char_lm'?" in capsys.readouterr().err
+    assert (
+        "lightning: error: There is no task 'chr_lm'. Did you mean 'char_lm'?"
+        in capsys.readouterr().err
+    )
     assert lightning("fit", "--help") == 0
     assert "Usage: lightning fit TASK[/VARIANT]" in capsys.readouterr().out
 

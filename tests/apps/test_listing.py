@@ -7,7 +7,8 @@ import inspect
 import pytest
 from unrolled import core
 from unrolled.apps import help as help_texts
-from unrolled.apps import listing, shipped
+from unrolled.apps import listing
+from unrolled.apps.run import shipped
 from unrolled.data import DataModule
 from unrolled.tasks import CharLM
 from unrolled.tasks.schedules import WarmupCosine
@@ -46,7 +47,8 @@ def test_the_default_variant_comes_first():
 
 
 @pytest.mark.parametrize(
-    ("folder", "cls"), [("tasks", CharLM), ("core", core.LSTM), ("core", core.Stacked), ("tasks", WarmupCosine)]
+    ("folder", "cls"),
+    [("tasks", CharLM), ("core", core.LSTM), ("core", core.Stacked), ("tasks", WarmupCosine)],
 )
 def test_arguments_read_are_the_arguments_of_the_class(folder, cls):
     read = {argument.name for argument in help_texts.arguments(folder, cls.__name__)}
@@ -65,7 +67,9 @@ def test_every_flag_of_a_tasks_help_is_explained():
 
 def test_values_come_from_the_configuration():
     text = help_texts.task_help("fit", "char_lm")
-    given = shipped.read_yaml(shipped.find_config("char_lm"))["model"]["init_args"]["core"]["init_args"]
+    given = shipped.read_yaml(shipped.find_config("char_lm"))["model"]["init_args"]["core"][
+        "init_args"
+    ]
     assert f"[{given['hidden_size']}]" in text
     assert "[LSTM]" in text
     assert "--checkpoint.every_n_train_steps" in text

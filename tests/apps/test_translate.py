@@ -25,7 +25,9 @@ LINES = ["ein hund", "", "zwei hunde laufen", "ein mann sieht einen hund"]
 
 
 def save(model, path: Path) -> Path:
-    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, default_root_dir=path.parent)
+    trainer = Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, default_root_dir=path.parent
+    )
     trainer.strategy.connect(model)
     trainer.save_checkpoint(path)
     return path
@@ -78,7 +80,9 @@ def test_n_best_with_scores_stays_aligned(checkpoint, corpus, capsys):
     for number, row in enumerate(found):
         mine = rows[3 * number : 3 * number + 3]
         assert [text for _, text in mine[: len(row)]] == [one.text for one in row]
-        assert [float(score) for score, _ in mine[: len(row)]] == pytest.approx([one.score for one in row], abs=1e-4)
+        assert [float(score) for score, _ in mine[: len(row)]] == pytest.approx(
+            [one.score for one in row], abs=1e-4
+        )
     assert [row[1] for row in rows[3:6]] == ["", "", ""]  # nothing of nothing
 
 
@@ -112,7 +116,12 @@ def test_it_may_end_before_its_input(checkpoint):
     ("content", "flags", "code", "words"),
     [
         (b"ein hund\nM\xe4dchen\n", [], 3, ["line 2", "0xe4", "UTF-8"]),
-        (b"ein hund\n" + b"hund " * 100_000 + b"\n", [], 3, ["'hund hund", "100,000 subwords", "2,000", "split"]),
+        (
+            b"ein hund\n" + b"hund " * 100_000 + b"\n",
+            [],
+            3,
+            ["'hund hund", "100,000 subwords", "2,000", "split"],
+        ),
         (b"ein hund\n", ["--beam_size", "0"], 2, ["beam_size"]),
         (b"ein hund\n", ["--nbest", "3", "--beam_size", "2"], 2, ["beam_size=2"]),
         (b"ein hund\n", ["--temperature", "-1"], 2, ["temperature"]),
@@ -134,12 +143,26 @@ def test_a_missing_file_and_a_checkpoint_of_another_task(checkpoint, corpus, tmp
     assert "Did you mean 'corpus.de'?" in capsys.readouterr().err
     assert main(["translate", str(checkpoint), str(tmp_path)]) == 2
     assert "is a folder: name a file of it" in capsys.readouterr().err
-    other = save(CharLM({"vocabulary": {"kind": "bytes", "symbols": ""}}), tmp_path / "char_lm.ckpt")
+    other = save(
+        CharLM({"vocabulary": {"kind": "bytes", "symbols": ""}}), tmp_path / "char_lm.ckpt"
+    )
     assert main(["translate", str(other), str(corpus)]) == 2
     assert "CharLM, which does not translate" in capsys.readouterr().err
     assert main(["generate", str(checkpoint)]) == 2
     assert "Translation, which does not write text" in capsys.readouterr().err
-    assert main(["predict", "translation", "--ckpt_path", str(checkpoint), "--trainer.accelerator", "cpu"]) == 2
+    assert (
+        main(
+            [
+                "predict",
+                "translation",
+                "--ckpt_path",
+                str(checkpoint),
+                "--trainer.accelerator",
+                "cpu",
+            ]
+        )
+        == 2
+    )
     assert "`unrolled translate CKPT ...`" in capsys.readouterr().err
 
 
@@ -155,7 +178,8 @@ def test_an_average_has_the_mean_of_the_weights(checkpoint, corpus, tmp_path, ca
     assert "exists" in capsys.readouterr().err
     assert main(["average", str(tmp_path / "new.ckpt"), str(checkpoint)]) == 2
     other = save(
-        Translation(model(0).hparams["spec"], partial(GRU, hidden_size=5), embedding_size=5), tmp_path / "other.ckpt"
+        Translation(model(0).hparams["spec"], partial(GRU, hidden_size=5), embedding_size=5),
+        tmp_path / "other.ckpt",
     )
     assert main(["average", str(tmp_path / "new.ckpt"), str(checkpoint), str(other)]) == 2
     assert "different models" in capsys.readouterr().err

@@ -55,15 +55,27 @@ def compositions() -> dict[str, Callable[[], RecurrentCore]]:
     """Return makers for causal compositions."""
     return {
         "Stacked": lambda: Stacked(
-            INPUT, lambda size: LSTM(size, HIDDEN), num_layers=2, residual=True, dropout=0.3, norm=True
+            INPUT,
+            lambda size: LSTM(size, HIDDEN),
+            num_layers=2,
+            residual=True,
+            dropout=0.3,
+            norm=True,
         ),
         "Stacked-plain": lambda: Stacked(INPUT, lambda size: LSTM(size, HIDDEN), num_layers=2),
         "Stacked-mixed": lambda: cut_everywhere(
-            Stacked(INPUT, lambda size: GRU(size, 5) if size == INPUT else LSTM(size, 5), num_layers=2, residual=True),
+            Stacked(
+                INPUT,
+                lambda size: GRU(size, 5) if size == INPUT else LSTM(size, 5),
+                num_layers=2,
+                residual=True,
+            ),
             slack=3,
         ),
         "WeightDrop": lambda: WeightDrop(INPUT, lambda size: LSTM(size, HIDDEN), p=0.5),
-        "WeightDrop-cut": lambda: cut_everywhere(WeightDrop(INPUT, lambda size: GRU(size, HIDDEN), p=0.5)),
+        "WeightDrop-cut": lambda: cut_everywhere(
+            WeightDrop(INPUT, lambda size: GRU(size, HIDDEN), p=0.5)
+        ),
         "Zoneout": lambda: Zoneout(INPUT, lambda size: LSTM(size, HIDDEN), p=0.1, cell_p=0.5),
         "Stacked-WeightDrop": lambda: Stacked(
             INPUT, lambda size: WeightDrop(size, lambda inner: GRU(inner, HIDDEN)), num_layers=2
@@ -75,9 +87,14 @@ def backward_readers() -> dict[str, Callable[[], RecurrentCore]]:
     """Return makers for compositions that read the future."""
     return {
         "Bidirectional": lambda: Bidirectional(INPUT, lambda size: LSTM(size, HIDDEN)),
-        "Bidirectional-cut": lambda: cut_everywhere(Bidirectional(INPUT, lambda size: GRU(size, HIDDEN)), slack=2),
+        "Bidirectional-cut": lambda: cut_everywhere(
+            Bidirectional(INPUT, lambda size: GRU(size, HIDDEN)), slack=2
+        ),
         "Stacked-Bidirectional": lambda: Stacked(
-            INPUT, lambda size: Bidirectional(size, lambda inner: GRU(inner, HIDDEN)), num_layers=2, norm=True
+            INPUT,
+            lambda size: Bidirectional(size, lambda inner: GRU(inner, HIDDEN)),
+            num_layers=2,
+            norm=True,
         ),
     }
 

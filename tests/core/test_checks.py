@@ -24,7 +24,11 @@ from unrolled.core import (
     Stacked,
     choose,
 )
-from unrolled.core.losses import chunked_cross_entropy, sequence_cross_entropy, truncated_smoothness
+from unrolled.core.seq2seq.losses import (
+    chunked_cross_entropy,
+    sequence_cross_entropy,
+    truncated_smoothness,
+)
 from unrolled.core.state import State, leaves, map_state
 
 B, T = 5, 7
@@ -35,7 +39,10 @@ def calls(core: RecurrentCore) -> list[Callable[[Any], object]]:
     x = torch.randn(B, T, core.input_size, dtype=torch.float64)
     found: list[Callable[[Any], object]] = [lambda state: core(x, state)]
     if core.causal:
-        found += [lambda state: core.step(x[:, 0], state), lambda state: core.stepper()(x[:, 0], state)]
+        found += [
+            lambda state: core.step(x[:, 0], state),
+            lambda state: core.stepper()(x[:, 0], state),
+        ]
     return found
 
 
@@ -87,7 +94,9 @@ def test_a_wrong_tensor_anywhere_in_a_state_is_refused(core):
                 continue
             given = changed(state, change, which)
             for call in calls(core):
-                with pytest.raises(ValueError, match=r"the state is .* for a batch of 5; .*initial_state\(5\)"):
+                with pytest.raises(
+                    ValueError, match=r"the state is .* for a batch of 5; .*initial_state\(5\)"
+                ):
                     call(given)
 
 
@@ -100,7 +109,10 @@ def test_a_wrong_structure_is_refused(core):
     ]  # fmt: skip
     for wrong in given:
         for call in calls(core):
-            with pytest.raises(ValueError, match=r"the state is .*pass what this core returned, or initial_state\(5\)"):
+            with pytest.raises(
+                ValueError,
+                match=r"the state is .*pass what this core returned, or initial_state\(5\)",
+            ):
                 call(wrong)
     if core.causal:
         with pytest.raises(ValueError, match="the state is None for a batch of 5"):
@@ -117,11 +129,18 @@ def test_a_plain_tuple_is_a_state(core, random_state, same):
 def test_what_is_to_be_done_is_said():
     x = torch.randn(B, T, 3)
     core = LSTM(3, 4)
-    with pytest.raises(ValueError, match=r"LSTM: the state is LSTMState\(float32 \(5, 8\), float32 \(5, 8\)\) for a "):
+    with pytest.raises(
+        ValueError,
+        match=r"LSTM: the state is LSTMState\(float32 \(5, 8\), float32 \(5, 8\)\) for a ",
+    ):
         core(x, LSTM(3, 8)(x)[1])
-    with pytest.raises(ValueError, match=r"here LSTMState\(hidden: float \(5, 4\), cell: float \(5, 4\)\)"):
+    with pytest.raises(
+        ValueError, match=r"here LSTMState\(hidden: float \(5, 4\), cell: float \(5, 4\)\)"
+    ):
         core.step(x[:, 0], LSTM(3, 8)(x)[1])
-    with pytest.raises(ValueError, match=r"torch's modules put the layers first: pass one layer of it, h\[0\]"):
+    with pytest.raises(
+        ValueError, match=r"torch's modules put the layers first: pass one layer of it, h\[0\]"
+    ):
         core(x[:1], nn.LSTM(3, 4, batch_first=True)(x[:1])[1])
     with pytest.raises(ValueError, match="a packed sequence is no state"):
         core(x, pack_padded_sequence(x, torch.full((B,), T), batch_first=True))
@@ -129,7 +148,8 @@ def test_what_is_to_be_done_is_said():
         core(x, QRNN(3, 4)(x)[1])
     stack = Stacked(3, lambda size: GRU(size, 4), num_layers=2)
     with pytest.raises(
-        ValueError, match=r"here \(GRUState\(hidden: float \(5, 4\)\), GRUState\(hidden: float \(5, 4\)"
+        ValueError,
+        match=r"here \(GRUState\(hidden: float \(5, 4\)\), GRUState\(hidden: float \(5, 4\)",
     ):
         stack(x, core.initial_state(5))
 
@@ -176,7 +196,9 @@ def test_sequences_and_steps_are_told_apart(causal):
     x = torch.randn(B, T, causal.input_size, dtype=torch.float64)
     state = causal.initial_state(B)
     for wrong in (x[:, :1], x):
-        with pytest.raises(ValueError, match=rf"must be a float tensor \(B, {causal.input_size}\).*x\[:, t\]"):
+        with pytest.raises(
+            ValueError, match=rf"must be a float tensor \(B, {causal.input_size}\).*x\[:, t\]"
+        ):
             causal.step(wrong, state)
     with pytest.raises(ValueError, match=r"must be a float tensor \(B, T, .*x.unsqueeze\(0\)"):
         causal(x[0])
@@ -189,13 +211,17 @@ def test_sequences_and_steps_are_told_apart(causal):
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 def test_packed_nested_and_sparse_inputs_are_refused(core):
     x = torch.randn(B, T, core.input_size, dtype=torch.float64)
-    with pytest.raises(ValueError, match=r"x is a PackedSequence; .*pad_packed_sequence\(x, batch_first=True\)"):
+    with pytest.raises(
+        ValueError, match=r"x is a PackedSequence; .*pad_packed_sequence\(x, batch_first=True\)"
+    ):
         core(pack_padded_sequence(x, torch.full((B,), T), batch_first=True))
     state = core.initial_state(B)
     for layout in (torch.strided, torch.jagged):
         nested = torch.nested.nested_tensor(list(x), layout=layout)
         for call in (core, lambda x: core.step(x, state)) if core.causal else (core,):
-            with pytest.raises(ValueError, match=r"x is nested float64; .*make it dense and padded, with lengths"):
+            with pytest.raises(
+                ValueError, match=r"x is nested float64; .*make it dense and padded, with lengths"
+            ):
                 call(nested)
     with pytest.raises(ValueError, match="make it dense"):
         core(x.to_sparse())
@@ -205,17 +231,35 @@ def test_packed_nested_and_sparse_inputs_are_refused(core):
 
 
 MASKS: dict[str, tuple[dict[str, Any], str]] = {
-    "list of lengths": ({"lengths": [7, 7, 7, 7, 7]}, r"lengths is a list; .*pass torch.tensor\(lengths\)"),
+    "list of lengths": (
+        {"lengths": [7, 7, 7, 7, 7]},
+        r"lengths is a list; .*pass torch.tensor\(lengths\)",
+    ),
     "array of lengths": ({"lengths": np.full(5, 7)}, "lengths is a ndarray; it must be int64"),
     "number": ({"lengths": 7}, "lengths is a int; it must be int64"),
-    "bool lengths": ({"lengths": torch.ones(B, dtype=torch.bool)}, r"lengths is bool \(5,\); it must be int64"),
+    "bool lengths": (
+        {"lengths": torch.ones(B, dtype=torch.bool)},
+        r"lengths is bool \(5,\); it must be int64",
+    ),
     "complex lengths": ({"lengths": torch.ones(B, dtype=torch.complex64)}, "lengths is complex64"),
-    "one length": ({"lengths": torch.tensor([7])}, r"lengths is int64 \(1,\); it must be int64 \(5,\)"),
+    "one length": (
+        {"lengths": torch.tensor([7])},
+        r"lengths is int64 \(1,\); it must be int64 \(5,\)",
+    ),
     "column": ({"lengths": torch.full((B, 1), 7)}, r"lengths is int64 \(5, 1\)"),
     "scalar": ({"lengths": torch.tensor(7)}, r"lengths is int64 \(\)"),
-    "list of resets": ({"reset": [[False] * T] * B}, r"reset is a list; .*torch.as_tensor\(reset\).bool\(\)"),
-    "integer reset": ({"reset": torch.zeros(B, T, dtype=torch.int64)}, r"reset is int64 .*must be bool \(5, 7\)"),
-    "one row of resets": ({"reset": torch.zeros(1, T, dtype=torch.bool)}, r"reset is bool \(1, 7\)"),
+    "list of resets": (
+        {"reset": [[False] * T] * B},
+        r"reset is a list; .*torch.as_tensor\(reset\).bool\(\)",
+    ),
+    "integer reset": (
+        {"reset": torch.zeros(B, T, dtype=torch.int64)},
+        r"reset is int64 .*must be bool \(5, 7\)",
+    ),
+    "one row of resets": (
+        {"reset": torch.zeros(1, T, dtype=torch.bool)},
+        r"reset is bool \(1, 7\)",
+    ),
     "flat reset": ({"reset": torch.zeros(T, dtype=torch.bool)}, r"reset is bool \(7,\)"),
 }
 
@@ -239,7 +283,9 @@ def test_mixed_types_are_explained(core):
 def test_two_devices_are_named(core):
     x = torch.randn(B, T, core.input_size, dtype=torch.float64)
     state = core.initial_state(B, device="meta")
-    with pytest.raises(ValueError, match="the state is on meta and x is on cpu; move one to the other"):
+    with pytest.raises(
+        ValueError, match="the state is on meta and x is on cpu; move one to the other"
+    ):
         core(x, state)
     if core.causal:
         with pytest.raises(ValueError, match="the state is on meta and x is on cpu"):
@@ -309,7 +355,13 @@ def test_a_core_of_ones_own_is_checked_as_well(kind):
         torch.testing.assert_close(output[0], (2 if kind is Doubled else 1) * x[0].cumsum(0))
         assert count.tolist() == [7, 3, 0, 1, 2]
     total, count = core.initial_state(B)
-    for wrong in ((total, count.float()), (total, count > 0), (total[:1], count), (total,), [total, count]):
+    for wrong in (
+        (total, count.float()),
+        (total, count > 0),
+        (total[:1], count),
+        (total,),
+        [total, count],
+    ):
         for call in (lambda state: core(x, state), lambda state: core.step(x[:, 0], state)):
             with pytest.raises(ValueError, match=r"here \(float \(5, 3\), integer \(5,\)\)"):
                 call(wrong)
@@ -318,7 +370,10 @@ def test_a_core_of_ones_own_is_checked_as_well(kind):
 def test_losses_and_choices_do_not_broadcast():
     logits, target = torch.randn(B, T, 4), torch.zeros(B, T, dtype=torch.int64)
     weight = torch.randn(6, 4)
-    for loss in (sequence_cross_entropy, lambda *given: chunked_cross_entropy(given[0], weight, None, *given[1:])):
+    for loss in (
+        sequence_cross_entropy,
+        lambda *given: chunked_cross_entropy(given[0], weight, None, *given[1:]),
+    ):
         for wrong in (target[:1], target[:, :3], target.flatten()):
             with pytest.raises(ValueError, match="one target per step"):
                 loss(logits, wrong)

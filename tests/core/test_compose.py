@@ -54,7 +54,9 @@ def test_what_a_composition_says_of_itself():
     assert stack.layers[1].input_size == 8
     assert stack.recurrent_weights[0] == "layers.0.ahead.weight_hh"
     assert Stacked(3, lambda size: GRU(size, 4), num_layers=2).causal
-    assert WeightDrop(3, lambda size: Stacked(size, lambda inner: GRU(inner, 4), num_layers=1)).causal
+    assert WeightDrop(
+        3, lambda size: Stacked(size, lambda inner: GRU(inner, 4), num_layers=1)
+    ).causal
     assert Zoneout(3, lambda size: LSTM(size, 4)).recurrent_weights == ("core.weight_hh",)
     with pytest.raises(ValueError, match="Bidirectional has no step: it reads the future"):
         stack.step(torch.randn(2, 3), stack.initial_state(2))

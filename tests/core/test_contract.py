@@ -36,7 +36,9 @@ RESETS = {"none": None, "some": 0.2, "every": 1.0}
 
 
 def inputs(core: RecurrentCore, dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.randn(B, T, core.input_size, dtype=dtype, generator=torch.Generator().manual_seed(2))
+    return torch.randn(
+        B, T, core.input_size, dtype=dtype, generator=torch.Generator().manual_seed(2)
+    )
 
 
 def lengths_of(name: str) -> Tensor | None:
@@ -45,7 +47,11 @@ def lengths_of(name: str) -> Tensor | None:
 
 def reset_of(name: str) -> Tensor | None:
     share = RESETS[name]
-    return None if share is None else torch.rand(B, T, generator=torch.Generator().manual_seed(3)) < share
+    return (
+        None
+        if share is None
+        else torch.rand(B, T, generator=torch.Generator().manual_seed(3)) < share
+    )
 
 
 def test_initial_state(core: RecurrentCore):
@@ -89,7 +95,12 @@ def test_the_stepper_is_the_step(causal, random_state, same):
 
 @pytest.mark.parametrize("k", [0, 1, 3, T])
 def test_split_is_unsplit(causal, random_state, same, k):
-    x, state, lengths, reset = inputs(causal), random_state(causal, B), lengths_of("ragged"), reset_of("some")
+    x, state, lengths, reset = (
+        inputs(causal),
+        random_state(causal, B),
+        lengths_of("ragged"),
+        reset_of("some"),
+    )
     whole = causal(x, state, lengths=lengths, reset=reset)
     first, middle = causal(x[:, :k], state, lengths=lengths.clamp(max=k), reset=reset[:, :k])
     second, last = causal(x[:, k:], middle, lengths=(lengths - k).clamp(min=0), reset=reset[:, k:])
@@ -112,20 +123,33 @@ def test_padding_and_batch_mates_do_not_matter(core, random_state, same, dtype, 
     for row, length in enumerate(lengths.tolist()):
         alone = x.detach()[row : row + 1, :length].requires_grad_()
         piece, piece_last = core(alone, select_rows(state, slice(row, row + 1)))
-        same((output[row : row + 1, :length], select_rows(last, slice(row, row + 1))), (piece, piece_last), tolerance)
+        same(
+            (output[row : row + 1, :length], select_rows(last, slice(row, row + 1))),
+            (piece, piece_last),
+            tolerance,
+        )
         assert not output[row, length:].any()
         total = sum((leaf * leaf).sum() for leaf in leaves((piece, piece_last)))
         if length:
             total.backward()
-            torch.testing.assert_close(x.grad[row : row + 1, :length], alone.grad, atol=tolerance * 30, rtol=1e-5)
+            torch.testing.assert_close(
+                x.grad[row : row + 1, :length], alone.grad, atol=tolerance * 30, rtol=1e-5
+            )
         assert not x.grad[row, length:].any()
         pieces.append(piece)
     for (name, parameter), gradient in zip(core.named_parameters(), gradients, strict=True):
-        torch.testing.assert_close(gradient, parameter.grad, atol=tolerance * 100, rtol=1e-5, msg=name)
+        torch.testing.assert_close(
+            gradient, parameter.grad, atol=tolerance * 100, rtol=1e-5, msg=name
+        )
 
 
 def test_rows_may_come_in_any_order(core, random_state, same):
-    x, state, lengths, reset = inputs(core), random_state(core, B), lengths_of("ragged"), reset_of("some")
+    x, state, lengths, reset = (
+        inputs(core),
+        random_state(core, B),
+        lengths_of("ragged"),
+        reset_of("some"),
+    )
     order = torch.tensor([3, 0, 4, 2, 1])
     output, last = core(x, state, lengths=lengths, reset=reset)
     same(
@@ -142,7 +166,11 @@ def test_length_zero_keeps_the_state(core, random_state, same):
     same(last, state, 0.0)
     same(core(x, lengths=none)[1], core.initial_state(B), 0.0)
     mixed = torch.tensor([0, 7, 0, 2, 0])
-    same(select_rows(core(x, state, lengths=mixed)[1], mixed == 0), select_rows(state, mixed == 0), 0.0)
+    same(
+        select_rows(core(x, state, lengths=mixed)[1], mixed == 0),
+        select_rows(state, mixed == 0),
+        0.0,
+    )
 
 
 def test_nothing_to_run(core, random_state, same):
@@ -187,7 +215,9 @@ def test_gradients_are_right(core, random_state, masks):
 
     def run(x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
         given = iter(rest)
-        output, last = core(x, map_state(lambda leaf: next(given), state), lengths=lengths, reset=reset)
+        output, last = core(
+            x, map_state(lambda leaf: next(given), state), lengths=lengths, reset=reset
+        )
         return (output, *leaves(last))
 
     assert torch.autograd.gradcheck(run, (x, *flat, *parameters), fast_mode=True)
@@ -200,18 +230,24 @@ def test_float32_gradients_are_those_of_float64(core, random_state):
     found = {}
     for dtype in (torch.float64, torch.float32):
         core.to(dtype).zero_grad()
-        given = map_state(lambda leaf, dtype=dtype: leaf.detach().to(dtype, copy=True).requires_grad_(), state)
+        given = map_state(
+            lambda leaf, dtype=dtype: leaf.detach().to(dtype, copy=True).requires_grad_(), state
+        )
         values = x.to(dtype, copy=True).requires_grad_()
         output, last = core(values, given, lengths=lengths, reset=reset)
         sum((leaf * leaf).sum() for leaf in leaves((output, last))).backward()
         tensors = [values, *leaves(given), *core.parameters()]
-        found[dtype] = [tensor.grad.double().clone() for tensor in tensors if tensor.grad is not None]
+        found[dtype] = [
+            tensor.grad.double().clone() for tensor in tensors if tensor.grad is not None
+        ]
     for single, double in zip(found[torch.float32], found[torch.float64], strict=True):
         torch.testing.assert_close(single, double, atol=1e-5, rtol=1e-4)
 
 
 def test_gradients_reach_everything(core, random_state):
-    state = map_state(lambda leaf: leaf.clone().requires_grad_(leaf.is_floating_point()), random_state(core, B))
+    state = map_state(
+        lambda leaf: leaf.clone().requires_grad_(leaf.is_floating_point()), random_state(core, B)
+    )
     core.train()
     output, _ = core(inputs(core), state, lengths=torch.tensor([7, 7, 5, 6, 7]))
     output.square().sum().backward()
@@ -224,7 +260,12 @@ def test_gradients_reach_everything(core, random_state):
 
 
 def test_the_caller_keeps_what_it_passed(core, random_state, same):
-    x, state, lengths, reset = inputs(core), random_state(core, B), lengths_of("ragged"), reset_of("some")
+    x, state, lengths, reset = (
+        inputs(core),
+        random_state(core, B),
+        lengths_of("ragged"),
+        reset_of("some"),
+    )
     before = [copy.deepcopy(value) for value in (x, state, lengths, reset)]
     first = core(x, state, lengths=lengths, reset=reset)
     kept = map_state(torch.clone, first)
@@ -279,7 +320,12 @@ def test_autocast_keeps_the_state_in_float32(core, dtype, same):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_is_the_cpu(core, random_state, same):
     core.float()
-    x, state, lengths, reset = inputs(core, torch.float32), random_state(core, B, torch.float32), None, None
+    x, state, lengths, reset = (
+        inputs(core, torch.float32),
+        random_state(core, B, torch.float32),
+        None,
+        None,
+    )
     for lengths, reset in ((None, None), (lengths_of("ragged"), reset_of("some"))):
         expected = core.cpu()(x, state, lengths=lengths, reset=reset)
         core.cuda()
@@ -346,15 +392,33 @@ def test_states_travel_through_checkpoints(core, random_state, same):
 
 
 REFUSED: dict[str, tuple[Callable[[Tensor], dict[str, object]], str]] = {
-    "features": (lambda x: {"x": x[..., :2]}, r"x is float64 \(5, 7, 2\); it must be a float tensor \(B, T, 3\)"),
+    "features": (
+        lambda x: {"x": x[..., :2]},
+        r"x is float64 \(5, 7, 2\); it must be a float tensor \(B, T, 3\)",
+    ),
     "dimensions": (lambda x: {"x": x[:, 0]}, r"x is float64 \(5, 3\)"),
     "integers": (lambda x: {"x": x.long()}, r"x is int64 \(5, 7, 3\).*embed integers first"),
-    "float lengths": (lambda x: {"x": x, "lengths": torch.ones(B)}, r"lengths is float32 \(5,\); it must be int64"),
-    "few lengths": (lambda x: {"x": x, "lengths": torch.ones(2, dtype=torch.int64)}, r"lengths is int64 \(2,\)"),
-    "long lengths": (lambda x: {"x": x, "lengths": torch.full((B,), 9)}, r"from 9 to 9; each must be 0 to 7.*pad x"),
+    "float lengths": (
+        lambda x: {"x": x, "lengths": torch.ones(B)},
+        r"lengths is float32 \(5,\); it must be int64",
+    ),
+    "few lengths": (
+        lambda x: {"x": x, "lengths": torch.ones(2, dtype=torch.int64)},
+        r"lengths is int64 \(2,\)",
+    ),
+    "long lengths": (
+        lambda x: {"x": x, "lengths": torch.full((B,), 9)},
+        r"from 9 to 9; each must be 0 to 7.*pad x",
+    ),
     "negative lengths": (lambda x: {"x": x, "lengths": torch.full((B,), -1)}, r"from -1 to -1"),
-    "float reset": (lambda x: {"x": x, "reset": torch.ones(B, T)}, r"reset is float32 .* must be bool \(5, 7\)"),
-    "short reset": (lambda x: {"x": x, "reset": torch.ones(B, 1, dtype=torch.bool)}, r"reset is bool \(5, 1\)"),
+    "float reset": (
+        lambda x: {"x": x, "reset": torch.ones(B, T)},
+        r"reset is float32 .* must be bool \(5, 7\)",
+    ),
+    "short reset": (
+        lambda x: {"x": x, "reset": torch.ones(B, 1, dtype=torch.bool)},
+        r"reset is bool \(5, 1\)",
+    ),
 }
 
 
@@ -367,7 +431,9 @@ def test_wrong_arguments_are_refused(core, case):
 
 def test_a_state_of_another_batch_is_refused(core: RecurrentCore):
     state: State = core.initial_state(2)
-    with pytest.raises(ValueError, match=r"for a batch of 5; states are batch first.*initial_state\(5\)"):
+    with pytest.raises(
+        ValueError, match=r"for a batch of 5; states are batch first.*initial_state\(5\)"
+    ):
         core(inputs(core), state)
 
 

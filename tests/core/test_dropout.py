@@ -94,10 +94,12 @@ def test_weight_drop_draws_one_mask_a_forward(monkeypatch):
 
 def test_weight_drop_loads_its_own_weights_and_leaves_no_trace_in_evaluation():
     torch.manual_seed(0)
-    core = WeightDrop(3, lambda size: Stacked(size, lambda inner: LSTM(inner, 4), num_layers=2), p=0.5)
-    report = WeightDrop(3, lambda size: Stacked(size, lambda inner: LSTM(inner, 4), num_layers=2)).load_state_dict(
-        core.state_dict()
+    core = WeightDrop(
+        3, lambda size: Stacked(size, lambda inner: LSTM(inner, 4), num_layers=2), p=0.5
     )
+    report = WeightDrop(
+        3, lambda size: Stacked(size, lambda inner: LSTM(inner, 4), num_layers=2)
+    ).load_state_dict(core.state_dict())
     assert not report.missing_keys
     assert not report.unexpected_keys
     names = [name for name, _ in core.named_parameters() if "weight_hh" in name]
@@ -105,7 +107,9 @@ def test_weight_drop_loads_its_own_weights_and_leaves_no_trace_in_evaluation():
     plain = Stacked(3, lambda size: LSTM(size, 4), num_layers=2)
     plain.load_state_dict(
         {
-            name.removeprefix("core.").replace("parametrizations.weight_hh.original", "weight_hh"): value
+            name.removeprefix("core.").replace(
+                "parametrizations.weight_hh.original", "weight_hh"
+            ): value
             for name, value in core.state_dict().items()
         }
     )
@@ -119,7 +123,9 @@ def test_weight_drop_needs_recurrent_weights():
     class Nothing(GRU):
         recurrent_weights = ()
 
-    with pytest.raises(ValueError, match="Nothing names no recurrent_weights, so there is nothing to drop"):
+    with pytest.raises(
+        ValueError, match="Nothing names no recurrent_weights, so there is nothing to drop"
+    ):
         WeightDrop(3, lambda size: Nothing(size, 4))
 
 
@@ -155,7 +161,9 @@ def test_zoneout_is_its_expectation_in_evaluation():
     ],
 )
 def test_zoneout_wraps_single_cores(inner):
-    with pytest.raises(ValueError, match="has no state `hidden` that is its output; wrap each layer's core"):
+    with pytest.raises(
+        ValueError, match="has no state `hidden` that is its output; wrap each layer's core"
+    ):
         Zoneout(3, inner)
 
 

@@ -29,11 +29,20 @@ from unrolled.core import (
     Zoneout,
     linear_recurrence,
 )
-from unrolled.core.losses import chunked_cross_entropy, sequence_cross_entropy, truncated_smoothness
+from unrolled.core.seq2seq.losses import (
+    chunked_cross_entropy,
+    sequence_cross_entropy,
+    truncated_smoothness,
+)
 from unrolled.core.state import State, leaves, map_state
 
 B, T = 3, 4
-EMPTY = {"no rows": (0, T, None), "no steps": (B, 0, None), "neither": (0, 0, None), "lengths": (B, T, [0] * B)}
+EMPTY = {
+    "no rows": (0, T, None),
+    "no steps": (B, 0, None),
+    "neither": (0, 0, None),
+    "lengths": (B, T, [0] * B),
+}
 
 
 def whole(module: nn.Module, *others: Tensor) -> None:
@@ -54,7 +63,9 @@ def test_the_graph_of_an_empty_batch_is_whole(core, case, part):
     for name, parameter in core.named_parameters():
         if "norm" not in name:
             nn.init.constant_(parameter, float("nan"))  # times zero it would be NaN
-    x = torch.full((rows, steps, core.input_size), float("nan"), dtype=torch.float64, requires_grad=True)
+    x = torch.full(
+        (rows, steps, core.input_size), float("nan"), dtype=torch.float64, requires_grad=True
+    )
     output, state = core(x, lengths=None if lengths is None else torch.tensor(lengths))
     assert output.shape == (rows, steps, core.output_size)
     assert not output.any()
@@ -113,8 +124,13 @@ def test_copies_and_pickles_after_use(core, same):
     x = torch.randn(B, T, core.input_size, dtype=torch.float64)
     expected = core(x, core.initial_state(B))
     same(copy.deepcopy(core)(x, core.initial_state(B)), expected, 0.0)
-    if not any(name.startswith("parametrizations") for name, _ in core.named_modules() for name in name.split(".")):
-        same(pickle.loads(pickle.dumps(core))(x, core.initial_state(B)), expected, 0.0)  # torch pickles no others
+    if not any(
+        name.startswith("parametrizations")
+        for name, _ in core.named_modules()
+        for name in name.split(".")
+    ):
+        # torch pickles no others
+        same(pickle.loads(pickle.dumps(core))(x, core.initial_state(B)), expected, 0.0)
 
 
 class _Step(nn.Module):
@@ -178,10 +194,14 @@ DECODERS: dict[str, dict[str, object]] = {
 
 
 @pytest.mark.parametrize("kind", DECODERS)
-@pytest.mark.parametrize(("rows", "steps", "places"), [(0, 4, 5), (3, 0, 5), (0, 0, 0), (0, 4, 0), (3, 4, 0)])
+@pytest.mark.parametrize(
+    ("rows", "steps", "places"), [(0, 4, 5), (3, 0, 5), (0, 0, 0), (0, 4, 0), (3, 4, 0)]
+)
 def test_a_decoder_of_nothing(kind, rows, steps, places):
     torch.manual_seed(0)
-    decoder = SequenceDecoder(nn.Embedding(6, 5), lambda size: GRU(size, 4), memory_size=4, **DECODERS[kind])
+    decoder = SequenceDecoder(
+        nn.Embedding(6, 5), lambda size: GRU(size, 4), memory_size=4, **DECODERS[kind]
+    )
     output = torch.randn(rows, places, 4, requires_grad=True)
     memory = Memory(output, torch.zeros(rows, dtype=torch.int64) if not places else None)
     tokens, target = torch.zeros(2, rows, steps, dtype=torch.int64)
@@ -189,7 +209,9 @@ def test_a_decoder_of_nothing(kind, rows, steps, places):
     decoded = decoder(tokens, prepared, state)
     assert decoded.output.shape[:2] == (rows, steps)
     lengths = torch.zeros(rows, dtype=torch.int64)
-    loss = chunked_cross_entropy(decoded.output, decoder.head.weight, decoder.head.bias, target, lengths)
+    loss = chunked_cross_entropy(
+        decoded.output, decoder.head.weight, decoder.head.bias, target, lengths
+    )
     loss = loss + 0 * decoded.attention.sum()
     assert loss == 0
     loss.backward()
@@ -203,7 +225,9 @@ def test_a_decoder_of_nothing(kind, rows, steps, places):
 
 LOSSES: dict[str, Callable[[Tensor, nn.Linear, Tensor, Tensor | None], Tensor]] = {
     "plain": lambda x, head, target, lengths: sequence_cross_entropy(head(x), target, lengths),
-    "chunked": lambda x, head, target, lengths: chunked_cross_entropy(x, head.weight, head.bias, target, lengths),
+    "chunked": lambda x, head, target, lengths: chunked_cross_entropy(
+        x, head.weight, head.bias, target, lengths
+    ),
     "smooth": lambda x, head, target, lengths: truncated_smoothness(head(x), lengths),
 }
 
@@ -215,7 +239,10 @@ def test_losses_of_nothing(name, case):
     head = nn.Linear(4, 6)
     x = torch.randn(rows, steps, 4, requires_grad=True)
     target = torch.zeros(rows, steps, dtype=torch.int64)
-    for given in {None if lengths is None else torch.tensor(lengths), torch.zeros(rows, dtype=torch.int64)}:
+    for given in {
+        None if lengths is None else torch.tensor(lengths),
+        torch.zeros(rows, dtype=torch.int64),
+    }:
         if given is None and rows and steps:
             continue
         head.zero_grad()
@@ -247,7 +274,11 @@ SHARED: dict[str, Callable[[], RecurrentCore]] = {
     "QRNN": lambda: QRNN(3, 4),
     "Bidirectional": lambda: Bidirectional(3, lambda size: GRU(size, 4)),
     "Stacked": lambda: Stacked(
-        3, lambda size: Zoneout(size, lambda inner: LSTM(inner, 4), p=0.0), num_layers=2, norm=True, residual=True
+        3,
+        lambda size: Zoneout(size, lambda inner: LSTM(inner, 4), p=0.0),
+        num_layers=2,
+        norm=True,
+        residual=True,
     ),
 }
 
@@ -279,10 +310,13 @@ def train(wrap: Callable[[nn.Module], nn.Module], mine: slice, scale: float = 1.
 def one_of_two(rank: int, folder: str) -> None:
     """Be a process whose share is everything, or nothing."""
     torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=2)
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/group", rank=rank, world_size=2
+    )
 
     share = slice(None) if rank == 0 else slice(0, 0)
-    weights = train(nn.parallel.DistributedDataParallel, share, 2.0)  # ddp takes the mean of the gradients
+    # ddp takes the mean of the gradients
+    weights = train(nn.parallel.DistributedDataParallel, share, 2.0)
     if rank == 1:
         torch.save(weights, f"{folder}/weights.pt")
     distributed.destroy_process_group()

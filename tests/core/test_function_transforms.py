@@ -8,27 +8,42 @@ import pytest
 import torch
 from torch import Tensor
 from torch.func import functional_call, grad, hessian, jacrev, jvp, vmap
-from unrolled.core import SLSTM, AdditiveAttention, Memory, MinGRU, RecurrentCore, SequenceDecoder, reference
-from unrolled.core.elementwise import ElementwiseCore
-from unrolled.core.losses import chunked_cross_entropy
-from unrolled.core.lstm_loop import LSTMLoop
-from unrolled.core.scan import linear_recurrence, linear_recurrence_reference
+from unrolled.core import (
+    SLSTM,
+    AdditiveAttention,
+    Memory,
+    MinGRU,
+    RecurrentCore,
+    SequenceDecoder,
+    reference,
+)
+from unrolled.core.cores.elementwise import ElementwiseCore
+from unrolled.core.cores.lstm_loop import LSTMLoop
+from unrolled.core.kernels.scan import linear_recurrence, linear_recurrence_reference
+from unrolled.core.seq2seq.losses import chunked_cross_entropy
 from unrolled.core.state import leaves, map_state
 
 pytestmark = [
     # torch's own forward mode still uses what it deprecates.
     pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning"),
     # The maxima of the mLSTM are differentiated one by one.
-    pytest.mark.filterwarnings("ignore:There is a performance drop because we have not yet implemented:UserWarning"),
+    pytest.mark.filterwarnings(
+        "ignore:There is a performance drop because we have not yet implemented:UserWarning"
+    ),
 ]
 
 B, T = 2, 3
 ByHand = (ElementwiseCore, LSTMLoop, SLSTM)
-RANDOM = {"lengths": torch.tensor([3, 1]), "reset": torch.tensor([[0, 1, 0], [1, 0, 0]], dtype=torch.bool)}
+RANDOM = {
+    "lengths": torch.tensor([3, 1]),
+    "reset": torch.tensor([[0, 1, 0], [1, 0, 0]], dtype=torch.bool),
+}
 
 
 def inputs(core: RecurrentCore, *more: int, dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.randn(*more, B, T, core.input_size, dtype=dtype, generator=torch.Generator().manual_seed(2))
+    return torch.randn(
+        *more, B, T, core.input_size, dtype=dtype, generator=torch.Generator().manual_seed(2)
+    )
 
 
 def close(found: Tensor, expected: Tensor, tolerance: float = 1e-10) -> None:
@@ -56,7 +71,9 @@ def test_grad_is_autograd(core, masks):
         return functional_call(core, parameters, (x,), masks)[0].square().sum()
 
     x = inputs(core)
-    found = grad(loss, argnums=(0, 1))({name: value.detach() for name, value in parameters.items()}, x)
+    found = grad(loss, argnums=(0, 1))(
+        {name: value.detach() for name, value in parameters.items()}, x
+    )
     x.requires_grad_()
     expected = torch.autograd.grad(loss(parameters, x), [*parameters.values(), x])
     for one, other in zip([*found[0].values(), found[1]], expected, strict=True):
@@ -74,17 +91,24 @@ def test_gradients_of_each_sample(core):
     found = vmap(grad(loss), in_dims=(None, 0))(parameters, x)
     for i, row in enumerate(x):
         total = core(row.unsqueeze(0))[0].square().sum()
-        for one, other in zip(found.values(), torch.autograd.grad(total, list(core.parameters())), strict=True):
+        for one, other in zip(
+            found.values(), torch.autograd.grad(total, list(core.parameters())), strict=True
+        ):
             close(one[i], other)
 
 
 def test_models_side_by_side(core):
     """`vmap` over parameters: an ensemble."""
-    parameters = {name: torch.stack((value, value * 0.5)).detach() for name, value in core.named_parameters()}
+    parameters = {
+        name: torch.stack((value, value * 0.5)).detach() for name, value in core.named_parameters()
+    }
     x = inputs(core)
     found = vmap(lambda given: functional_call(core, given, (x,))[0])(parameters)
     close(found[0], core(x)[0])
-    close(found[1], functional_call(core, {name: value[1] for name, value in parameters.items()}, (x,))[0])
+    close(
+        found[1],
+        functional_call(core, {name: value[1] for name, value in parameters.items()}, (x,))[0],
+    )
 
 
 def test_jacobian_is_that_of_the_definition(causal):
@@ -137,27 +161,43 @@ def test_linear_recurrence():
     initial = torch.rand(3, 2, 2, generator=generator, dtype=torch.float64)
     reset = torch.rand(3, 5, 2, generator=generator) < 0.3
     found = vmap(linear_recurrence)(a, b, initial, reset)
-    expected = [linear_recurrence_reference(*given) for given in zip(a, b, initial, reset, strict=True)]
+    expected = [
+        linear_recurrence_reference(*given) for given in zip(a, b, initial, reset, strict=True)
+    ]
     close(found, torch.stack(expected))
     close(
         jacrev(lambda a: linear_recurrence(a, b[0], initial[0], reset[0]))(a[0]),
-        torch.autograd.functional.jacobian(lambda a: linear_recurrence_reference(a, b[0], initial[0], reset[0]), a[0]),
+        torch.autograd.functional.jacobian(
+            lambda a: linear_recurrence_reference(a, b[0], initial[0], reset[0]), a[0]
+        ),
     )
 
 
 def test_chunked_loss():
     generator = torch.Generator().manual_seed(0)
     output = torch.randn(3, B, T, 4, generator=generator)
-    weight, target = torch.randn(5, 4, generator=generator), torch.randint(0, 5, (B, T), generator=generator)
-    found = vmap(grad(chunked_cross_entropy), in_dims=(0, None, None, None))(output, weight, None, target)
+    weight, target = (
+        torch.randn(5, 4, generator=generator),
+        torch.randint(0, 5, (B, T), generator=generator),
+    )
+    found = vmap(grad(chunked_cross_entropy), in_dims=(0, None, None, None))(
+        output, weight, None, target
+    )
     for one, given in zip(found, output.requires_grad_(), strict=True):
-        close(one, torch.autograd.grad(chunked_cross_entropy(given, weight, None, target), given)[0], 1e-5)
+        close(
+            one,
+            torch.autograd.grad(chunked_cross_entropy(given, weight, None, target), given)[0],
+            1e-5,
+        )
 
 
 def test_decoder():
     torch.manual_seed(0)
     decoder = SequenceDecoder(
-        torch.nn.Embedding(5, 3), lambda size: MinGRU(size, 4), memory_size=4, attention=AdditiveAttention
+        torch.nn.Embedding(5, 3),
+        lambda size: MinGRU(size, 4),
+        memory_size=4,
+        attention=AdditiveAttention,
     ).double()
     output = torch.randn(3, 2, 3, 4, dtype=torch.float64)
     tokens = torch.tensor([[1, 2, 3], [3, 0, 4]])

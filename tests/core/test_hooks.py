@@ -28,7 +28,11 @@ def composition(request: pytest.FixtureRequest) -> RecurrentCore:
 
 def inner_cores(core: RecurrentCore) -> dict[str, RecurrentCore]:
     """Every core within a core, by name."""
-    return {name: module for name, module in core.named_modules() if name and isinstance(module, RecurrentCore)}
+    return {
+        name: module
+        for name, module in core.named_modules()
+        if name and isinstance(module, RecurrentCore)
+    }
 
 
 def runs(core: RecurrentCore) -> dict[str, Callable[[], object]]:
@@ -96,7 +100,11 @@ def test_hooks_of_the_outer_core_fire_once_for_a_sequence(core):
 
 
 def test_hooks_change_nothing(core, random_state, same):
-    x, state, lengths = torch.randn(B, T, core.input_size).double(), random_state(core, B), torch.tensor([2, 5, 0, 3])
+    x, state, lengths = (
+        torch.randn(B, T, core.input_size).double(),
+        random_state(core, B),
+        torch.tensor([2, 5, 0, 3]),
+    )
     ways = [lambda: core(x, state), lambda: core(x, state, lengths=lengths)]
     if core.causal:
         ways += [lambda: core.step(x[:, 0], state), lambda: core.stepper()(x[:, 0], state)]
@@ -110,7 +118,11 @@ def test_hooks_change_nothing(core, random_state, same):
 
 def test_what_a_hook_returns_counts(composition):
     inner = inner_cores(composition)
-    last = max(inner, key=len) if "core" in inner else [name for name in inner if name.count(".") < 2][-1]
+    last = (
+        max(inner, key=len)
+        if "core" in inner
+        else [name for name in inner if name.count(".") < 2][-1]
+    )
     ways = runs(composition)
     inner[last].register_forward_hook(
         lambda module, given, result: (
@@ -127,10 +139,13 @@ def test_what_a_hook_returns_counts(composition):
 def test_full_backward_hooks_see_gradients(composition):
     seen = []
     for name, module in inner_cores(composition).items():
-        module.register_full_backward_hook(lambda module, before, after, name=name: seen.append((name, after[0].shape)))
+        module.register_full_backward_hook(
+            lambda module, before, after, name=name: seen.append((name, after[0].shape))
+        )
     x = torch.randn(B, T, INPUT, dtype=torch.float64, requires_grad=True)
     composition(x, lengths=torch.tensor([2, 5, 0, 3]))[0].sum().backward()
-    if not isinstance(composition, Zoneout):  # which reads the state alone, where torch's backward hooks don't look
+    # which reads the state alone, where torch's backward hooks don't look
+    if not isinstance(composition, Zoneout):
         assert {name for name, _ in seen} == set(inner_cores(composition))
     assert x.grad is not None
 
@@ -157,7 +172,8 @@ def test_pruned_weights_learn_and_stay_pruned(kind):
         runs += [lambda: core.step(x[:, 0], core.initial_state(B))[0]]
     for run in runs:
         before = [getattr(module, f"{name}_orig").detach().clone() for module, name in pruned]
-        for _ in range(2):  # the second would go through a graph that is gone, if the first's weight were kept
+        # the second would go through a graph that is gone, if the first's weight were kept
+        for _ in range(2):
             optimizer.zero_grad()
             run().square().sum().backward()
             optimizer.step()
@@ -177,7 +193,8 @@ def test_pruned_weights_learn_and_stay_pruned(kind):
             torch.testing.assert_close(found, core.step(x[:, 0], core.initial_state(B))[0])
 
 
-@pytest.mark.parametrize("kind", [name for name in PRUNED if name != "WeightDrop"])  # which has one of its own there
+# which has one of its own there
+@pytest.mark.parametrize("kind", [name for name in PRUNED if name != "WeightDrop"])
 @pytest.mark.parametrize("norm", [parametrizations.weight_norm, parametrizations.spectral_norm])
 def test_parametrised_weights_learn(kind, norm):
     torch.manual_seed(0)
@@ -197,13 +214,16 @@ def one_process(tmp_path: Path) -> Iterator[None]:
     """A process group of one."""
     if not distributed.is_gloo_available():
         pytest.skip("torch was built without gloo")
-    distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1)
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1
+    )
     yield
     distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize("kind", PRUNED)
-@pytest.mark.filterwarnings("ignore:FSDP2-wrapped module .* returned a view")  # which nothing here changes in place
+# which nothing here changes in place
+@pytest.mark.filterwarnings("ignore:FSDP2-wrapped module .* returned a view")
 def test_every_core_within_can_be_sharded_by_itself(kind, one_process):
     from torch.distributed.fsdp import fully_shard
 
@@ -224,7 +244,8 @@ def test_every_core_within_can_be_sharded_by_itself(kind, one_process):
     sum(part.square().sum() for part in expected).backward()
     gradients = {name: parameter.grad.clone() for name, parameter in core.named_parameters()}
     core.zero_grad()
-    if kind == "WeightDrop":  # a parametrised weight lies in a module of its own: the whole is one piece
+    # a parametrised weight lies in a module of its own: the whole is one piece
+    if kind == "WeightDrop":
         fully_shard(core, mesh=init_device_mesh("cpu", (1,)))
     else:
         for module in inner_cores(core).values():

@@ -29,7 +29,8 @@ def test_core_imports_only_torch():
             for name in names:
                 root = name.split(".")[0]
                 allowed = root == "torch" or root in sys.stdlib_module_names
-                allowed |= root == "triton" and file.stem.endswith("_triton")  # imported where triton is
+                # imported where triton is
+                allowed |= root == "triton" and file.stem.endswith("_triton")
                 assert allowed, f"{file.name} imports {name}"
 
 
@@ -62,9 +63,13 @@ def test_every_signature_is_a_schema():
         assert parameters[0].name == "input_size", name
         assert parameters[1].name in ("hidden_size", "core"), name
         for parameter in parameters:
-            assert parameter.annotation is not parameter.empty, f"{name}.{parameter.name} has no type"
+            assert parameter.annotation is not parameter.empty, (
+                f"{name}.{parameter.name} has no type"
+            )
         for parameter in parameters[2:]:
-            assert parameter.kind is parameter.KEYWORD_ONLY, f"{name}.{parameter.name} is not keyword-only"
+            assert parameter.kind is parameter.KEYWORD_ONLY, (
+                f"{name}.{parameter.name} is not keyword-only"
+            )
 
 
 def test_every_core_documents_its_arguments():

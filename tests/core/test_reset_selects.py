@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
-from unrolled.core import MLSTM, Bidirectional, IndRNN, RecurrentCore, Stacked, linear_recurrence, scan
-from unrolled.core.losses import truncated_smoothness
+from unrolled.core import MLSTM, Bidirectional, IndRNN, RecurrentCore, Stacked, linear_recurrence
+from unrolled.core.kernels import scan
+from unrolled.core.seq2seq.losses import truncated_smoothness
 from unrolled.core.state import State, leaves, map_state
 
 B, T = 3, 7
@@ -14,7 +15,9 @@ NOT_FINITE = [float("nan"), float("inf"), -float("inf")]
 
 
 def inputs(core: RecurrentCore, dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.randn(B, T, core.input_size, dtype=dtype, generator=torch.Generator().manual_seed(2))
+    return torch.randn(
+        B, T, core.input_size, dtype=dtype, generator=torch.Generator().manual_seed(2)
+    )
 
 
 def reset_at(*positions: int) -> Tensor:
@@ -33,7 +36,9 @@ def spoil(state: State, rows: slice, value: float) -> State:
     return map_state(fill, state)
 
 
-def gradients(core: RecurrentCore, x: Tensor, state: State, reset: Tensor | None, seen: Tensor, lengths=None):
+def gradients(
+    core: RecurrentCore, x: Tensor, state: State, reset: Tensor | None, seen: Tensor, lengths=None
+):
     """Of a sum over the seen steps (B, T): outputs, and the gradients of everything."""
     core.zero_grad()
     x = x.clone().requires_grad_()
@@ -44,7 +49,9 @@ def gradients(core: RecurrentCore, x: Tensor, state: State, reset: Tensor | None
     return output.detach(), last, x.grad, [leaf.grad for leaf in leaves(start)], by
 
 
-def assert_is_fresh(core: RecurrentCore, found, state: State, seen: Tensor, clean: Tensor, reset: Tensor) -> None:
+def assert_is_fresh(
+    core: RecurrentCore, found, state: State, seen: Tensor, clean: Tensor, reset: Tensor
+) -> None:
     """Compares with what a batch without anything infinite gives."""
     expected = gradients(core, clean, state, reset, seen)
     torch.testing.assert_close(found[0][seen], expected[0][seen], atol=1e-12, rtol=1e-12)
@@ -71,10 +78,14 @@ def test_nothing_passes_a_reset(causal, random_state, value, where, positions):
     assert not any(gradient.any() for gradient in found[3] if gradient is not None)
     assert_is_fresh(causal, found, state, seen, clean, reset)
     with torch.no_grad():  # another way
-        torch.testing.assert_close(causal(x, start, reset=reset)[0][seen], found[0][seen], atol=1e-12, rtol=1e-12)
+        torch.testing.assert_close(
+            causal(x, start, reset=reset)[0][seen], found[0][seen], atol=1e-12, rtol=1e-12
+        )
     for row, position in enumerate(positions):  # and the fresh run itself
         alone, last = causal(clean[row : row + 1, position:])
-        torch.testing.assert_close(found[0][row : row + 1, position:], alone, atol=1e-12, rtol=1e-12)
+        torch.testing.assert_close(
+            found[0][row : row + 1, position:], alone, atol=1e-12, rtol=1e-12
+        )
         for one, other in zip(leaves(found[1]), leaves(last), strict=True):
             torch.testing.assert_close(one[row : row + 1], other, atol=1e-12, rtol=1e-12)
 
@@ -82,7 +93,11 @@ def test_nothing_passes_a_reset(causal, random_state, value, where, positions):
 def test_what_overflows_passes_no_reset(causal, random_state):
     """Nothing infinite comes in; it arises inside, in single precision."""
     causal.float()
-    reset, clean, state = reset_at(3, 4, 5), inputs(causal, torch.float32), random_state(causal, B, torch.float32)
+    reset, clean, state = (
+        reset_at(3, 4, 5),
+        inputs(causal, torch.float32),
+        random_state(causal, B, torch.float32),
+    )
     seen = torch.arange(T) >= torch.tensor([3, 4, 5]).unsqueeze(1)
     x = clean.clone()
     x[:, 1] = torch.tensor([3e38, -3e38, 3e38])
@@ -102,13 +117,16 @@ def test_only_rows_and_steps_before_the_reset_are_left_out(causal, random_state)
     x = clean.clone()
     x[0, 3] = torch.nan
     spoiled = torch.zeros(B, T, dtype=torch.bool)
-    # The mLSTM multiplies what comes later in a chunk by zero, so that NaN spoils what the reset begins.
+    # The mLSTM multiplies what comes later in a chunk by zero, so that NaN spoils what the reset
+    # begins.
     spoiled[0, 2 if isinstance(causal, MLSTM) else 3 : 5] = True
     found = gradients(causal, x, state, reset, ~spoiled)
     assert found[0][spoiled].isnan().any(1).all()
     expected = gradients(causal, clean, state, reset, ~spoiled)
     torch.testing.assert_close(found[0][~spoiled], expected[0][~spoiled], atol=1e-12, rtol=1e-12)
-    for one, other in zip([found[2], *found[3], *found[4]], [expected[2], *expected[3], *expected[4]], strict=True):
+    for one, other in zip(
+        [found[2], *found[3], *found[4]], [expected[2], *expected[3], *expected[4]], strict=True
+    ):
         torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-12)
 
 
@@ -190,7 +208,9 @@ def test_padding_is_never_read(core, random_state, value):
     found = gradients(core, x, state, reset, torch.ones_like(seen), lengths)
     expected = gradients(core, clean, state, reset, torch.ones_like(seen), lengths)
     for one, other in zip(
-        [found[0], found[2], *found[3], *found[4]], [expected[0], expected[2], *expected[3], *expected[4]], strict=True
+        [found[0], found[2], *found[3], *found[4]],
+        [expected[0], expected[2], *expected[3], *expected[4]],
+        strict=True,
     ):
         torch.testing.assert_close(one, other, atol=0.0, rtol=0.0)
 
@@ -216,7 +236,8 @@ def test_linear_recurrence(monkeypatch, few_channels, value, where, time):
     monkeypatch.setattr(scan, "_FEW_CHANNELS", few_channels)
     generator = torch.Generator().manual_seed(0)
     a, b, initial = (
-        torch.rand(s, generator=generator, dtype=torch.float64) for s in ((time, 2, 3), (time, 2, 3), (2, 3))
+        torch.rand(s, generator=generator, dtype=torch.float64)
+        for s in ((time, 2, 3), (time, 2, 3), (2, 3))
     )
     k = time // 2
     reset = torch.zeros(time, 2, dtype=torch.bool)
@@ -233,7 +254,9 @@ def test_linear_recurrence(monkeypatch, few_channels, value, where, time):
     seen[:k] = seen[k, 1] = False
     found = []
     for tensors in (given, clean):
-        tensors = {name: tensor.detach().clone().requires_grad_() for name, tensor in tensors.items()}
+        tensors = {
+            name: tensor.detach().clone().requires_grad_() for name, tensor in tensors.items()
+        }
         h = linear_recurrence(**tensors, reset=reset)
         h[seen].square().sum().backward()
         found.append([h[seen], *(tensor.grad for tensor in tensors.values())])

@@ -37,7 +37,9 @@ def test_cuts_are_made_where_they_pay():
         (0, 10, 4),
         (10, 100, 1),
     ]
-    assert [tuple(segment[:3]) for segment in Schedule(lengths, 100, None, CPU, 300).segments] == [(0, 100, 4)]
+    assert [tuple(segment[:3]) for segment in Schedule(lengths, 100, None, CPU, 300).segments] == [
+        (0, 100, 4)
+    ]
     assert Schedule([10, 100, 10, 10], 100, None, CPU, 300).order is None
     assert Schedule([10, 100, 10, 10], 100, None, CPU, 128).order is not None
 

@@ -27,9 +27,14 @@ from unrolled.core import (
     Zoneout,
     reference,
 )
-from unrolled.core.losses import IGNORED, chunked_cross_entropy, sequence_cross_entropy, truncated_smoothness
-from unrolled.core.scan import linear_recurrence, linear_recurrence_reference
+from unrolled.core.kernels.scan import linear_recurrence, linear_recurrence_reference
 from unrolled.core.schedule import rearrange
+from unrolled.core.seq2seq.losses import (
+    IGNORED,
+    chunked_cross_entropy,
+    sequence_cross_entropy,
+    truncated_smoothness,
+)
 from unrolled.core.state import leaves, map_state
 
 B, T, INPUT = 3, 4, 3
@@ -57,7 +62,9 @@ MASKS = {
 
 
 def inputs(core: RecurrentCore, dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.randn(B, T, core.input_size, dtype=dtype, generator=torch.Generator().manual_seed(2))
+    return torch.randn(
+        B, T, core.input_size, dtype=dtype, generator=torch.Generator().manual_seed(2)
+    )
 
 
 def check(core: RecurrentCore, state: object, masks: dict[str, Tensor]) -> None:
@@ -92,7 +99,9 @@ def test_they_are_right_with_options(name, masks, random_state):
 
 
 def test_they_are_right_in_training(core, random_state):
-    if not any(isinstance(module, LockedDropout | WeightDrop | Zoneout) for module in core.modules()):
+    if not any(
+        isinstance(module, LockedDropout | WeightDrop | Zoneout) for module in core.modules()
+    ):
         pytest.skip("nothing is random in training")
     state = random_state(core, B)
     check(core.train(), state, MASKS["masked"])
@@ -111,7 +120,11 @@ def test_chunks_keep_the_weights_of_the_forward_pass(graph):
     found = []
     for chunk in (None, 2):
         torch.manual_seed(1)
-        core = WeightDrop(INPUT, lambda size, chunk=chunk: IndRNN(size, 4, chunk=chunk)).double().train()
+        core = (
+            WeightDrop(INPUT, lambda size, chunk=chunk: IndRNN(size, 4, chunk=chunk))
+            .double()
+            .train()
+        )
         total = core(inputs(core))[0].square().sum()
         found.append(torch.autograd.grad(total, list(core.parameters()), create_graph=graph))
     for one, other in zip(*found, strict=True):
@@ -150,7 +163,9 @@ def test_a_graph_changes_no_first_gradient(core):
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
                 output = core(given)[0]
             total = output.float().square().sum()
-            found.append(torch.autograd.grad(total, [given, *core.parameters()], create_graph=graph))
+            found.append(
+                torch.autograd.grad(total, [given, *core.parameters()], create_graph=graph)
+            )
         for one, other in zip(*found, strict=True):
             torch.testing.assert_close(one, other, atol=tolerance, rtol=tolerance)
 
@@ -165,7 +180,9 @@ def test_a_third_derivative(causal):
             total = gradient.square().sum()
         return torch.autograd.grad(total, x)[0]
 
-    torch.testing.assert_close(third(lambda x: causal(x)[0]), third(lambda x: reference(causal, x)[0]))
+    torch.testing.assert_close(
+        third(lambda x: causal(x)[0]), third(lambda x: reference(causal, x)[0])
+    )
 
 
 def test_only_some_arguments_need_gradients(core):
@@ -182,7 +199,9 @@ def test_only_some_arguments_need_gradients(core):
 @pytest.mark.parametrize("shape", [(1, 2, 2), (5, 2), (70, 1, 2)], ids=str)
 def test_linear_recurrence(shape):
     generator = torch.Generator().manual_seed(0)
-    a, b, initial = (torch.rand(s, generator=generator, dtype=torch.float64) for s in (shape, shape, shape[1:]))
+    a, b, initial = (
+        torch.rand(s, generator=generator, dtype=torch.float64) for s in (shape, shape, shape[1:])
+    )
     for leaf in (a, b, initial):
         leaf.requires_grad_()
     reset = torch.rand(shape[:2], generator=generator) < 0.3
@@ -194,7 +213,9 @@ def test_linear_recurrence(shape):
             first = torch.autograd.grad(run(*given).sum(), wanted, create_graph=True)
             total = sum(gradient.square().sum() for gradient in first)
             if total.requires_grad:  # one step without anything before it is linear
-                found.append(torch.autograd.grad(total, wanted, allow_unused=True, materialize_grads=True))
+                found.append(
+                    torch.autograd.grad(total, wanted, allow_unused=True, materialize_grads=True)
+                )
         for one, other in zip(*(found if len(found) == 2 else ((), ())), strict=True):
             torch.testing.assert_close(one, other)
 
@@ -213,17 +234,22 @@ def test_losses(smoothing, lengths, bias):
 
     def chunked(output: Tensor, weight: Tensor, *offset: Tensor) -> Tensor:
         one = offset[0] if offset else None
-        return chunked_cross_entropy(output, weight, one, target, lengths, label_smoothing=smoothing)
+        return chunked_cross_entropy(
+            output, weight, one, target, lengths, label_smoothing=smoothing
+        )
 
     given = (output, weight, offset) if bias else (output, weight)
     assert torch.autograd.gradgradcheck(chunked, given)
     logits = output @ weight.t()
     expected = sequence_cross_entropy(logits, target, lengths)
     if not smoothing and not bias:
-        for one, other in zip(penalty_of(chunked(*given), given), penalty_of(expected, given), strict=True):
+        for one, other in zip(
+            penalty_of(chunked(*given), given), penalty_of(expected, given), strict=True
+        ):
             torch.testing.assert_close(one, other)
     assert torch.autograd.gradgradcheck(
-        lambda logits: sequence_cross_entropy(logits, target, lengths), logits.detach().requires_grad_()
+        lambda logits: sequence_cross_entropy(logits, target, lengths),
+        logits.detach().requires_grad_(),
     )
 
 
@@ -233,14 +259,21 @@ def penalty_of(loss: Tensor, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 
 def test_smoothness():
-    # It stops the gradient of the step before, so that finite differences tell nothing: the formula does.
-    logits = torch.randn(B, T, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    # It stops the gradient of the step before, so that finite differences tell nothing: the formula
+    # does.
+    logits = torch.randn(
+        B, T, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    ).requires_grad_()
     lengths = torch.tensor([4, 1, 3])
     logs = logits.log_softmax(-1)
     jumps = (logs[:, 1:] - logs[:, :-1].detach()).square()
-    expected = sum(jumps[row, : length - 1].sum() for row, length in enumerate(lengths.tolist())) / 5
+    expected = (
+        sum(jumps[row, : length - 1].sum() for row, length in enumerate(lengths.tolist())) / 5
+    )
     found = truncated_smoothness(logits, lengths, threshold=100.0)
-    for one, other in zip(penalty_of(found, (logits,)), penalty_of(expected, (logits,)), strict=True):
+    for one, other in zip(
+        penalty_of(found, (logits,)), penalty_of(expected, (logits,)), strict=True
+    ):
         torch.testing.assert_close(one, other)
 
 
@@ -250,12 +283,18 @@ def test_rearranging():
     assert torch.autograd.gradgradcheck(lambda x: rearrange(x * x, index, index.argsort()), x)
 
 
-@pytest.mark.parametrize("kind", [AdditiveAttention, DotAttention, GeneralAttention, GatedAttention])
+@pytest.mark.parametrize(
+    "kind", [AdditiveAttention, DotAttention, GeneralAttention, GatedAttention]
+)
 @pytest.mark.parametrize("feeding", [True, False])
 def test_attention_and_decoder(kind, feeding):
     torch.manual_seed(0)
     decoder = SequenceDecoder(
-        torch.nn.Embedding(5, 3), lambda size: MinGRU(size, 4), memory_size=4, attention=kind, input_feeding=feeding
+        torch.nn.Embedding(5, 3),
+        lambda size: MinGRU(size, 4),
+        memory_size=4,
+        attention=kind,
+        input_feeding=feeding,
     ).double()
     memory = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
     tokens, lengths = torch.tensor([[1, 2, 3], [3, 0, 4]]), torch.tensor([3, 1])

@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 from unrolled.core import LSTM, LSTMState, Stacked
-from unrolled.core.state import concatenate, from_plain, leaves, map_state, select_rows, split, to_plain, where_rows
+from unrolled.core.state import (
+    concatenate,
+    from_plain,
+    leaves,
+    map_state,
+    select_rows,
+    split,
+    to_plain,
+    where_rows,
+)
 
 
 @pytest.fixture
@@ -60,7 +69,10 @@ def test_from_plain_takes_device_and_dtype_from_its_model():
     [
         (lambda plain: plain[:1], r"list of 1\) where \(0, 1\) belong"),
         (lambda plain: [plain[1], plain[1]], r"Tensor of 3\) where \(hidden, cell\) belong"),
-        (lambda plain: [{"hidden": plain[1]}, plain[1]], r"\(hidden\) where \(hidden, cell\) belong"),
+        (
+            lambda plain: [{"hidden": plain[1]}, plain[1]],
+            r"\(hidden\) where \(hidden, cell\) belong",
+        ),
         (
             lambda plain: [plain[0], torch.zeros(3, 9)],
             r"\(3, 9\) where \(B, 1\) belongs; the state was saved by another",

@@ -18,7 +18,9 @@ def test_made_once_and_mapped(tmp_path):
     def blocks():
         for begin in range(0, 10, 4):
             made.append(begin)
-            yield np.arange(begin, min(begin + 4, 10), dtype=np.float16)[:, None] * np.ones(3, np.float16)
+            yield np.arange(begin, min(begin + 4, 10), dtype=np.float16)[:, None] * np.ones(
+                3, np.float16
+            )
 
     for _ in range(2):
         array = cached_array(tmp_path / "rows.npy", 10, blocks)
@@ -81,6 +83,9 @@ assert cached_array(folder / "rows.npy", 100, blocks)[:].sum() == 200
 
 
 def test_one_process_makes_it_and_the_others_wait(tmp_path):
-    processes = [subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path), str(rank)]) for rank in range(3)]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path), str(rank)])
+        for rank in range(3)
+    ]
     assert [process.wait(timeout=60) for process in processes] == [0, 0, 0]
     assert len(list(tmp_path.glob("made-*"))) == 1

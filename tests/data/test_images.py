@@ -26,7 +26,11 @@ def quarters(width: int = 80, height: int = 60) -> np.ndarray:
 
 def corners(picture: torch.Tensor) -> list[list[int]]:
     size = picture.shape[-1]
-    places = [(row, column) for row in (size // 4, size - size // 4) for column in (size // 4, size - size // 4)]
+    places = [
+        (row, column)
+        for row in (size // 4, size - size // 4)
+        for column in (size // 4, size - size // 4)
+    ]
     return [picture[:, row, column].tolist() for row, column in places]
 
 
@@ -104,7 +108,9 @@ def test_undoes_the_cameras_orientation(tmp_path, orientation):
     image = Image.fromarray(quarters())
     exif = Image.Exif()
     exif[0x0112] = orientation
-    (image if turned is None else image.transpose(turned)).save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    (image if turned is None else image.transpose(turned)).save(
+        tmp_path / "turned.jpg", exif=exif, quality=95
+    )
     np.testing.assert_allclose(corners(open_image(tmp_path / "turned.jpg", 32)), WANTED, atol=6)
 
 
@@ -115,7 +121,8 @@ def test_takes_the_middle(tmp_path):
     assert open_image(tmp_path / "wide.png", 10).unique().tolist() == [200]
     Image.fromarray(pixels.transpose(1, 0, 2)).save(tmp_path / "high.png")
     assert open_image(tmp_path / "high.png", 10).unique().tolist() == [200]
-    Image.new("RGB", (20_000, 1), "red").save(tmp_path / "line.png")  # would be 4 gigabytes, scaled as a whole
+    # would be 4 gigabytes, scaled as a whole
+    Image.new("RGB", (20_000, 1), "red").save(tmp_path / "line.png")
     assert open_image(tmp_path / "line.png", 256).shape == (3, 256, 256)
 
 
@@ -132,7 +139,9 @@ def test_takes_an_open_image_and_leaves_it_alone(tmp_path):
 
 
 def test_an_array_is_refused_with_the_remedy():
-    with pytest.raises(TypeError, match=r"an image is a ndarray; it must be .* \(PIL.Image.fromarray makes one"):
+    with pytest.raises(
+        TypeError, match=r"an image is a ndarray; it must be .* \(PIL.Image.fromarray makes one"
+    ):
         open_image(np.zeros((8, 8, 3), np.uint8), 8)
 
 
@@ -158,7 +167,9 @@ def test_names_a_truncated_file(tmp_path, ending):
     path = tmp_path / f"short.{ending}"
     noise().save(path)
     cut(path, 0.5)
-    with pytest.raises(DataError, match=rf"short\.{ending}' (is damaged|is no image|can't be read)"):
+    with pytest.raises(
+        DataError, match=rf"short\.{ending}' (is damaged|is no image|can't be read)"
+    ):
         open_image(path, 32)
 
 
@@ -171,7 +182,9 @@ def test_notices_a_truncated_photograph_early(tmp_path):
         check_image(path)
 
 
-@pytest.mark.parametrize("read", [check_image, lambda path: open_image(path, 8)], ids=["check", "open"])
+@pytest.mark.parametrize(
+    "read", [check_image, lambda path: open_image(path, 8)], ids=["check", "open"]
+)
 def test_names_what_is_no_image(tmp_path, read):
     with pytest.raises(DataError, match=r"absent.jpg' does not exist"):
         read(tmp_path / "absent.jpg")
@@ -179,12 +192,16 @@ def test_names_what_is_no_image(tmp_path, read):
     with pytest.raises(DataError, match=r"empty.jpg' is empty"):
         read(tmp_path / "empty.jpg")
     (tmp_path / "text.jpg").write_text("This is no image.")
-    with pytest.raises(DataError, match=r"text.jpg' is no image of a kind that is read \(BMP, GIF, JPEG, PNG"):
+    with pytest.raises(
+        DataError, match=r"text.jpg' is no image of a kind that is read \(BMP, GIF, JPEG, PNG"
+    ):
         read(tmp_path / "text.jpg")
     (tmp_path / "folder.jpg").mkdir()
     with pytest.raises(DataError, match=r"folder.jpg' can't be read: Is a directory"):
         read(tmp_path / "folder.jpg")
-    (tmp_path / "program.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n")
+    (tmp_path / "program.eps").write_text(
+        "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n"
+    )
     with pytest.raises(DataError, match="is no image of a kind"):
         read(tmp_path / "program.eps")
 
@@ -193,7 +210,9 @@ def claiming(width: int, height: int) -> bytes:
     """A PNG of a hundred bytes that claims to be large."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     pixels = chunk(b"IDAT", zlib.compress(bytes(100)))
@@ -201,11 +220,15 @@ def claiming(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize(("width", "height"), [(40_000, 40_000), (10_000, 10_000), (8001, 8000)])
-@pytest.mark.parametrize("read", [check_image, lambda path: open_image(path, 8)], ids=["check", "open"])
+@pytest.mark.parametrize(
+    "read", [check_image, lambda path: open_image(path, 8)], ids=["check", "open"]
+)
 def test_refuses_a_bomb_before_decoding(tmp_path, monkeypatch, read, width, height):
     (tmp_path / "bomb.png").write_bytes(claiming(width, height))
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("was decoded"))
-    with pytest.raises(DataError, match=r"bomb.png' (claims|has 10000 x 10000|has 8001 x 8000).* pixels"):
+    with pytest.raises(
+        DataError, match=r"bomb.png' (claims|has 10000 x 10000|has 8001 x 8000).* pixels"
+    ):
         read(tmp_path / "bomb.png")
 
 

@@ -141,7 +141,9 @@ class Data(DataModule):
 def fit(folder, workers, *, estimate=False, ckpt_path=None, **arguments) -> list[tuple[int, int]]:
     module = Module(estimate)
     checkpoint = ModelCheckpoint(folder, filename="{step}", every_n_train_steps=1, save_top_k=-1)
-    epochs = ModelCheckpoint(folder, filename="end-{epoch}", save_on_train_epoch_end=True, save_top_k=-1)
+    epochs = ModelCheckpoint(
+        folder, filename="end-{epoch}", save_on_train_epoch_end=True, save_top_k=-1
+    )
     trainer = Trainer(
         accelerator="cpu",
         max_epochs=EPOCHS,
@@ -161,14 +163,23 @@ def fit(folder, workers, *, estimate=False, ckpt_path=None, **arguments) -> list
     ("workers", "estimate", "limit"),
     [(0, False, 1.0), (2, False, 1.0), (0, True, 1.0), (0, False, 3), (0, False, 0.6)],
 )
-def test_lightning_resumes_at_every_step_and_at_the_end_of_epochs(tmp_path, workers, estimate, limit):
+def test_lightning_resumes_at_every_step_and_at_the_end_of_epochs(
+    tmp_path, workers, estimate, limit
+):
     whole = fit(tmp_path / "whole", workers, estimate=estimate, limit_train_batches=limit)
     per_epoch = BATCHES if limit == 1.0 else 3
     assert whole == [pair for epoch in WHOLE for pair in epoch[:per_epoch]]
-    cuts = [(tmp_path / "whole" / f"step={step}.ckpt", step) for step in range(1, EPOCHS * per_epoch)]
-    cuts += [(tmp_path / "whole" / f"end-epoch={epoch}.ckpt", (epoch + 1) * per_epoch) for epoch in range(EPOCHS - 1)]
+    cuts = [
+        (tmp_path / "whole" / f"step={step}.ckpt", step) for step in range(1, EPOCHS * per_epoch)
+    ]
+    cuts += [
+        (tmp_path / "whole" / f"end-epoch={epoch}.ckpt", (epoch + 1) * per_epoch)
+        for epoch in range(EPOCHS - 1)
+    ]
     for path, step in cuts[:: 3 if workers else 1]:
-        rest = fit(tmp_path / "rest", workers, estimate=estimate, limit_train_batches=limit, ckpt_path=path)
+        rest = fit(
+            tmp_path / "rest", workers, estimate=estimate, limit_train_batches=limit, ckpt_path=path
+        )
         assert whole[:step] + rest == whole, path.name
 
 

@@ -51,11 +51,15 @@ def test_builtin_text(caplog, monkeypatch):
     assert data.tokens[: len(source) + 2].tolist() == [0, *data.vocabulary.encode(source), 0]
     assert "SHA-256 " + data.corpus.survey()["sha256"] in caplog.text
     names = [document.name for document in data.corpus.source.documents()]
-    assert not [name for name in names if "/test/" in name or "/tests/" in name or "site-packages" in name]
+    assert not [
+        name for name in names if "/test/" in name or "/tests/" in name or "site-packages" in name
+    ]
     assert names == sorted(names)
 
 
-@pytest.mark.parametrize(("suffix", "pack"), [("", bytes), (".gz", gzip.compress), (".xz", lzma.compress)])
+@pytest.mark.parametrize(
+    ("suffix", "pack"), [("", bytes), (".gz", gzip.compress), (".xz", lzma.compress)]
+)
 def test_files(tmp_path, suffix, pack):
     path = tmp_path / f"a.txt{suffix}"
     path.write_bytes(pack("some text ü".encode()))
@@ -84,7 +88,9 @@ def test_a_path_in_the_home_folder(tmp_path, monkeypatch):
 
 def test_missing_paths(tmp_path):
     (tmp_path / "input.txt").write_text("abc")
-    assert refuse(DataError, str(tmp_path / "imput.txt")).endswith("does not exist. Did you mean 'input.txt'?")
+    assert refuse(DataError, str(tmp_path / "imput.txt")).endswith(
+        "does not exist. Did you mean 'input.txt'?"
+    )
     (tmp_path / "folder").mkdir()
     message = refuse(DataError, str(tmp_path / "foldr" / "input.txt"))
     assert f"({tmp_path} has no 'foldr'). Did you mean 'folder'?" in message
@@ -96,7 +102,10 @@ def test_missing_paths(tmp_path):
 def test_empty_files(tmp_path, units):
     path = tmp_path / "empty.txt"
     path.write_bytes(b"")
-    assert refuse(DataError, str(path), units=units) == f"{path} is empty: it holds no {units} to train on."
+    assert (
+        refuse(DataError, str(path), units=units)
+        == f"{path} is empty: it holds no {units} to train on."
+    )
 
 
 @pytest.mark.parametrize("before", [0, 10, (1 << 20) - 1, 1 << 20, 3_000_001])
@@ -104,7 +113,9 @@ def test_not_utf8(tmp_path, before):
     path = tmp_path / "latin.txt"
     path.write_bytes(b"x" * before + "é and more".encode("latin-1"))
     message = refuse(DataError, str(path))
-    assert f"{path} is not utf-8: byte 0xe9 at offset {before} (invalid continuation byte)." in message
+    assert (
+        f"{path} is not utf-8: byte 0xe9 at offset {before} (invalid continuation byte)." in message
+    )
     assert "--data.encoding latin-1" in message
     assert "--data.units bytes" in message
     assert read(str(path), encoding="latin-1") == ["x" * before + "é and more"]
@@ -120,7 +131,9 @@ def test_a_character_cut_by_the_end_of_the_file(tmp_path):
 def test_utf16_is_recognised(tmp_path):
     path = tmp_path / "wide.txt"
     path.write_bytes("wide ü".encode("utf-16"))
-    assert refuse(DataError, str(path)).endswith("It starts like UTF-16: try --data.encoding utf-16.")
+    assert refuse(DataError, str(path)).endswith(
+        "It starts like UTF-16: try --data.encoding utf-16."
+    )
     assert read(str(path), encoding="utf-16") == ["wide ü"]
 
 
@@ -134,7 +147,9 @@ def test_encodings_that_are_none(tmp_path, encoding):
 def test_the_damaged_file_of_a_folder_is_named(tmp_path):
     (tmp_path / "a.txt").write_text("fine")
     (tmp_path / "b.txt").write_bytes(b"not\xff")
-    assert f"'b.txt' in {tmp_path} is not utf-8: byte 0xff at offset 3" in refuse(DataError, str(tmp_path))
+    assert f"'b.txt' in {tmp_path} is not utf-8: byte 0xff at offset 3" in refuse(
+        DataError, str(tmp_path)
+    )
 
 
 @pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".xz", lzma.compress)])
@@ -143,7 +158,9 @@ def test_damaged_archives(tmp_path, suffix, pack):
     whole = pack(os.urandom(5000))
     for content in (whole[:-100], b"no archive at all", whole[:3000] + b"damage" + whole[3006:]):
         path.write_bytes(content)
-        assert f"{path} is damaged or no {suffix} file" in refuse(DataError, str(path), units="bytes")
+        assert f"{path} is damaged or no {suffix} file" in refuse(
+            DataError, str(path), units="bytes"
+        )
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
@@ -226,7 +243,7 @@ def test_several_processes_encode_once(tmp_path):
     (tmp_path / "a.txt").write_text("abc" * 100_000)
     code = (
         "import sys\n"
-        "from unrolled.data.corpus import Corpus\n"
+        "from unrolled.data.text.corpus import Corpus\n"
         "from unrolled.data.cache import cache_folder\n"
         "from unrolled.data.sources import path_source\n"
         "cache = cache_folder(sys.argv[2])\n"
@@ -262,7 +279,8 @@ def _no_network(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
 
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")  # within datasets
+# within datasets
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 
 
 @pytest.mark.parametrize("streaming", [False, True])
@@ -282,7 +300,9 @@ def test_saved_datasets(tmp_path, streaming):
     assert read(dataset=str(tmp_path / "one"), column="line", streaming=streaming) == ["a", "b"]
     settings = {"dataset": str(tmp_path / "dict"), "column": "line", "streaming": streaming}
     assert read(dataset_split="more", **settings) == ["a", "b"]
-    assert "no split 'test', only train, more" in refuse(DataError, dataset_split="test", **settings)
+    assert "no split 'test', only train, more" in refuse(
+        DataError, dataset_split="test", **settings
+    )
 
 
 def test_streaming_notices_a_changed_file(jsonl):
@@ -295,7 +315,9 @@ def test_datasets_that_can_not_be_used(jsonl, tmp_path):
     message = refuse(DataError, dataset=str(jsonl), column="texts")
     assert "has no column 'texts', only text, other" in message
     assert "Did you mean 'text'?" in message
-    assert "row 0 (from 0): column 'other' holds int, not text" in refuse(DataError, dataset=str(jsonl), column="other")
+    assert "row 0 (from 0): column 'other' holds int, not text" in refuse(
+        DataError, dataset=str(jsonl), column="other"
+    )
     (tmp_path / "a.doc").write_text("x")
     assert "ends in none of .json, " in refuse(DataError, dataset=str(tmp_path / "a.doc"))
     assert "can't be loaded" in refuse(DataError, dataset=str(tmp_path / "nowhere"))

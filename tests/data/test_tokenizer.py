@@ -98,7 +98,8 @@ def test_training_is_deterministic():
     code = (
         "import hashlib, json, sys\nfrom unrolled.data import Subwords\n"
         "texts = [f'{a}{b} {b}{c}{a} {a * 2}, {c}' for a in 'abÄcde' for b in 'fghuv' for c in 'xyzwß']\n"
-        "texts += [chr(0x4E00 + i) + chr(0x4F00 + i) for i in range(90)]\n"  # too many characters, all equally rare
+        # too many characters, all equally rare
+        "texts += [chr(0x4E00 + i) + chr(0x4F00 + i) for i in range(90)]\n"
         "for kind in ('bpe', 'unigram', 'word'):\n"
         "    for size in (60, 600):\n"
         "        made = Subwords.train(texts, kind=kind, size=size).to_spec()['tokenizer']\n"
@@ -147,7 +148,8 @@ def test_rare_characters_of_a_large_alphabet_are_unknown(kind):
     assert made.size <= 100
     assert made.decode(made.encode_batch(["AB"])[0]) == "ab"
     known = made.encode_batch([chr(0x4E00 + i) for i in range(300)])
-    assert [Subwords.UNKNOWN in ids for ids in known] == [i >= 47 for i in range(300)]  # 50 with a, b and the space
+    # 50 with a, b and the space
+    assert [Subwords.UNKNOWN in ids for ids in known] == [i >= 47 for i in range(300)]
 
 
 @pytest.mark.parametrize(
@@ -176,4 +178,9 @@ def test_what_the_library_panics_at_is_no_vocabulary(capfd):
     spec = Subwords.train(TEXTS, kind="bpe", size=120).to_spec()
     panics = {"type": "Precompiled", "precompiled_charsmap": "AAAA"}
     with pytest.raises(DataError, match="no vocabulary of subwords"):
-        Subwords.from_spec({**spec, "tokenizer": json.dumps(json.loads(spec["tokenizer"]) | {"normalizer": panics})})
+        Subwords.from_spec(
+            {
+                **spec,
+                "tokenizer": json.dumps(json.loads(spec["tokenizer"]) | {"normalizer": panics}),
+            }
+        )

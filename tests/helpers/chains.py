@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch.trainer import call
-from unrolled.apps.metrics_table import MetricsTable
+from unrolled.apps.run import training_callbacks as callbacks
+from unrolled.apps.run.tables import MetricsTable
 from unrolled.cli import main
-from unrolled.tasks import callbacks
 
 
 class Killed(BaseException):
@@ -102,7 +102,9 @@ def _watched(moments: Moments) -> Iterator[None]:
         yield
 
 
-def live(arguments: list[str], last: int | str = 0, way: str = "SIGKILL") -> tuple[int | None, list[str]]:
+def live(
+    arguments: list[str], last: int | str = 0, way: str = "SIGKILL"
+) -> tuple[int | None, list[str]]:
     """Train until a moment.
 
     Args:
@@ -155,6 +157,8 @@ def same_runs(one: Path, two: Path) -> None:
                         state[key] = value.replace(str(run.absolute()), "")
                 if "best_k_models" in state:
                     models = state["best_k_models"].items()
-                    state["best_k_models"] = {key.replace(str(run.absolute()), ""): score for key, score in models}
+                    state["best_k_models"] = {
+                        key.replace(str(run.absolute()), ""): score for key, score in models
+                    }
         same(*parts, name)
     assert (one / "metrics.csv").read_text() == (two / "metrics.csv").read_text()

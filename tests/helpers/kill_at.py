@@ -11,8 +11,9 @@ from lightning.pytorch import Callback
 class KillAt(Callback):
     """Ends the run after the step that KILL_AT names, in the way that KILL_WAY names; never without KILL_AT.
 
-    The ways: a signal to the process, SIGKILL if none is named; `stop` and `stop in validation`, as callbacks do;
-    `SIGKILL in validation`, and `SIGKILL at the start` of the first epoch after the step.
+    The ways: a signal to the process, SIGKILL if none is named; `stop` and `stop in validation`, as
+    callbacks do; `SIGKILL in validation`, and `SIGKILL at the start` of the first epoch after the
+    step.
     """
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
@@ -29,7 +30,9 @@ class KillAt(Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
     def on_validation_start(self, trainer, pl_module):
-        if os.environ.get("KILL_WAY") == "SIGKILL in validation" and trainer.global_step >= int(os.environ["KILL_AT"]):
+        if os.environ.get("KILL_WAY") == "SIGKILL in validation" and trainer.global_step >= int(
+            os.environ["KILL_AT"]
+        ):
             os.kill(os.getpid(), signal.SIGKILL)
 
     def on_validation_end(self, trainer, pl_module):

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-WORDS = dict(zip(("der", "hund", "die", "katze", "ein", "mann", "sieht", "zwei"), "abcdefgh", strict=True))
+WORDS = dict(
+    zip(("der", "hund", "die", "katze", "ein", "mann", "sieht", "zwei"), "abcdefgh", strict=True)
+)
 CLASSES = ["rest", "cut", "mix"]
 
 
 def write_text(folder: Path) -> None:
     text = "".join(f"line {n}: {n * n % 97} {n % 7 * 'la '}\n" for n in range(120))
-    # 90 % are for training, in 4 streams with chunks of 16: the last batch has one symbol, for the second process.
+    # 90 % are for training, in 4 streams with chunks of 16: the last batch has one symbol, for the
+    # second process.
     length = next(length for length in range(len(text), 0, -1) if length * 9 // 10 % (4 * 16) == 1)
     (folder / "text.txt").write_text(text[:length])
 
@@ -26,7 +29,9 @@ def write_pairs(folder: Path) -> None:
     for part, count in {"train": 33, "val": 7}.items():
         sentences = [draw.choices(list(WORDS), k=draw.randint(1, 7)) for _ in range(count)]
         (folder / f"{part}.de").write_text("".join(f"{' '.join(words)}\n" for words in sentences))
-        (folder / f"{part}.en").write_text("".join(f"{' '.join(map(WORDS.get, words))}\n" for words in sentences))
+        (folder / f"{part}.en").write_text(
+            "".join(f"{' '.join(map(WORDS.get, words))}\n" for words in sentences)
+        )
 
 
 def write_videos(folder: Path) -> None:
@@ -34,14 +39,20 @@ def write_videos(folder: Path) -> None:
     draw = np.random.default_rng(0)
     for name in ("features", "groundTruth", "splits"):
         (folder / name).mkdir()
-    (folder / "mapping.txt").write_text("".join(f"{number} {name}\n" for number, name in enumerate(CLASSES)))
+    (folder / "mapping.txt").write_text(
+        "".join(f"{number} {name}\n" for number, name in enumerate(CLASSES))
+    )
     for number in range(9):
         labels = np.repeat(draw.integers(3, size=9), draw.integers(2, 9, size=9))
         features = np.eye(4)[labels] + 0.5 * draw.normal(size=(len(labels), 4))
         np.save(folder / "features" / f"v{number}.npy", features.T.astype(np.float32))
-        (folder / "groundTruth" / f"v{number}.txt").write_text("".join(f"{CLASSES[label]}\n" for label in labels))
+        (folder / "groundTruth" / f"v{number}.txt").write_text(
+            "".join(f"{CLASSES[label]}\n" for label in labels)
+        )
     for part, names in {"train": range(8), "test": [8]}.items():
-        (folder / "splits" / f"{part}.split1.bundle").write_text("".join(f"v{number}.txt\n" for number in names))
+        (folder / "splits" / f"{part}.split1.bundle").write_text(
+            "".join(f"v{number}.txt\n" for number in names)
+        )
 
 
 @dataclass(frozen=True)
@@ -68,17 +79,52 @@ CASES = (
         "char_lm/text",
         write_text,
         (
-            *("--data.path", "text.txt", "--data.chunk_length", "16", "--model.core.hidden_size", "12"),
-            *("--model.embedding_dropout", "0", "--model.input_dropout", "0", "--model.output_dropout", "0"),
-            *("--model.activation_regularization", "0.5", "--model.temporal_activation_regularization", "0.5"),
+            *(
+                "--data.path",
+                "text.txt",
+                "--data.chunk_length",
+                "16",
+                "--model.core.hidden_size",
+                "12",
+            ),
+            *(
+                "--model.embedding_dropout",
+                "0",
+                "--model.input_dropout",
+                "0",
+                "--model.output_dropout",
+                "0",
+            ),
+            *(
+                "--model.activation_regularization",
+                "0.5",
+                "--model.temporal_activation_regularization",
+                "0.5",
+            ),
         ),
     ),
     Case(
         "translation/parallel",
         write_pairs,
         (
-            *("--data.root", ".", "--data.source", "de", "--data.target", "en", "--data.vocabulary_size", "50"),
-            *("--data.batch_tokens", "null", "--model.encoder.core.hidden_size", "6", "--model.embedding_size", "8"),
+            *(
+                "--data.root",
+                ".",
+                "--data.source",
+                "de",
+                "--data.target",
+                "en",
+                "--data.vocabulary_size",
+                "50",
+            ),
+            *(
+                "--data.batch_tokens",
+                "null",
+                "--model.encoder.core.hidden_size",
+                "6",
+                "--model.embedding_size",
+                "8",
+            ),
             *("--model.decoder.hidden_size", "8", "--model.dropout", "0"),
         ),
     ),
@@ -86,9 +132,24 @@ CASES = (
         "captioning",
         lambda folder: None,
         (
-            # 26 images: the last batch has two, and none for the second process; validation has an odd number
-            *("--data.train_size", "26", "--data.val_size", "5", "--model.encoder.backbone.channels", "[4,4,6,6]"),
-            *("--model.decoder.hidden_size", "6", "--model.embedding_size", "5", "--model.max_length", "8"),
+            # 26 images: the last batch has two, and none for the second process; validation has an
+            # odd number
+            *(
+                "--data.train_size",
+                "26",
+                "--data.val_size",
+                "5",
+                "--model.encoder.backbone.channels",
+                "[4,4,6,6]",
+            ),
+            *(
+                "--model.decoder.hidden_size",
+                "6",
+                "--model.embedding_size",
+                "5",
+                "--model.max_length",
+                "8",
+            ),
             *("--model.doubly_stochastic", "0.5", "--trainer.check_val_every_n_epoch", "1"),
         ),
     ),

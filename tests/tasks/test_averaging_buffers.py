@@ -14,7 +14,13 @@ from unrolled.data.batch import VideoBatch
 from unrolled.tasks import VideoLabelling
 from unrolled.tasks.averaging import EMA
 
-SPEC = {"classes": ["rest", "cut", "mix"], "background": [], "feature_size": 0, "image_size": 4, "stride": 1}
+SPEC = {
+    "classes": ["rest", "cut", "mix"],
+    "background": [],
+    "feature_size": 0,
+    "image_size": 4,
+    "stride": 1,
+}
 EXACT = {"normal.num_batches_tracked", "seen", "steps"}
 
 
@@ -39,7 +45,9 @@ class Encoder(nn.Module):
             self.steps += 1
             self.seen[int(self.steps) % 5] ^= True
             for buffer in (self.wave, self.halves, self.doubles, self.gone):
-                buffer += torch.tensor([1.5 - 2j, 3]).to(buffer.dtype) if buffer.is_complex() else 1.5
+                buffer += (
+                    torch.tensor([1.5 - 2j, 3]).to(buffer.dtype) if buffer.is_complex() else 1.5
+                )
         means = frames.to(self.fixed.dtype).mean((2, 3)) / 255
         return self.normal(means) * self.fixed
 
@@ -84,7 +92,9 @@ def batches(count: int = 6) -> DataLoader:
 @pytest.mark.parametrize("precision", ["32-true", "64-true"])
 def test_counters_are_copied_and_the_rest_is_averaged(trainer, precision):
     made, record = model(), Record()
-    trainer(max_steps=6, limit_val_batches=0, precision=precision, callbacks=[record, EMA(0.5)]).fit(made, batches())
+    trainer(
+        max_steps=6, limit_val_batches=0, precision=precision, callbacks=[record, EMA(0.5)]
+    ).fit(made, batches())
     expected = dict(record.states[0])
     for step, state in enumerate(record.states[1:], start=1):
         keep = min(0.5, (1 + step) / (10 + step))
@@ -93,7 +103,9 @@ def test_counters_are_copied_and_the_rest_is_averaged(trainer, precision):
             expected[name] = keep * expected[name] + (1 - keep) * value if averaged else value
     found = everything(made)
     last = record.states[-1]
-    assert {name for name in last if name.removeprefix("encoder.") in EXACT} == {f"encoder.{name}" for name in EXACT}
+    assert {name for name in last if name.removeprefix("encoder.") in EXACT} == {
+        f"encoder.{name}" for name in EXACT
+    }
     for name, value in found.items():
         assert value.dtype == last[name].dtype
         if name.removeprefix("encoder.") in EXACT:
@@ -102,7 +114,13 @@ def test_counters_are_copied_and_the_rest_is_averaged(trainer, precision):
             loose = {"rtol": 1e-2, "atol": 1e-2} if value.dtype == torch.float16 else {}
             torch.testing.assert_close(value, expected[name], **loose)
     assert int(found["encoder.steps"]) == int(found["encoder.normal.num_batches_tracked"]) == 6
-    moving = {"encoder.normal.running_mean", "encoder.wave", "encoder.doubles", "encoder.gone", "head.weight"}
+    moving = {
+        "encoder.normal.running_mean",
+        "encoder.wave",
+        "encoder.doubles",
+        "encoder.gone",
+        "head.weight",
+    }
     assert not [name for name in moving if torch.equal(found[name], last[name])]
 
 
@@ -119,14 +137,20 @@ def test_a_resumed_average_is_that_of_the_whole_run(trainer, tmp_path):
 
     whole = run(2)
     resumed = run(2, str(tmp_path / "6.ckpt"))
-    assert not [name for name, value in whole.items() if name != "encoder.gone" and not value.equal(resumed[name])]
+    assert not [
+        name
+        for name, value in whole.items()
+        if name != "encoder.gone" and not value.equal(resumed[name])
+    ]
     assert int(resumed["encoder.steps"]) == 12
 
 
 def test_a_validation_does_not_round_the_average_to_the_models_precision(trainer):
     class Watch(Callback):
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-            self.before = {name: value.clone() for name, value in average._average_model.named_parameters()}
+            self.before = {
+                name: value.clone() for name, value in average._average_model.named_parameters()
+            }
             self.model = everything(pl_module)
 
         def on_validation_batch_end(self, trainer, pl_module, *rest):
@@ -138,16 +162,24 @@ def test_a_validation_does_not_round_the_average_to_the_models_precision(trainer
             if not trainer.sanity_checking:
                 for name, value in average._average_model.named_parameters():
                     assert torch.equal(value, self.before[name]), name
-                assert all(torch.equal(value, self.model[name]) for name, value in pl_module.named_parameters())
-                self.finer = any(bool((value != value.bfloat16()).any()) for value in self.before.values())
+                assert all(
+                    torch.equal(value, self.model[name])
+                    for name, value in pl_module.named_parameters()
+                )
+                self.finer = any(
+                    bool((value != value.bfloat16()).any()) for value in self.before.values()
+                )
 
     average = EMA(0.9)
     torch.manual_seed(0)
     watch = Watch()
     made = VideoLabelling({**SPEC, "feature_size": 3}, partial(GRU, hidden_size=4))
-    features = [batch._replace(input=batch.input.float().mean((2, 3)).bfloat16() / 255) for batch in batches()]
+    features = [
+        batch._replace(input=batch.input.float().mean((2, 3)).bfloat16() / 255)
+        for batch in batches()
+    ]
     loader = DataLoader(features, batch_size=None)
-    trainer(max_steps=5, precision="bf16-true", callbacks=[average, watch], val_check_interval=1).fit(
-        made, loader, loader
-    )
+    trainer(
+        max_steps=5, precision="bf16-true", callbacks=[average, watch], val_check_interval=1
+    ).fit(made, loader, loader)
     assert watch.finer

@@ -45,7 +45,10 @@ def char_lm(folder: Path) -> tuple[Task, list[Any], Any]:
 def translation(folder: Path) -> tuple[Task, list[Any], Any]:
     words = Subwords.train(["ein hund", "a dog"], size=30).to_spec()
     task = Translation(
-        {"source": words, "target": words, "joint": True}, partial(Bidirectional, core=SMALL), SMALL, embedding_size=5
+        {"source": words, "target": words, "joint": True},
+        partial(Bidirectional, core=SMALL),
+        SMALL,
+        embedding_size=5,
     )
 
     def batch(rows: int, steps: int) -> TranslationBatch:
@@ -66,7 +69,13 @@ def captioning(folder: Path) -> tuple[Task, list[Any], Any]:
 
 
 def video(folder: Path) -> tuple[Task, list[Any], Any]:
-    spec = {"classes": ["rest", "cut"], "background": ["rest"], "feature_size": 5, "image_size": 0, "stride": 1}
+    spec = {
+        "classes": ["rest", "cut"],
+        "background": ["rest"],
+        "feature_size": 5,
+        "image_size": 0,
+        "stride": 1,
+    }
     task = VideoLabelling(spec, SMALL, smoothing=0.5, projection_size=3)
 
     def batch(rows: int, length: int) -> VideoBatch:

@@ -20,7 +20,9 @@ def test_follows_its_formula():
     schedule = WarmupCosine(sgd, total_steps=50, warmup=0.2, final=0.1)
     for step in range(60):
         fall = 0.1 + 0.9 * (1 + math.cos(math.pi * min(1, step / 50))) / 2
-        assert sgd.param_groups[0]["lr"] == pytest.approx(2.0 * min(1, (step + 1) / 10) * fall, rel=1e-12)
+        assert sgd.param_groups[0]["lr"] == pytest.approx(
+            2.0 * min(1, (step + 1) / 10) * fall, rel=1e-12
+        )
         sgd.step()
         schedule.step()
 
@@ -46,7 +48,11 @@ def test_the_task_tells_it(text_file, trainer, limits, steps):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"total_steps": -1}, "total_steps=-1"), ({"warmup": 1.0}, "warmup=1.0"), ({"final": 2.0}, "final=2.0")],
+    [
+        ({"total_steps": -1}, "total_steps=-1"),
+        ({"warmup": 1.0}, "warmup=1.0"),
+        ({"final": 2.0}, "final=2.0"),
+    ],
 )
 def test_settings_out_of_range_are_named(arguments, message):
     with pytest.raises(ValueError, match=f"{message}: must be"):

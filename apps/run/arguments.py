@@ -1,0 +1,166 @@
+"""The argument parser behind every command: no abbreviated flags, and the nearest name for a wrong one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+from jsonargparse import ArgumentParser
+
+from ...errors import UnrolledError, UsageError, did_you_mean
+from ..listing import classes_in
+
+# The texts by which jsonargparse (4.39 to 4.53) says what is wrong; the first that occurs is the
+# cause.
+_UNRECOGNIZED = re.compile(r"[Uu]nrecognized arguments: (\S+)")
+_OPTION = re.compile(r"Option '([^']+)' is not accepted(.*)|does not accept option '([^']+)'(.*)")
+_REQUIRED = re.compile(r"(?:arguments are required|is required|are required)[^:]*: (.+)")
+_KEY = re.compile(r'Parser key "([^"]+)"')
+_NESTED = re.compile(r"NestedArg\(key='([^']+)', val=(.+)\)")
+_CLASS = re.compile(r"Expected a dot import path string: (\S+)")
+_ATTRIBUTE = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'|No module named '([\w.]+)'")
+_EXPECTED = re.compile(r"Expected a (.+?)\. Got value: (.+)|Expected (.+?)\. Got value: (.+)")
+_EXPLAINED = re.compile(
+    r"(There is no (?:flag|option|class|module) .*|Missing: [^`]*`[^`]*` says what is expected\."
+    r"|expected .*, got '.*'\.)"
+)
+_LITERAL = re.compile(r"(?:typing\.)?Literal\[(.+?)\]")
+_TYPE = re.compile(r"<class '([\w.]+)'>")
+
+
+class Parser(ArgumentParser):
+    """A jsonargparse parser whose errors are `UsageError`s of one or two lines."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise what a message of jsonargparse means.
+
+        Args:
+            message: The message, for a nested parser one that an outer parser wraps.
+            ex: What caused it.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise UsageError(explain(message, self.flags(), self.prog)) from ex
+
+    def flags(self) -> list[str]:
+        """Return every flag of this parser, those of its subcommands included."""
+        found = [flag for flag in self._option_string_actions if flag.startswith("--")]
+        for action in self._actions:
+            if isinstance(action.choices, dict):
+                found += [
+                    flag
+                    for parser in action.choices.values()
+                    for flag in getattr(parser, "flags", list)()
+                ]
+        return sorted(flag for flag in found if not flag.endswith(("+", ".help")))
+
+
+def explain(message: str, flags: Iterable[str], program: str) -> str:
+    """Turn a message of jsonargparse into one or two lines that name the thing and the nearest right one.
+
+    A nested parser explains first, so a message may already hold an explanation; it is then kept.
+
+    Args:
+        message: What jsonargparse says.
+        flags: The flags that would have been right.
+        program: What the parser's program is called.
+    """
+    explained = _EXPLAINED.search(message)
+    nested = _NESTED.search(message)
+    keys = _KEY.findall(message)
+    if nested:
+        flag = f"--{keys[0]}.{nested[1]}" if keys else f"--{nested[1]}"
+    else:
+        flag = f"--{'.'.join(keys)}" if keys else ""
+    if explained:
+        where = f"{flag}: " if flag and "flag" not in explained[1] else ""
+        return f"{where}{explained[1]}"
+    if found := _UNRECOGNIZED.search(message):
+        name = found[1].partition("=")[0]
+        if not name.startswith("-"):
+            return f"The word '{name}' is not expected here: a flag begins with '--'."
+        return f"There is no flag '{name}'.{did_you_mean(name, flags)}"
+    if found := _OPTION.search(message):
+        name = found[1] or found[3]
+        near = did_you_mean(name.rpartition(".")[2], (flag.removeprefix("--") for flag in flags))
+        if not near and found[3]:
+            name = name.partition(".")[0]
+            near = did_you_mean(name, {flag[2:].partition(".")[0] for flag in flags})
+        return f"There is no option '{name}'.{near}"
+    if found := _CLASS.search(message):
+        return f"{flag + ': ' if flag else ''}There is no class '{found[1]}'.{did_you_mean(found[1], class_names())}"
+    if found := _ATTRIBUTE.search(message):
+        name = f"{found[1]}.{found[2]}" if found[1] else found[3]
+        kind = "class" if found[1] else "module"
+        near = did_you_mean(found[2] or "", class_names()) if found[1] else ""
+        return f"{flag + ': ' if flag else ''}There is no {kind} '{name}'.{near}"
+    if found := _REQUIRED.search(message):
+        names = ", ".join(name.partition(".")[2] or name for name in found[1].strip().split(", "))
+        return f"Missing: {names}. `{program} --help` says what is expected."
+    if found := _EXPECTED.search(message):
+        expected, value = (found[1], found[2]) if found[1] else (found[3], found[4])
+        expected = _LITERAL.sub(
+            r"one of \1", _TYPE.sub(lambda match: match[1].rpartition(".")[2], expected)
+        )
+        return f"{flag or 'The configuration'}: expected {expected}, got '{value.strip()}'."
+    return f"{flag + ': ' if flag else ''}{_shortened(message)}"
+
+
+def cause(error: Exception) -> Exception:
+    """Return the error that jsonargparse wraps, when a constructor has raised it.
+
+    Args:
+        error: What `instantiate_classes` raised.
+    """
+    inner: BaseException | None = error
+    while inner is not None and not isinstance(inner, UnrolledError):
+        inner = inner.__cause__ or inner.__context__
+    if isinstance(inner, UnrolledError):
+        return inner
+    wrapped = re.search(r"Errors:\s*- (.+)", str(error))
+    return UsageError(wrapped[1] if wrapped else str(error))
+
+
+def _shortened(message: str) -> str:
+    lines = [line.strip(" -") for line in message.splitlines()]
+    told = [
+        line
+        for line in lines
+        if line and not line.startswith(("Parser key", "Does not validate", "Subtypes"))
+    ]
+    told = [
+        line
+        for line in told
+        if line not in ("Errors:",) and not line.startswith("Given value type")
+    ]
+    return _TYPE.sub(lambda match: match[1].rpartition(".")[2], " ".join(told[:3]))
+
+
+def class_names() -> set[str]:
+    """Return the short names of the classes that a configuration may name."""
+    names = {name for folder in ("core", "data", "tasks", "apps") for name in classes_in(folder)}
+    return {name for name in names | _imported_class_names() if not name.startswith("_")}
+
+
+def _imported_class_names() -> set[str]:
+    """Return the optimizers, schedules and callbacks that are imported already; nothing is imported for it."""
+    import sys
+
+    names: set[str] = set()
+    roots = [
+        ("torch.optim", "Optimizer"),
+        ("torch.optim.lr_scheduler", "LRScheduler"),
+        ("lightning.pytorch.callbacks", "Callback"),
+        ("lightning.pytorch.loggers", "Logger"),
+    ]
+    for module, name in roots:
+        pending = [getattr(sys.modules[module], name)] if module in sys.modules else []
+        while pending:
+            pending += (children := pending.pop().__subclasses__())
+            names |= {child.__name__ for child in children}
+    return names

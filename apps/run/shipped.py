@@ -1,0 +1,143 @@
+"""The configurations that come with the package, found by name without importing anything heavy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ...errors import UsageError, did_you_mean
+
+PACKAGE = Path(__file__).resolve().parent.parent.parent
+CONFIGS = PACKAGE / "configs"
+TRAINER = CONFIGS / "trainer"
+
+
+def tasks() -> list[str]:
+    """Return the names of the tasks: one folder of configurations each."""
+    folders = CONFIGS.iterdir() if CONFIGS.is_dir() else iter(())
+    return sorted(path.name for path in folders if path != TRAINER and any(path.glob("*.yaml")))
+
+
+def variants(task: str) -> list[str]:
+    """Return the names of a task's variants, `default` first."""
+    return sorted(
+        (path.stem for path in (CONFIGS / task).glob("*.yaml")),
+        key=lambda name: (name != "default", name),
+    )
+
+
+def is_path(word: str) -> bool:
+    """Say whether a word names a file of one's own and no shipped configuration."""
+    return word.endswith((".yaml", ".yml")) or Path(word).is_file()
+
+
+def find_config(word: str) -> Path:
+    """Return the YAML that `TASK`, `TASK/VARIANT` or a path stands for.
+
+    Args:
+        word: A task, a task and its variant, or the path of a YAML file.
+
+    Raises:
+        UsageError: There is no such task, variant or file.
+    """
+    if is_path(word):
+        path = Path(word)
+        if not path.is_file():
+            siblings = path.parent.glob("*.y*ml") if path.parent.is_dir() else iter(())
+            near = did_you_mean(str(path), (str(sibling) for sibling in siblings))
+            raise UsageError(f"There is no configuration file '{word}'.{near}")
+        return path
+    task, _, variant = word.partition("/")
+    known = tasks()
+    if task not in known:
+        raise UsageError(
+            f"There is no task '{task}'.{did_you_mean(task, known)}\n"
+            f"The tasks are: {', '.join(known) or 'none'}. A path to a .yaml file works too."
+        )
+    variant = variant or "default"
+    if variant not in variants(task):
+        raise UsageError(
+            f"The task '{task}' has no variant '{variant}'.{did_you_mean(variant, variants(task))}\n"
+            f"Its variants are: {', '.join(variants(task))}."
+        )
+    return CONFIGS / task / f"{variant}.yaml"
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping that a YAML file holds.
+
+    Args:
+        path: The file.
+
+    Raises:
+        UsageError: The file is no YAML, or holds something else than a mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"'{path}' can't be read: {error.strerror}.") from error
+    except RecursionError as error:
+        raise UsageError(f"'{path}' is nested too deeply.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        problem = getattr(error, "problem", None) or "it is not UTF-8 text"
+        raise UsageError(f"'{path}'{line} is not valid YAML: {problem}.") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UsageError(
+            f"'{path}' holds no configuration: expected keys such as 'model:' and 'data:'."
+        )
+    return content
+
+
+def class_name(config: dict[str, Any], section: str) -> str:
+    """Return the short name of the class that a section (`model`, `data`) of a configuration names, or ''."""
+    value = config.get(section)
+    path = value.get("class_path", "") if isinstance(value, dict) else value
+    return str(path or "").rpartition(".")[2]
+
+
+def task_of(config: dict[str, Any], otherwise: str) -> str:
+    """Return the task that a configuration trains, by its model class.
+
+    Args:
+        config: The content of a YAML file.
+        otherwise: The answer for a model that no shipped configuration uses.
+    """
+    name = class_name(config, "model")
+    for task in tasks():
+        if name and name == class_name(
+            read_yaml(CONFIGS / task / f"{variants(task)[0]}.yaml"), "model"
+        ):
+            return task
+    return otherwise
+
+
+def copy_config(word: str, target: str) -> Path:
+    """Write a shipped configuration to a file of the user's own.
+
+    Args:
+        word: `TASK` or `TASK/VARIANT`.
+        target: The file to write, or a folder to write it in.
+
+    Raises:
+        UsageError: The file exists already, or its folder does not.
+    """
+    source = find_config(word)
+    path = Path(target)
+    if path.is_dir():
+        path = path / f"{word.replace('/', '_')}.yaml"
+    if not path.parent.is_dir():
+        raise UsageError(f"There is no folder '{path.parent}' to write '{path.name}' in.")
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(source.read_text(encoding="utf-8"))
+    except FileExistsError:
+        raise UsageError(
+            f"'{path}' exists already, and is not overwritten: name another file."
+        ) from None
+    return path

@@ -1,0 +1,442 @@
+"""`unrolled fit`, `validate`, `test` and `predict`: LightningCLI, with what it lacks."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, _InstantiatorFn
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.trainer.states import TrainerStatus
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.utilities.migration.utils import _pl_migrate_checkpoint
+
+from ...checkpoints import checkpoints_of
+from ...class_paths import ClassPaths, parameters
+from ...core.vision.encoders import weights_follow
+from ...data.base import DataModule
+from ...errors import DataError, SetupError, UnrolledError, UsageError, printable
+from ...loading import CheckedCheckpoint, first_lines, instantiate, trusted_roots
+from ...tasks.base import Task
+from . import compare, folders
+from .arguments import Parser, cause
+from .callbacks import Bar, Checkpoint, SaveConfig, StopEarly
+from .request import Request
+from .resuming import ExactResume
+from .shipped import PACKAGE, read_yaml
+from .tables import MetricsTable
+from .training_callbacks import AtomicCheckpointIO, LineProgress, Preempted
+
+
+class TrainingParser(Parser, LightningArgumentParser):
+    """LightningCLI's parser with our error messages."""
+
+
+class CheckedCheckpointIO(AtomicCheckpointIO):
+    """Gives Lightning the checkpoint that was checked, where it would read the file once more.
+
+    Args:
+        checkpoint: The checkpoint of the run.
+    """
+
+    def __init__(self, checkpoint: CheckedCheckpoint) -> None:
+        super().__init__()
+        self.checkpoint = checkpoint
+
+    def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
+        """Return what the checkpoint holds; Lightning takes parts out of the dict.
+
+        Args:
+            path: The checkpoint's.
+        """
+        if Path(path) != self.checkpoint.path:
+            raise ValueError(f"'{path}' was not checked: only '{self.checkpoint.path}' was.")
+        try:
+            # Lightning does it too, where nobody can tell that the file is at fault.
+            return _pl_migrate_checkpoint(dict(self.checkpoint.content), path)
+        except Exception as error:  # another version's states, or none
+            raise DataError(
+                f"'{path}' is of no version of Lightning that is known: {first_lines(error)}"
+            ) from error
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Remove an older checkpoint; which, the one that was resumed says, and so may name anything.
+
+        Args:
+            path: The file; a folder, another kind of file or one on another file system stays.
+        """
+        place = Path(path)
+        # Lightning has seen that it begins with the folder of the checkpoints.
+        if place.suffix == ".ckpt" and ".." not in place.parts and place.is_file():
+            place.unlink()
+
+
+class TrainingCLI(LightningCLI):
+    """One command, from its configuration to its end.
+
+    Args:
+        request: What the command line asks for.
+        data_class: The base class of the data modules.
+    """
+
+    def __init__(self, request: Request, data_class: type[LightningDataModule]) -> None:
+        self.request = request
+        self.folder: Path | None = None
+        self.stored: CheckedCheckpoint | None = None
+        self.donor: CheckedCheckpoint | None = None
+        if request.init_from:
+            self.donor = CheckedCheckpoint(request.init_from, trust=request.trust)
+        self.rules = _rules_of(request)
+        # read whole: a resumed run must not depend on a file that it replaces
+        if request.checkpoint:
+            self.stored = CheckedCheckpoint(request.checkpoint, trust=request.trust, mmap=False)
+        super().__init__(
+            Task,
+            data_class,
+            save_config_callback=SaveConfig if request.command == "fit" else None,
+            parser_class=TrainingParser,
+            parser_kwargs={request.command: {"dump_header": folders.header(request.word)}},
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            args=[
+                request.command,
+                *(word for config in request.configs for word in ("--config", config)),
+                *request.flags,
+            ],
+        )
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static there; one command starts faster
+        """Return the command's arguments of `Trainer` that are no flags."""
+        skipped = {"model", "datamodule", "dataloaders", "train_dataloaders", "val_dataloaders"}
+        return {self.request.command: {*skipped, "ckpt_path", "weights_only", "verbose"}}
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add trainer, data and, where it is not a checkpoint's, the model."""
+        if self.request.command == "fit":
+            super().add_core_arguments_to_parser(parser)
+            return
+        parser.add_lightning_class_args(self.trainer_class, "trainer")
+        parser.add_lightning_class_args(self._datamodule_class, "data", subclass_mode=True)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Link the spec, and add what a run keeps."""
+        if self.request.command == "fit":
+            parser.link_arguments("data.spec", "model.init_args.spec", apply_on="instantiate")
+            parser.add_lightning_class_args(Checkpoint, "checkpoint")
+            parser.add_lightning_class_args(StopEarly, "early_stopping")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse, without Lightning's warning about the arguments of the process."""
+        self.config = parser.parse_args(args)
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: Lightning would merge a checkpoint's hyper-parameters over the command line, silently."""
+
+    def _add_instantiators(self) -> None:
+        # An optimizer's factory keeps the parser and with it these; Lightning's keep the command
+        # and its trainer too, which a copy of the model (weight averaging) would then copy along,
+        # or fail to.
+        self._dump_config()
+        if self.request.command != "fit":
+            add = _spec_of(self.stored)
+            self.parser.add_instantiator(add, self._datamodule_class, subclasses=True)
+            return
+        dumped: Any = SimpleNamespace(config_dump=self.config_dump, _dump_config=lambda: None)
+        for key, base in (("model", self._model_class), ("data", self._datamodule_class)):
+            self.parser.add_instantiator(
+                _InstantiatorFn(cli=dumped, key=key), base, subclasses=True
+            )
+
+    def before_instantiate_classes(self) -> None:
+        """Refuse what is no class of the right kind, and to resume another model than the checkpoint's."""
+        _resolve(self.rules, self.config_dump)
+        if self.request.command == "fit" and self.stored:
+            compare.same_model(self.stored, self.config_dump["model"])
+
+    def instantiate_classes(self) -> None:
+        """Make data, model and trainer; what a constructor refuses is the configuration's fault."""
+        try:
+            # A checkpoint brings its backbone's weights: they are not fetched again.
+            with weights_follow() if self.stored else nullcontext():
+                self.config_init = instantiate(self.parser, self.config)
+        except ValueError as error:
+            raise cause(error) from error
+        self.datamodule = self._get(self.config_init, "data")
+        if self.request.command != "fit" and self.stored:
+            self.model = self.stored.build()
+        else:
+            self.model = self._get(self.config_init, "model")
+        self.trainer = self.instantiate_trainer()
+
+    def after_instantiate_classes(self) -> None:
+        """Compare the spec of a resumed run, or take over the weights for a new one."""
+        if self.request.command == "fit" and self.stored:
+            compare.same_spec(self.stored, getattr(self.datamodule, "spec", None))
+        if self.donor:
+            tell(compare.take_weights(self.model, self.donor))
+            self.donor = None
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Make the trainer, with the run's folder as the place of everything that is written."""
+        config = self._get(self.config_init, "trainer")
+        callbacks = config.get("callbacks") or []
+        callbacks = [*(callbacks if isinstance(callbacks, list) else [callbacks]), ExactResume()]
+        has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
+        if config.get("enable_progress_bar") is not False and not has_bar:
+            callbacks.append(Bar() if sys.stdout.isatty() else LineProgress())
+        kwargs["callbacks"] = callbacks
+        if self.stored:
+            plugins = config.get("plugins") or []
+            plugins = list(plugins) if isinstance(plugins, list) else [plugins]
+            others = [plugin for plugin in plugins if not isinstance(plugin, AtomicCheckpointIO)]
+            kwargs["plugins"] = [*others, CheckedCheckpointIO(self.stored)]
+        if self.request.command == "fit" and not config.get("fast_dev_run"):
+            self.folder = self._make_folder()
+            kwargs["default_root_dir"] = str(self.folder)
+            keeper = self._get(self.config_init, "checkpoint")
+            keeper.dirpath, keeper.trust = str(self.folder / "checkpoints"), self.request.trust
+            self.save_config_kwargs = {"folder": self.folder, "resumed": self.stored is not None}
+            if config.get("logger") in (None, True):
+                board = TensorBoardLogger(
+                    str(self.folder), name="", version="", default_hp_metric=False
+                )
+                kwargs["logger"] = [board, MetricsTable(str(self.folder), name="", version="")]
+        return super().instantiate_trainer(**kwargs)
+
+    def _make_folder(self) -> Path:
+        request = self.request
+        if request.run:
+            request.run.mkdir(parents=True, exist_ok=True)
+            folders.publish(request.run)
+            return request.run.absolute()
+        return folders.claim(request.root, request.task, request.name).absolute()
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        kwargs = super()._prepare_subcommand_kwargs(subcommand)
+        if self.stored:
+            kwargs |= {"ckpt_path": str(self.stored.path), "weights_only": True}
+        return kwargs
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        kwargs = self._prepare_subcommand_kwargs(subcommand)
+        if subcommand == "fit":
+            self._say_what_begins()
+            self._carry_out(subcommand, kwargs)
+            self._say_what_next()
+            return
+        if subcommand == "predict":
+            if type(self.datamodule).predict_dataloader is LightningDataModule.predict_dataloader:
+                raise UsageError(
+                    f"{type(self.datamodule).__name__} has nothing to predict: `unrolled {self._app()} CKPT ...` takes "
+                    "what you give it."
+                )
+        else:
+            kwargs["verbose"] = False
+        result = self._carry_out(subcommand, kwargs)
+        if self.trainer.is_global_zero and subcommand != "predict":
+            for name, value in sorted(
+                {name: value for part in result for name, value in part.items()}.items()
+            ):
+                print(f"{name}  {value:.4f}")
+
+    def _carry_out(self, subcommand: str, kwargs: dict[str, Any]) -> Any:
+        try:
+            return getattr(self.trainer, subcommand)(**kwargs)
+        except (UnrolledError, MisconfigurationException):
+            raise
+        except Exception as error:
+            # Lightning keeps the checkpoint for as long as it takes states out of it.
+            if not self.stored or not self.trainer._checkpoint_connector._loaded_checkpoint:
+                raise
+            raise DataError(
+                f"'{self.stored.path}' holds states that don't fit this run: {type(error).__name__}: "
+                f"{first_lines(error)}"
+            ) from error
+
+    def _say_what_begins(self) -> None:
+        parameters = sum(
+            parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad
+        )
+        what = f"{type(self.model).__name__} with {' and '.join(type(core).__name__ for core in self.model.cores())}"
+        where = (
+            f", in {folders.short(self.folder)}" if self.folder else ", a trial that writes nothing"
+        )
+        device = self.trainer.strategy.root_device.type
+        tell(f"{what}, {parameters:,} parameters, on {self.trainer.world_size} x {device}{where}")
+        if self.stored:
+            tell(f"going on from {self.stored.path}, step {self.stored.content.get('global_step')}")
+        elif self.request.run:
+            tell("there is no checkpoint to resume yet: beginning the run")
+
+    def _say_what_next(self) -> None:
+        trainer = self.trainer
+        if not trainer.is_global_zero or self.folder is None:
+            return
+        if self.stored and self.stored.content.get("global_step") == trainer.global_step:
+            tell(
+                f"the run had reached its end at step {trainer.global_step}: give a larger --trainer.max_steps, "
+                "--trainer.max_epochs or --trainer.max_time to train on"
+            )
+        callback = self._get(self.config_init, "checkpoint")
+        last, best = folders.short(callback.last), callback.best_model_path
+        if not last.is_file():
+            return
+        score = callback.best_model_score
+        named = (
+            f" (best {callback.monitor} {float(score):.4f}: {folders.short(Path(best))})"
+            if best
+            else ""
+        )
+        print(f"Trained to step {trainer.global_step}: {last}{named}")
+        if app := self._app():
+            given = {"generate": " --prompt ...", "caption": " IMAGE...", "label": " VIDEO..."}
+            print(f"Next: unrolled {app} {last}{given.get(app, '')}")
+
+    def _app(self) -> str | None:
+        """Return the command that uses such a model, where there is one."""
+        return next(
+            (
+                app
+                for app in ("generate", "translate", "caption", "label")
+                if hasattr(self.model, app)
+            ),
+            None,
+        )
+
+
+def _rules_of(request: Request) -> ClassPaths:
+    """Return which classes a command's configuration may name: any, where its user has named it.
+
+    Raises:
+        DataError: A configuration that lay beside a checkpoint names a class of another package.
+    """
+    if not request.foreign:
+        return ClassPaths("The configuration", None, UsageError)
+    roots = (
+        *trusted_roots(request.trust),
+        "unrolled.apps",
+        "lightning.pytorch",
+        "lightning.fabric",
+    )
+    rules = ClassPaths(f"The configuration beside '{request.checkpoint}'", roots, DataError)
+    for config in request.configs:
+        content = read_yaml(Path(config)) if config.endswith(".yaml") else yaml.safe_load(config)
+        rules.refuse_strangers("config", content)
+        if odd := next((key for key in content if not str(key).isidentifier()), None):
+            raise DataError(f"{rules.file} has the unknown key {odd!r}.")
+        # before the parser imports what text in the place of a class names
+        _resolve(rules, content)
+    return rules
+
+
+def _resolve(rules: ClassPaths, config: dict[str, Any]) -> None:
+    """Refuse a configuration in which a name is of no class of the kind that is needed there.
+
+    Raises:
+        UnrolledError: The rules' `error`: there is such a name.
+    """
+    trainer = config.get("trainer") or {}
+    if not isinstance(trainer, dict):
+        raise rules.error(
+            f"{rules.file} gives {trainer!r} for trainer, which takes settings by name."
+        )
+    rules.arguments(Trainer, trainer)
+    for section, base in (("model", Task), ("data", DataModule)):
+        rules.resolve(config.get(section), base, section)
+
+
+def _spec_of(checkpoint: CheckedCheckpoint | None) -> Callable[..., LightningDataModule]:
+    """Return what makes a data module for a trained model.
+
+    The model's spec never goes through the parser, which makes an object of any class in it.
+    """
+
+    def make(
+        cls: type[LightningDataModule], *, applied_instantiation_links: Any, **arguments: Any
+    ) -> Any:
+        if checkpoint is not None and "spec" in parameters(cls)[0]:
+            arguments["spec"] = checkpoint.spec
+        return cls(**arguments)
+
+    return make
+
+
+def tell(text: str) -> None:
+    """Print a line about the run, on the first rank only and apart from the results.
+
+    Args:
+        text: The line.
+    """
+    if folders.rank() == 0:
+        print(printable(text), file=sys.stderr, flush=True)
+
+
+def _worth_reading(record: logging.LogRecord) -> bool:
+    """Say whether a message is a warning or our own; Lightning's others are devices, seeds and advertisements."""
+    path = Path(record.pathname)
+    ours = path.is_relative_to(PACKAGE) and path.relative_to(PACKAGE).parts[0] in (
+        "apps",
+        "core",
+        "data",
+        "tasks",
+    )
+    return ours or record.levelno >= logging.WARNING
+
+
+def run(request: Request, data_class: type[LightningDataModule], *, debug: bool = False) -> int:
+    """Carry out a command and return its exit code.
+
+    Args:
+        request: What the command line asks for.
+        data_class: The base class of the data modules.
+        debug: Show what Lightning says.
+
+    Raises:
+        UnrolledError: What went wrong, with its exit code.
+    """
+    if not debug:
+        for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+            for handler in logging.getLogger(name).handlers:
+                handler.addFilter(_worth_reading)
+    # where TensorFlow is installed, TensorBoard lets it talk
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    cli = TrainingCLI.__new__(TrainingCLI)
+    try:
+        cli.__init__(request, data_class)  # type: ignore[misc]  # it runs the command, and is asked when that fails
+    except MisconfigurationException as error:
+        raise UsageError(str(error)) from error
+    except torch.cuda.OutOfMemoryError as error:
+        raise SetupError("The GPU's memory is full: try a smaller --data.batch_size.") from error
+    except SystemExit as stop:
+        trainer = getattr(cli, "trainer", None)
+        if trainer is None or trainer.state.status != TrainerStatus.INTERRUPTED:
+            return int(stop.code or 0)
+        folder = cli.folder
+        where = (
+            f"; go on with: unrolled fit --resume {folders.short(folder)}"
+            if folder and checkpoints_of(folder)
+            else ""
+        )
+        # Of a SIGTERM before the first step, which is not yet ours to answer, Lightning tells like
+        # this.
+        asked = isinstance(stop, SIGTERMException)
+        tell(f"{'asked to stop (SIGTERM)' if asked else 'interrupted'}{where}")
+        return Preempted.exit_code if asked else 130
+    finally:
+        folders.forget()
+        if folder := getattr(cli, "folder", None):
+            with suppress(OSError):
+                folder.rmdir()  # where nothing came of the run; a folder that holds something stays
+    return 0

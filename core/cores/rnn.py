@@ -1,0 +1,97 @@
+"""The simple recurrence.
+
+Shapes: B batch, T time, D input, H hidden.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..kernels.loops import transformed
+from .torch_core import TorchCore
+
+
+class RNNState(NamedTuple):
+    """What an RNN carries from step to step.
+
+    Attributes:
+        hidden: h (B, H), the last output.
+    """
+
+    hidden: Tensor
+
+
+class RNN(TorchCore):
+    r"""The simple (Elman) recurrence, sequential.
+
+    Elman, 1990 (https://doi.org/10.1207/s15516709cog1402_1), as in `torch.nn.RNN`:
+
+        h_t = tanh(W_xh x_t + b_xh + W_hh h_{t-1} + b_hh)
+
+    or with relu in place of tanh. `weight_ih` (H, D), `weight_hh` (H, H), `bias_ih` (H,), `bias_hh`
+    (H,). Initialised uniformly within 1 / sqrt(H), torch's default. The initial state is zero.
+
+    Args:
+        input_size: D, size of one step's input.
+        hidden_size: H, size of the hidden state and of the output.
+        nonlinearity: "tanh" or "relu".
+        bias: Whether there are biases.
+    """
+
+    gates = 1
+    torch_class = nn.RNN
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        nonlinearity: Literal["tanh", "relu"] = "tanh",
+        bias: bool = True,
+    ) -> None:
+        if nonlinearity not in ("tanh", "relu"):
+            raise ValueError(f"RNN: nonlinearity is {nonlinearity!r}; it must be 'tanh' or 'relu'")
+        super().__init__(input_size, hidden_size, bias=bias)
+        self.nonlinearity = nonlinearity
+        if nonlinearity == "relu":
+            # unbounded: steps past a row's end could overflow and spoil its gradient
+            self._slack = 0
+
+    def initial_state(
+        self,
+        batch_size: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> RNNState:
+        """Returns zeros; see `RecurrentCore.initial_state`."""
+        return RNNState(self._zeros(batch_size, self.hidden_size, device, dtype))
+
+    def step(self, x: Tensor, state: RNNState) -> tuple[Tensor, RNNState]:
+        """Advances one step; see `RecurrentCore.step`."""
+        (hidden,) = state
+        weight_hh = self.weight_hh
+        total = F.linear(x, self.weight_ih, self.bias_ih) + F.linear(
+            hidden.to(weight_hh.dtype), weight_hh, self.bias_hh
+        )
+        output = torch.tanh(total) if self.nonlinearity == "tanh" else torch.relu(total)
+        return output.to(x.dtype), RNNState(output.to(hidden.dtype))
+
+    def _sequence(self, x: Tensor, state: RNNState) -> tuple[Tensor, RNNState]:
+        if transformed():
+            return cast("tuple[Tensor, RNNState]", super()._sequence(x, state))
+        (hidden,) = state
+        kernel = torch.rnn_tanh if self.nonlinearity == "tanh" else torch.rnn_relu
+        output, hidden_n = self._kernel(kernel, x, hidden.unsqueeze(0).to(x.dtype), self._weights())
+        return output.to(x.dtype), RNNState(hidden_n[0].to(hidden.dtype))
+
+    @classmethod
+    def _options_of(cls, module: nn.RNNBase) -> dict[str, Any]:
+        return {"nonlinearity": module.nonlinearity}
+
+    def _torch_options(self) -> dict[str, Any]:
+        return {"nonlinearity": self.nonlinearity}

@@ -1,0 +1,178 @@
+"""What RNN, LSTM and GRU share: parameters in torch's layout, run by torch's own kernels.
+
+Shapes: B batch, T time, D input, H hidden, G gates.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from ..kernels.loops import uncompiled
+from ..recurrent import RecurrentCore
+from ..schedule import steps_before
+from ..state import State
+
+
+class TorchCore(RecurrentCore):
+    """One layer of `nn.RNN`, `nn.LSTM` or `nn.GRU` under this package's contract.
+
+    Parameters, named as in torch's cells: `weight_ih` (G * H, D), `weight_hh` (G * H, H), `bias_ih`
+    (G * H,) and `bias_hh` (G * H,). Initialisation is torch's: uniform within 1 / sqrt(H).
+
+    Args:
+        input_size: D, size of one step's input.
+        hidden_size: H, size of the hidden state and of the output.
+        bias: Whether there are biases.
+    """
+
+    gates: ClassVar[int]
+    torch_class: ClassVar[Callable[..., nn.RNNBase]]
+    recurrent_weights = ("weight_hh",)
+    _slack = 128  # measured on CPUs: a cut costs about as much as this many steps of one row
+
+    def __init__(self, input_size: int, hidden_size: int, *, bias: bool = True) -> None:
+        if hidden_size < 1:
+            raise ValueError(
+                f"{type(self).__name__}: hidden_size is {hidden_size}; sizes are at least 1"
+            )
+        super().__init__(input_size, hidden_size)
+        self.hidden_size = hidden_size
+        self.bias = bias
+        rows = self.gates * hidden_size
+        self.weight_ih = nn.Parameter(torch.empty(rows, input_size))
+        self.weight_hh = nn.Parameter(torch.empty(rows, hidden_size))
+        self.bias_ih = nn.Parameter(torch.empty(rows)) if bias else None
+        self.bias_hh = nn.Parameter(torch.empty(rows)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws every parameter uniformly within 1 / sqrt(H), torch's default."""
+        bound = 1.0 / math.sqrt(self.hidden_size)
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -bound, bound)
+
+    def extra_repr(self) -> str:
+        """Shows the sizes in the module's representation."""
+        return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
+
+    @classmethod
+    def from_torch(cls, module: nn.RNNBase, *, layer: int = 0, reverse: bool = False) -> Self:
+        """Copies one layer, in one direction, of a torch module.
+
+        Args:
+            module: The torch module of this core's kind.
+            layer: Which of its layers.
+            reverse: Take the backward direction of a bidirectional module.
+
+        Returns:
+            A core with copies of the weights, on their device and in their dtype. Dropout between
+            layers is left to `Stacked`.
+
+        Raises:
+            ValueError: The module is of another kind, or has no such layer, or projects its output.
+        """
+        if type(module) is not cls.torch_class:
+            raise ValueError(
+                f"{cls.__name__}.from_torch takes {cls.torch_class.__name__}, not {type(module).__name__}"
+            )
+        if not 0 <= layer < module.num_layers or (reverse and not module.bidirectional):
+            raise ValueError(
+                f"{cls.__name__}.from_torch: no layer={layer}, reverse={reverse} in a module of {module.num_layers} "
+                f"layers, bidirectional={module.bidirectional}"
+            )
+        if getattr(module, "proj_size", 0):
+            raise ValueError(
+                f"{cls.__name__}.from_torch: proj_size={module.proj_size} is not supported; only 0 is"
+            )
+        suffix = f"_l{layer}" + ("_reverse" if reverse else "")
+        weight = getattr(module, "weight_ih" + suffix)
+        core = cls(weight.shape[1], module.hidden_size, bias=module.bias, **cls._options_of(module))
+        core.to(device=weight.device, dtype=weight.dtype)
+        with torch.no_grad():
+            for name, parameter in core.named_parameters():
+                parameter.copy_(getattr(module, name + suffix))
+        return core
+
+    def to_torch(self) -> nn.RNNBase:
+        """Copies the weights into a torch module; the inverse of `from_torch`.
+
+        Returns:
+            A one-layer, batch-first torch module on the same device and of the same dtype.
+        """
+        module = self.torch_class(
+            self.input_size,
+            self.hidden_size,
+            bias=self.bias,
+            batch_first=True,
+            **self._torch_options(),
+        ).to(device=self.weight_ih.device, dtype=self.weight_ih.dtype)
+        with torch.no_grad():
+            for name, weight in zip(
+                ("weight_ih", "weight_hh", "bias_ih", "bias_hh"), self._weights(), strict=False
+            ):
+                getattr(module, name + "_l0").copy_(weight)
+        return module
+
+    @classmethod
+    def _options_of(cls, module: nn.RNNBase) -> dict[str, Any]:
+        """Constructor arguments that this kind has beyond the sizes, read from a torch module."""
+        return {}
+
+    def _torch_options(self) -> dict[str, Any]:
+        """The same arguments for the torch module."""
+        return {}
+
+    def _ragged(self, x: Tensor, state: Any, lengths: list[int]) -> tuple[Tensor, State]:
+        # The hidden state is the output: run on, then look up where each row ended.
+        padding = ~steps_before(lengths, x.shape[1], x.device).unsqueeze(2)
+        output, after = self._sequence(x.masked_fill(padding, 0.0), state)
+        output, hidden = finish(output, padding, lengths, state[0])
+        return output, type(after)(hidden)
+
+    def _kernel(self, kernel: Callable[..., Any], x: Tensor, hx: Any, weights: list[Tensor]) -> Any:
+        """Calls torch's kernel for one layer, batch first, keeping what a backward pass needs wherever there is one."""
+        arguments = (x, hx, weights, self.bias, 1, 0.0, torch.is_grad_enabled(), False, True)
+        kernel = uncompiled(kernel)
+        if not x.is_cuda:
+            return kernel(*arguments)
+        # cuDNN gathers the weights at each call, which costs little
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message="RNN module weights are not part of single contiguous chunk"
+            )
+            return kernel(*arguments)
+
+    def _weights(self) -> list[Tensor]:
+        if self.bias_ih is None or self.bias_hh is None:
+            return [self.weight_ih, self.weight_hh]
+        return [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
+
+
+def finish(
+    output: Tensor, padding: Tensor, lengths: list[int], before: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Zeros padded steps of an output and takes it at each row's last step.
+
+    Args:
+        output: (B, T, H).
+        padding: Bool (B, T, 1), True past a row's length.
+        lengths: Steps of each row, 0 to T.
+        before: The hidden state before the first step (B, H), which rows of length 0 keep.
+
+    Returns:
+        Output (B, T, H) and the hidden state at the lengths (B, H), in the dtype of `before`.
+    """
+    length = torch.tensor(lengths).to(output.device, non_blocking=True)
+    output = output.masked_fill(padding, 0.0)
+    hidden = output[torch.arange(len(lengths), device=output.device), (length - 1).clamp(min=0)].to(
+        before.dtype
+    )
+    return output, torch.where(
+        (length == 0).unsqueeze(1), before, hidden
+    ) if 0 in lengths else hidden

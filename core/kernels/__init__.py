@@ -1,0 +1,1 @@
+"""Fast loops, each with a plain reference beside it."""

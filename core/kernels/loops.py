@@ -1,0 +1,196 @@
+"""What cores share that run their loop over time outside of torch's graphs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def uncompiled(loop: Callable[..., Any]) -> Callable[..., Any]:
+    """Keeps a loop over time out of compiled graphs: the compiler would unroll it, and take minutes for 100 steps.
+
+    Args:
+        loop: A kernel, or the `apply` of an autograd function.
+
+    Returns:
+        The same function, around which `torch.compile` breaks its graph.
+    """
+    return torch.compiler.disable(loop) if torch.compiler.is_compiling() else loop
+
+
+def without_autocast(device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """Keeps dtypes as they are, on devices that have autocast; the meta device has none.
+
+    Args:
+        device: Where the loop runs.
+    """
+    if torch.amp.is_autocast_available(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return contextlib.nullcontext()
+
+
+def transformed() -> bool:
+    """Whether a transform of `torch.func` is at work (grad, vmap, jvp, ...).
+
+    Neither torch's recurrent kernels nor gradients written by hand pass through all of them; plain
+    operations do.
+    """
+    return torch._C._are_functorch_transforms_active()
+
+
+class Loop(torch.autograd.Function):
+    """A loop with a gradient written by hand, and the formula of what it computes.
+
+    A gradient written by hand has no gradient of its own. So where a graph of it is asked for
+    (`create_graph=True`) torch differentiates the formula instead, and under the transforms of
+    `torch.func` it runs in the loop's place.
+
+    A loop is a subclass with `fast`, `gradient` and `formula`, and runs by `call`.
+    """
+
+    @staticmethod
+    def fast(
+        ctx: Any, *arguments: Any
+    ) -> tuple[Tensor | tuple[Tensor, ...], Sequence[Tensor | None]]:
+        """Runs the loop.
+
+        Args:
+            ctx: Holds whatever else `gradient` needs; `ctx.needs` tells which arguments need one.
+            *arguments: Those of `call`. The first may be overwritten where it has a source.
+
+        Returns:
+            The outputs, and tensors to keep for `gradient`.
+        """
+        raise NotImplementedError
+
+    @staticmethod
+    def gradient(ctx: Any, kept: Sequence[Any], *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """Takes gradients of the outputs to the arguments', None where there is none.
+
+        Args:
+            ctx: The one of `fast`.
+            kept: What `fast` kept.
+            *grads: Gradients of the outputs.
+        """
+        raise NotImplementedError
+
+    @staticmethod
+    def formula(*arguments: Any) -> Tensor | tuple[Tensor, ...]:
+        """Computes the outputs of `fast` by operations that torch can differentiate."""
+        raise NotImplementedError
+
+    @classmethod
+    def call(
+        cls,
+        *arguments: Any,
+        source: Callable[..., Tensor] | None = None,
+        given: Sequence[Tensor | None] = (),
+    ) -> Any:
+        """Runs the loop, or its formula.
+
+        Args:
+            *arguments: Tensors and other things.
+            source: Makes one more tensor, which becomes the first argument. It is made again for
+                the formula, so that the loop need not keep it.
+            given: What it is made of, which is kept: best what is kept anyway.
+
+        Returns:
+            The outputs.
+        """
+        return uncompiled(_call)(cls, source, given, arguments)
+
+    @staticmethod
+    def forward(ctx: Any, loop: type[Loop], source: Any, count: int, *tensors: Any) -> Any:
+        """Runs `fast`; the first `count` tensors are what the first argument is made of."""
+        given, arguments = tensors[:count], tensors[count:]
+        ctx.loop, ctx.source, ctx.count = loop, source, count
+        ctx.needs = ctx.needs_input_grad[3 + count :]
+        if any(ctx.needs):
+            ctx.autocast = _autocast_of(
+                next(a for a in arguments if isinstance(a, Tensor)).device.type
+            )
+        outputs, kept = loop.fast(ctx, *arguments)
+        ctx.others = [None if isinstance(a, Tensor) else a for a in arguments]
+        inputs = [a if isinstance(a, Tensor) else None for a in arguments]
+        if source is not None:
+            inputs[0] = None
+        ctx.save_for_backward(*given, *inputs, *kept)
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """Runs `gradient`; differentiates `formula` where a graph is asked for."""
+        saved, first, last = ctx.saved_tensors, ctx.count, ctx.count + len(ctx.others)
+        before: tuple[None, ...] = (None,) * (3 + first)
+        if not torch.is_grad_enabled():
+            return (*before, *ctx.loop.gradient(ctx, saved[last:], *grads))
+        # Of each input a view: a gradient in its own place, whatever else the input has a part in.
+        arguments = [
+            other if tensor is None else tensor.view_as(tensor)
+            for tensor, other in zip(saved[first:last], ctx.others, strict=True)
+        ]
+        with torch.autocast(**ctx.autocast):
+            if ctx.source is not None:
+                arguments[0] = ctx.source(*saved[:first])
+            outputs = ctx.loop.formula(*arguments)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        wanted = [argument for argument, needed in zip(arguments, ctx.needs, strict=True) if needed]
+        found = iter(
+            torch.autograd.grad(outputs, wanted, grads, create_graph=True, allow_unused=True)
+        )
+        return (*before, *(next(found) if needed else None for needed in ctx.needs))
+
+
+def _call(
+    loop: type[Loop],
+    source: Callable[..., Tensor] | None,
+    given: Sequence[Tensor | None],
+    arguments: tuple[Any, ...],
+) -> Any:
+    if source is not None:
+        arguments = (source(*given), *arguments)
+    if transformed():
+        return loop.formula(*arguments)
+    return loop.apply(loop, source, len(given), *given, *arguments)
+
+
+def masks_of_steps(mask: Tensor | None, time: int) -> list[Tensor | None]:
+    """Takes a mask of rows apart into its steps.
+
+    Args:
+        mask: Bool (T, ...), or None.
+        time: T.
+
+    Returns:
+        For every step a mask (..., 1), or None where no row is meant.
+    """
+    if mask is None:
+        return [None] * time
+    some = mask.flatten(1).any(1).tolist()
+    return [
+        step if any_row else None
+        for step, any_row in zip(mask.unsqueeze(-1).unbind(0), some, strict=True)
+    ]
+
+
+def product_dtype(x: Tensor, weight: Tensor) -> torch.dtype:
+    """The dtype that a product of matrices has here: it is autocast's choice, which an empty one tells.
+
+    Args:
+        x: The tensor to be multiplied.
+        weight: The matrix.
+    """
+    return F.linear(x.new_zeros(0, 1), weight.new_zeros(1, 1)).dtype
+
+
+def _autocast_of(device: str) -> dict[str, Any]:
+    """What to give `torch.autocast` to be where one is now."""
+    one = torch.empty(0, device=device, dtype=torch.float32)
+    dtype = product_dtype(one, one)
+    enabled = dtype != torch.float32
+    return {"device_type": device, "enabled": enabled, "dtype": dtype if enabled else None}

@@ -1,0 +1,1 @@
+"""Encoders, decoders, attention, search and losses: what is made of cores for sequences to sequences."""

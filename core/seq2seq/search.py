@@ -1,0 +1,409 @@
+"""Search for whole sequences over any step: greedy, sampled, beam.
+
+All rows are searched side by side, and rows that are done leave the batch. Scores are the model's:
+what a setting forbids is left out of the choice, not out of the distribution.
+
+Shapes: R rows (sentences, images), k hypotheses of each, N = R k, t tokens so far, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..state import State, leaves, select_rows
+from .rules import SearchRules
+from .sampling import check_sampling, choose
+
+SearchStep = Callable[[Tensor, Any, State], tuple[Tensor, Any]]
+"""(tokens (N,), state, prepared) -> (logits (N, V), state): rows i k to i k + k - 1 of N read row i of `prepared`.
+
+`SequenceDecoder.stepper()` is one.
+"""
+
+
+class Hypothesis(NamedTuple):
+    """What a search found for one row.
+
+    Attributes:
+        tokens: Without start and end symbol.
+        score: What it is ranked by: the log-probability, over the length penalty in a beam search.
+        log_probability: The model's, in nats, that of the end symbol included where there is one.
+        finished: Whether it came to the end symbol within the length allowed.
+    """
+
+    tokens: list[int]
+    score: float
+    log_probability: float
+    finished: bool
+
+
+_STRONGEST = 10  # length penalty: powers of any length are finite numbers up to it
+
+
+def search_sequences(
+    step: SearchStep,
+    state: State,
+    prepared: State,
+    *,
+    start: int,
+    end: int,
+    max_length: int | Sequence[int],
+    forbidden: Sequence[int] = (),
+    no_repeat_ngram: int = 0,
+    beam_size: int = 1,
+    num_hypotheses: int = 1,
+    length_penalty: float = 1.0,
+    temperature: float | None = None,
+    generator: torch.Generator | None = None,
+) -> list[list[Hypothesis]]:
+    """Search as the settings say: greedily, with a beam, or by drawing.
+
+    Args:
+        step: See `greedy_search`, also for what is not named here.
+        state: See there.
+        prepared: See there.
+        start: See there.
+        end: See there.
+        max_length: See there.
+        forbidden: See there.
+        no_repeat_ngram: See there.
+        beam_size: Above 1: `beam_search`.
+        num_hypotheses: See `beam_search`.
+        length_penalty: See `beam_search`; greedy search and drawing know none.
+        temperature: Not None: `sample_search`.
+        generator: See `sample_search`.
+
+    Returns:
+        The hypotheses of each row, the best first.
+
+    Raises:
+        ValueError: A setting is out of its range, or does not go with another.
+    """
+    if not 1 <= num_hypotheses <= beam_size:
+        raise ValueError(
+            f"num_hypotheses={num_hypotheses}: must be at least 1 and at most beam_size={beam_size}"
+        )
+    if temperature is not None and num_hypotheses > 1:
+        raise ValueError("temperature draws one sequence a row; it does not go with num_hypotheses")
+    rules: dict[str, Any] = {
+        "start": start,
+        "end": end,
+        "max_length": max_length,
+        "forbidden": forbidden,
+        "no_repeat_ngram": no_repeat_ngram,
+    }
+    if temperature is not None:
+        drawn = sample_search(
+            step, state, prepared, **rules, temperature=temperature, generator=generator
+        )
+        return [[one] for one in drawn]
+    if beam_size == 1:
+        return [[one] for one in greedy_search(step, state, prepared, **rules)]
+    return beam_search(
+        step,
+        state,
+        prepared,
+        **rules,
+        beam_size=beam_size,
+        num_hypotheses=num_hypotheses,
+        length_penalty=length_penalty,
+    )
+
+
+def greedy_search(
+    step: SearchStep,
+    state: State,
+    prepared: State,
+    *,
+    start: int,
+    end: int,
+    max_length: int | Sequence[int],
+    min_length: int = 0,
+    forbidden: Sequence[int] = (),
+    no_repeat_ngram: int = 0,
+) -> list[Hypothesis]:
+    """Take the most probable token at every step.
+
+    Args:
+        step: Predicts the next token.
+        state: The state before the first token, R rows.
+        prepared: What the step needs besides, R rows.
+        start: What the step reads before the first token.
+        end: The end symbol.
+        max_length: Tokens at most, of all rows or of each; the end symbol does not count.
+        min_length: Tokens at least.
+        forbidden: Symbols that never come.
+        no_repeat_ngram: No sequence of so many tokens comes twice in a row; 0: any may.
+
+    Returns:
+        One hypothesis a row.
+
+    Raises:
+        ValueError: A setting is out of its range.
+    """
+    return sample_search(
+        step,
+        state,
+        prepared,
+        start=start,
+        end=end,
+        max_length=max_length,
+        min_length=min_length,
+        forbidden=forbidden,
+        no_repeat_ngram=no_repeat_ngram,
+        temperature=0.0,
+    )
+
+
+def sample_search(
+    step: SearchStep,
+    state: State,
+    prepared: State,
+    *,
+    start: int,
+    end: int,
+    max_length: int | Sequence[int],
+    min_length: int = 0,
+    forbidden: Sequence[int] = (),
+    no_repeat_ngram: int = 0,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    generator: torch.Generator | None = None,
+) -> list[Hypothesis]:
+    """Draw a sequence for each row.
+
+    Args:
+        step: See `greedy_search`, also for what is not named here.
+        state: See there.
+        prepared: See there.
+        start: See there.
+        end: See there.
+        max_length: See there.
+        min_length: See there.
+        forbidden: See there.
+        no_repeat_ngram: See there.
+        temperature: Divides the logits; 0 takes the most probable token. See `choose`, also for the
+            rest.
+        top_k: See `choose`.
+        top_p: See `choose`.
+        min_p: See `choose`.
+        generator: See `choose`.
+
+    Returns:
+        One hypothesis a row; its log-probability is that of the model at temperature 1.
+
+    Raises:
+        ValueError: A setting is out of its range.
+    """
+    check_sampling(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
+    device = leaves(state)[0].device
+    rows = leaves(state)[0].shape[0]
+    rules = SearchRules(rows, end, max_length, min_length, forbidden, no_repeat_ngram)
+    found: list[Hypothesis] = [Hypothesis([], 0.0, 0.0, False)] * rows
+    running = list(range(rows))
+    tokens = torch.full((rows,), start, device=device)
+    history = tokens.new_empty(rows, 0)
+    total: Tensor | None = None
+    while running:
+        length = history.shape[1]
+        logits, state = step(tokens, state, prepared)
+        table = _log_probabilities(logits)
+        rules.forbid(table, history)
+        tokens = choose(
+            table,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            generator=generator,
+        )
+        gained = table.gather(1, tokens.unsqueeze(1)).squeeze(1)
+        before = torch.zeros_like(gained) if total is None else total
+        total = before + gained
+        stays = []
+        facts = zip(running, (tokens == end).tolist(), before.tolist(), total.tolist(), strict=True)
+        for place, (row, ended, old, new) in enumerate(facts):
+            # nothing may come, or nothing more
+            if new == -torch.inf or (length == rules.limits[row] and not ended):
+                found[row] = Hypothesis(history[place].tolist(), old, old, False)
+            elif ended:
+                found[row] = Hypothesis(history[place].tolist(), new, new, True)
+            else:
+                stays.append(place)
+        if len(stays) < len(running):
+            running = [running[place] for place in stays]
+            index = torch.tensor(stays, device=device, dtype=torch.int64)
+            tokens, history, total = tokens[index], history[index], total[index]
+            state, prepared = select_rows(state, index), select_rows(prepared, index)
+        history = torch.cat((history, tokens.unsqueeze(1)), 1)
+    return found
+
+
+def beam_search(
+    step: SearchStep,
+    state: State,
+    prepared: State,
+    *,
+    start: int,
+    end: int,
+    max_length: int | Sequence[int],
+    min_length: int = 0,
+    forbidden: Sequence[int] = (),
+    no_repeat_ngram: int = 0,
+    beam_size: int,
+    num_hypotheses: int = 1,
+    length_penalty: float = 1.0,
+) -> list[list[Hypothesis]]:
+    """Keep the k best hypotheses of each row at every step.
+
+    A step's candidates are the hypotheses with one more token. Those among the best k of them that
+    end are finished; the best k of the others go on. A row is done when k hypotheses are finished,
+    when no running one can overtake the finished ones that were asked for, or at its length.
+
+    Args:
+        step: See `greedy_search`, also for what is not named here.
+        state: See there.
+        prepared: See there.
+        start: See there.
+        end: See there.
+        max_length: See there.
+        min_length: See there.
+        forbidden: See there.
+        no_repeat_ngram: See there.
+        beam_size: k.
+        num_hypotheses: How many to return for each row, at most k.
+        length_penalty: Exponent a of ((5 + length) / 6)^a, which divides the log-probability (Wu et
+            al. 2016, https://arxiv.org/abs/1609.08144, equation 14); the length counts the end
+            symbol. 0 ranks by log-probability.
+
+    Returns:
+        The hypotheses of each row, the best first, finished ones before others; fewer than were
+        asked for where there are no more, but at least one.
+
+    Raises:
+        ValueError: A setting is out of its range.
+    """
+    if not 1 <= num_hypotheses <= beam_size:
+        raise ValueError(
+            f"num_hypotheses={num_hypotheses}, beam_size={beam_size}: both must be at least 1, the first at most the "
+            "second"
+        )
+    if not abs(length_penalty) <= _STRONGEST:
+        raise ValueError(
+            f"length_penalty={length_penalty}: must be between -{_STRONGEST} and {_STRONGEST}"
+        )
+    device = leaves(state)[0].device
+    rows = leaves(state)[0].shape[0]
+    rules = SearchRules(rows, end, max_length, min_length, forbidden, no_repeat_ngram)
+    found: list[list[Hypothesis]] = [[] for _ in range(rows)]
+    running = list(range(rows))
+    tokens = torch.full((rows,), start, device=device)
+    history = tokens.new_empty(rows, 1, 0)  # (R, k, t)
+    scores: Tensor | None = None  # (R, k)
+    while running:
+        length = history.shape[2]
+        logits, state = step(tokens, state, prepared)
+        table = _log_probabilities(logits)
+        if scores is None:
+            scores = table.new_zeros(rows, 1)
+        rules.forbid(table, history.flatten(0, 1))
+        # A row's best 2 k are among the best 2 k of each of its hypotheses, and k of them do not
+        # end.
+        top, symbols = table.topk(min(2 * beam_size, table.shape[1]), 1)
+        width = top.shape[1]
+        candidates = (scores.view(-1, 1) + top).view(len(running), -1)
+        # (R, 2 k), falling
+        best, place = candidates.topk(min(2 * beam_size, candidates.shape[1]), 1)
+        parents, symbols = place // width, symbols.view(len(running), -1).gather(1, place)
+        ends = symbols == end
+        ended = ends[:, :beam_size] & best[:, :beam_size].isfinite()
+        owners = ended.nonzero()[:, 0]
+        sequences = history[owners, parents[:, :beam_size][ended]].tolist()
+        gains = best[:, :beam_size][ended].tolist()
+        for where, sequence, log_probability in zip(owners.tolist(), sequences, gains, strict=True):
+            score = log_probability / _penalty(length + 1, length_penalty)
+            found[running[where]].append(Hypothesis(sequence, score, log_probability, True))
+
+        # falling
+        follow = best.masked_fill(ends, -torch.inf).topk(min(beam_size, best.shape[1]), 1)
+        stays = []
+        for where, (row, first) in enumerate(
+            zip(running, follow.values[:, 0].tolist(), strict=True)
+        ):
+            if length == rules.limits[row] or first == -torch.inf:
+                _add_unfinished(
+                    found[row], history[where], scores[where], length_penalty, num_hypotheses
+                )
+            elif not _is_done(
+                found[row],
+                first,
+                length,
+                rules.limits[row],
+                beam_size,
+                num_hypotheses,
+                length_penalty,
+            ):
+                stays.append(where)
+        before, hypotheses = len(running), history.shape[1]
+        keep = torch.tensor(stays, device=device, dtype=torch.int64)
+        running = [running[where] for where in stays]
+        order = follow.indices[keep]
+        parents, symbols, scores = (
+            parents[keep].gather(1, order),
+            symbols[keep].gather(1, order),
+            follow.values[keep],
+        )
+        tokens = symbols.flatten()
+        history = torch.cat((history[keep.unsqueeze(1), parents], symbols.unsqueeze(2)), 2)
+        state = select_rows(state, (keep.unsqueeze(1) * hypotheses + parents).flatten())
+        if len(running) < before:
+            prepared = select_rows(prepared, keep)
+    return [
+        sorted(row, key=lambda one: (one.finished, one.score), reverse=True)[:num_hypotheses]
+        for row in found
+    ]
+
+
+def _log_probabilities(logits: Tensor) -> Tensor:
+    return logits.log_softmax(1, dtype=torch.promote_types(logits.dtype, torch.float32))
+
+
+def _penalty(length: int, exponent: float) -> float:
+    return float(((5 + length) / 6) ** exponent)
+
+
+def _add_unfinished(
+    found: list[Hypothesis], history: Tensor, scores: Tensor, length_penalty: float, wanted: int
+) -> None:
+    """Fill up with hypotheses (k, t) that did not come to an end, the best first."""
+    known = {tuple(one.tokens) for one in found}
+    for sequence, log_probability in zip(history.tolist(), scores.tolist(), strict=True):
+        if len(found) < wanted and log_probability > -torch.inf and tuple(sequence) not in known:
+            score = log_probability / _penalty(len(sequence), length_penalty)
+            found.append(Hypothesis(sequence, score, log_probability, False))
+
+
+def _is_done(
+    found: list[Hypothesis],
+    running: float,
+    length: int,
+    limit: int,
+    beam_size: int,
+    num_hypotheses: int,
+    length_penalty: float,
+) -> bool:
+    """Whether a row needs no further step, its best running hypothesis having this log-probability."""
+    if len(found) < num_hypotheses:
+        return False
+    if len(found) >= beam_size:
+        return True
+    # A log-probability only falls; what the length penalty makes of it is best at one end of the
+    # lengths to come.
+    bound = max(running / _penalty(ahead, length_penalty) for ahead in (length + 2, limit + 1))
+    return bound <= sorted((one.score for one in found), reverse=True)[num_hypotheses - 1]

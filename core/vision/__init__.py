@@ -1,0 +1,1 @@
+"""Backbones, and the encoders of images and frames that are made of them."""

@@ -1,0 +1,363 @@
+"""Photographs with captions, in the formats that the field uses."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+
+from ...errors import DataError, UsageError
+from ..base import Part
+from ..cache import cache_folder
+from .base import CaptioningData
+from .dataset import Augmentation, Pictures
+from .files import Entry, Layout, read_captions
+from .pictures import ImageFiles, Images, Missing, OpenedPictures, RandomView, faults, kept
+from .rows import CaptionRows, DatasetImages
+
+_FOLDERS = (
+    ".",
+    "images",
+    "Images",
+    "Flicker8k_Dataset",  # as it is spelt in the archive
+    "Flickr8k_Dataset",
+    "flickr8k_images",
+    "flickr30k_images",
+    "flickr30k-images",
+    "train2017",
+    "val2017",
+    "train2014",
+    "val2014",
+)
+_PARTS: tuple[Part, ...] = ("train", "val", "test")
+_NO_WORD = re.compile(r"[^\w\s'’&%$#@+/-]|(?<!\w)['’/-]+|['’/-]+(?!\w)")
+
+
+class _Collected(NamedTuple):
+    images: Images
+    references: list[tuple[str, ...]]
+
+
+class CaptionData(CaptioningData):
+    """Images with captions: Flickr8k, COCO, Karpathy's splits, CSV, JSON lines, data sets of the `datasets` library.
+
+    Captions are learnt in lower case and without punctuation, as they are scored; scores use them
+    as they were written. Where the files say which image is for training, validation and test, that
+    is kept; else images are drawn by a hash of their name, so that the parts are the same on every
+    machine.
+
+    Args:
+        root: A folder with a caption file and images, or one caption file; see `layout`.
+        dataset: Instead of a folder, a data set of the `datasets` library: its name, or a folder it
+            was saved to.
+        dataset_config: Name of the data set's configuration, where it has several.
+        image_column: Name of the data set's column with the images.
+        caption_column: Name of the data set's column with a caption or a list of them; several with
+            commas in between.
+        layout: What kind of caption file to look for: flickr8k, csv, karpathy, coco, jsonl; auto:
+            the one that is there.
+        image_dir: Folder of the images, where it isn't in `root` under a usual name.
+        missing: What to do about images that are named but missing, damaged or no images: `error`,
+            or `skip` them and say which.
+        val_fraction: Share of the images for validation, where the files don't say; 0 for none.
+        test_fraction: Share of the images for the test, where the files don't say; 0 for none.
+        image_size: Side of the square pictures, in pixels: the image's middle, scaled.
+        min_count: Words that are rarer in the training captions are unknown.
+        random_flip: Mirror every other training picture. Captions that say left and right are wrong
+            then.
+        min_crop: Train on squares of this share of the side at least, somewhere in the picture; 1
+            for the whole.
+        batch_size: Images in a batch of one process; each comes with all its captions.
+        captions_per_image: So many captions of each image in a training batch, drawn anew each
+            epoch; None: all.
+        num_workers: Processes that decode images ahead.
+        cache_images: Keep the decoded pictures; 150 kB each at 224 pixels.
+        cache_features: Keep what a frozen backbone makes of the pictures, in half precision, and
+            train on that.
+        cache_dir: Folder for what is kept; None for UNROLLED_CACHE or the user's cache folder.
+        seed: Start of the pseudo-random numbers.
+        spec: A checkpoint's spec: use its words and its picture size. None for the data's own.
+    """
+
+    def __init__(
+        self,
+        root: str | None = None,
+        *,
+        dataset: str | None = None,
+        dataset_config: str | None = None,
+        image_column: str = "image",
+        caption_column: str = "caption",
+        layout: Layout = "auto",
+        image_dir: str | None = None,
+        missing: Missing = "error",
+        val_fraction: float = 0.05,
+        test_fraction: float = 0.05,
+        image_size: int = 224,
+        min_count: int = 5,
+        random_flip: bool = False,
+        min_crop: float = 1.0,
+        batch_size: int = 32,
+        captions_per_image: int | None = None,
+        num_workers: int = 0,
+        cache_images: bool = False,
+        cache_features: bool = False,
+        cache_dir: str | None = None,
+        seed: int = 0,
+        spec: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            image_size=image_size,
+            min_count=min_count,
+            batch_size=batch_size,
+            captions_per_image=captions_per_image,
+            num_workers=num_workers,
+            seed=seed,
+            cache_dir=cache_dir,
+            cache_features=cache_features,
+            spec=spec,
+        )
+        if (root is None) == (dataset is None):
+            raise UsageError(
+                "Captions come from a folder or a data set: give either --data.root or --data.dataset."
+            )
+        if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction > 1:
+            raise UsageError(
+                f"val_fraction {val_fraction} and test_fraction {test_fraction} have to be at least 0, "
+                "and their sum at most 1."
+            )
+        if not 0 < min_crop <= 1:
+            raise UsageError(f"min_crop is {min_crop}; it has to be above 0 and at most 1.")
+        if cache_features and (random_flip or min_crop < 1):
+            raise UsageError(
+                "cache_features keeps the features of the pictures as they are: random_flip and min_crop would do "
+                "nothing. Leave the one or the other out."
+            )
+        self.root = root
+        self.dataset = dataset
+        self.dataset_config = dataset_config
+        self.image_column = image_column
+        self.caption_column = caption_column
+        self.layout: Layout = layout
+        self.image_dir = image_dir
+        self.missing: Missing = missing
+        self.val_fraction = val_fraction
+        self.test_fraction = test_fraction
+        self.random_flip = random_flip
+        self.min_crop = min_crop
+        self.cache_images = cache_images
+
+    def references(self, part: Part) -> list[tuple[str, ...]]:
+        """Return the captions of each image of a part, as they were written.
+
+        Args:
+            part: The part.
+        """
+        return self._parts[part].references
+
+    def pictures(self, part: Part) -> Pictures:
+        """Return the pictures of a part.
+
+        Args:
+            part: The part.
+        """
+        images = self._parts[part].images
+        pictures = OpenedPictures(images, self.image_size, missing=self.missing)
+        if not self.cache_images:
+            return pictures
+        return kept(
+            pictures, len(images), self.image_size, cache_folder(self.cache_dir, kind="captions")
+        )
+
+    def learnt(self, caption: str) -> str:
+        """Return a caption without punctuation.
+
+        Args:
+            caption: As it was written.
+        """
+        return " ".join(_NO_WORD.sub(" ", caption).split())
+
+    def augmentation(self) -> Augmentation | None:
+        """Return what changes the training pictures, None for nothing."""
+        if not self.random_flip and self.min_crop == 1:
+            return None
+        return RandomView(flip=self.random_flip, min_crop=self.min_crop)
+
+    def remedy(self, part: Part) -> str:
+        """Return what to do about an empty part, as a sentence.
+
+        Args:
+            part: The part.
+        """
+        share = {"val": self.val_fraction, "test": self.test_fraction}.get(part, 0)
+        return (
+            f"The captions say which images each part has, and {part} has none."
+            if share
+            else super().remedy(part)
+        )
+
+    def prepare_data(self) -> None:
+        """Look at the images, so that the other processes find it done."""
+        self._parts  # noqa: B018 # reads and checks everything
+
+    @cached_property
+    def _parts(self) -> dict[Part, _Collected]:
+        parts = (
+            self._from_files(self.root)
+            if self.root is not None
+            else self._from_dataset(str(self.dataset))
+        )
+        name = self.root if self.root is not None else f"data set '{self.dataset}'"
+        if not any(collected.references for collected in parts.values()):
+            raise DataError(f"{name} has no image with a caption.")
+        counts = ", ".join(f"{len(parts[part].references):,} {part}" for part in parts)
+        rank_zero_info(f"Images with captions in {name}: {counts}")
+        return parts
+
+    def _from_files(self, given: str) -> dict[Part, _Collected]:
+        root = Path(given).expanduser().absolute()
+        source, folders, entries = read_captions(root, self.layout)
+        paths = self._located(root, source, folders, entries)
+        wrong = {number: "is missing" for number, path in enumerate(paths) if path is None}
+        there = [number for number, path in enumerate(paths) if path is not None]
+        known = [path for path in paths if path is not None]
+        found = faults(known, cache_folder(self.cache_dir, kind="captions"))
+        wrong |= {there[number]: what for number, what in found.items()}
+        self._report(
+            source,
+            [f"'{entries[number].image}': {wrong[number]}" for number in sorted(wrong)],
+            len(entries),
+        )
+        self._report_silent(source, [entry.image for entry in entries if not entry.captions])
+        parts = carved(entries, self.val_fraction, self.test_fraction)
+        collected: dict[Part, tuple[list[Path], list[tuple[str, ...]]]] = {
+            p: ([], []) for p in ("train", "val", "test")
+        }
+        for number, (entry, path, part) in enumerate(zip(entries, paths, parts, strict=True)):
+            if path is not None and number not in wrong and entry.captions:
+                collected[part][0].append(path)
+                collected[part][1].append(entry.captions)
+        return {
+            part: _Collected(ImageFiles(files), texts) for part, (files, texts) in collected.items()
+        }
+
+    def _located(
+        self, root: Path, source: str, beside: Sequence[Path], entries: Sequence[Entry]
+    ) -> list[Path | None]:
+        """Find each image's file in the usual folders, whose contents are listed once."""
+        bases = [root if root.is_dir() else root.parent, *beside]
+        bases += [folder.parent for folder in beside if folder.name == "annotations"]  # COCO's
+        folders = [base / name for base in bases for name in _FOLDERS]
+        if self.image_dir is not None:
+            folders = [Path(self.image_dir).expanduser().absolute()]
+            if not folders[0].is_dir():
+                raise DataError(f"--data.image_dir '{self.image_dir}' is no folder.")
+        listed = {
+            folder: {item.name for item in os.scandir(folder)}
+            for folder in folders
+            if folder.is_dir()
+        }
+        paths = [_find(entry.image, listed) for entry in entries]
+        if entries and not any(paths):
+            where = ", ".join(f"'{folder}'" for folder in listed)
+            raise DataError(
+                f"None of the {len(entries):,} images that {source} names, as '{entries[0].image}', is in {where}.\n"
+                "Name their folder with --data.image_dir."
+            )
+        return paths
+
+    def _report(self, source: str, wrong: Sequence[str], total: int) -> None:
+        if not wrong:
+            return
+        message = f"{len(wrong):,} of the {total:,} images that {source} names can't be used"
+        listed = "\n".join(f"  {one}" for one in wrong)
+        if self.missing == "error":
+            raise DataError(
+                f"{message}; mend them, or leave them out with --data.missing skip:\n{listed}"
+            )
+        rank_zero_warn(f"{message} and are left out:\n{listed}")
+
+    def _report_silent(self, source: str, names: Sequence[str]) -> None:
+        if names:
+            rank_zero_warn(
+                f"{len(names):,} image(s) in {source} have no caption and are left out: {', '.join(names)}"
+            )
+
+    def _from_dataset(self, name: str) -> dict[Part, _Collected]:
+        rows = CaptionRows(
+            name,
+            config=self.dataset_config,
+            image_column=self.image_column,
+            caption_columns=self.caption_column,
+        )
+        parts: dict[Part, _Collected] = {}
+        for given, taken in rows.parts.items():
+            entries = [
+                Entry(str(number), texts, given)
+                for number, texts in enumerate(rows.captions(taken))
+            ]
+            self._report_silent(
+                rows.name, [f"row {entry.image}" for entry in entries if not entry.captions]
+            )
+            for part in _PARTS if given is None else (given,):
+                where = carved(entries, self.val_fraction, self.test_fraction)
+                numbers = [
+                    n for n, entry in enumerate(entries) if entry.captions and where[n] == part
+                ]
+                parts[part] = _Collected(
+                    DatasetImages(taken, self.image_column, numbers, name=rows.name),
+                    [entries[number].captions for number in numbers],
+                )
+        return {part: parts.get(part, _Collected(ImageFiles([]), [])) for part in _PARTS}
+
+
+def _find(image: str, listed: dict[Path, set[str]]) -> Path | None:
+    """Return the file of a name: in a folder, or below it where the name has folders in front."""
+    name = Path(image)
+    for folder, names in listed.items():
+        if (
+            name.parts[:1]
+            and name.parts[0] in names
+            and (len(name.parts) == 1 or (folder / name).is_file())
+        ):
+            return folder / name
+    # the name has folders, but the file lies here without them
+    for folder, names in listed.items():
+        if len(name.parts) > 1 and name.name in names:
+            return folder / name.name
+    return None
+
+
+def carved(entries: Iterable[Entry], val_fraction: float, test_fraction: float) -> list[Part]:
+    """Return the part of each image: what its entry says, else by a hash of its name.
+
+    Args:
+        entries: The images.
+        val_fraction: Share of those without a part for validation; one image at least, if it is not
+            0.
+        test_fraction: Likewise for the test.
+    """
+    entries = list(entries)
+    free = sorted(
+        (number for number, entry in enumerate(entries) if entry.part is None),
+        key=lambda number: hashlib.sha256(
+            entries[number].image.encode("utf-8", "surrogatepass")
+        ).digest(),
+    )
+
+    def share(fraction: float) -> int:
+        return max(int(len(free) * Decimal(str(fraction))), 1) if fraction and free else 0
+
+    val, test = share(val_fraction), share(test_fraction)
+    parts: list[Part] = [entry.part or "train" for entry in entries]
+    for number in free[:test]:
+        parts[number] = "test"
+    for number in free[test : test + val]:
+        parts[number] = "val"
+    return parts

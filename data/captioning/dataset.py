@@ -1,0 +1,176 @@
+"""The images and captions of a part, read as batches.
+
+Shapes: N images, P places of a grid, D features, T ids of a caption, S side of a picture.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..arrays import ArrayFile
+from ..batch import CaptionBatch
+from ..tokenizer import Subwords
+from .sampler import Images
+
+# First part of the seeds, so that draws for different purposes are independent.
+_CAPTIONS, _PICTURES = 1, 2
+_ENCODED_AT_ONCE = 10_000  # captions; the library's own form of them takes much memory
+
+
+class Pictures(Protocol):
+    """The pictures of a part, by number. They travel to other processes."""
+
+    @property
+    def identity(self) -> list[Any]:
+        """Plain data that changes whenever a picture does."""
+
+    def read(self, number: int) -> Tensor | None:
+        """Return a picture (3, S, S) uint8, or None for one that the user wants to be left out if it is bad."""
+
+
+class Augmentation(Protocol):
+    """Changes a picture at random."""
+
+    def __call__(self, picture: Tensor, random: np.random.Generator) -> Tensor:
+        """Return the changed picture, (3, S, S) uint8."""
+
+
+class Encoded(NamedTuple):
+    """The captions of a part as ids, in flat arrays: a million captions are no million objects.
+
+    Attributes:
+        ids: The ids of all captions, one after another, each with the end symbol.
+        begins: Where each caption begins in `ids`, and the end of the last.
+        captions: Which captions each image has: the first's number, and the number after the
+            last's.
+    """
+
+    ids: npt.NDArray[np.int32]
+    begins: npt.NDArray[np.int64]
+    captions: npt.NDArray[np.int64]
+
+
+def encode_captions(references: Sequence[Sequence[str]], vocabulary: Subwords) -> Encoded:
+    """Encode the captions of a part.
+
+    Args:
+        references: The captions of each image, as they are to be learnt.
+        vocabulary: The words.
+    """
+    texts = [text for captions in references for text in captions]
+    ids, lengths = [np.empty(0, np.int32)], [0]
+    for first in range(0, len(texts), _ENCODED_AT_ONCE):
+        rows = [
+            [*row, Subwords.END]
+            for row in vocabulary.encode_batch(texts[first : first + _ENCODED_AT_ONCE])
+        ]
+        ids.append(np.fromiter(itertools.chain.from_iterable(rows), np.int32))
+        lengths += map(len, rows)
+    return Encoded(
+        ids=np.concatenate(ids),
+        begins=np.cumsum(lengths, dtype=np.int64),
+        captions=np.cumsum([0, *map(len, references)], dtype=np.int64),
+    )
+
+
+class CaptionDataset:
+    """The images and captions of a part, read as batches.
+
+    Args:
+        pictures: The pictures.
+        references: The captions of each image.
+        encoded: The same as ids.
+        image_size: S.
+        seed: Start of the pseudo-random numbers.
+        captions_per_image: So many of each image's captions, drawn anew each epoch; None: all.
+        augmentation: Changes the pictures; None: leaves them.
+        features: What a frozen backbone made of the pictures, (all images, P, D) float16, to be
+            read instead of them.
+    """
+
+    def __init__(
+        self,
+        pictures: Pictures,
+        references: Sequence[tuple[str, ...]],
+        encoded: Encoded,
+        *,
+        image_size: int,
+        seed: int = 0,
+        captions_per_image: int | None = None,
+        augmentation: Augmentation | None = None,
+        features: ArrayFile | None = None,
+    ) -> None:
+        self._pictures = pictures
+        self._references = references
+        self._encoded = encoded
+        self._image_size = image_size
+        self._seed = seed
+        self._captions_per_image = captions_per_image
+        self._augmentation = augmentation
+        self._features = features
+
+    def __len__(self) -> int:
+        return len(self._references)
+
+    def __getitem__(self, images: Images) -> CaptionBatch:
+        """Return a batch; pictures that can't be read and may be left out are left out."""
+        numbers = list(images.numbers)
+        if self._features is not None:
+            features = self._features[numbers]
+            whole = ~np.isnan(features[:, 0, 0])
+            image = torch.from_numpy(features[whole])
+            numbers = [number for number, there in zip(numbers, whole, strict=True) if there]
+        else:
+            pictures = {number: self._picture(number, images.epoch) for number in numbers}
+            numbers = [number for number in numbers if pictures[number] is not None]
+            image = torch.empty(0, 3, self._image_size, self._image_size, dtype=torch.uint8)
+            if numbers:
+                image = torch.stack(
+                    [picture for picture in pictures.values() if picture is not None]
+                )
+        chosen = [self._chosen(number, images.epoch) for number in numbers]
+        rows = [self._ids(one) for captions in chosen for one in captions]
+        lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
+        caption = torch.full(
+            (len(rows), max(map(len, rows), default=1)), Subwords.PAD, dtype=torch.int64
+        )
+        for row, ids in zip(caption, rows, strict=True):
+            row[: len(ids)] = torch.from_numpy(ids)
+        return CaptionBatch(
+            image=image,
+            caption=caption,
+            lengths=lengths,
+            image_of=torch.arange(len(numbers)).repeat_interleave(
+                torch.tensor([*map(len, chosen)], dtype=torch.int64)
+            ),
+            number=torch.tensor(numbers, dtype=torch.int64),
+            references=tuple(self._references[number] for number in numbers),
+        )
+
+    def _picture(self, number: int, epoch: int) -> Tensor | None:
+        picture = self._pictures.read(number)
+        if picture is None or self._augmentation is None:
+            return picture
+        return self._augmentation(
+            picture, np.random.default_rng([_PICTURES, self._seed, epoch, number])
+        )
+
+    def _chosen(self, number: int, epoch: int) -> list[int]:
+        first, end = self._encoded.captions[number : number + 2].tolist()
+        if self._captions_per_image is None or end - first <= self._captions_per_image:
+            return list(range(first, end))
+        random = np.random.default_rng([_CAPTIONS, self._seed, epoch, number])
+        return sorted(
+            (first + random.permutation(end - first)[: self._captions_per_image]).tolist()
+        )
+
+    def _ids(self, caption: int) -> npt.NDArray[np.int32]:
+        begin, end = self._encoded.begins[caption : caption + 2].tolist()
+        return self._encoded.ids[begin:end]

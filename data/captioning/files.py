@@ -1,0 +1,355 @@
+"""Files that say what is on images: the layouts in which captions are handed on."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from ...errors import DataError, did_you_mean
+from ..base import Part
+
+# A quote that is not closed takes in what follows: it is found by the size. Set anew, for it is the
+# whole process's, and longer rows of other tables may have raised it.
+_FIELD_BYTES = 1 << 17
+Layout = Literal["auto", "flickr8k", "csv", "karpathy", "coco", "jsonl"]
+
+EXPECTED = {
+    "flickr8k": "Flickr8k.token.txt (a line 'image.jpg#0<tab>caption'), with Flickr_8k.trainImages.txt and so on",
+    "csv": "captions.csv or captions.txt (first line 'image,caption', perhaps 'split' too)",
+    "karpathy": "dataset_coco.json and the like (images with sentences and split)",
+    "coco": "captions_train2017.json, captions_val2017.json or captions.json (images and annotations)",
+    "jsonl": "any .jsonl file (a line '{\"image\": ..., \"caption\": ...}', perhaps 'split' too)",
+}
+PARTS: dict[str, Part] = {
+    "train": "train",
+    "training": "train",
+    # Karpathy's: the images of COCO's validation part that he left for training
+    "restval": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+}
+_IMAGE_KEYS = ("image", "file_name", "filename", "image_name", "path")
+_CAPTION_KEYS = ("caption", "captions", "text", "sentences", "comment")
+
+
+class Entry(NamedTuple):
+    """What a file says of one image.
+
+    Attributes:
+        image: The image's name; it may have folders in front.
+        captions: Its captions.
+        part: The part it belongs to; None where the file does not say.
+    """
+
+    image: str
+    captions: tuple[str, ...]
+    part: Part | None
+
+
+class CaptionFiles(NamedTuple):
+    """What caption files say.
+
+    Attributes:
+        name: Their names, for messages.
+        folders: Where they are.
+        entries: What they say, image by image in a fixed order; empty captions are left out.
+    """
+
+    name: str
+    folders: list[Path]
+    entries: list[Entry]
+
+
+class _File(NamedTuple):
+    layout: str
+    path: Path
+    read: Callable[[], Iterable[Entry]]
+
+
+def read_captions(root: Path, layout: Layout) -> CaptionFiles:
+    """Read whatever caption files a folder has.
+
+    Args:
+        root: A folder, or one caption file.
+        layout: The layout to look for; `auto`: whichever is there.
+
+    Raises:
+        DataError: There is no such file, it is of several or of no known layout, or it is damaged.
+    """
+    if not root.exists():
+        near = (
+            did_you_mean(root.name, (p.name for p in root.parent.iterdir()))
+            if root.parent.is_dir()
+            else ""
+        )
+        raise DataError(f"'{root}' does not exist.{near}")
+    there = list(_known_files(root))
+    files = [file for file in there if layout in ("auto", file.layout)]
+    if not files:
+        known = "\n".join(
+            f"  {name}: {what}" for name, what in EXPECTED.items() if layout in ("auto", name)
+        )
+        others = f" (but {_listed(there, root)})" if there else ""
+        raise DataError(
+            f"'{root}' has no caption file whose name is known{others}. Expected is\n{known}"
+        )
+    if len({file.layout for file in files}) > 1:
+        raise DataError(
+            f"'{root}' has captions in several layouts: {_listed(files, root)}. Choose with --data.layout."
+        )
+    if files[0].layout not in ("coco", "jsonl") and len(files) > 1:
+        raise DataError(
+            f"'{root}' has several caption files: {_listed(files, root)}. Name one of them as --data.root."
+        )
+    return CaptionFiles(
+        name=", ".join(f"'{_short(file, root)}'" for file in files),
+        folders=list(dict.fromkeys(file.path.parent for file in files)),
+        entries=_merged(entry for file in files for entry in file.read()),
+    )
+
+
+def _short(file: _File, root: Path) -> str:
+    return str(file.path.relative_to(root)) if root.is_dir() else file.path.name
+
+
+def _listed(files: Iterable[_File], root: Path) -> str:
+    return ", ".join(f"{_short(file, root)} of the layout {file.layout}" for file in files)
+
+
+def _merged(entries: Iterable[Entry]) -> list[Entry]:
+    """Put the captions of an image together: many files have a line for each."""
+    merged: dict[str, tuple[list[str], Part | None]] = {}
+    for image, captions, part in entries:
+        texts, before = merged.setdefault(image, ([], part))
+        if before != part:
+            raise DataError(
+                f"Image '{image}' is in two parts, {before} and {part}; it can be in one only."
+            )
+        texts += [text.strip() for text in captions if text.strip()]
+    return [Entry(image, tuple(texts), part) for image, (texts, part) in merged.items()]
+
+
+def _known_files(root: Path) -> Iterator[_File]:
+    for path in _matching(root, "*.token.txt", "*.token"):
+        if "lemma" not in path.name:
+            yield _File("flickr8k", path, partial(_flickr8k, path))
+    for path in _matching(root, "captions.csv", "captions.txt") or (
+        _matching(root, "*.csv") if root.is_file() else []
+    ):
+        yield _File("csv", path, partial(_csv, path))
+    names = (
+        ("*.json",)
+        if root.is_file()
+        else ("dataset.json", "dataset_*.json", "captions.json", "captions_*.json")
+    )
+    paths = _matching(root, *names)
+    official = all(
+        any(path.name.startswith(f"captions_{part}") for path in paths) for part in ("train", "val")
+    )
+    for path in paths:
+        content = _json(path)
+        images = content.get("images") if isinstance(content, dict) else None
+        if (
+            isinstance(images, list)
+            and images
+            and isinstance(images[0], dict)
+            and "sentences" in images[0]
+        ):
+            yield _File("karpathy", path, partial(_karpathy, path, images))
+        elif isinstance(images, list) and isinstance(content.get("annotations"), list):
+            yield _File("coco", path, partial(_coco, path, content, official))
+        else:
+            holds = (
+                f"the keys {', '.join(map(str, content))}"
+                if isinstance(content, dict)
+                else "a list"
+            )
+            raise DataError(
+                f"'{path}' is JSON of an unknown layout: it has {holds}.\n"
+                "Known are COCO's (images, annotations) and Karpathy's (images with sentences and split)."
+            )
+    for path in _matching(root, "*.jsonl"):
+        yield _File("jsonl", path, partial(_jsonl, path))
+
+
+def _matching(root: Path, *patterns: str) -> list[Path]:
+    """The files of a folder, or of the folders in it, whose names match; or the file itself."""
+    if root.is_file():
+        return [root] if any(root.match(pattern) for pattern in patterns) else []
+    found = {
+        path for pattern in patterns for depth in ("", "*/") for path in root.glob(depth + pattern)
+    }
+    return sorted(path for path in found if path.is_file())
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        # not splitlines: it knows ends inside of captions
+        return path.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise DataError(f"'{path}' is not UTF-8: {error.reason} at byte {error.start}.") from error
+    except OSError as error:
+        raise DataError(f"'{path}' can't be read: {error.strerror or error}.") from error
+
+
+def _wrong(path: Path, line: int, expected: str) -> DataError:
+    return DataError(f"'{path}', line {line}: expected {expected}.")
+
+
+def _part(name: Any, where: Callable[[str], DataError]) -> Part | None:
+    if name is None or name == "":
+        return None
+    if str(name).lower() not in PARTS:
+        raise where(f"a split among {', '.join(PARTS)}, not '{name}'")
+    return PARTS[str(name).lower()]
+
+
+def _flickr8k(path: Path) -> Iterator[Entry]:
+    """Flickr8k's and Flickr30k's token file; with the official lists, images that are in none are left out."""
+    parts: dict[str, Part] = {}
+    for part, listed in (("train", "train"), ("val", "dev"), ("test", "test")):
+        for file in _matching(path.parent, f"Flickr_8k.{listed}Images.txt"):
+            parts |= {name.strip(): PARTS[part] for name in _lines(file) if name.strip()}
+    for number, line in enumerate(_lines(path), 1):
+        if not line.strip():
+            continue
+        head, tab, caption = line.partition("\t")
+        image, hash_, count = head.rpartition("#")
+        if not (tab and hash_ and count.strip().isdigit()):
+            raise _wrong(path, number, f"'image.jpg#0<tab>caption', found '{line[:60]}'")
+        if not parts or image in parts:
+            yield Entry(image, (caption,), parts.get(image))
+
+
+def _csv(path: Path) -> Iterator[Entry]:
+    rows = _csv_rows(path)
+    _, first = next(rows, (1, []))
+    header = [name.strip().lower() for name in first]
+    image = next((header.index(key) for key in _IMAGE_KEYS if key in header), None)
+    caption = next((header.index(key) for key in _CAPTION_KEYS if key in header), None)
+    if image is None or caption is None:
+        raise _wrong(
+            path, 1, f"the names of the columns, 'image,caption', found '{','.join(header)[:60]}'"
+        )
+    split = header.index("split") if "split" in header else None
+    for line, row in rows:
+        if not row:
+            continue
+        # a comma in a caption without quotes
+        if len(row) > len(header) and caption == len(header) - 1:
+            row = [*row[:caption], ",".join(row[caption:])]
+        if len(row) != len(header):
+            raise _wrong(path, line, f"{len(header)} columns, found {len(row)}")
+        where = partial(_wrong, path, line)
+        yield Entry(
+            row[image], (row[caption],), None if split is None else _part(row[split], where)
+        )
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield rows, and the numbers of the lines they end in."""
+    csv.field_size_limit(_FIELD_BYTES)
+    # a quoted caption may have several lines
+    rows = csv.reader(f"{line}\n" for line in _lines(path))
+    try:
+        for row in rows:
+            yield rows.line_num, row
+    # most often a quote that is not closed, which takes in all that follows
+    except csv.Error as error:
+        raise _wrong(
+            path, rows.line_num, f"a row of CSV ({error}); is a quote before it not closed?"
+        ) from error
+
+
+def _jsonl(path: Path) -> Iterator[Entry]:
+    named = PARTS.get(path.stem.lower())  # train.jsonl
+    for number, line in enumerate(_lines(path), 1):
+        if not line.strip():
+            continue
+        where = partial(_wrong, path, number)
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise where(f"a JSON object ({error.msg}), found '{line[:60]}'") from error
+        row = row if isinstance(row, dict) else {}
+        image = next((row[key] for key in _IMAGE_KEYS if key in row), None)
+        caption = next((row[key] for key in _CAPTION_KEYS if key in row), None)
+        captions = [caption] if isinstance(caption, str) else caption
+        if (
+            not isinstance(image, str)
+            or not isinstance(captions, list)
+            or not all(isinstance(c, str) for c in captions)
+        ):
+            raise where(
+                f"'{{\"image\": ..., \"caption\": ...}}' (text, or a list of texts), found '{line[:60]}'"
+            )
+        yield Entry(image, tuple(captions), _part(row.get("split"), where) or named)
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"'{path}' is no JSON: {error}.") from error
+    except OSError as error:
+        raise DataError(f"'{path}' can't be read: {error.strerror or error}.") from error
+
+
+def _karpathy(path: Path, images: list[Any]) -> Iterator[Entry]:
+    """Karpathy's splits of COCO, Flickr8k and Flickr30k."""
+    for number, image in enumerate(images):
+        where = partial(_in_json, path, f"images[{number}]")
+        try:
+            name, split = image["filename"], image["split"]
+            captions = tuple(sentence["raw"] for sentence in image["sentences"])
+            folder = image.get("filepath", "")
+        except (KeyError, TypeError, AttributeError) as error:
+            raise where("filename, split and sentences with raw") from error
+        if not all(isinstance(text, str) for text in (name, *captions)):
+            raise where("texts as filename and raw")
+        yield Entry(f"{folder}/{name}" if folder else name, captions, _part(split, where))
+
+
+def _coco(path: Path, content: dict[str, Any], official: bool) -> Iterator[Entry]:
+    """COCO's captions.
+
+    Where both files are there, the training file's images are for training, and the validation
+    file's are shared out between validation and test, since COCO keeps the captions of its own test
+    to itself. Else no part is said.
+    """
+    names: dict[Any, str] = {}
+    captions: dict[Any, list[str]] = {}
+    for number, image in enumerate(content["images"]):
+        try:
+            names[image["id"]] = image["file_name"]
+        except (KeyError, TypeError) as error:
+            raise _in_json(path, f"images[{number}]", "id and file_name") from error
+        if not isinstance(image["file_name"], str):
+            raise _in_json(path, f"images[{number}]", "a text as file_name")
+    for number, annotation in enumerate(content["annotations"]):
+        try:
+            captions.setdefault(annotation["image_id"], []).append(str(annotation["caption"]))
+        except (KeyError, TypeError) as error:
+            raise _in_json(path, f"annotations[{number}]", "image_id and caption") from error
+    if unknown := captions.keys() - names.keys():
+        raise DataError(
+            f"'{path}' has captions of {len(unknown)} image(s) that it does not list, as {next(iter(unknown))}."
+        )
+    for number, key in enumerate(sorted(names, key=lambda key: (isinstance(key, str), key))):
+        part: Part | None = None
+        if official and path.name.startswith("captions_train"):
+            part = "train"
+        elif official and path.name.startswith("captions_val"):
+            part = "test" if number % 2 else "val"
+        yield Entry(names[key], tuple(captions.get(key, ())), part)
+
+
+def _in_json(path: Path, place: str, expected: str) -> DataError:
+    return DataError(f"'{path}', {place}: expected {expected}.")

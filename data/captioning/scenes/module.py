@@ -1,0 +1,243 @@
+"""Rendered scenes with sentences about them: captioning data that every machine can make.
+
+The truth is known, so a caption can be held against it exactly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+
+from ....errors import UsageError
+from ...arrays import ArrayFile, cached_array, digest
+from ...base import Part
+from ...cache import cache_folder
+from ..base import CaptioningData
+from .language import COLOURS, GRID, SHAPES, SIZES, Kind, Scene, Thing, holds, sentences, statements
+from .pictures import SIDE, picture
+
+# of everything that decides how scenes, sentences and pictures come out: part of the cache's key
+_VERSION = 1
+_PARTS: tuple[Part, ...] = ("train", "val", "test")
+_FOLDS = 10  # of the descriptions; one is for validation, one for the test
+_RENDERED_AT_ONCE = 256
+_SCENE, _SENTENCES, _PICTURE = 0, 1, 2  # first part of the seeds
+
+
+def description(scene: Scene) -> str:
+    """Return what sets the scenes of one part apart from those of another.
+
+    It is the objects; with how they lie too, where all are equal. No sentence is true of scenes
+    with different ones.
+
+    Args:
+        scene: The scene.
+    """
+    kinds = " ".join(sorted("-".join(thing.kind) for thing in scene))
+    if len({thing.kind for thing in scene}) > 1:
+        return kinds
+    (statement,) = statements(scene)
+    return f"{kinds} {statement.place} {statement.arrangement}"
+
+
+def part_of(scene: Scene) -> Part:
+    """Return the part that a scene belongs to.
+
+    Args:
+        scene: The scene.
+    """
+    fold = int(hashlib.sha256(description(scene).encode()).hexdigest(), 16) % _FOLDS
+    return {_FOLDS - 1: "test", _FOLDS - 2: "val"}.get(fold, "train")  # type: ignore[return-value] # parts all
+
+
+def draw_scene(part: Part, random: np.random.Generator) -> Scene:
+    """Draw a scene of a part.
+
+    One to three objects; with two or three, all are equal, two are, or none is. Sentences say
+    without doubt how they lie.
+
+    Args:
+        part: The part.
+        random: Draws.
+    """
+    while True:
+        count = int(random.choice([1, 2, 2, 3, 3]))
+        kinds = [_draw_kind(random) for _ in range(count)]
+        equal = random.integers(4)
+        if count > 1 and equal == 0:
+            kinds = kinds[:1] * count
+        elif count == 3 and equal <= 2:
+            kinds[1] = kinds[0]
+        cells = random.permutation(GRID * GRID)[:count].tolist()
+        scene = tuple(
+            Thing(kind, *divmod(cell, GRID)) for kind, cell in zip(kinds, cells, strict=True)
+        )
+        if len(statements(scene)) and part_of(scene) == part:
+            return scene
+
+
+def _draw_kind(random: np.random.Generator) -> Kind:
+    return Kind(*(words[random.integers(len(words))] for words in (SIZES, COLOURS, SHAPES)))
+
+
+class _ScenePictures:
+    """The drawn pictures of a part."""
+
+    def __init__(self, file: ArrayFile) -> None:
+        self._file = file
+
+    @property
+    def identity(self) -> list[Any]:
+        return [self._file.path.name]
+
+    def read(self, number: int) -> Tensor:
+        return torch.from_numpy(self._file[number])
+
+
+class ScenesData(CaptioningData):
+    """Scenes of one to three objects, drawn at 64 x 64 pixels, with several true sentences about each.
+
+    Objects differ in shape, colour and size; sentences also say how many there are and how they
+    lie. Training, validation and test share no sentence and no composition of different objects.
+    Scenes, sentences and pictures are the same wherever the seed is; the pictures are drawn once
+    and kept.
+
+    Args:
+        train_size: Number of training scenes.
+        val_size: Number of validation scenes; 0 for none.
+        test_size: Number of test scenes; 0 for none.
+        num_captions: Sentences about each scene; a scene of which less can be said has fewer.
+        batch_size: Images in a batch of one process; each comes with all its captions.
+        captions_per_image: So many captions of each image in a training batch, drawn anew each
+            epoch; None: all.
+        num_workers: Processes that prepare batches ahead. The main process is fast enough.
+        seed: Start of the pseudo-random numbers.
+        cache_dir: Folder for the pictures; None for UNROLLED_CACHE or the user's cache folder.
+        cache_features: Keep what a frozen backbone makes of the pictures, in half precision, and
+            train on that.
+        spec: A checkpoint's spec: use its words. None for the data's own.
+    """
+
+    def __init__(
+        self,
+        train_size: int = 20_000,
+        val_size: int = 1000,
+        *,
+        test_size: int = 1000,
+        num_captions: int = 5,
+        batch_size: int = 64,
+        captions_per_image: int | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+        cache_dir: str | None = None,
+        cache_features: bool = False,
+        spec: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            image_size=SIDE,
+            min_count=1,
+            batch_size=batch_size,
+            captions_per_image=captions_per_image,
+            num_workers=num_workers,
+            seed=seed,
+            cache_dir=cache_dir,
+            cache_features=cache_features,
+            spec=spec,
+        )
+        least = {
+            "train_size": (train_size, 1),
+            "val_size": (val_size, 0),
+            "test_size": (test_size, 0),
+        }
+        for name, (value, low) in {**least, "num_captions": (num_captions, 1)}.items():
+            if value < low:
+                raise UsageError(f"{name} is {value}; it has to be at least {low}.")
+        if self.image_size != SIDE:
+            raise UsageError(
+                f"The checkpoint's model takes pictures of {self.image_size} pixels, and the scenes have {SIDE}."
+            )
+        self.sizes: dict[Part, int] = {"train": train_size, "val": val_size, "test": test_size}
+        self.num_captions = num_captions
+        self._scenes = lru_cache(None)(self._draw_scenes)
+        self._references = lru_cache(None)(self._write_references)
+
+    def remedy(self, part: Part) -> str:
+        """What to do about an empty part.
+
+        Args:
+            part: The part.
+        """
+        return f"Set --data.{part}_size above 0."
+
+    def _random(self, purpose: int, part: Part, number: int) -> np.random.Generator:
+        return np.random.default_rng([purpose, self.seed, _PARTS.index(part), number])
+
+    def _draw_scenes(self, part: Part) -> list[Scene]:
+        return [
+            draw_scene(part, self._random(_SCENE, part, number))
+            for number in range(self.sizes[part])
+        ]
+
+    def _write_references(self, part: Part) -> list[tuple[str, ...]]:
+        return [
+            sentences(scene, self.num_captions, self._random(_SENTENCES, part, number))
+            for number, scene in enumerate(self._scenes(part))
+        ]
+
+    def scene(self, part: Part, number: int) -> Scene:
+        """Return what a picture shows.
+
+        Args:
+            part: The part.
+            number: The image's number.
+        """
+        return self._scenes(part)[number]
+
+    def references(self, part: Part) -> list[tuple[str, ...]]:
+        """Return the sentences about each scene of a part.
+
+        Args:
+            part: The part.
+        """
+        return self._references(part)
+
+    def pictures(self, part: Part) -> _ScenePictures:
+        """Return the pictures of a part, drawn now if they are not in the cache.
+
+        Args:
+            part: The part.
+        """
+        size = self.sizes[part]
+        name = digest(["scenes", _VERSION, self.seed, part, size])
+        file = cache_folder(self.cache_dir, kind="captions") / f"scenes-{name}.npy"
+        return _ScenePictures(cached_array(file, size, lambda: self._draw(part)))
+
+    def _draw(self, part: Part) -> Iterator[npt.NDArray[np.uint8]]:
+        scenes = self._scenes(part)
+        rank_zero_info(f"{len(scenes):,} {part} scenes are drawn once and kept.")
+        for begin in range(0, len(scenes), _RENDERED_AT_ONCE):
+            numbers = range(begin, min(begin + _RENDERED_AT_ONCE, len(scenes)))
+            yield np.stack(
+                [
+                    picture(scenes[number], self._random(_PICTURE, part, number))
+                    for number in numbers
+                ]
+            )
+
+    def judge(self, part: Part, number: int, caption: str) -> bool:
+        """Say whether a caption names every object with all its attributes, and all that it states is so.
+
+        Args:
+            part: The image's part.
+            number: The image's number.
+            caption: What a model says.
+        """
+        return holds(caption, self.scene(part, number))

@@ -1,0 +1,1 @@
+"""Text for the character language model."""

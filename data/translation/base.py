@@ -1,0 +1,288 @@
+"""What all data for translation share: subwords, pairs as ids, batches of similar length."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+
+from ...errors import DataError, UsageError
+from ..base import DataModule, Part
+from ..batch import TranslationBatch
+from ..cache import cache_folder, locked, published
+from ..loader import ResumableLoader
+from ..tokenizer import KINDS, Kind, Subwords, SubwordsSpec, TranslationSpec
+from .checks import PairChecks, check_pairs
+from .files import PairFiles, digest, encode_pairs
+from .pairs import Pairs
+from .sampler import BucketSampler, check_budget
+
+_CHARACTERS = 20  # of a subword at most, as far as subword training is concerned
+_EVALUATED = 10  # evaluation reads sentences that are so many times longer than training does
+
+
+class _Sentences:
+    """What subwords are trained on. What is no sentence is left out of training, and would take its share of them."""
+
+    def __init__(self, pairs: Pairs, sides: tuple[int, ...], longest: int) -> None:
+        self._pairs = pairs
+        self._sides = sides
+        self._longest = longest
+
+    def __iter__(self) -> Iterator[str]:
+        for pair in self._pairs.read():
+            if all(
+                0 < len(text.split()) <= self._longest >= len(text) / _CHARACTERS for text in pair
+            ):
+                yield from (pair[side] for side in self._sides)
+
+
+class TranslationData(DataModule):
+    """Pairs of sentences. A subclass says which, by `pairs`.
+
+    Args:
+        kind: `bpe` or `unigram` subwords, or whole words (`word`), which can't be put back together
+            exactly.
+        vocabulary_size: Subwords of each vocabulary at most, four special ones included.
+        joint_vocabulary: One vocabulary for both languages.
+        lowercase: Bring all text to lower case; the references of the scores stay as they are.
+        max_length: Subwords of a sentence in training at most. Pairs with a longer side are left
+            out and counted; in evaluation a sentence may be ten times as long, and a longer one is
+            refused.
+        batch_size: Pairs of a batch in each process; null where `batch_tokens` says it.
+        batch_tokens: Instead of that, the budget of a batch in each process: pairs times the
+            longest sentence of either side, in subwords.
+        num_workers: Processes that prepare batches ahead. The main process is fast enough.
+        seed: Start of the pseudo-random numbers of the order.
+        cache_dir: Folder for what is prepared; None for UNROLLED_CACHE or the user's cache folder.
+        spec: A checkpoint's spec: use its vocabularies. None to train them.
+    """
+
+    correct: ClassVar[bool] = False  # whether the pairs are as they should be by construction
+
+    def __init__(
+        self,
+        *,
+        kind: Kind,
+        vocabulary_size: int,
+        joint_vocabulary: bool,
+        lowercase: bool,
+        max_length: int,
+        batch_size: int | None,
+        batch_tokens: int | None,
+        num_workers: int,
+        seed: int,
+        cache_dir: str | None,
+        spec: dict[str, Any] | None,
+    ) -> None:
+        super().__init__(spec=spec)
+        if kind not in KINDS:
+            raise UsageError(f"kind is '{kind}'; it has to be one of {', '.join(KINDS)}.")
+        limits = {"vocabulary_size": (vocabulary_size, 8), "max_length": (max_length, 1)}
+        for name, (value, least) in (
+            limits | {"num_workers": (num_workers, 0), "seed": (seed, 0)}
+        ).items():
+            if value < least:
+                raise UsageError(f"{name} is {value}; it has to be at least {least}.")
+        check_budget(batch_size, batch_tokens)
+        self.kind = kind
+        self.vocabulary_size = vocabulary_size
+        self.joint_vocabulary = joint_vocabulary
+        self.lowercase = lowercase
+        self.max_length = max_length
+        self.batch_size = batch_size
+        self.batch_tokens = batch_tokens
+        self.num_workers = num_workers
+        self.seed = seed
+        self.cache_dir = cache_dir
+        self._files: dict[Part, PairFiles] = {}
+
+    @abstractmethod
+    def pairs(self, part: Part) -> Pairs | None:
+        """Return the pairs of a part, None where there is none.
+
+        Args:
+            part: The part.
+        """
+
+    @property
+    def _cache(self) -> Path:
+        return cache_folder(self.cache_dir, kind="translation")
+
+    @cached_property
+    def vocabularies(self) -> tuple[Subwords, Subwords]:
+        """The source's and the target's subwords, one and the same if joint."""
+        spec = self.spec
+        source = Subwords.from_spec(spec["source"])
+        return source, source if spec["joint"] else Subwords.from_spec(spec["target"])
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The subwords as plain data, a `TranslationSpec`: the checkpoint's, or those of the training part."""
+        return self._spec
+
+    @cached_property
+    def _spec(self) -> dict[str, Any]:
+        if self.spec_override is not None:
+            if lacking := [
+                name for name in ("source", "target", "joint") if name not in self.spec_override
+            ]:
+                raise DataError(
+                    f"The checkpoint is not one of translation: its spec has no '{lacking[0]}'."
+                )
+            return self.spec_override
+        pairs = self._required("train")
+        settings = [
+            self.kind,
+            self.vocabulary_size,
+            self.joint_vocabulary,
+            self.lowercase,
+            self.max_length,
+        ]
+        file = self._cache / f"{digest('vocabulary', pairs.identity, settings)}.json"
+        with locked(file):
+            if not file.exists():
+                found = self._train_vocabularies(pairs)
+                with published(file) as out:
+                    out.write(json.dumps(found).encode())
+        spec: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return spec
+
+    def _train_vocabularies(self, pairs: Pairs) -> TranslationSpec:
+        def trained(*sides: int) -> SubwordsSpec:
+            texts = _Sentences(pairs, sides, self.max_length)
+            if next(iter(texts), None) is None:
+                raise DataError(f"{pairs.name}: there is no pair of sentences to train on.")
+            vocabulary = Subwords.train(
+                texts, kind=self.kind, size=self.vocabulary_size, lowercase=self.lowercase
+            )
+            return vocabulary.to_spec()
+
+        if self.joint_vocabulary:
+            joint = trained(0, 1)
+            return {"source": joint, "target": joint, "joint": True}
+        return {"source": trained(0), "target": trained(1), "joint": False}
+
+    def _required(self, part: Part) -> Pairs:
+        pairs = self.pairs(part)
+        if pairs is None:
+            raise DataError(f"There is no {part} part, and it is needed. {self.remedy(part)}")
+        return pairs
+
+    def files(self, part: Part) -> PairFiles | None:
+        """Return the encoded pairs of a part, None where there is none; what was left out is told the first time.
+
+        Args:
+            part: The part.
+        """
+        if part not in self._files:
+            pairs = self.pairs(part)
+            if pairs is None:
+                return None
+            train = part == "train"
+            longest = self.max_length * (1 if train else _EVALUATED)
+            self._files[part] = encode_pairs(
+                pairs, *self.vocabularies, self._cache, longest=longest, train=train
+            )
+            self._tell(part, pairs, self._files[part])
+        return self._files[part]
+
+    def _tell(self, part: Part, pairs: Pairs, files: PairFiles) -> None:
+        survey = files.survey
+        kinds = {
+            "empty": survey["empty"],
+            f"longer than {self.max_length}": survey["long"] if part == "train" else (0, []),
+        }
+        named = [
+            f"{count:,} {kind} ({pairs.where(first, count)})"
+            for kind, (count, first) in kinds.items()
+            if count
+        ]
+        left = f"; {'left out' if part == 'train' else 'kept'}: {', '.join(named)}" if named else ""
+        source, target = (each.size for each in self.vocabularies)
+        sizes = (
+            f"{source:,} subwords" if self.spec["joint"] else f"{source:,} and {target:,} subwords"
+        )
+        rank_zero_info(f"Pairs ({part}): {pairs.name}: {len(files):,}, {sizes}{left}")
+        count, first = survey["same"]
+        if not self.correct and count > len(files) / 20:
+            rank_zero_warn(
+                f"{pairs.name}: in {count:,} of {len(files):,} pairs source and target are the same text "
+                f"({pairs.where(first, count)}). Are these the files of two languages?"
+            )
+
+    def prepare_data(self) -> None:
+        """Train the subwords and encode what the run needs, so that the other processes find it done.
+
+        Before training that is every part: a mistake in the test part is told then, not after it.
+        """
+        command = self.trainer.state.fn if self.trainer else None
+        if command in ("validate", "test", "predict"):
+            self.files("val" if command == "validate" else "test")
+            return
+        train = self.files("train")
+        if train is None:
+            return
+        for part in ("val", "test"):
+            if (files := self.files(part)) is not None and not self.correct:
+                self._warn(part, check_pairs(train, files, self.vocabularies[0], self._cache))
+
+    def _warn(self, part: Part, checks: PairChecks) -> None:
+        """Say what looks wrong about a part."""
+        if checks["shared"] > checks["pairs"] / 100:
+            rank_zero_warn(
+                f"{checks['shared']:,} of the {checks['pairs']:,} {part} pairs are in the training part as well: "
+                f"their {part} score says little about new sentences."
+            )
+        if checks["swapped"] > checks["sampled"] / 5:
+            rank_zero_warn(
+                f"{checks['swapped']:,} of {checks['sampled']:,} {part} sources that were looked at read like the "
+                "training part's targets: are the two sides exchanged?"
+            )
+
+    def transfer_batch_to_device(
+        self, batch: TranslationBatch, device: torch.device, dataloader_idx: int
+    ) -> TranslationBatch:
+        """Move the ids; lengths and numbers stay on the CPU, where a core reads them without waiting for a GPU."""
+        return batch._replace(
+            source=batch.source.to(device, non_blocking=True),
+            target=batch.target.to(device, non_blocking=True),
+        )
+
+    def loader(
+        self, part: Part, *, epoch: int = 0, limit: int | float = 1.0
+    ) -> ResumableLoader | None:
+        """Return this process's loader of a part, None where there is none.
+
+        Args:
+            part: The part.
+            epoch: The epoch to start with.
+            limit: The loader's `limit`.
+        """
+        files = self.files(part)
+        if files is None:
+            return None
+        sampler = BucketSampler(
+            files.lengths,
+            batch_size=self.batch_size,
+            batch_tokens=self.batch_tokens,
+            seed=self.seed,
+            rank=self.rank,
+            world_size=self.world_size,
+            shuffle=part == "train" and not getattr(self.trainer, "overfit_batches", 0),
+        )
+        return ResumableLoader(
+            files,
+            sampler,
+            num_workers=self.num_workers,
+            seed=self.seed,
+            epoch=epoch,
+            limit=limit,
+            pin_memory=self.pin_memory,
+        )

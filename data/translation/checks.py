@@ -1,0 +1,97 @@
+"""What may be wrong with a part of parallel data without being an error."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+
+from ..cache import locked, published
+from ..tokenizer import Subwords
+from .files import PairFiles, digest
+
+_SAMPLE = 2000  # pairs of each part that are looked at
+_ORDER = 3  # characters of the pieces that tell languages apart
+_CLEAR = 0.5  # nats a piece by which the wrong language has to be the likelier
+
+
+class PairChecks(TypedDict):
+    """What was found.
+
+    Attributes:
+        pairs: Pairs of the part.
+        shared: Pairs among them that the training part has as well.
+        sampled: Sources looked at.
+        swapped: Sources among them that look more like the training part's targets than like its
+            sources.
+    """
+
+    pairs: int
+    shared: int
+    sampled: int
+    swapped: int
+
+
+def check_pairs(train: PairFiles, part: PairFiles, source: Subwords, folder: Path) -> PairChecks:
+    """Compare a part with the training part; the result is kept in the cache.
+
+    Args:
+        train: The training part.
+        part: The other one.
+        source: The source's vocabulary.
+        folder: The cache.
+    """
+    file = folder / f"{digest('checks', train.key, part.key)}.json"
+    with locked(file):
+        if not file.exists():
+            sampled, swapped = _swapped(train, part, source)
+            shared = int(np.isin(part.digests, train.digests).sum())
+            found: PairChecks = {
+                "pairs": len(part),
+                "shared": shared,
+                "sampled": sampled,
+                "swapped": swapped,
+            }
+            with published(file) as out:
+                out.write(json.dumps(found).encode())
+    checks: PairChecks = json.loads(file.read_text(encoding="utf-8"))
+    return checks
+
+
+def _swapped(train: PairFiles, part: PairFiles, source: Subwords) -> tuple[int, int]:
+    """Return how many sources were looked at, and how many look like targets."""
+    numbers = _sample(train)
+    models = (
+        Counter(
+            piece
+            for number in numbers
+            for piece in _pieces(source.decode(train.source_ids(number)))
+        ),
+        Counter(piece for number in numbers for piece in _pieces(train.target_text(number))),
+    )
+    totals = [sum(model.values()) + len(models[0] | models[1]) for model in models]
+    swapped = 0
+    numbers = _sample(part)
+    for number in numbers:
+        pieces = _pieces(source.decode(part.source_ids(number)))
+        odds = [
+            math.log((models[1][piece] + 1) / totals[1])
+            - math.log((models[0][piece] + 1) / totals[0])
+            for piece in pieces
+        ]
+        swapped += sum(odds) > _CLEAR * len(odds) > 0
+    return len(numbers), swapped
+
+
+def _sample(files: PairFiles) -> list[int]:
+    count = min(len(files), _SAMPLE)
+    return [number * len(files) // count for number in range(count)]
+
+
+def _pieces(text: str) -> list[str]:
+    text = f" {text.lower()} "
+    return [text[first : first + _ORDER] for first in range(len(text) - _ORDER + 1)]

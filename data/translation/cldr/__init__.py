@@ -1,0 +1,1 @@
+"""The built-in translation data: sentences composed from Unicode CLDR."""

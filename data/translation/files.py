@@ -1,0 +1,280 @@
+"""Pairs of sentences as ids on disk: encoded once, memory-mapped ever after.
+
+Shapes: N pairs, B rows of a batch, S source steps, T target steps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, BinaryIO, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ...errors import DataError
+from ..batch import TranslationBatch
+from ..cache import locked, published
+from ..text.corpus import TokenFile
+from ..tokenizer import Subwords
+from .pairs import Pairs
+
+_FORMAT = 1  # of the files in the cache: raise it when they change
+_CHUNK = 16384  # pairs encoded at a time
+_NAMED = 4  # positions kept of each kind of pair that was left out
+
+Array = npt.NDArray[Any]
+
+
+class Survey(TypedDict):
+    """What was found while pairs were encoded; each list holds the number of pairs and the first of their positions.
+
+    Attributes:
+        pairs: Pairs that are kept.
+        empty: Pairs with an empty side: left out of training, kept in evaluation.
+        long: Pairs with a side that is too long: left out of training.
+        same: Pairs whose source and target are the same text.
+    """
+
+    pairs: int
+    empty: tuple[int, list[int]]
+    long: tuple[int, list[int]]
+    same: tuple[int, list[int]]
+
+
+class PairFiles:
+    """Encoded pairs, read as batches. They travel to other processes as paths.
+
+    Args:
+        folder: Where they are.
+        key: What their names begin with.
+    """
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self.key = key
+        self._folder = folder
+        self.survey: Survey = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
+        self._source, self._target, self._text = (
+            TokenFile(folder / f"{key}-{name}.npy") for name in ("source", "target", "text")
+        )
+        rows = np.load(folder / f"{key}-rows.npy", mmap_mode="r")  # (4, N + 1)
+        self._source_ends, self._target_ends, self._text_ends = rows[:3]
+        self._digests = rows[3, 1:]
+
+    def __len__(self) -> int:
+        return self.survey["pairs"]
+
+    def __reduce__(self) -> tuple[type[PairFiles], tuple[Path, str]]:
+        return PairFiles, (self._folder, self.key)
+
+    @property
+    def lengths(self) -> tuple[Array, Array]:
+        """Ids of each source and of each target, end symbols included, (N,) each."""
+        return np.diff(self._source_ends), np.diff(self._target_ends)
+
+    @property
+    def digests(self) -> Array:
+        """A number for each pair that is (nearly certainly) another one for other texts, (N,)."""
+        digests: Array = self._digests
+        return digests
+
+    def source_ids(self, number: int) -> list[int]:
+        """Return the ids of a source, without the end symbol.
+
+        Args:
+            number: The pair's number.
+        """
+        ids: list[int] = self._source[slice(*self._source_ends[number : number + 2])][:-1].tolist()
+        return ids
+
+    def target_text(self, number: int) -> str:
+        """Return a target as it was read.
+
+        Args:
+            number: The pair's number.
+        """
+        return (
+            self._text[slice(*self._text_ends[number : number + 2])]
+            .astype(np.uint8)
+            .tobytes()
+            .decode("utf-8")
+        )
+
+    def __getitem__(self, numbers: Array) -> TranslationBatch:
+        """Return the batch of pairs; there may be none of them."""
+        source, source_lengths = _rows(self._source, self._source_ends, numbers)
+        target, target_lengths = _rows(self._target, self._target_ends, numbers)
+        return TranslationBatch(
+            source=source,
+            source_lengths=source_lengths,
+            target=target,
+            target_lengths=target_lengths,
+            number=torch.from_numpy(np.array(numbers, dtype=np.int64)),
+            reference=tuple(self.target_text(int(number)) for number in numbers),
+        )
+
+
+def _rows(tokens: TokenFile, ends: Array, numbers: Array) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the ids of pairs, (B, longest), padded with 0, and their lengths, (B,)."""
+    first = np.asarray(ends[numbers], dtype=np.int64)
+    lengths = np.asarray(ends[np.asarray(numbers) + 1], dtype=np.int64) - first
+    steps = np.arange(lengths.max(initial=1))
+    past = steps >= lengths[:, None]
+    ids = tokens[np.where(past, 0, first[:, None] + steps)]
+    ids[past] = Subwords.PAD
+    return torch.from_numpy(ids), torch.from_numpy(lengths)
+
+
+def digest(*parts: Any) -> str:
+    """Return a short name for plain data.
+
+    Args:
+        parts: Plain data.
+    """
+    return hashlib.sha256(json.dumps([_FORMAT, *parts]).encode()).hexdigest()[:24]
+
+
+def encode_pairs(
+    pairs: Pairs, source: Subwords, target: Subwords, folder: Path, *, longest: int, train: bool
+) -> PairFiles:
+    """Return pairs as ids, from the cache if they were encoded before.
+
+    Args:
+        pairs: The pairs.
+        source: The source's vocabulary.
+        target: The target's.
+        folder: The cache.
+        longest: Subwords that a side may have.
+        train: Leave out pairs that are empty or too long; otherwise an empty one is kept and a long
+            one is refused.
+
+    Raises:
+        DataError: No pair is left, or one is too long for evaluation.
+    """
+    key = digest("pairs", pairs.identity, source.to_spec(), target.to_spec(), longest, train)
+    done = folder / f"{key}.json"
+    if not done.exists():
+        with locked(done):
+            if not done.exists():
+                _encode(pairs, (source, target), folder, key, longest, train)
+    return PairFiles(folder, key)
+
+
+def _encode(
+    pairs: Pairs,
+    vocabularies: tuple[Subwords, Subwords],
+    folder: Path,
+    key: str,
+    longest: int,
+    train: bool,
+) -> None:
+    dtypes = [np.dtype(np.min_scalar_type(each.size - 1)) for each in vocabularies]
+    numbers: dict[str, list[int]] = {"empty": [], "long": [], "same": []}
+    columns: list[list[int]] = [[0], [0], [0], [0]]
+    first = 0
+    with ExitStack() as stack:
+        names = (*("source", "target", "text"), "rows")
+        files = [stack.enter_context(published(folder / f"{key}-{name}.npy")) for name in names]
+        writers = [
+            _Flat(file, dtype)
+            for file, dtype in zip(files, [*dtypes, np.dtype(np.uint8)], strict=False)
+        ]
+        for chunk in _chunks(pairs.read()):
+            encoded = [
+                each.encode_batch(side)
+                for each, side in zip(vocabularies, zip(*chunk, strict=True), strict=True)
+            ]
+            kept: list[int] = []
+            for index, (texts, source, target) in enumerate(zip(chunk, *encoded, strict=True)):
+                number = first + index
+                numbers["empty"] += [number] * (not source or not target)
+                numbers["same"] += [number] * (bool(source) and texts[0] == texts[1])
+                if max(len(source), len(target)) > longest:
+                    numbers["long"].append(number)
+                    if not train:
+                        raise DataError(_too_long(pairs, number, len(source), len(target), longest))
+                elif not train or (source and target):
+                    kept.append(index)
+            first += len(chunk)
+            texts_kept = [chunk[index][1].encode("utf-8", "replace") for index in kept]
+            for side, writer, ends in zip(encoded, writers, columns, strict=False):
+                writer.add(np.fromiter(_ended(side, kept), dtype=writer.dtype))
+                _extend(ends, [len(side[index]) + 1 for index in kept])
+            writers[2].add(np.frombuffer(b"".join(texts_kept), dtype=np.uint8))
+            _extend(columns[2], [len(text) for text in texts_kept])
+            columns[3] += [_text_digest(chunk[index]) for index in kept]
+        if len(columns[0]) == 1:
+            raise DataError(
+                f"{pairs.name} leaves no pair: {first:,} were read, {_left_out(pairs, numbers)}."
+            )
+        writers[2].add(np.zeros(1, dtype=np.uint8))  # an array of nothing can't be memory-mapped
+        for writer in writers:
+            writer.finish()
+        np.save(files[3], np.array(columns, dtype=np.int64))
+    named = {kind: (len(found), found[:_NAMED]) for kind, found in numbers.items()}
+    with published(folder / f"{key}.json") as out:  # the last one: when it is there, all are
+        out.write(json.dumps({"pairs": len(columns[0]) - 1, **named}).encode())
+
+
+class _Flat:
+    """Writes a `.npy` file of one dimension whose length is known at the end only."""
+
+    def __init__(self, file: BinaryIO, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        self._file = file
+        self._length = 0
+        self._header()
+
+    def _header(self) -> None:
+        """Write the header; numpy leaves room in it for the longest length there is."""
+        descr = np.lib.format.dtype_to_descr(self.dtype)
+        header = {"descr": descr, "fortran_order": False, "shape": (self._length,)}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+    def add(self, values: Array) -> None:
+        self._file.write(values.tobytes())
+        self._length += len(values)
+
+    def finish(self) -> None:
+        self._file.seek(0)
+        self._header()
+
+
+def _chunks(pairs: Iterator[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+    while chunk := list(itertools.islice(pairs, _CHUNK)):
+        yield chunk
+
+
+def _ended(ids: Sequence[list[int]], kept: list[int]) -> Iterator[int]:
+    for index in kept:
+        yield from ids[index]
+        yield Subwords.END
+
+
+def _extend(ends: list[int], lengths: list[int]) -> None:
+    ends += list(itertools.accumulate(lengths, initial=ends[-1]))[1:]
+
+
+def _text_digest(pair: tuple[str, str]) -> int:
+    data = "\0".join(pair).encode("utf-8", "replace")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little", signed=True)
+
+
+def _too_long(pairs: Pairs, number: int, source: int, target: int, longest: int) -> str:
+    side, length = next(
+        pair for pair in zip(pairs.sides, (source, target), strict=True) if pair[1] > longest
+    )
+    return (
+        f"{side}, {pairs.where([number])} has {length:,} subwords; evaluation reads {longest:,} at most.\n"
+        "Is it one sentence? Split or remove it (in the other file as well), or raise --data.max_length."
+    )
+
+
+def _left_out(pairs: Pairs, numbers: dict[str, list[int]]) -> str:
+    kinds = {"empty": "empty", "long": "too long"}
+    return ", ".join(f"{len(numbers[kind]):,} {named}" for kind, named in kinds.items())

@@ -1,0 +1,347 @@
+"""Frames of video files and of folders of pictures, decoded by PyAV and Pillow.
+
+A frame is known by its number: how many frames the decoder gave before it. Neither the container's
+count (often wrong) nor its frame rate (often none) says anything about it, so labels mean the same
+for every file.
+
+The picture is scaled to a square, not cropped: nothing of it is lost, and all pictures are
+distorted alike.
+"""
+
+from __future__ import annotations
+
+import math
+import queue
+import re
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ...errors import DataError
+
+if TYPE_CHECKING:
+    import av
+
+Picture = npt.NDArray[np.uint8]
+Item = TypeVar("Item")
+
+VIDEO_SUFFIXES = (
+    ".avi",
+    ".m4v",
+    ".mkv",
+    ".mov",
+    ".mp4",
+    ".mpeg",
+    ".mpg",
+    ".ogv",
+    ".ts",
+    ".webm",
+    ".wmv",
+)
+PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".webp")
+_MOST_PIXELS = 89_478_485  # of one picture; Pillow warns above
+
+
+class Frame(NamedTuple):
+    """One frame.
+
+    Attributes:
+        number: Frames that the decoder gave before it.
+        time: Seconds since the first frame; NaN where nothing says when it is shown.
+        picture: RGB (3, S, S) uint8; None for a frame that the stride skips.
+    """
+
+    number: int
+    time: float
+    picture: Tensor | None
+
+
+def read_frames(path: Path, *, image_size: int, stride: int = 1) -> Iterator[Frame]:
+    """Yield the frames of a video file, or of a folder of pictures in the order of the numbers in their names.
+
+    Args:
+        path: The file or folder.
+        image_size: S, the side of the square pictures that come out.
+        stride: Frames 0, stride, 2 * stride, ... have a picture; the others come without one.
+
+    Raises:
+        DataError: The file is missing, empty, damaged or no video, or a picture can't be read.
+    """
+    if path.is_dir():
+        for number, file in enumerate(pictures_in(path)):
+            taken = number % stride == 0
+            yield Frame(
+                number, math.nan, _planes(read_picture(file, image_size)) if taken else None
+            )
+        return
+    upright = Upright(image_size)
+    first: float | None = None
+    for number, frame in enumerate(decode(path)):
+        if number == 0:
+            first = frame.time
+        time = math.nan if first is None or frame.time is None else frame.time - first
+        yield Frame(number, time, _planes(upright(frame)) if number % stride == 0 else None)
+
+
+def decode(path: Path) -> Iterator[av.VideoFrame]:
+    """Yield every frame of a video file as the decoder gives it: in the order in which they are shown.
+
+    Args:
+        path: The file.
+
+    Raises:
+        DataError: The file is missing, empty, damaged or no video; it may come after good frames.
+    """
+    import av
+
+    _check_file(path)
+    number = 0
+    try:
+        with av.open(str(path)) as container:
+            stream = _video_stream(container, path)
+            _check_whole(stream, path)
+            stream.thread_type = "AUTO"
+            for packet in container.demux(stream):
+                if packet.is_corrupt:
+                    raise DataError(f"'{path}' is cut short or damaged after {number} frames.")
+                for frame in packet.decode():
+                    if container.format.name == "avi" and stream.average_rate:
+                        # AVI says when frames are decoded, not when they are shown; its rate is
+                        # constant
+                        frame.pts, frame.time_base = number, 1 / stream.average_rate
+                    yield frame
+                    number += 1
+    except av.FFmpegError as error:
+        if number:
+            raise DataError(
+                f"'{path}' is damaged after {number} frames: {error.strerror}."
+            ) from error
+        raise DataError(_unreadable(path, error.strerror)) from error
+    if not number:
+        raise DataError(f"'{path}' holds a video of 0 frames.")
+
+
+class Upright:
+    """Turns decoded frames into pictures as they are meant to be seen.
+
+    One for a video: it keeps what scaling has to prepare.
+
+    Args:
+        size: Scale to squares with this side; None: leave the size.
+    """
+
+    def __init__(self, size: int | None = None) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self._size = size
+        self._reformatter = VideoReformatter()
+
+    def __call__(self, frame: av.VideoFrame) -> Picture:
+        """Return a frame as RGB (H, W, 3) uint8, turned as the file says.
+
+        Args:
+            frame: The frame.
+        """
+        # swscale widens its filter when it makes pictures smaller, so that nothing flickers
+        scaled = self._reformatter.reformat(
+            frame, self._size, self._size, "rgb24", interpolation="BILINEAR"
+        )
+        picture = np.asarray(scaled.to_ndarray(), dtype=np.uint8)
+        matrix = frame.side_data.get("DISPLAYMATRIX")
+        return picture if matrix is None else _turn(picture, matrix)
+
+
+def _turn(picture: Picture, side_data: Any) -> Picture:
+    """Turn and mirror a picture as a display matrix says, to a multiple of 90 degrees.
+
+    The matrix's upper left part (a, b; c, d) sends the point (x, y) to (a x + c y, b x + d y), y
+    pointing down.
+    """
+    matrix = np.frombuffer(side_data, dtype=np.int32).reshape(3, 3)
+    (a, b), (c, d) = matrix[:2, :2].tolist()
+    if abs(a) >= abs(b):
+        right, down = a, d
+    else:
+        right, down = c, b
+        picture = picture.transpose(1, 0, 2)
+    return picture[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1]
+
+
+def _planes(picture: Picture) -> Tensor:
+    """(H, W, 3) to (3, H, W)."""
+    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+
+
+def read_picture(path: Path, size: int | None = None) -> Picture:
+    """Return a picture file as RGB (H, W, 3) uint8, turned as its EXIF data say.
+
+    Args:
+        path: The file.
+        size: Scale it to a square with this side; None: leave its size.
+
+    Raises:
+        DataError: It is no picture, damaged, or larger than 89 million pixels.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                raise DataError(
+                    f"'{path}' has {image.width} x {image.height} pixels; {_MOST_PIXELS:,} are the most."
+                )
+            whole = ImageOps.exif_transpose(image).convert("RGB")
+    # more than twice as many: Pillow doesn't say their width
+    except Image.DecompressionBombError as error:
+        raise DataError(f"'{path}': {error} {_MOST_PIXELS:,} pixels are the most.") from error
+    except UnidentifiedImageError as error:
+        raise DataError(f"'{path}' is not a picture.") from error
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for damaged files
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"'{path}' can't be read as a picture: {error}.") from error
+    if size:
+        whole = whole.resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(whole)
+
+
+def has_pictures(folder: Path) -> bool:
+    """Say whether a folder holds pictures, so that it stands for a video.
+
+    Args:
+        folder: The folder.
+    """
+    return any(
+        path.suffix.lower() in PICTURE_SUFFIXES and path.name[0] != "." for path in folder.iterdir()
+    )
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """Return the pictures of a folder in the order of the numbers in their names: 2.png before 10.png.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        DataError: There is none.
+    """
+    found = [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in PICTURE_SUFFIXES and path.name[0] != "."
+    ]
+    if not found:
+        raise DataError(f"'{folder}' holds no pictures ({', '.join(PICTURE_SUFFIXES)}).")
+    return sorted(found, key=lambda path: natural(path.name))
+
+
+def natural(name: str) -> list[Any]:
+    """Return a key that sorts names by the numbers in them.
+
+    Args:
+        name: The name.
+    """
+    return [
+        (0, int(part), "") if part.isdecimal() else (1, 0, part)
+        for part in re.split(r"([0-9]+)", name)
+        if part
+    ]
+
+
+def prefetch(items: Iterable[Item], *, size: int = 64) -> Iterator[Item]:
+    """Yield items that a thread makes ahead, so that decoding and whatever follows it run side by side.
+
+    What `items` raises is raised here, at its place. When the consumer stops early, the thread
+    stops too.
+
+    Args:
+        items: Read in the thread.
+        size: The most items that wait; the thread pauses when they are there.
+    """
+    waiting: queue.Queue[tuple[str, Any]] = queue.Queue(size)
+    stopped = threading.Event()
+
+    def put(kind: str, value: Any) -> None:
+        while not stopped.is_set():
+            with suppress(queue.Full):
+                waiting.put((kind, value), timeout=0.1)
+                return
+
+    def work() -> None:
+        iterator = iter(items)
+        try:
+            for item in iterator:
+                put("item", item)
+                if stopped.is_set():
+                    return
+            put("end", None)
+        except BaseException as error:
+            put("error", error)
+        finally:
+            if close := getattr(iterator, "close", None):
+                close()  # in this thread: a file that is open in it is closed in it
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while (got := waiting.get())[0] == "item":
+            yield got[1]
+        if got[0] == "error":
+            raise got[1]
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise DataError(f"There is no video '{path}'.")
+    if path.stat().st_size == 0:
+        raise DataError(f"'{path}' is empty: 0 bytes.")
+
+
+def _video_stream(container: Any, path: Path) -> av.VideoStream:
+    """Return the first stream that is a video: a song's cover is none, and FFmpeg draws text files as videos."""
+    import av
+
+    found = [
+        f"{stream.type} ({stream.codec_context.name})"
+        for stream in container.streams
+        if stream.codec_context
+    ]
+    cover = av.stream.Disposition.attached_pic
+    videos: list[av.VideoStream] = [
+        stream for stream in container.streams.video if not stream.disposition & cover
+    ]
+    if not videos or container.format.name == "tty":
+        what = "text" if container.format.name == "tty" else ", ".join(found) or "no streams at all"
+        raise DataError(f"'{path}' holds no video; found: {what}.")
+    return videos[0]
+
+
+def _check_whole(stream: av.VideoStream, path: Path) -> None:
+    """Compare the index (MP4 and its relatives have a complete one) with the size of the file."""
+    size = path.stat().st_size
+    entries = stream.index_entries
+    if not len(entries):
+        return
+    inside = sum(entry.pos + entry.size <= size for entry in entries)
+    if inside < len(entries):
+        raise DataError(
+            f"'{path}' is cut short: {inside} of its {len(entries)} frames lie within its {size:,} bytes."
+        )
+
+
+def _unreadable(path: Path, reason: str | None) -> str:
+    with path.open("rb") as file:
+        begins = file.read(12)
+    if begins[4:8] == b"ftyp":
+        return f"'{path}' is cut short: it begins as an MP4, and its index (moov), often written last, is missing."
+    return f"'{path}' is not a video that FFmpeg knows ({reason}); it begins with {begins!r}."

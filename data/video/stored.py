@@ -1,0 +1,178 @@
+"""The pictures of a video by their place: decoded once and kept in the cache, or decoded each time.
+
+Shapes: S side of the square pictures, n pictures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..cache import locked, published
+from .frames import pictures_in, read_frames
+
+_MOST_OPEN = 64  # videos that are decoded at a time; each has a file, threads and frames in memory
+_FORMAT = 1  # of the files in the cache: raise it when they change
+
+
+class Pictures(Protocol):
+    """The pictures of a video, one of every `stride` frames.
+
+    Attributes:
+        frames: How many frames the decoder gives, with or without a picture.
+    """
+
+    frames: int
+
+    def read(self, begin: int, end: int) -> Tensor:
+        """Return pictures `begin` to `end` (exclusive), (n, 3, S, S) uint8."""
+
+
+class PictureVideo(NamedTuple):
+    """A video with a label for every frame, a `LabelledVideo`.
+
+    Attributes:
+        name: What it is called in results and messages.
+        labels: The class of every frame (T,) int64, -100 where it has none.
+        pictures: Its pictures.
+    """
+
+    name: str
+    labels: npt.NDArray[np.int64]
+    pictures: Pictures
+
+    def read(self, begin: int, end: int) -> Tensor:
+        """Return pictures `begin` to `end` (exclusive), (n, 3, S, S) uint8."""
+        return self.pictures.read(begin, end)
+
+
+class StoredPictures:
+    """Pictures in a file, one after the other.
+
+    Args:
+        path: The file; it ends with the number of frames.
+        image_size: S.
+    """
+
+    def __init__(self, path: Path, image_size: int) -> None:
+        self.path = path
+        self.image_size = image_size
+        self.frames = int(np.fromfile(path, "<i8", offset=path.stat().st_size - 8)[0])
+
+    def read(self, begin: int, end: int) -> Tensor:
+        """Return pictures `begin` to `end` (exclusive), (n, 3, S, S) uint8."""
+        size = 3 * self.image_size**2
+        pixels = np.fromfile(self.path, np.uint8, (end - begin) * size, offset=begin * size)
+        return torch.from_numpy(pixels).view(end - begin, 3, self.image_size, self.image_size)
+
+
+class DecodedPictures:
+    """Pictures that are decoded when they are asked for: reading on is cheap, going back begins the video again.
+
+    Args:
+        path: The video file, or a folder of pictures.
+        image_size: S.
+        stride: One of so many frames has a picture.
+        frames: How many frames the decoder gives.
+    """
+
+    # Those of this process with an open file, the one read last at the end. A worker sees some
+    # pieces of a video only, and perhaps never its end, which would close the file.
+    _open: ClassVar[list[DecodedPictures]] = []
+
+    def __init__(self, path: Path, image_size: int, stride: int, frames: int) -> None:
+        self.path = path
+        self.image_size = image_size
+        self.stride = stride
+        self.frames = frames
+        self._coming: Iterator[Tensor] = iter(())
+        self._next = -1  # the picture that comes next; -1: none
+
+    def read(self, begin: int, end: int) -> Tensor:
+        """Return pictures `begin` to `end` (exclusive), (n, 3, S, S) uint8."""
+        if begin == end:
+            return torch.zeros(0, 3, self.image_size, self.image_size, dtype=torch.uint8)
+        if not 0 <= self._next <= begin:
+            frames = read_frames(self.path, image_size=self.image_size, stride=self.stride)
+            self._coming, self._next = (
+                (frame.picture for frame in frames if frame.picture is not None),
+                0,
+            )
+        others = [pictures for pictures in self._open if pictures is not self]
+        for _ in range(len(others) + 1 - _MOST_OPEN):
+            others.pop(0)._close()
+        self._open[:] = [*others, self]
+        pictures = torch.stack(
+            list(itertools.islice(self._coming, begin - self._next, end - self._next))
+        )
+        self._next = end
+        if end * self.stride >= self.frames:
+            self._open.remove(self)
+            self._close()
+        return pictures
+
+    def _close(self) -> None:
+        self._coming, self._next = iter(()), -1  # the generator's end closes the file
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_coming": iter(()), "_next": -1}
+
+
+def open_pictures(
+    path: Path, *, image_size: int, stride: int, cache: Path, keep: bool = True
+) -> Pictures:
+    """Return the pictures of a video; it is decoded once at least, to know how many frames there are.
+
+    Args:
+        path: The video file, or a folder of pictures.
+        image_size: S.
+        stride: One of so many frames has a picture.
+        cache: The folder for what is kept.
+        keep: Keep the pictures in the cache, 3 S S bytes each; else only their number.
+
+    Raises:
+        DataError: The video can't be read.
+    """
+    if keep:
+        file = cache / f"{_key(path, image_size, stride)}.frames"
+        if not file.exists():
+            with locked(cache / "decoding"):
+                if not file.exists():
+                    _store(path, file, image_size, stride)
+        return StoredPictures(file, image_size)
+    file = cache / f"{_key(path)}.count"
+    if not file.exists():
+        frames = sum(1 for _ in read_frames(path, image_size=8, stride=1_000_000))
+        with published(file) as out:
+            out.write(str(frames).encode())
+    return DecodedPictures(path, image_size, stride, int(file.read_text()))
+
+
+def _key(path: Path, *settings: int) -> str:
+    """Name what is kept of a video, so that a changed file is decoded again."""
+    files = pictures_in(path) if path.is_dir() else [path]
+    stats = [
+        (file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()
+    ]
+    return hashlib.sha256(
+        json.dumps([_FORMAT, str(path.resolve()), stats, *settings]).encode()
+    ).hexdigest()[:24]
+
+
+def _store(path: Path, file: Path, image_size: int, stride: int) -> None:
+    frames = 0
+    with published(file) as out:
+        for frame in read_frames(path, image_size=image_size, stride=stride):
+            if frame.picture is not None:
+                out.write(frame.picture.numpy().tobytes())
+            frames += 1
+        out.write(np.array(frames, "<i8").tobytes())

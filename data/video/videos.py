@@ -1,0 +1,280 @@
+"""Video files and folders of pictures, with a label for every frame or one for each video.
+
+Shapes: S side of the square pictures, s stride.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+
+from ...errors import DataError, UsageError, did_you_mean
+from ..base import Part
+from ..cache import cache_folder
+from .batches import VideoModule
+from .files import LabelledFile, find_videos, read_list
+from .frames import natural
+from .spec import VideoSpec
+from .stored import PictureVideo, open_pictures
+
+_PARTS: tuple[Part, ...] = ("train", "val", "test")
+_MOST_NAMED = 10  # of many videos that are broken
+
+
+class VideoData(VideoModule):
+    """Videos of your own: files with a CSV of labels, folders of pictures, or folders named after classes.
+
+    `clip.mp4` has its labels in `clip.csv` beside it, with the columns `frame,label` (a row for
+    every frame, from 0) or `start,end,label` (a row for every segment, `end` not included). A
+    folder `clip/` of pictures has them in `clip.csv` beside it or in `labels.csv` in it. Without
+    any CSV, the folder of a video names the class of its frames (UCF101, HMDB51). Which it is, is
+    found out. A frame's number is how many frames the decoder gives before it.
+
+    Pictures are scaled to squares (the whole picture; nothing is cropped), turned as the file says,
+    and kept in the cache, 3 S S bytes each. They are decoded again when a file changes.
+
+    Args:
+        root: The folder. Its sub-folders train, val and test, where there are any, are the parts.
+        image_size: S, the side of the square pictures in pixels.
+        stride: s, read one of so many frames. Scores are at the full rate: a label holds until the
+            next frame read.
+        classes: Names of the classes in the order of their numbers; null: those that occur, sorted.
+        background: Names of the classes that edit and F1 leave out; null: none, or the
+            checkpoint's.
+        train_list: A file that names the training videos, one on each line, as UCF101's
+            trainlist01.txt.
+        val_list: The same for validation; null with a train_list: a share of its videos,
+            `val_fraction`.
+        test_list: The same for the test.
+        val_fraction: Share of the videos for validation where neither lists nor folders say which;
+            0 for none.
+        test_fraction: The same for the test.
+        split_seed: Start of the pseudo-random numbers that choose those videos.
+        broken: What to do about a video that can't be read or whose labels don't fit it: `error`,
+            or `skip` it, named and counted.
+        keep: Keep the pictures in the cache. false: decode them anew in every epoch, for what no
+            disk holds.
+        batch_size: Videos of each process in a batch.
+        chunk_length: The most frames of each of them in a batch of the training part, where the
+            model's state goes on from batch to batch without its gradient; null: whole videos. A
+            core that reads backwards needs whole ones.
+        eval_chunk_length: The same for validation and test; only memory depends on it.
+        num_workers: Processes that prepare batches ahead; worth it where `keep` is false.
+        seed: Start of the pseudo-random numbers that order the training videos.
+        cache_dir: Folder for the pictures; null for UNROLLED_CACHE or the user's cache folder.
+        spec: A checkpoint's spec: its classes, image size and stride. None for the folder's own.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        image_size: int = 112,
+        stride: int = 1,
+        classes: list[str] | None = None,
+        background: list[str] | None = None,
+        train_list: str | None = None,
+        val_list: str | None = None,
+        test_list: str | None = None,
+        val_fraction: float = 0.1,
+        test_fraction: float = 0.1,
+        split_seed: int = 0,
+        broken: Literal["error", "skip"] = "error",
+        keep: bool = True,
+        batch_size: int = 4,
+        chunk_length: int | None = None,
+        eval_chunk_length: int | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+        cache_dir: str | None = None,
+        spec: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            batch_size=batch_size,
+            chunk_length=chunk_length,
+            eval_chunk_length=eval_chunk_length,
+            num_workers=num_workers,
+            seed=seed,
+            spec=spec,
+        )
+        for name, value, least in (
+            ("stride", stride, 1),
+            ("image_size", image_size, 8),
+            ("split_seed", split_seed, 0),
+        ):
+            if value < least:
+                raise UsageError(f"{name} is {value}; it has to be at least {least}.")
+        if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1:
+            raise UsageError(
+                f"val_fraction {val_fraction} and test_fraction {test_fraction} have to be at least 0, "
+                "and their sum below 1."
+            )
+        if (val_list or test_list) and not train_list:
+            raise UsageError("val_list and test_list need a train_list beside them.")
+        if spec is not None and not spec["image_size"]:
+            raise UsageError(
+                "The checkpoint's model reads features, not pictures: take SegmentationData."
+            )
+        self.root = Path(root)
+        self.image_size = image_size if spec is None else int(spec["image_size"])
+        self.stride = stride if spec is None else int(spec["stride"])
+        self.classes = classes
+        self.background = background
+        self.lists: dict[Part, str | None] = {
+            "train": train_list,
+            "val": val_list,
+            "test": test_list,
+        }
+        self.fractions = {"val": val_fraction, "test": test_fraction}
+        self.split_seed = split_seed
+        self.broken: Literal["error", "skip"] = broken
+        self.keep = keep
+        self.cache_dir = cache_dir
+        self._videos: dict[Part, list[PictureVideo]] = {}
+
+    @cached_property
+    def files(self) -> dict[Part, list[LabelledFile]]:
+        """The videos of each part.
+
+        Raises:
+            DataError: Labels or videos are missing, or a list names what is not there.
+        """
+        videos, parts = find_videos(self.root)
+        by_name = {video.name: video for video in videos}
+        if self.lists["train"]:
+            chosen = {
+                part: read_list(Path(path), videos) for part, path in self.lists.items() if path
+            }
+            if not self.lists["val"]:
+                chosen["train"], chosen["val"] = self._carve(
+                    chosen["train"], self.fractions["val"], 1
+                )
+        elif parts:
+            chosen = {part: [name for name in by_name if parts[name] == part] for part in _PARTS}
+            if not chosen["val"]:
+                chosen["train"], chosen["val"] = self._carve(
+                    chosen["train"], self.fractions["val"], 1
+                )
+        else:
+            rest, test = self._carve(list(by_name), self.fractions["test"], 2)
+            # of those that are left, as many as val_fraction of all
+            train, val = self._carve(rest, self.fractions["val"] / (1 - self.fractions["test"]), 1)
+            chosen = {"train": train, "val": val, "test": test}
+        seen: dict[str, str] = {}
+        for part, names in chosen.items():
+            if both := [name for name in names if seen.setdefault(name, part) != part]:
+                raise DataError(
+                    f"{len(both)} video(s) are in two parts, {both[0]} in {seen[both[0]]} and {part}."
+                )
+        return {part: [by_name[name] for name in chosen.get(part, [])] for part in _PARTS}
+
+    def _carve(
+        self, names: list[str], fraction: float, purpose: int
+    ) -> tuple[list[str], list[str]]:
+        """Share videos out in two; of the second share, at least one where there are two and some are asked for."""
+        count = min(max(1, round(fraction * len(names))), len(names) - 1) if fraction else 0
+        order = np.random.default_rng([self.split_seed, purpose]).permutation(len(names))
+        second = set(order[:count].tolist())
+        return (
+            [name for number, name in enumerate(names) if number not in second],
+            [name for number, name in enumerate(names) if number in second],
+        )
+
+    @cached_property
+    def spec(self) -> dict[str, Any]:
+        """The classes and the pictures as plain data, a `VideoSpec`."""
+        if self.spec_override is not None:
+            classes = list(self.spec_override["classes"])
+        else:
+            occurring = {
+                name for videos in self.files.values() for video in videos for name in video.names()
+            }
+            classes = self.classes or sorted(occurring, key=natural)
+        background = self.background or []
+        if unknown := [name for name in background if name not in classes]:
+            raise UsageError(
+                f"background: there is no class '{unknown[0]}'.{did_you_mean(unknown[0], classes)}"
+            )
+        if self.spec_override is not None:
+            return (
+                self.spec_override
+                if self.background is None
+                else {**self.spec_override, "background": background}
+            )
+        return dict(
+            VideoSpec(
+                classes=classes,
+                background=background,
+                feature_size=0,
+                image_size=self.image_size,
+                stride=self.stride,
+            )
+        )
+
+    def prepare_data(self) -> None:
+        """Decode what is not in the cache yet, so that the other processes find it done."""
+        for part in _PARTS:
+            self.videos(part)
+
+    def setup(self, stage: str) -> None:
+        """Say what there is."""
+        told = [
+            f"{part} {len(videos)} ({sum(len(video.labels) for video in videos):,} frames)"
+            for part, videos in ((part, self.videos(part)) for part in _PARTS)
+        ]
+        rank_zero_info(f"{self.root}: {', '.join(told)}; {len(self.spec['classes'])} classes")
+
+    def videos(self, part: Part) -> list[PictureVideo]:
+        """Return the videos of a part, decoded where they are not in the cache yet.
+
+        Args:
+            part: The part.
+
+        Raises:
+            DataError: Videos can't be read, or their labels don't fit them; all of them are named
+                at once.
+        """
+        if part not in self._videos:
+            self._videos[part] = self._open(part)
+        return self._videos[part]
+
+    def _open(self, part: Part) -> list[PictureVideo]:
+        numbers = {name: number for number, name in enumerate(self.spec["classes"])}
+        cache = cache_folder(self.cache_dir, kind="video")
+        found, problems = [], []
+        for file in self.files[part]:
+            try:
+                pictures = open_pictures(
+                    file.path,
+                    image_size=self.image_size,
+                    stride=self.stride,
+                    cache=cache,
+                    keep=self.keep,
+                )
+                found.append(
+                    PictureVideo(file.name, file.numbers(numbers, pictures.frames), pictures)
+                )
+            except DataError as error:
+                problems.append(str(error))
+        if problems:
+            self._tell(part, problems)
+            if not found:
+                raise DataError(
+                    f"None of the {len(problems)} {part} videos in '{self.root}' can be used."
+                )
+        return found
+
+    def _tell(self, part: Part, problems: list[str]) -> None:
+        shown = problems[:_MOST_NAMED]
+        more = [f"... and {len(problems) - len(shown)} more"] if len(problems) > len(shown) else []
+        count = f"{len(problems)} of {len(self.files[part])} {part} videos"
+        if self.broken == "error":
+            remedy = "Mend or remove them, or leave them out with --data.broken skip."
+            if len(problems) == 1:
+                raise DataError(f"{problems[0]}\n{remedy}")
+            raise DataError("\n".join([f"{count} can't be used:", *shown, *more, remedy]))
+        rank_zero_warn("\n".join([f"Skipped {count}:", *shown, *more]))

@@ -1,0 +1,55 @@
+"""What captions score that saw no image: a decoder that has collapsed is no better."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from ..metrics import CiderD
+
+_CANDIDATES = 100
+_IMAGES = 300
+
+
+class Said(NamedTuple):
+    """What was said of an image.
+
+    Attributes:
+        number: The image's number in its part.
+        caption: What the model said.
+        references: What people said.
+    """
+
+    number: int
+    caption: str
+    references: Sequence[str]
+
+
+def shuffled(said: Sequence[Said]) -> list[Said]:
+    """Give each image the caption of the next, and the last the first's.
+
+    Args:
+        said: What was said of each image.
+    """
+    return [
+        one._replace(caption=other.caption)
+        for one, other in zip(said, [*said[1:], *said[:1]], strict=True)
+    ]
+
+
+def best_constant(training: Iterable[Sequence[str]], said: Sequence[Said]) -> str:
+    """The frequent caption of the training images that has the highest CIDEr-D when it is said of every image.
+
+    Args:
+        training: The references of each training image; without any, those of `said` take their
+            place.
+        said: The images that it is to be said of; a part of them decides.
+    """
+    counts = Counter(text for texts in training for text in texts)
+    counts = counts or Counter(text for one in said for text in one.references)
+    common = [text for text, _ in counts.most_common(_CANDIDATES)]
+    scorer = CiderD.from_references([one.references for one in said])
+    some = [one.references for one in said[:: max(1, len(said) // _IMAGES)]]
+    totals = [sum(scorer.scores([text] * len(some), some)) for text in common]
+    return common[totals.index(max(totals))] if common else ""

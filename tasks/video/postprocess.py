@@ -1,0 +1,71 @@
+"""What may be done to the scores of a whole video before it is labelled. It looks ahead, so no stream can use it.
+
+Shapes: T frames, C classes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def label_video(scores: Tensor, *, median: int = 1, min_length: int = 1) -> Tensor:
+    """Label the frames of a video.
+
+    Args:
+        scores: Probabilities (T, C).
+        median: Frames of the window of a running median of each class's scores; 1 for none.
+        min_length: Frames that a segment has at least; shorter ones go to a neighbour. 1 for no
+            such rule.
+
+    Returns:
+        Class numbers (T,).
+    """
+    scores = running_median(scores, median)
+    return without_short_segments(scores.argmax(-1), scores, min_length)
+
+
+def running_median(scores: Tensor, width: int) -> Tensor:
+    """Replace each score by the median of those around it, the first and last score going on at the ends.
+
+    Args:
+        scores: (T, C).
+        width: Frames of the window, an odd number.
+
+    Returns:
+        (T, C).
+    """
+    if width == 1 or not len(scores):
+        return scores
+    # (C, T + width - 1)
+    ends = functional.pad(scores.t()[None], (width // 2, width // 2), mode="replicate")[0]
+    # A class at a time: the windows of all of them at once would take width times the memory.
+    return torch.stack([row.unfold(0, width, 1).median(-1).values for row in ends], 1)
+
+
+def without_short_segments(labels: Tensor, scores: Tensor, length: int) -> Tensor:
+    """Give segments below a length, the shortest first, to the neighbour whose class has the higher scores there.
+
+    Args:
+        labels: Class numbers (T,).
+        scores: What to choose the neighbour by (T, C).
+        length: Frames that a segment has at least; a video of one segment may be shorter.
+
+    Returns:
+        Class numbers (T,).
+    """
+    labels = labels.clone()
+    while len(labels):
+        values, counts = torch.unique_consecutive(labels, return_counts=True)
+        shortest = int(counts.argmin())
+        if len(values) == 1 or int(counts[shortest]) >= length:
+            break
+        begin = int(counts[:shortest].sum())
+        end = begin + int(counts[shortest])
+        neighbours = [
+            values[number] for number in (shortest - 1, shortest + 1) if 0 <= number < len(values)
+        ]
+        support = torch.stack([scores[begin:end, neighbour].mean() for neighbour in neighbours])
+        labels[begin:end] = neighbours[int(support.argmax())]
+    return labels
