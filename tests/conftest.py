@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
+
+if TYPE_CHECKING:  # most tests need no Lightning
+    from lightning.pytorch import Trainer
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,3 +38,31 @@ def shared_data() -> Callable[[str], Path]:
         return root / name
 
     return find
+
+
+@pytest.fixture
+def trainer(tmp_path: Path) -> Callable[..., Trainer]:
+    """Makes quiet trainers on the CPU."""
+
+    def make(**arguments) -> Trainer:
+        settings = {
+            "default_root_dir": tmp_path,
+            "accelerator": "cpu",
+            "logger": False,
+            "enable_checkpointing": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "use_distributed_sampler": False,
+        }
+        from lightning.pytorch import Trainer
+
+        return Trainer(**{**settings, **arguments})
+
+    return make
+
+
+@pytest.fixture
+def text_file(tmp_path: Path) -> Path:
+    path = tmp_path / "text.txt"
+    path.write_text("the quick brown fox jumps over the lazy dog;\n" * 20)
+    return path
