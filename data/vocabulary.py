@@ -1,41 +1,20 @@
-"""Vocabularies: what turns text into numbers and back. Importable without torch and without Lightning."""
+"""Vocabularies: what turns text into numbers and back. Needs neither torch nor Lightning."""
 
 from __future__ import annotations
 
 import codecs
 import functools
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Literal, Protocol, TypedDict
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError, UsageError
+from .spec import VocabularySpec
 
 Ids = npt.NDArray[np.int64]
 Unknown = Literal["error", "skip", "replace"]
-
-
-class VocabularySpec(TypedDict):
-    """A vocabulary as plain data, as it travels in checkpoints.
-
-    Attributes:
-        kind: `characters` or `bytes`.
-        symbols: The characters, sorted by code point; empty for bytes.
-    """
-
-    kind: str
-    symbols: str
-
-
-class TextSpec(TypedDict):
-    """What a language model has to know of its text, as plain data.
-
-    Attributes:
-        vocabulary: The symbols.
-    """
-
-    vocabulary: VocabularySpec
 
 
 class UnknownCharacters(DataError):

@@ -50,15 +50,6 @@ class FeatureVideo(NamedTuple):
         return read_features(self.file, begin, end, transposed=self.transposed, stride=self.stride)
 
 
-class WindowDataset(VideoDataset):
-    """Windows of videos, each of which starts and ends its row."""
-
-    def __getitem__(self, pieces: tuple[Piece | None, ...]) -> VideoBatch:
-        """Return the batch of some windows."""
-        batch = super().__getitem__(pieces)
-        return batch._replace(first=batch.lengths > 0, last=batch.lengths > 0)
-
-
 class WindowSampler:
     """Windows at random places: from each video as many as it takes to cover it.
 
