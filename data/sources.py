@@ -9,6 +9,7 @@ import lzma
 import os
 import sys
 import sysconfig
+import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import DataError, UsageError, did_you_mean
-from .cache import published
+from .cache import cached, key_of, stamps
 
 BLOCK_BYTES = 1 << 20
 # where this process and those it starts find what standard input held
@@ -138,9 +139,7 @@ def _plain_name(path: Path) -> str:
 
 def _files(name: str, paths: list[Path], root: Path | None = None, *, utf8: bool = False) -> Source:
     """Return the source of files; without a root it is one file, known by the source's name."""
-    stats = [(str(path), path.stat()) for path in paths]
-    identity = [[path, stat.st_size, stat.st_mtime_ns] for path, stat in stats]
-    return Source(name, identity, partial(_file_documents, name, paths, root), utf8)
+    return Source(name, stamps(*paths), partial(_file_documents, name, paths, root), utf8)
 
 
 def _file_documents(name: str, paths: list[Path], root: Path | None) -> Iterator[Document]:
@@ -190,11 +189,15 @@ def _refuse_several_processes(what: str) -> None:
 def _spool(stream: BinaryIO, cache: Path) -> Path:
     """Copy a stream to a file in the cache that is named by its content."""
     digest = hashlib.sha256()
-    with published(cache / f"spool-{os.getpid()}") as file:
-        while block := stream.read(BLOCK_BYTES):
-            digest.update(block)
-            file.write(block)
-    return (cache / f"spool-{os.getpid()}").replace(cache / f"spool-{digest.hexdigest()[:32]}")
+
+    def copy(made: Path) -> None:
+        with made.open("wb") as file:
+            while block := stream.read(BLOCK_BYTES):
+                digest.update(block)
+                file.write(block)
+
+    spooled = cached(cache / f"spool-{uuid.uuid4().hex}", copy)
+    return spooled.replace(cache / f"spool-{digest.hexdigest()[:32]}")
 
 
 def _spooled(file: Path, name: str) -> Source:
@@ -230,21 +233,15 @@ def dataset_source(
     if not streaming:
         return Source(label, ["dataset", rows._fingerprint, column], documents, utf8=True)
     local = Path(name).expanduser()
-    files = (
-        [local]
-        if local.is_file()
-        else sorted(p for p in local.rglob("*") if p.is_file())
-        if local.is_dir()
-        else []
-    )
-    stats = [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
-    key = hashlib.sha256(repr([name, config, split, column, stats]).encode()).hexdigest()[:32]
-    file = cache / f"stream-{key}"
-    if not file.exists():
-        with published(file) as out:
+    files = [local] if local.is_file() else sorted(p for p in local.rglob("*") if p.is_file())
+
+    def keep(made: Path) -> None:
+        with made.open("wb") as out:
             for document in documents():
                 out.writelines(document.blocks())
                 out.write(b"\xff")  # ends a document: UTF-8 never has this byte
+
+    file = cached(cache / f"stream-{key_of(name, config, split, column, stamps(*files))}", keep)
     return Source(label, [file.name], partial(_split_documents, file, label), utf8=True)
 
 

@@ -17,10 +17,10 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from ...errors import UsageError
-from ..arrays import ArrayFile, cached_array, digest
+from ..arrays import ArrayFile, cached_array
 from ..base import DataModule, Part
 from ..batch import CaptionBatch
-from ..cache import cache_folder
+from ..cache import cache_folder, key_of
 from ..loader import ResumableLoader
 from ..tokenizer import Subwords
 from .dataset import Augmentation, CaptionDataset, Encoded, Pictures, encode_captions
@@ -162,7 +162,7 @@ class CaptioningData(DataModule):
             )
         length = len(self.references(part))
         pictures = self.pictures(part)
-        name = digest([pictures.identity, self.image_size, self._encoder_key()])
+        name = key_of(pictures.identity, self.image_size, self._encoder_key())
         file = cache_folder(self.cache_dir, kind="captions") / f"features-{name}.npy"
         return cached_array(file, length, lambda: self._make_features(part, pictures, length))
 

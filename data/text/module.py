@@ -14,13 +14,14 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 
 from ...errors import DataError, UsageError
+from ..arrays import ArrayFile
 from ..base import DataModule, Part
 from ..batch import TextBatch
 from ..cache import cache_folder
 from ..loader import ResumableLoader
 from ..sources import Source, builtin_source, dataset_source, path_source
 from ..vocabulary import ByteVocabulary, TextSpec, Vocabulary, vocabulary_from_spec
-from .corpus import Corpus, TokenFile, Units
+from .corpus import Corpus, Units
 from .sampler import Chunk, StreamSampler
 
 
@@ -35,7 +36,7 @@ class StreamDataset:
         length: N, the number of pairs.
     """
 
-    def __init__(self, tokens: TokenFile, first: int, length: int) -> None:
+    def __init__(self, tokens: ArrayFile, first: int, length: int) -> None:
         self._tokens = tokens
         self._first = first
         self._length = length
@@ -204,7 +205,7 @@ class TextData(DataModule):
         return dict(TextSpec(vocabulary=self.vocabulary.to_spec()))
 
     @cached_property
-    def tokens(self) -> TokenFile:
+    def tokens(self) -> ArrayFile:
         """The whole text as ids, memory-mapped."""
         return self.corpus.tokens(self.vocabulary, unknown=self.unknown)
 

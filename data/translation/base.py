@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from collections.abc import Iterator
 from functools import cached_property
@@ -15,14 +14,15 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from ...errors import DataError, UsageError
 from ..base import DataModule, Part
 from ..batch import TranslationBatch
-from ..cache import cache_folder, locked, published
+from ..cache import cache_folder, cached_json, key_of
 from ..loader import ResumableLoader
 from ..tokenizer import KINDS, Kind, Subwords, SubwordsSpec, TranslationSpec
 from .checks import PairChecks, check_pairs
-from .files import PairFiles, digest, encode_pairs
+from .files import PairFiles, encode_pairs
 from .pairs import Pairs
 from .sampler import BucketSampler, check_budget
 
+_FORMAT = 1  # of vocabularies in the cache: raise it when they are trained otherwise
 _CHARACTERS = 20  # of a subword at most, as far as subword training is concerned
 _EVALUATED = 10  # evaluation reads sentences that are so many times longer than training does
 
@@ -145,13 +145,8 @@ class TranslationData(DataModule):
             self.lowercase,
             self.max_length,
         ]
-        file = self._cache / f"{digest('vocabulary', pairs.identity, settings)}.json"
-        with locked(file):
-            if not file.exists():
-                found = self._train_vocabularies(pairs)
-                with published(file) as out:
-                    out.write(json.dumps(found).encode())
-        spec: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        file = self._cache / f"vocabulary-{key_of(_FORMAT, pairs.identity, settings)}.json"
+        spec: dict[str, Any] = cached_json(file, lambda: self._train_vocabularies(pairs))
         return spec
 
     def _train_vocabularies(self, pairs: Pairs) -> TranslationSpec:

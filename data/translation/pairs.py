@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import DataError, did_you_mean
+from ..cache import stamps
 from ..sources import COMPRESSED, load_dataset, missing_file, read_blocks
 
 TABLES = (".tsv", ".csv", ".jsonl")
@@ -129,10 +130,6 @@ def lines(blocks: Iterable[bytes], label: str) -> Iterator[str]:
             yield (text.removeprefix("\ufeff") if number == 1 else text).removesuffix("\r")
 
 
-def _identity(*paths: Path) -> list[Any]:
-    return [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
-
-
 def file_pairs(source: str, target: str) -> Pairs:
     """Return the pairs of two files with one sentence a line.
 
@@ -145,7 +142,7 @@ def file_pairs(source: str, target: str) -> Pairs:
     """
     paths = _rereadable(source), _rereadable(target)
     return Pairs(
-        (source, target), ["files", *_identity(*paths)], partial(_zip, paths, (source, target))
+        (source, target), ["files", *stamps(*paths)], partial(_zip, paths, (source, target))
     )
 
 
@@ -183,7 +180,7 @@ def table_pairs(path: str, source: str, target: str) -> Pairs:
             f"'{path}' ends in none of {', '.join(TABLES)}. "
             "Two files with a sentence a line are named by --data.train_source and --data.train_target (val_, test_)."
         )
-    identity = ["table", source, target, *_identity(full)]
+    identity = ["table", source, target, *stamps(full)]
     if suffix == ".jsonl":
         return Pairs((path, path), identity, partial(_objects, full, path, source, target))
     first = next(_rows(full, path, suffix), None)

@@ -8,7 +8,8 @@ import sys
 
 import numpy as np
 import pytest
-from unrolled.data.arrays import ArrayFile, cached_array, digest
+from unrolled.data.arrays import ArrayFile, cached_array
+from unrolled.data.cache import key_of
 from unrolled.errors import SetupError
 
 
@@ -59,8 +60,8 @@ def test_no_room_is_noticed_before_it_is_used(tmp_path):
 
 
 def test_the_name_says_everything():
-    assert digest(["a", 1]) == digest(["a", 1])
-    assert len({digest(["a", 1]), digest(["a", 2]), digest([["a", 1]]), digest(["a", "1"])}) == 4
+    assert key_of(["a", 1]) == key_of(["a", 1])
+    assert len({key_of(["a", 1]), key_of(["a", 2]), key_of([["a", 1]]), key_of(["a", "1"])}) == 4
 
 
 SCRIPT = """

@@ -17,9 +17,9 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from ....errors import UsageError
-from ...arrays import ArrayFile, cached_array, digest
+from ...arrays import ArrayFile, cached_array
 from ...base import Part
-from ...cache import cache_folder
+from ...cache import cache_folder, key_of
 from ..base import CaptioningData
 from .language import COLOURS, GRID, SHAPES, SIZES, Kind, Scene, Thing, holds, sentences, statements
 from .pictures import SIDE, picture
@@ -216,7 +216,7 @@ class ScenesData(CaptioningData):
             part: The part.
         """
         size = self.sizes[part]
-        name = digest(["scenes", _VERSION, self.seed, part, size])
+        name = key_of("scenes", _VERSION, self.seed, part, size)
         file = cache_folder(self.cache_dir, kind="captions") / f"scenes-{name}.npy"
         return _ScenePictures(cached_array(file, size, lambda: self._draw(part)))
 

@@ -5,11 +5,6 @@ Shapes: S side of the square pictures.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -19,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from lightning.pytorch.utilities import rank_zero_info
 
-from ....errors import DataError, SetupError, UsageError
+from ....errors import DataError, UsageError
 from ...base import Part
-from ...cache import cache_folder, locked
+from ...cache import cache_folder, cached, key_of
 from ..batches import VideoModule
 from ..labels import read_frame_labels, write_segments
 from ..spec import VideoSpec
@@ -126,37 +121,24 @@ class ClipsData(VideoModule):
     def folder(self) -> Path:
         """The clips' folder, one folder for each part in it; made where it is not there yet."""
         settings = [_FORMAT, self.image_size, *self.clips.values(), self.clip_seed]
-        name = f"clips-{hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]}"
-        folder = cache_folder(self.cache_dir, kind="video") / name
-        if not folder.is_dir():
-            with locked(folder):
-                if not folder.is_dir():
-                    self._make(folder)
-        return folder
+        folder = cache_folder(self.cache_dir, kind="video") / f"clips-{key_of(*settings)}"
+
+        def make(made: Path) -> None:
+            clips = sum(self.clips.values())
+            rank_zero_info(f"Making {clips} clips in {folder}: once, some seconds")
+            self._make(made)
+
+        return cached(folder, make)
 
     def _make(self, folder: Path) -> None:
-        """Write all clips; the folder appears when the last one is complete."""
-        rank_zero_info(f"Making {sum(self.clips.values())} clips in {folder}: once, some seconds")
-        try:
-            made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}-"))
-        except OSError as error:
-            raise SetupError(
-                f"The cache can't be written: {folder.parent}: {error.strerror}."
-            ) from error
-        try:
-            for number, part in enumerate(_PARTS):
-                (made / part).mkdir()
-                for clip in range(self.clips[part]):
-                    random = np.random.default_rng([self.clip_seed, number, clip])
-                    frames = int(random.integers(_SHORTEST, _LONGEST + 1))
-                    pictures, labels = draw_clip(random, frames=frames, size=self.image_size)
-                    write_video(made / part / f"{clip:04}.mp4", pictures)
-                    write_segments(made / part / f"{clip:04}.csv", labels, CLASSES)
-            os.replace(made, folder)
-        except OSError as error:
-            raise SetupError(f"The clips can't be written to {made}: {error.strerror}.") from error
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
+        for number, part in enumerate(_PARTS):
+            (folder / part).mkdir(parents=True)
+            for clip in range(self.clips[part]):
+                random = np.random.default_rng([self.clip_seed, number, clip])
+                frames = int(random.integers(_SHORTEST, _LONGEST + 1))
+                pictures, labels = draw_clip(random, frames=frames, size=self.image_size)
+                write_video(folder / part / f"{clip:04}.mp4", pictures)
+                write_segments(folder / part / f"{clip:04}.csv", labels, CLASSES)
 
     def remedy(self, part: Part) -> str:
         """Return what to do about an empty part, as a sentence.
