@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from lightning.pytorch import LightningDataModule
 
-from ..errors import DataError, at_least
+from ..errors import DataError, UsageError, at_least
 from .loader import BatchDataset, ResumableLoader
 from .samplers import SamplerFactory
 from .splits import Part
 
 
 class DataModule(LightningDataModule, ABC):
-    """A data module whose training goes on exactly where it was stopped, on any number of processes.
+    """A data module whose training goes on exactly where it was stopped.
 
     A subclass says what a model has to know of its data, by `own_spec`, and what each part holds,
     by `contents`: a data set that makes a batch, and a sampler that orders them. The rest is here:
@@ -30,13 +30,24 @@ class DataModule(LightningDataModule, ABC):
         seed: Start of the pseudo-random numbers.
         spec: What a checkpoint's model was made for, to be used instead of what the data would
             give; None to derive it.
+
+    Attributes:
+        spec_form: The TypedDict that a spec has to fit.
     """
+
+    spec_form: ClassVar[type] = dict
 
     def __init__(
         self, *, num_workers: int = 0, seed: int = 0, spec: dict[str, Any] | None = None
     ) -> None:
         super().__init__()
         at_least(0, num_workers=num_workers, seed=seed)
+        required: frozenset[str] = getattr(self.spec_form, "__required_keys__", frozenset())
+        if spec is not None and (lacking := sorted(required - spec.keys())):
+            raise UsageError(
+                f"The checkpoint's model was not made for {type(self).__name__}: its spec has no "
+                f"'{lacking[0]}'."
+            )
         self.num_workers = num_workers
         self.seed = seed
         self.spec_override = spec
@@ -45,7 +56,7 @@ class DataModule(LightningDataModule, ABC):
 
     @cached_property
     def spec(self) -> dict[str, Any]:
-        """What a model has to know of the data, as plain data: the checkpoint's, else the data's own."""
+        """What a model has to know of the data: the checkpoint's, else the data's own."""
         return self.own_spec() if self.spec_override is None else self.spec_override
 
     @abstractmethod
@@ -99,7 +110,7 @@ class DataModule(LightningDataModule, ABC):
         if contents is None:
             return None
         dataset, sampler = contents
-        overfitting = self.trainer is not None and self.trainer.overfit_batches != 0
+        overfitting = getattr(self.trainer, "overfit_batches", 0)  # not declared by Lightning
         return ResumableLoader(
             dataset,
             sampler(
@@ -139,7 +150,7 @@ class DataModule(LightningDataModule, ABC):
         return loader
 
     def val_dataloader(self) -> ResumableLoader | list[Any]:
-        """Return the validation loader, or none at all during training without a validation part."""
+        """Return the validation loader, or none in training without a validation part."""
         return self._evaluation("val", "validate")
 
     def test_dataloader(self) -> ResumableLoader | list[Any]:

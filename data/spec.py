@@ -3,8 +3,6 @@
 A data module's `spec` is one of the last four, of which the first two are parts.
 """
 
-from __future__ import annotations
-
 from typing import Literal, NotRequired, TypedDict
 
 Kind = Literal["bpe", "unigram", "word"]

@@ -16,8 +16,10 @@ PARTS: tuple[Part, ...] = get_args(Part)
 Item = TypeVar("Item")
 
 
-def check_fractions(val_fraction: float, test_fraction: float, *, all_of_it: bool = True) -> None:
-    """Refuse shares that are none.
+def shares(
+    val_fraction: float, test_fraction: float, *, all_of_it: bool = True
+) -> dict[Part, Decimal]:
+    """Return the share of each part, and refuse what is none.
 
     Args:
         val_fraction: Share for validation.
@@ -27,24 +29,23 @@ def check_fractions(val_fraction: float, test_fraction: float, *, all_of_it: boo
     Raises:
         UsageError: One is below 0, or their sum is too large.
     """
-    total = val_fraction + test_fraction
-    if min(val_fraction, test_fraction) < 0 or total > 1 or (total == 1 and not all_of_it):
+    val, test = Decimal(str(val_fraction)), Decimal(str(test_fraction))
+    if min(val, test) < 0 or val + test > 1 or (val + test == 1 and not all_of_it):
         raise UsageError(
             f"val_fraction {val_fraction} and test_fraction {test_fraction} have to be at least 0, "
             f"and their sum {'at most' if all_of_it else 'below'} 1."
         )
+    return {"train": 1 - val - test, "val": val, "test": test}
 
 
-def cut(length: int, val_fraction: float, test_fraction: float) -> dict[Part, tuple[int, int]]:
+def cut(length: int, shares: Mapping[Part, Decimal]) -> dict[Part, tuple[int, int]]:
     """Return where each part of something continuous begins and ends: training, validation, test.
 
     Args:
         length: How long it is.
-        val_fraction: Share for validation.
-        test_fraction: Share for the test.
+        shares: The share of each part.
     """
-    val, test = Decimal(str(val_fraction)), Decimal(str(test_fraction))
-    train_end, val_end = int(length * (1 - val - test)), int(length * (1 - test))
+    train_end, val_end = int(length * shares["train"]), int(length * (1 - shares["test"]))
     return {"train": (0, train_end), "val": (train_end, val_end), "test": (val_end, length)}
 
 

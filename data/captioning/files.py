@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ...errors import DataError, did_you_mean
-from ..base import Part
+from ..splits import Part
 
 # A quote that is not closed takes in what follows: it is found by the size. Set anew, for it is the
 # whole process's, and longer rows of other tables may have raised it.
@@ -24,7 +24,7 @@ EXPECTED = {
     "coco": "captions_train2017.json, captions_val2017.json or captions.json (images and annotations)",
     "jsonl": "any .jsonl file (a line '{\"image\": ..., \"caption\": ...}', perhaps 'split' too)",
 }
-PARTS: dict[str, Part] = {
+PART_NAMES: dict[str, Part] = {
     "train": "train",
     "training": "train",
     # Karpathy's: the images of COCO's validation part that he left for training
@@ -206,9 +206,9 @@ def _wrong(path: Path, line: int, expected: str) -> DataError:
 def _part(name: Any, where: Callable[[str], DataError]) -> Part | None:
     if name is None or name == "":
         return None
-    if str(name).lower() not in PARTS:
-        raise where(f"a split among {', '.join(PARTS)}, not '{name}'")
-    return PARTS[str(name).lower()]
+    if str(name).lower() not in PART_NAMES:
+        raise where(f"a split among {', '.join(PART_NAMES)}, not '{name}'")
+    return PART_NAMES[str(name).lower()]
 
 
 def _flickr8k(path: Path) -> Iterator[Entry]:
@@ -216,7 +216,7 @@ def _flickr8k(path: Path) -> Iterator[Entry]:
     parts: dict[str, Part] = {}
     for part, listed in (("train", "train"), ("val", "dev"), ("test", "test")):
         for file in _matching(path.parent, f"Flickr_8k.{listed}Images.txt"):
-            parts |= {name.strip(): PARTS[part] for name in _lines(file) if name.strip()}
+            parts |= {name.strip(): PART_NAMES[part] for name in _lines(file) if name.strip()}
     for number, line in enumerate(_lines(path), 1):
         if not line.strip():
             continue
@@ -269,7 +269,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _jsonl(path: Path) -> Iterator[Entry]:
-    named = PARTS.get(path.stem.lower())  # train.jsonl
+    named = PART_NAMES.get(path.stem.lower())  # train.jsonl
     for number, line in enumerate(_lines(path), 1):
         if not line.strip():
             continue

@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from ...errors import DataError, did_you_mean
-from ..base import Part
 from ..images import open_image
-from .files import PARTS
+from ..splits import Part
+from .files import PART_NAMES
 
 
 class DatasetImages:
@@ -78,7 +78,7 @@ class CaptionRows:
         by_part: dict[Part | None, list[Any]] = {}
         for split, rows in splits.items():
             self._check_columns(rows)
-            part = PARTS.get(split.lower())
+            part = PART_NAMES.get(split.lower())
             if len(splits) == 1:
                 by_part[None] = [rows]
             elif part is not None:

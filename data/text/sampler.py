@@ -50,8 +50,8 @@ class StreamSampler(Sampler):
             https://arxiv.org/abs/1708.02182, section 4.1): mean T, or T/2 in 5 % of the cases,
             standard deviation 5, at least 5. The lengths of 100 chunks are scaled to a fixed sum,
             so that every epoch has the same number of batches.
-        order: See `Order`. With `shuffle`, each epoch starts at another pair, so that the chunks are
-            cut elsewhere.
+        order: See `Order`. With `shuffle`, each epoch starts at another pair, so that the chunks
+            are cut elsewhere.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class StreamSampler(Sampler):
         return -(-steps * _BLOCK // self._span)
 
     def _varied_cuts(self, epoch: int, start: int) -> Iterator[tuple[int, int]]:
-        """Yield cuts block by block, each a function of (seed, epoch, block): none is looked for."""
+        """Yield cuts block by block, each a function of (seed, epoch, block)."""
         block, skip = divmod(start, _BLOCK)
         for begin in range(block * self._span, self._steps, self._span):
             steps = min(self._span, self._steps - begin)

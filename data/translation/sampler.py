@@ -102,8 +102,8 @@ def check_budget(batch_size: int | None, batch_tokens: int | None) -> int:
 def _sorted(table: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return the items from the longest to the shortest, and each one's group of equals.
 
-    The groups are in the order of the items. The second length rises where the first is even and falls where it is odd: from one first length
-    to the next it makes no leap.
+    The groups are in the order of the items. The second length rises where the first is even and
+    falls where it is odd: from one first length to the next it makes no leap.
     """
     keys = table.copy()
     for row in range(1, len(keys)):
@@ -114,7 +114,7 @@ def _sorted(table: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.ND
 
 
 def _cut(lengths: npt.NDArray[np.int64], budget: int) -> npt.NDArray[np.int64]:
-    """Return where the batches begin, and the end; an item counts as long as its batch's longest."""
+    """Return where the batches begin, and the end; an item counts as its batch's longest."""
     cuts = [0]
     first, longest = 0, 0
     every = lengths.tolist()

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import DataError, did_you_mean
-from .batches import IGNORED
+from .dataset import IGNORED
 
 _LAYOUTS = (("start", "end", "label"), ("frame", "label"))
 

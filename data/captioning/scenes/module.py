@@ -16,17 +16,16 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from ....errors import UsageError
+from ....errors import UsageError, at_least
 from ...arrays import ArrayFile, cached_array
-from ...base import Part
 from ...cache import cache_folder, key_of
+from ...splits import PARTS, Part
 from ..base import CaptioningData
 from .language import COLOURS, GRID, SHAPES, SIZES, Kind, Scene, Thing, holds, sentences, statements
 from .pictures import SIDE, picture
 
 # of everything that decides how scenes, sentences and pictures come out: part of the cache's key
 _VERSION = 1
-_PARTS: tuple[Part, ...] = ("train", "val", "test")
 _FOLDS = 10  # of the descriptions; one is for validation, one for the test
 _RENDERED_AT_ONCE = 256
 _SCENE, _SENTENCES, _PICTURE = 0, 1, 2  # first part of the seeds
@@ -152,17 +151,12 @@ class ScenesData(CaptioningData):
             cache_features=cache_features,
             spec=spec,
         )
-        least = {
-            "train_size": (train_size, 1),
-            "val_size": (val_size, 0),
-            "test_size": (test_size, 0),
-        }
-        for name, (value, low) in {**least, "num_captions": (num_captions, 1)}.items():
-            if value < low:
-                raise UsageError(f"{name} is {value}; it has to be at least {low}.")
+        at_least(1, train_size=train_size, num_captions=num_captions)
+        at_least(0, val_size=val_size, test_size=test_size)
         if self.image_size != SIDE:
             raise UsageError(
-                f"The checkpoint's model takes pictures of {self.image_size} pixels, and the scenes have {SIDE}."
+                f"The checkpoint's model takes pictures of {self.image_size} pixels, and the "
+                f"scenes have {SIDE}."
             )
         self.sizes: dict[Part, int] = {"train": train_size, "val": val_size, "test": test_size}
         self.num_captions = num_captions
@@ -170,7 +164,7 @@ class ScenesData(CaptioningData):
         self._references = lru_cache(None)(self._write_references)
 
     def remedy(self, part: Part) -> str:
-        """What to do about an empty part.
+        """Return what to do about an empty part.
 
         Args:
             part: The part.
@@ -178,7 +172,7 @@ class ScenesData(CaptioningData):
         return f"Set --data.{part}_size above 0."
 
     def _random(self, purpose: int, part: Part, number: int) -> np.random.Generator:
-        return np.random.default_rng([purpose, self.seed, _PARTS.index(part), number])
+        return np.random.default_rng([purpose, self.seed, PARTS.index(part), number])
 
     def _draw_scenes(self, part: Part) -> list[Scene]:
         return [
@@ -233,7 +227,7 @@ class ScenesData(CaptioningData):
             )
 
     def judge(self, part: Part, number: int, caption: str) -> bool:
-        """Say whether a caption names every object with all its attributes, and all that it states is so.
+        """Say whether a caption names all of every object, and all that it states is so.
 
         Args:
             part: The image's part.

@@ -14,22 +14,21 @@ import numpy as np
 import numpy.typing as npt
 from lightning.pytorch.utilities import rank_zero_info
 
-from ....errors import DataError, UsageError
-from ...base import Part
+from ....errors import DataError, UsageError, at_least
 from ...cache import cache_folder, cached, key_of
-from ..batches import VideoModule
+from ...spec import VideoSpec
+from ...splits import PARTS, Part
+from ..base import VideoLabellingData
 from ..labels import read_frame_labels, write_segments
-from ..spec import VideoSpec
 from ..stored import PictureVideo, open_pictures
 from .drawing import BACKGROUND, CLASSES, draw_clip
 
 _FORMAT = 4  # of the clips: raise it when they change
 _FRAMES_PER_SECOND = 25
 _SHORTEST, _LONGEST = 48, 80  # frames of a clip
-_PARTS: tuple[Part, ...] = ("train", "val", "test")
 
 
-class ClipsData(VideoModule):
+class ClipsData(VideoLabellingData):
     """Drawn clips in which a shape moves, grows, shrinks or blinks, with a label for every frame.
 
     They are made once, as H.264 files with a CSV of segments beside each, in a folder of the cache
@@ -74,6 +73,7 @@ class ClipsData(VideoModule):
         spec: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(
+            stride=stride,
             batch_size=batch_size,
             chunk_length=chunk_length,
             eval_chunk_length=eval_chunk_length,
@@ -81,32 +81,20 @@ class ClipsData(VideoModule):
             seed=seed,
             spec=spec,
         )
-        if spec is not None and not spec["image_size"]:
-            raise UsageError(
-                "The checkpoint's model reads features, not pictures: take SegmentationData."
-            )
-        if stride < 1:
-            raise UsageError(f"stride is {stride}; it has to be at least 1.")
-        self.stride = stride if spec is None else int(spec["stride"])
+        at_least(0, train_clips=train_clips, val_clips=val_clips, test_clips=test_clips)
+        at_least(0, clip_seed=clip_seed)
         self.cache_dir = cache_dir
         self.image_size = image_size if spec is None else int(spec["image_size"])
         self.clips: dict[Part, int] = {"train": train_clips, "val": val_clips, "test": test_clips}
         self.clip_seed = clip_seed
-        for part, count in self.clips.items():
-            if count < 0:
-                raise UsageError(f"{part}_clips is {count}; it has to be at least 0.")
         if self.image_size < 16 or self.image_size % 2:
             raise UsageError(
-                f"image_size is {self.image_size}; clips have an even number of pixels, at least 16."
+                f"image_size is {self.image_size}; clips have an even number of pixels, at least "
+                "16."
             )
-        if clip_seed < 0:
-            raise UsageError(f"clip_seed is {clip_seed}; it has to be at least 0.")
 
-    @property
-    def spec(self) -> dict[str, Any]:
-        """The classes and the pictures as plain data, a `VideoSpec`."""
-        if self.spec_override is not None:
-            return self.spec_override
+    def own_spec(self) -> dict[str, Any]:
+        """Return the classes and the pictures as plain data, a `VideoSpec`."""
         return dict(
             VideoSpec(
                 classes=list(CLASSES),
@@ -131,7 +119,7 @@ class ClipsData(VideoModule):
         return cached(folder, make)
 
     def _make(self, folder: Path) -> None:
-        for number, part in enumerate(_PARTS):
+        for number, part in enumerate(PARTS):
             (folder / part).mkdir(parents=True)
             for clip in range(self.clips[part]):
                 random = np.random.default_rng([self.clip_seed, number, clip])
@@ -147,11 +135,6 @@ class ClipsData(VideoModule):
             part: The part.
         """
         return f"Set --data.{part}_clips above 0."
-
-    def prepare_data(self) -> None:
-        """Make the clips and decode them, so that the other processes find it done."""
-        for part in _PARTS:
-            self.videos(part)
 
     def videos(self, part: Part) -> list[PictureVideo]:
         """Return the clips of a part.

@@ -15,9 +15,10 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from PIL import Image
 from unrolled.data import CaptionData, ScenesData
-from unrolled.data.captioning.captions import carved
+from unrolled.data.captioning.captions import parts_of
 from unrolled.data.captioning.files import Entry, read_captions
-from unrolled.data.captioning.sampler import Images, ImageSampler
+from unrolled.data.samplers import Items, ItemSampler
+from unrolled.data.splits import shares
 from unrolled.errors import DataError, UsageError
 
 NAMES = [f"{number}.jpg" for number in range(10)]
@@ -220,7 +221,7 @@ def test_makes_batches_of_what_is_learnt(tmp_path, data):
         text for number in numbers for text in (f"a dog number {number}", f"this dog is {number}")
     ]
     assert batch.lengths.tolist() == [5] * 16  # the end symbol included
-    moved = module.transfer_batch_to_device(batch, torch.device("meta"), 0)
+    moved = batch.to("meta")
     assert (moved.image.device.type, moved.caption.device.type, moved.image_of.device.type) == (
         "meta",
     ) * 3
@@ -512,13 +513,13 @@ def test_files_named_after_parts_are_those_parts(tmp_path):
 
 def test_carving_depends_on_nothing_but_the_names():
     entries = [Entry(f"{number}.jpg", ("a",), None) for number in range(100)]
-    parts = carved(entries, 0.1, 0.2)
+    parts = parts_of(entries, shares(0.1, 0.2))
     assert [parts.count(part) for part in ("train", "val", "test")] == [70, 10, 20]
-    backwards = carved(entries[::-1], 0.1, 0.2)
+    backwards = parts_of(entries[::-1], shares(0.1, 0.2))
     assert backwards[::-1] == parts
-    assert carved(entries[:5], 0.01, 0).count("val") == 1
-    assert carved(entries, 0, 1) == ["test"] * 100
-    assert carved([Entry("a", ("a",), "val")], 0, 1) == ["val"]
+    assert parts_of(entries[:5], shares(0.01, 0)).count("val") == 1
+    assert parts_of(entries, shares(0, 1)) == ["test"] * 100
+    assert parts_of([Entry("a", ("a",), "val")], shares(0, 1)) == ["val"]
 
 
 def test_settings_that_make_no_sense_are_refused(data):
@@ -630,9 +631,9 @@ def test_evaluation_draws_nothing(tmp_path, data):
 
 @pytest.mark.parametrize(("length", "processes"), [(1, 2), (17, 2), (24, 3), (25, 3)])
 def test_processes_share_what_one_would_see(length, processes):
-    one = ImageSampler(length, batch_size=4 * processes, shuffle=True, seed=3)
+    one = ItemSampler(length, batch_size=4 * processes, shuffle=True, seed=3)
     several = [
-        ImageSampler(length, batch_size=4, shuffle=True, seed=3, rank=rank, world_size=processes)
+        ItemSampler(length, batch_size=4, shuffle=True, seed=3, rank=rank, world_size=processes)
         for rank in range(processes)
     ]
     for epoch in range(2):
@@ -653,7 +654,7 @@ def test_processes_share_what_one_would_see(length, processes):
 
 def test_a_process_without_images_has_an_empty_batch(tmp_path, data):
     write_csv(tmp_path)
-    batch = data().val_dataloader().dataset[Images((), 0)]
+    batch = data().val_dataloader().dataset[Items((), 0)]
     assert batch.image.shape == (0, 3, 8, 8)
     assert batch.caption.shape == (0, 1)
     assert batch.lengths.shape == batch.number.shape == batch.image_of.shape == (0,)

@@ -255,7 +255,7 @@ def test_a_share_of_nothing(root):
 def test_lengths_stay_on_the_cpu(root):
     data = data_of(root)
     batch = next(iter(data.train_dataloader()))
-    moved = data.transfer_batch_to_device(batch, torch.device("meta"), 0)
+    moved = batch.to("meta")
     assert moved.source.is_meta
     assert moved.target.is_meta
     assert not moved.source_lengths.is_meta
@@ -273,7 +273,7 @@ def test_a_checkpoints_vocabulary_is_used(root):
     )
     assert alone.spec == spec
     assert read(alone, "test") == [("Hund läuft.", "dog runs.", "dog runs.")]
-    with pytest.raises(DataError, match="not one of translation"):
+    with pytest.raises(UsageError, match="was not made for ParallelData"):
         data_of(root, spec={"vocabulary": {}}).spec  # noqa: B018
 
 

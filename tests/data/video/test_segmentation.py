@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from unrolled.data import SegmentationData
-from unrolled.data.video.segmentation import WindowSampler
+from unrolled.data.video.sampler import WindowSampler
 from unrolled.errors import DataError, UsageError
 
 CLASSES = ["rest", "cut", "mix"]
