@@ -49,7 +49,7 @@ class CaptionKnowledge(Protocol):
         """
 
     def use_features(self, encode: Callable[[Tensor], Tensor], key: Callable[[], str]) -> None:
-        """Take what a frozen backbone makes of the pictures in place of these, if the user wants it.
+        """Hear how features are made of pictures, for a user who wants them kept.
 
         Args:
             encode: Turns pictures (n, 3, S, S) uint8 into features (n, P, D).
@@ -163,7 +163,8 @@ class CaptioningData(DataModule):
         if self._encode is None or self._encoder_key is None:
             raise UsageError(
                 "cache_features keeps what a frozen backbone makes of the pictures, and this model "
-                "has none, or one that learns later. Freeze it and leave unfreeze_epoch out, or set "
+                "has none, or one that learns later. Freeze it and leave unfreeze_epoch out, or "
+                "set "
                 "--data.cache_features false."
             )
         length = len(self.references(part))

@@ -18,10 +18,12 @@ _FIELD_BYTES = 1 << 17
 Layout = Literal["auto", "flickr8k", "csv", "karpathy", "coco", "jsonl"]
 
 EXPECTED = {
-    "flickr8k": "Flickr8k.token.txt (a line 'image.jpg#0<tab>caption'), with Flickr_8k.trainImages.txt and so on",
+    "flickr8k": "Flickr8k.token.txt (a line 'image.jpg#0<tab>caption'), with "
+    "Flickr_8k.trainImages.txt and so on",
     "csv": "captions.csv or captions.txt (first line 'image,caption', perhaps 'split' too)",
     "karpathy": "dataset_coco.json and the like (images with sentences and split)",
-    "coco": "captions_train2017.json, captions_val2017.json or captions.json (images and annotations)",
+    "coco": "captions_train2017.json, captions_val2017.json or captions.json (images and "
+    "annotations)",
     "jsonl": "any .jsonl file (a line '{\"image\": ..., \"caption\": ...}', perhaps 'split' too)",
 }
 PART_NAMES: dict[str, Part] = {
@@ -102,11 +104,13 @@ def read_captions(root: Path, layout: Layout) -> CaptionFiles:
         )
     if len({file.layout for file in files}) > 1:
         raise DataError(
-            f"'{root}' has captions in several layouts: {_listed(files, root)}. Choose with --data.layout."
+            f"'{root}' has captions in several layouts: {_listed(files, root)}. Choose with "
+            "--data.layout."
         )
     if files[0].layout not in ("coco", "jsonl") and len(files) > 1:
         raise DataError(
-            f"'{root}' has several caption files: {_listed(files, root)}. Name one of them as --data.root."
+            f"'{root}' has several caption files: {_listed(files, root)}. Name one of them as "
+            "--data.root."
         )
     return CaptionFiles(
         name=", ".join(f"'{_short(file, root)}'" for file in files),
@@ -173,7 +177,8 @@ def _known_files(root: Path) -> Iterator[_File]:
             )
             raise DataError(
                 f"'{path}' is JSON of an unknown layout: it has {holds}.\n"
-                "Known are COCO's (images, annotations) and Karpathy's (images with sentences and split)."
+                "Known are COCO's (images, annotations) and Karpathy's (images with sentences and "
+                "split)."
             )
     for path in _matching(root, "*.jsonl"):
         yield _File("jsonl", path, partial(_jsonl, path))
@@ -212,7 +217,7 @@ def _part(name: Any, where: Callable[[str], DataError]) -> Part | None:
 
 
 def _flickr8k(path: Path) -> Iterator[Entry]:
-    """Flickr8k's and Flickr30k's token file; with the official lists, images that are in none are left out."""
+    """Read a token file of Flickr8k or Flickr30k; images in no official list are left out."""
     parts: dict[str, Part] = {}
     for part, listed in (("train", "train"), ("val", "dev"), ("test", "test")):
         for file in _matching(path.parent, f"Flickr_8k.{listed}Images.txt"):
@@ -288,7 +293,8 @@ def _jsonl(path: Path) -> Iterator[Entry]:
             or not all(isinstance(c, str) for c in captions)
         ):
             raise where(
-                f"'{{\"image\": ..., \"caption\": ...}}' (text, or a list of texts), found '{line[:60]}'"
+                f'\'{{"image": ..., "caption": ...}}\' (text, or a list of texts), found '
+                f"'{line[:60]}'"
             )
         yield Entry(image, tuple(captions), _part(row.get("split"), where) or named)
 
@@ -340,7 +346,8 @@ def _coco(path: Path, content: dict[str, Any], official: bool) -> Iterator[Entry
             raise _in_json(path, f"annotations[{number}]", "image_id and caption") from error
     if unknown := captions.keys() - names.keys():
         raise DataError(
-            f"'{path}' has captions of {len(unknown)} image(s) that it does not list, as {next(iter(unknown))}."
+            f"'{path}' has captions of {len(unknown)} image(s) that it does not list, as "
+            f"{next(iter(unknown))}."
         )
     for number, key in enumerate(sorted(names, key=lambda key: (isinstance(key, str), key))):
         part: Part | None = None

@@ -64,7 +64,7 @@ class Frame(NamedTuple):
 
 
 def read_frames(path: Path, *, image_size: int, stride: int = 1) -> Iterator[Frame]:
-    """Yield the frames of a video file, or of a folder of pictures in the order of the numbers in their names.
+    """Yield the frames of a video file, or of a folder of pictures by the numbers in their names.
 
     Args:
         path: The file or folder.
@@ -91,7 +91,7 @@ def read_frames(path: Path, *, image_size: int, stride: int = 1) -> Iterator[Fra
 
 
 def decode(path: Path) -> Iterator[av.VideoFrame]:
-    """Yield every frame of a video file as the decoder gives it: in the order in which they are shown.
+    """Yield every frame of a video file as the decoder gives it, in the order of showing.
 
     Args:
         path: The file.
@@ -195,7 +195,8 @@ def read_picture(path: Path, size: int | None = None) -> Picture:
         with Image.open(path) as image:
             if image.width * image.height > _MOST_PIXELS:
                 raise DataError(
-                    f"'{path}' has {image.width} x {image.height} pixels; {_MOST_PIXELS:,} are the most."
+                    f"'{path}' has {image.width} x {image.height} pixels; {_MOST_PIXELS:,} are the "
+                    "most."
                 )
             whole = ImageOps.exif_transpose(image).convert("RGB")
     # more than twice as many: Pillow doesn't say their width
@@ -224,7 +225,7 @@ def has_pictures(folder: Path) -> bool:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """Return the pictures of a folder in the order of the numbers in their names: 2.png before 10.png.
+    """Return the pictures of a folder by the numbers in their names: 2.png before 10.png.
 
     Args:
         folder: The folder.
@@ -256,7 +257,7 @@ def natural(name: str) -> list[Any]:
 
 
 def prefetch(items: Iterable[Item], *, size: int = 64) -> Iterator[Item]:
-    """Yield items that a thread makes ahead, so that decoding and whatever follows it run side by side.
+    """Yield items that a thread makes ahead, so that decoding and what follows run side by side.
 
     What `items` raises is raised here, at its place. When the consumer stops early, the thread
     stops too.
@@ -308,7 +309,7 @@ def _check_file(path: Path) -> None:
 
 
 def _video_stream(container: Any, path: Path) -> av.VideoStream:
-    """Return the first stream that is a video: a song's cover is none, and FFmpeg draws text files as videos."""
+    """Return the first video stream: a song's cover is none, nor a text file that FFmpeg draws."""
     import av
 
     found = [
@@ -335,7 +336,8 @@ def _check_whole(stream: av.VideoStream, path: Path) -> None:
     inside = sum(entry.pos + entry.size <= size for entry in entries)
     if inside < len(entries):
         raise DataError(
-            f"'{path}' is cut short: {inside} of its {len(entries)} frames lie within its {size:,} bytes."
+            f"'{path}' is cut short: {inside} of its {len(entries)} frames lie within its {size:,} "
+            "bytes."
         )
 
 
@@ -343,5 +345,8 @@ def _unreadable(path: Path, reason: str | None) -> str:
     with path.open("rb") as file:
         begins = file.read(12)
     if begins[4:8] == b"ftyp":
-        return f"'{path}' is cut short: it begins as an MP4, and its index (moov), often written last, is missing."
+        return (
+            f"'{path}' is cut short: it begins as an MP4, and its index (moov), often written "
+            "last, is missing."
+        )
     return f"'{path}' is not a video that FFmpeg knows ({reason}); it begins with {begins!r}."

@@ -81,7 +81,8 @@ class FrameLabels(NamedTuple):
                 if segment.label not in classes:
                     near = did_you_mean(segment.label, classes)
                     raise DataError(
-                        f"'{self.path}', line {segment.line}: there is no class '{segment.label}'.{near}"
+                        f"'{self.path}', line {segment.line}: there is no class "
+                        f"'{segment.label}'.{near}"
                     )
                 numbers[segment.start : segment.end] = classes[segment.label]
         return numbers
@@ -105,7 +106,8 @@ def read_frame_labels(path: Path) -> FrameLabels:
             columns = next((layout for layout in _LAYOUTS if set(layout) <= set(header)), None)
             if columns is None:
                 raise DataError(
-                    f"'{path}' has the columns {', '.join(header) or 'of nothing'}; expected a first line "
+                    f"'{path}' has the columns {', '.join(header) or 'of nothing'}; expected a "
+                    "first line "
                     "frame,label or start,end,label."
                 )
             segments = sorted(_segments(path, reader, columns))
@@ -145,7 +147,8 @@ def _segments(
             ) from None
         if start < 0 or end <= start:
             raise DataError(
-                f"'{path}', line {line}: no frame lies in {start} to {end} (not included); frames begin at 0."
+                f"'{path}', line {line}: no frame lies in {start} to {end} (not included); frames "
+                "begin at 0."
             )
         yield Segment(start, end, values[-1], line)
 

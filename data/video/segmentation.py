@@ -151,7 +151,8 @@ class SegmentationData(VideoLabellingData):
         if both := sorted(set(bundles["train"]) & set(bundles["test"])):
             raise DataError(
                 f"Split {self.split} has {len(both)} video(s) in both train and test: "
-                f"{', '.join(both)}.\nA test of videos that were trained on says nothing: take them out of one bundle."
+                f"{', '.join(both)}.\nA test of videos that were trained on says nothing: take "
+                "them out of one bundle."
             )
         train, val = draw(bundles["train"], self.val_fraction, self.val_seed)
         return {"train": train, "val": val, "test": bundles["test"]}

@@ -102,7 +102,7 @@ class _ScenePictures:
 
 
 class ScenesData(CaptioningData):
-    """Scenes of one to three objects, drawn at 64 x 64 pixels, with several true sentences about each.
+    """Scenes of one to three objects, 64 x 64 pixels, with several true sentences about each.
 
     Objects differ in shape, colour and size; sentences also say how many there are and how they
     lie. Training, validation and test share no sentence and no composition of different objects.

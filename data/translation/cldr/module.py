@@ -1,4 +1,4 @@
-"""The built-in data for translation: sentences composed from the Unicode CLDR, which comes with Babel."""
+"""The built-in data for translation: sentences composed from the Unicode CLDR, through Babel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sentences composed from the Unicode CLDR in two languages: names, dates, amounts, and lists of them.
+"""Sentences from the Unicode CLDR in two languages: names, dates, amounts, and lists of them.
 
 A sentence is a few items, put together as the locales do it. An item is made of atoms: a territory,
 a month, a unit in a grammatical number, a digit. Source and target say the same; all text has
@@ -223,7 +223,7 @@ class Composer:
         )
 
     def _counted_deck(self, kind: str, names: list[str]) -> _Deck:
-        """Return a deck of names in every grammatical number they can have, with the numbers that ask for it."""
+        """Return a deck of names in all grammatical numbers, with what asks for them."""
         by_plural: dict[tuple[str, str], list[int]] = {}
         for number in range(1, _LARGEST + 1):
             by_plural.setdefault((self._plural(0, number), self._plural(1, number)), []).append(

@@ -137,7 +137,7 @@ def plan(random: np.random.Generator, *, frames: int) -> Motion:
 def _backdrop(
     random: np.random.Generator, places: npt.NDArray[np.float32], colour: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:
-    """A still picture (S, S, 3): dim light from one side, a grain, and a shape that never does anything."""
+    """Draw a still picture (S, S, 3): dim light from one side, a grain, a shape that never acts."""
     slope = random.uniform(-30, 30, (2, 3))
     light = (
         random.uniform(40, 90, 3)

@@ -1,4 +1,4 @@
-"""Built-in clips: drawn, encoded as real H.264 files, and read back through the same decoder as any other video.
+"""Built-in clips: drawn, encoded as real H.264 files, read back as any other video.
 
 Shapes: S side of the square pictures.
 """
@@ -145,8 +145,10 @@ class ClipsData(VideoLabellingData):
         numbers = {name: number for number, name in enumerate(self.spec["classes"])}
         if unknown := sorted(set(CLASSES) - set(numbers)):
             raise DataError(
-                f"The checkpoint's model doesn't know {', '.join(unknown)}, which are in the built-in clips.\n"
-                "It was trained on other videos: name them, unrolled test video/files --data.root DIR."
+                f"The checkpoint's model doesn't know {', '.join(unknown)}, which are in the "
+                "built-in clips.\n"
+                "It was trained on other videos: name them, unrolled test video/files --data.root "
+                "DIR."
             )
         cache = cache_folder(self.cache_dir, kind="video")
         videos = []
