@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from ...errors import DataError, did_you_mean
+from ...errors import DataError
 from ..base import Part
+from ..sources import missing_file
+from ..tables import csv_rows, json_rows, read_lines
 
-# A quote that is not closed takes in what follows: it is found by the size. Set anew, for it is the
-# whole process's, and longer rows of other tables may have raised it.
-_FIELD_BYTES = 1 << 17
+_FIELD_BYTES = 1 << 17  # of a caption at most
 Layout = Literal["auto", "flickr8k", "csv", "karpathy", "coco", "jsonl"]
 
 EXPECTED = {
@@ -84,12 +83,7 @@ def read_captions(root: Path, layout: Layout) -> CaptionFiles:
         DataError: There is no such file, it is of several or of no known layout, or it is damaged.
     """
     if not root.exists():
-        near = (
-            did_you_mean(root.name, (p.name for p in root.parent.iterdir()))
-            if root.parent.is_dir()
-            else ""
-        )
-        raise DataError(f"'{root}' does not exist.{near}")
+        raise DataError(missing_file(root, str(root)))
     there = list(_known_files(root))
     files = [file for file in there if layout in ("auto", file.layout)]
     if not files:
@@ -189,16 +183,6 @@ def _matching(root: Path, *patterns: str) -> list[Path]:
     return sorted(path for path in found if path.is_file())
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        # not splitlines: it knows ends inside of captions
-        return path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise DataError(f"'{path}' is not UTF-8: {error.reason} at byte {error.start}.") from error
-    except OSError as error:
-        raise DataError(f"'{path}' can't be read: {error.strerror or error}.") from error
-
-
 def _wrong(path: Path, line: int, expected: str) -> DataError:
     return DataError(f"'{path}', line {line}: expected {expected}.")
 
@@ -216,8 +200,8 @@ def _flickr8k(path: Path) -> Iterator[Entry]:
     parts: dict[str, Part] = {}
     for part, listed in (("train", "train"), ("val", "dev"), ("test", "test")):
         for file in _matching(path.parent, f"Flickr_8k.{listed}Images.txt"):
-            parts |= {name.strip(): PARTS[part] for name in _lines(file) if name.strip()}
-    for number, line in enumerate(_lines(path), 1):
+            parts |= {name.strip(): PARTS[part] for name in read_lines(file) if name.strip()}
+    for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             continue
         head, tab, caption = line.partition("\t")
@@ -229,7 +213,7 @@ def _flickr8k(path: Path) -> Iterator[Entry]:
 
 
 def _csv(path: Path) -> Iterator[Entry]:
-    rows = _csv_rows(path)
+    rows = csv_rows(read_lines(path), f"'{path}'", longest=_FIELD_BYTES)
     _, first = next(rows, (1, []))
     header = [name.strip().lower() for name in first]
     image = next((header.index(key) for key in _IMAGE_KEYS if key in header), None)
@@ -253,31 +237,12 @@ def _csv(path: Path) -> Iterator[Entry]:
         )
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield rows, and the numbers of the lines they end in."""
-    csv.field_size_limit(_FIELD_BYTES)
-    # a quoted caption may have several lines
-    rows = csv.reader(f"{line}\n" for line in _lines(path))
-    try:
-        for row in rows:
-            yield rows.line_num, row
-    # most often a quote that is not closed, which takes in all that follows
-    except csv.Error as error:
-        raise _wrong(
-            path, rows.line_num, f"a row of CSV ({error}); is a quote before it not closed?"
-        ) from error
-
-
 def _jsonl(path: Path) -> Iterator[Entry]:
     named = PARTS.get(path.stem.lower())  # train.jsonl
-    for number, line in enumerate(_lines(path), 1):
+    for number, line, row in json_rows(read_lines(path), f"'{path}'"):
         if not line.strip():
             continue
         where = partial(_wrong, path, number)
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise where(f"a JSON object ({error.msg}), found '{line[:60]}'") from error
         row = row if isinstance(row, dict) else {}
         image = next((row[key] for key in _IMAGE_KEYS if key in row), None)
         caption = next((row[key] for key in _CAPTION_KEYS if key in row), None)

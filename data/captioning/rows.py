@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -10,6 +9,7 @@ from torch import Tensor
 from ...errors import DataError, did_you_mean
 from ..base import Part
 from ..images import open_image
+from ..sources import load_dataset
 from .files import PARTS
 
 
@@ -74,7 +74,8 @@ class CaptionRows:
         self.name = f"data set '{name}'"
         self.image_column = image_column
         self._caption_columns = [one.strip() for one in caption_columns.split(",")]
-        splits = _load(name, config, self.name)
+        loaded = load_dataset(name, config, None, label=self.name)
+        splits = dict(loaded) if isinstance(loaded, dict) else {"rows": loaded}
         by_part: dict[Part | None, list[Any]] = {}
         for split, rows in splits.items():
             self._check_columns(rows)
@@ -126,18 +127,3 @@ class CaptionRows:
                     )
                 found[number] += [text.strip() for text in texts if text and text.strip()]
         return [tuple(texts) for texts in found]
-
-
-def _load(name: str, config: str | None, label: str) -> dict[str, Any]:
-    import datasets
-
-    local = Path(name).expanduser()
-    try:
-        if (local / "state.json").exists() or (local / "dataset_dict.json").exists():
-            loaded = datasets.load_from_disk(str(local))
-        else:
-            loaded = datasets.load_dataset(name, config)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(f"{label} can't be loaded: {reason}.") from error
-    return dict(loaded) if isinstance(loaded, dict) else {"rows": loaded}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
-import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,10 +11,10 @@ from typing import Any
 
 from ...errors import DataError, did_you_mean
 from ..cache import stamps
-from ..sources import COMPRESSED, load_dataset, missing_file, read_blocks
+from ..sources import load_dataset, missing_file, plain_name, read_blocks
+from ..tables import csv_rows, json_rows, lines
 
 TABLES = (".tsv", ".csv", ".jsonl")
-_CSV_FIELD_BYTES = 1 << 30  # the csv module refuses fields above 128 KiB otherwise
 
 
 @dataclass(frozen=True)
@@ -82,54 +80,6 @@ def _rereadable(path: str) -> Path:
     return full
 
 
-def plain_suffix(path: str | Path) -> str:
-    """Return what a file's name ends in without `.gz` or `.xz`.
-
-    Args:
-        path: Its path.
-    """
-    path = Path(path)
-    return Path(path.stem).suffix if path.suffix in COMPRESSED else path.suffix
-
-
-def lines(blocks: Iterable[bytes], label: str) -> Iterator[str]:
-    """Yield the lines of a text without their ends.
-
-    Args:
-        blocks: The text, in pieces of any size.
-        label: What messages call it.
-
-    Raises:
-        DataError: It can't be read, or is not UTF-8; it names line and byte.
-    """
-    # a line whose end has not come, in pieces: joining them at every block would be quadratic
-    begun: list[bytes] = []
-    number = 0
-    for block in itertools.chain(blocks, [None]):
-        if block is not None:
-            begun.append(block)
-            if b"\n" not in block:
-                continue
-        *whole, rest = b"".join(begun).split(b"\n")
-        begun = [rest]
-        for line in [*whole, rest] if block is None and rest else whole:
-            number += 1
-            try:
-                text = line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                byte = f"byte 0x{line[error.start]:02x} at its position {error.start + 1}"
-                utf16 = (
-                    " It looks like UTF-16."
-                    if b"\0" in line or line[:2] in (b"\xff\xfe", b"\xfe\xff")
-                    else ""
-                )
-                raise DataError(
-                    f"{label}, line {number} is not UTF-8: {byte} ({error.reason}).{utf16}\n"
-                    "Convert the file, with iconv -t utf-8 -f latin1 (or whichever encoding it has)."
-                ) from error
-            yield (text.removeprefix("\ufeff") if number == 1 else text).removesuffix("\r")
-
-
 def file_pairs(source: str, target: str) -> Pairs:
     """Return the pairs of two files with one sentence a line.
 
@@ -174,7 +124,7 @@ def table_pairs(path: str, source: str, target: str) -> Pairs:
     Raises:
         DataError: There is no such file, or it is no such table.
     """
-    full, suffix = _rereadable(path), plain_suffix(path)
+    full, suffix = _rereadable(path), Path(plain_name(Path(path))).suffix
     if suffix not in TABLES:
         raise DataError(
             f"'{path}' ends in none of {', '.join(TABLES)}. "
@@ -198,13 +148,8 @@ def _rows(path: Path, label: str, suffix: str) -> Iterator[list[str]]:
     if suffix == ".tsv":
         yield from (line.split("\t") for line in lines(read_blocks(path, label), label))
         return
-    csv.field_size_limit(_CSV_FIELD_BYTES)
-    try:
-        yield from csv.reader(
-            (f"{line}\n" for line in lines(read_blocks(path, label), label)), strict=True
-        )
-    except csv.Error as error:
-        raise DataError(f"{label} is no CSV file: {error}.") from error
+    text = lines(read_blocks(path, label), label)
+    yield from (row for _, row in csv_rows(text, label, strict=True))
 
 
 def _columns(
@@ -225,15 +170,8 @@ def _columns(
 
 
 def _objects(path: Path, label: str, source: str, target: str) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(lines(read_blocks(path, label), label), 1):
-        if not line.strip():
-            yield "", ""
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{label}, line {number} is no JSON: {error}.") from error
-        yield _both(row, source, target, f"{label}, line {number}")
+    for number, line, row in json_rows(lines(read_blocks(path, label), label), label):
+        yield _both(row, source, target, f"{label}, line {number}") if line.strip() else ("", "")
 
 
 def _both(row: Any, source: str, target: str, where: str) -> tuple[str, str]:
@@ -271,7 +209,7 @@ def dataset_pairs(
         DataError: There is no such data set, split or column.
     """
     label = f"data set '{name}' ({split})"
-    rows = load_dataset(name, config, split, False, label, option)
+    rows = load_dataset(name, config, split, label=label, option=option)
     if len(rows):
         _both(rows[0], source, target, f"{label}, row 0")
     identity = ["dataset", rows._fingerprint, source, target]

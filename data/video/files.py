@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import DataError, did_you_mean
+from ..tables import read_lines
 from .frames import PICTURE_SUFFIXES, VIDEO_SUFFIXES, natural
 from .labels import FrameLabels, read_frame_labels
 
@@ -176,12 +177,7 @@ def read_list(path: Path, videos: list[LabelledFile]) -> list[str]:
         DataError: There is no such list, it is empty, or it names videos that are not there (all
             are told at once).
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
-        raise DataError(f"There is no list of videos '{path}'.") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"'{path}' is no text in UTF-8: {error}.") from error
+    lines = read_lines(path, missing=f"There is no list of videos '{path}'.")
     known = {video.name: video.name for video in videos} | {
         os.path.splitext(video.name)[0]: video.name for video in videos
     }

@@ -8,7 +8,6 @@ import lzma
 import os
 import pickle
 import shutil
-import time
 import warnings
 
 import numpy as np
@@ -17,7 +16,6 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from unrolled.data import ParallelData, Subwords
-from unrolled.data.translation.pairs import lines
 from unrolled.errors import DataError, UsageError
 
 GERMAN = ["ein", "zwei", "Hund", "Katze", "läuft", "schläft", "und", "oder", "nicht", "Straße"]
@@ -288,21 +286,6 @@ def test_windows_line_ends_and_a_byte_order_mark(root):
     assert read(data_of(root), "val") == [("Hund", "dog", "dog"), ("Katze", "cat", "cat")]
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 1000])
-def test_lines_do_not_depend_on_the_blocks(size):
-    text = "eins\n\nzwei\r\nÄ\u2028drei\n"
-    data = text.encode()
-    blocks = [data[first : first + size] for first in range(0, len(data), size)]
-    assert list(lines(blocks, "text")) == ["eins", "", "zwei", "Ä\u2028drei"]
-
-
-def test_a_line_of_many_blocks_takes_no_quadratic_time():
-    begin = time.process_time()
-    (line,) = lines((b"a" * 1000 for _ in range(20_000)), "text")
-    assert len(line) == 20_000_000
-    assert time.process_time() - begin < 5  # a hundredth of it is needed
-
-
 # What may be wrong.
 
 
@@ -485,7 +468,7 @@ def test_damaged_archives(root):
     [
         ("a.tsv", "eins\tone\nzwei\n", "row 2 has 1 column"),
         ("a.tsv", "eins\n", "row 1 has 1 column"),
-        ("a.csv", 'de,en\n"eins,one\n', "no CSV file"),
+        ("a.csv", 'de,en\n"eins,one\n', "line 2: expected a row of CSV"),
         ("a.jsonl", '{"de": "eins", "en": "one"}\n{"de": \n', "line 2 is no JSON"),
         ("a.jsonl", "[" * 100_000, "line 1 is no JSON"),
         ("a.jsonl", '{"de": "eins", "enn": "one"}\n', "Did you mean 'enn'"),
