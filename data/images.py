@@ -88,7 +88,7 @@ def _read(
     *,
     draft: int | None = None,
 ) -> npt.NDArray[np.uint8]:
-    """Decode an image, in a size of `draft` pixels at least where that is quicker, and change it."""
+    """Decode an image, to `draft` pixels at least where that is quicker, and change it."""
     from PIL import Image
 
     name = name_of(source)
@@ -190,8 +190,8 @@ def _check_size(image: Image, name: str) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise DataError(
-            f"{name} has {width} x {height} pixels; more than {MAX_PIXELS:,} are not read. Scale it "
-            "down."
+            f"{name} has {width} x {height} pixels; more than {MAX_PIXELS:,} are not read. Scale "
+            "it down."
         )
     if not width * height:
         raise DataError(f"{name} has no pixels ({width} x {height}).")

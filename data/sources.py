@@ -74,7 +74,8 @@ def builtin_source() -> Source:
     ]
     if not paths:
         raise DataError(
-            f"Python's standard library at {root} has no source files: give a text with --data.path."
+            f"Python's standard library at {root} has no source files: give a text with "
+            "--data.path."
         )
     return _files("the standard library's source", paths, root, utf8=True)
 
@@ -238,8 +239,8 @@ def dataset_source(
     columns = rows.column_names
     if columns is not None and column not in columns:
         raise DataError(
-            f"{label} has no column '{column}', only {', '.join(columns)}: choose with --data.column."
-            f"{did_you_mean(column, columns)}"
+            f"{label} has no column '{column}', only {', '.join(columns)}: choose with "
+            f"--data.column.{did_you_mean(column, columns)}"
         )
     documents = partial(_row_documents, rows, column, label)
     if not streaming:
@@ -316,8 +317,8 @@ def _row_documents(rows: Any, column: str, label: str) -> Iterator[Document]:
     for number, text in enumerate(texts):
         if not isinstance(text, str):
             raise DataError(
-                f"{label}, row {number} (from 0): column '{column}' holds {type(text).__name__}, not text. "
-                "Filter the data set, or choose another --data.column."
+                f"{label}, row {number} (from 0): column '{column}' holds {type(text).__name__}, "
+                "not text. Filter the data set, or choose another --data.column."
             )
         data = text.encode("utf-8", "surrogatepass")
         yield Document(f"row {number} of {label}", partial(iter, [data]))

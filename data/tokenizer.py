@@ -1,4 +1,4 @@
-"""Subwords and words: text to ids and back, trained with the `tokenizers` library, kept as plain JSON."""
+"""Subwords and words: text to ids and back, by the `tokenizers` library, kept as plain JSON."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Subwords:
         lowercase: bool = False,
         min_count: int = 1,
     ) -> Subwords:
-        """Make a vocabulary from texts; the same texts give the same one, however many threads there are.
+        """Make a vocabulary from texts; the same one of the same texts, with any number of threads.
 
         Args:
             texts: What it is made from.
@@ -115,7 +115,8 @@ class Subwords:
             raise UsageError(f"kind is '{kind}'; it has to be one of {', '.join(KINDS)}.")
         if size < len(_INNER) + 4:
             raise UsageError(
-                f"A vocabulary of {size} is too small: it has to have at least {len(_INNER) + 4} symbols."
+                f"A vocabulary of {size} is too small: it has to have at least {len(_INNER) + 4} "
+                "symbols."
             )
         common: dict[str, Any] = {
             "vocab_size": size,
@@ -292,7 +293,7 @@ def _repeatable(vocabulary: list[tuple[str, float]]) -> list[tuple[str, float]]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Train with one thread: the sums of the unigram model depend on how the work is shared among several."""
+    """Train with one thread: how several share the work decides the unigram model's sums."""
     before = os.environ.get(_PARALLELISM)
     os.environ[_PARALLELISM] = "false"
     try:

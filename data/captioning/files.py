@@ -17,10 +17,12 @@ _FIELD_BYTES = 1 << 17  # of a caption at most
 Layout = Literal["auto", "flickr8k", "csv", "karpathy", "coco", "jsonl"]
 
 EXPECTED = {
-    "flickr8k": "Flickr8k.token.txt (a line 'image.jpg#0<tab>caption'), with Flickr_8k.trainImages.txt and so on",
+    "flickr8k": "Flickr8k.token.txt (a line 'image.jpg#0<tab>caption'), with "
+    "Flickr_8k.trainImages.txt and so on",
     "csv": "captions.csv or captions.txt (first line 'image,caption', perhaps 'split' too)",
     "karpathy": "dataset_coco.json and the like (images with sentences and split)",
-    "coco": "captions_train2017.json, captions_val2017.json or captions.json (images and annotations)",
+    "coco": "captions_train2017.json, captions_val2017.json or captions.json (images and "
+    "annotations)",
     "jsonl": "any .jsonl file (a line '{\"image\": ..., \"caption\": ...}', perhaps 'split' too)",
 }
 PARTS: dict[str, Part] = {
@@ -96,11 +98,13 @@ def read_captions(root: Path, layout: Layout) -> CaptionFiles:
         )
     if len({file.layout for file in files}) > 1:
         raise DataError(
-            f"'{root}' has captions in several layouts: {_listed(files, root)}. Choose with --data.layout."
+            f"'{root}' has captions in several layouts: {_listed(files, root)}. Choose with "
+            "--data.layout."
         )
     if files[0].layout not in ("coco", "jsonl") and len(files) > 1:
         raise DataError(
-            f"'{root}' has several caption files: {_listed(files, root)}. Name one of them as --data.root."
+            f"'{root}' has several caption files: {_listed(files, root)}. Name one of them as "
+            "--data.root."
         )
     return CaptionFiles(
         name=", ".join(f"'{_short(file, root)}'" for file in files),
@@ -167,14 +171,15 @@ def _known_files(root: Path) -> Iterator[_File]:
             )
             raise DataError(
                 f"'{path}' is JSON of an unknown layout: it has {holds}.\n"
-                "Known are COCO's (images, annotations) and Karpathy's (images with sentences and split)."
+                "Known are COCO's (images, annotations) and Karpathy's (images with sentences and "
+                "split)."
             )
     for path in _matching(root, "*.jsonl"):
         yield _File("jsonl", path, partial(_jsonl, path))
 
 
 def _matching(root: Path, *patterns: str) -> list[Path]:
-    """The files of a folder, or of the folders in it, whose names match; or the file itself."""
+    """Return the files of a folder and of its folders whose names match, or the file itself."""
     if root.is_file():
         return [root] if any(root.match(pattern) for pattern in patterns) else []
     found = {
@@ -196,7 +201,7 @@ def _part(name: Any, where: Callable[[str], DataError]) -> Part | None:
 
 
 def _flickr8k(path: Path) -> Iterator[Entry]:
-    """Flickr8k's and Flickr30k's token file; with the official lists, images that are in none are left out."""
+    """Read a token file of Flickr8k or Flickr30k, without the images that no official list has."""
     parts: dict[str, Part] = {}
     for part, listed in (("train", "train"), ("val", "dev"), ("test", "test")):
         for file in _matching(path.parent, f"Flickr_8k.{listed}Images.txt"):
@@ -253,7 +258,8 @@ def _jsonl(path: Path) -> Iterator[Entry]:
             or not all(isinstance(c, str) for c in captions)
         ):
             raise where(
-                f"'{{\"image\": ..., \"caption\": ...}}' (text, or a list of texts), found '{line[:60]}'"
+                f'\'{{"image": ..., "caption": ...}}\' (text, or a list of texts), found '
+                f"'{line[:60]}'"
             )
         yield Entry(image, tuple(captions), _part(row.get("split"), where) or named)
 
@@ -268,7 +274,7 @@ def _json(path: Path) -> Any:
 
 
 def _karpathy(path: Path, images: list[Any]) -> Iterator[Entry]:
-    """Karpathy's splits of COCO, Flickr8k and Flickr30k."""
+    """Read Karpathy's splits of COCO, Flickr8k and Flickr30k."""
     for number, image in enumerate(images):
         where = partial(_in_json, path, f"images[{number}]")
         try:
@@ -283,7 +289,7 @@ def _karpathy(path: Path, images: list[Any]) -> Iterator[Entry]:
 
 
 def _coco(path: Path, content: dict[str, Any], official: bool) -> Iterator[Entry]:
-    """COCO's captions.
+    """Read COCO's captions.
 
     Where both files are there, the training file's images are for training, and the validation
     file's are shared out between validation and test, since COCO keeps the captions of its own test
@@ -305,7 +311,8 @@ def _coco(path: Path, content: dict[str, Any], official: bool) -> Iterator[Entry
             raise _in_json(path, f"annotations[{number}]", "image_id and caption") from error
     if unknown := captions.keys() - names.keys():
         raise DataError(
-            f"'{path}' has captions of {len(unknown)} image(s) that it does not list, as {next(iter(unknown))}."
+            f"'{path}' has captions of {len(unknown)} image(s) that it does not list, as "
+            f"{next(iter(unknown))}."
         )
     for number, key in enumerate(sorted(names, key=lambda key: (isinstance(key, str), key))):
         part: Part | None = None

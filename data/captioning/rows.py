@@ -103,8 +103,8 @@ class CaptionRows:
         ]:
             if column not in rows.column_names:
                 raise DataError(
-                    f"{self.name} has no column '{column}', only {', '.join(rows.column_names)}: choose with "
-                    f"--data.{flag}_column.{did_you_mean(column, rows.column_names)}"
+                    f"{self.name} has no column '{column}', only {', '.join(rows.column_names)}: "
+                    f"choose with --data.{flag}_column.{did_you_mean(column, rows.column_names)}"
                 )
 
     def captions(self, rows: Any) -> list[tuple[str, ...]]:
@@ -122,8 +122,8 @@ class CaptionRows:
                 texts = value if isinstance(value, list) else [value]
                 if not all(isinstance(text, str) for text in texts if text is not None):
                     raise DataError(
-                        f"{self.name}, row {number} (from 0): column '{column}' holds neither text nor a list of "
-                        "texts. Choose another --data.caption_column."
+                        f"{self.name}, row {number} (from 0): column '{column}' holds neither text "
+                        "nor a list of texts. Choose another --data.caption_column."
                     )
                 found[number] += [text.strip() for text in texts if text and text.strip()]
         return [tuple(texts) for texts in found]

@@ -1,4 +1,7 @@
-"""Where pairs of sentences come from: two files, a table, or a data set. All are UTF-8, read as often as needed."""
+"""Where pairs of sentences come from: two files, a table, or a data set.
+
+All are UTF-8, read as often as needed.
+"""
 
 from __future__ import annotations
 
@@ -74,8 +77,8 @@ def _rereadable(path: str) -> Path:
     full = existing(path)
     if not full.is_file():
         raise DataError(
-            f"'{path}' is a pipe or a device, which can be read only once, and sentences are read several times: save "
-            "them in a file (.gz and .xz are read as they are)."
+            f"'{path}' is a pipe or a device, which can be read only once, and sentences are read "
+            "several times: save them in a file (.gz and .xz are read as they are)."
         )
     return full
 
@@ -105,8 +108,8 @@ def _zip(paths: tuple[Path, Path], labels: tuple[str, str]) -> Iterator[tuple[st
             longer = count + 1 + sum(1 for _ in sides[source is None])
             counts = (count, longer) if source is None else (longer, count)
             raise DataError(
-                f"{labels[0]} has {counts[0]:,} lines and {labels[1]} {counts[1]:,}: line n of one has to be the "
-                "translation of line n of the other."
+                f"{labels[0]} has {counts[0]:,} lines and {labels[1]} {counts[1]:,}: line n of one "
+                "has to be the translation of line n of the other."
             )
         yield source, target
 
@@ -127,8 +130,8 @@ def table_pairs(path: str, source: str, target: str) -> Pairs:
     full, suffix = _rereadable(path), Path(plain_name(Path(path))).suffix
     if suffix not in TABLES:
         raise DataError(
-            f"'{path}' ends in none of {', '.join(TABLES)}. "
-            "Two files with a sentence a line are named by --data.train_source and --data.train_target (val_, test_)."
+            f"'{path}' ends in none of {', '.join(TABLES)}. Two files with a sentence a line are "
+            "named by --data.train_source and --data.train_target (val_, test_)."
         )
     identity = ["table", source, target, *stamps(full)]
     if suffix == ".jsonl":
@@ -137,7 +140,8 @@ def table_pairs(path: str, source: str, target: str) -> Pairs:
     header = first is not None and source in first and target in first
     if first is not None and not header and len(first) < 2:
         raise DataError(
-            f"{path}, row 1 has {len(first)} column: a row has to hold a sentence and its translation."
+            f"{path}, row 1 has {len(first)} column: a row has to hold a sentence and its "
+            "translation."
         )
     columns = (first.index(source), first.index(target)) if first is not None and header else (0, 1)
     read = partial(_columns, full, path, suffix, columns, header)
@@ -164,7 +168,8 @@ def _columns(
         if len(row) <= max(columns):
             what = "tabs between them" if suffix == ".tsv" else "commas between them"
             raise DataError(
-                f"{label}, row {number} has {len(row)} columns; there have to be {max(columns) + 1}, {what}."
+                f"{label}, row {number} has {len(row)} columns; there have to be "
+                f"{max(columns) + 1}, {what}."
             )
         yield row[columns[0]], row[columns[1]]
 
@@ -179,13 +184,14 @@ def _both(row: Any, source: str, target: str, where: str) -> tuple[str, str]:
     inner = row.get("translation", row) if isinstance(row, dict) else row
     if not isinstance(inner, dict):
         raise DataError(
-            f"{where} holds {type(inner).__name__}; it has to be an object with '{source}' and '{target}'."
+            f"{where} holds {type(inner).__name__}; it has to be an object with '{source}' and "
+            f"'{target}'."
         )
     for name in (source, target):
         if name not in inner:
             raise DataError(
-                f"{where} has no '{name}', only {', '.join(map(str, inner))}: name the two by --data.source and "
-                f"--data.target.{did_you_mean(name, map(str, inner))}"
+                f"{where} has no '{name}', only {', '.join(map(str, inner))}: name the two by "
+                f"--data.source and --data.target.{did_you_mean(name, map(str, inner))}"
             )
         if not isinstance(inner[name], str):
             raise DataError(f"{where}: '{name}' holds {type(inner[name]).__name__}, not text.")
@@ -195,7 +201,9 @@ def _both(row: Any, source: str, target: str, where: str) -> tuple[str, str]:
 def dataset_pairs(
     name: str, config: str | None, split: str, source: str, target: str, *, option: str
 ) -> Pairs:
-    """Return the pairs of a data set of the `datasets` library: its `translation` feature, or two text columns.
+    """Return the pairs of a data set of the `datasets` library.
+
+    They are its `translation` feature, or two text columns.
 
     Args:
         name: A data set's name, a folder it was saved to, or a file.

@@ -63,7 +63,7 @@ class Frame(NamedTuple):
 
 
 def read_frames(path: Path, *, image_size: int, stride: int = 1) -> Iterator[Frame]:
-    """Yield the frames of a video file, or of a folder of pictures in the order of the numbers in their names.
+    """Yield the frames of a video file, or of a folder of pictures in their numbers' order.
 
     Args:
         path: The file or folder.
@@ -88,7 +88,7 @@ def read_frames(path: Path, *, image_size: int, stride: int = 1) -> Iterator[Fra
 
 
 def decode(path: Path) -> Iterator[av.VideoFrame]:
-    """Yield every frame of a video file as the decoder gives it: in the order in which they are shown.
+    """Yield every frame of a video file as the decoder gives it, in the order of being shown.
 
     Args:
         path: The file.
@@ -183,7 +183,7 @@ def has_pictures(folder: Path) -> bool:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """Return the pictures of a folder in the order of the numbers in their names: 2.png before 10.png.
+    """Return the pictures of a folder in the order of their numbers: 2.png before 10.png.
 
     Args:
         folder: The folder.
@@ -215,7 +215,7 @@ def natural(name: str) -> list[Any]:
 
 
 def prefetch(items: Iterable[Item], *, size: int = 64) -> Iterator[Item]:
-    """Yield items that a thread makes ahead, so that decoding and whatever follows it run side by side.
+    """Yield items that a thread makes ahead, side by side with what is done with them.
 
     What `items` raises is raised here, at its place. When the consumer stops early, the thread
     stops too.
@@ -267,7 +267,10 @@ def _check_file(path: Path) -> None:
 
 
 def _video_stream(container: Any, path: Path) -> av.VideoStream:
-    """Return the first stream that is a video: a song's cover is none, and FFmpeg draws text files as videos."""
+    """Return the first stream that is a video.
+
+    A song's cover is none, and FFmpeg draws text files as videos.
+    """
     import av
 
     found = [
@@ -294,7 +297,8 @@ def _check_whole(stream: av.VideoStream, path: Path) -> None:
     inside = sum(entry.pos + entry.size <= size for entry in entries)
     if inside < len(entries):
         raise DataError(
-            f"'{path}' is cut short: {inside} of its {len(entries)} frames lie within its {size:,} bytes."
+            f"'{path}' is cut short: {inside} of its {len(entries)} frames lie within its {size:,} "
+            "bytes."
         )
 
 
@@ -302,5 +306,8 @@ def _unreadable(path: Path, reason: str | None) -> str:
     with path.open("rb") as file:
         begins = file.read(12)
     if begins[4:8] == b"ftyp":
-        return f"'{path}' is cut short: it begins as an MP4, and its index (moov), often written last, is missing."
+        return (
+            f"'{path}' is cut short: it begins as an MP4, and its index (moov), often written "
+            "last, is missing."
+        )
     return f"'{path}' is not a video that FFmpeg knows ({reason}); it begins with {begins!r}."

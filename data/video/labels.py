@@ -82,7 +82,8 @@ class FrameLabels(NamedTuple):
                 if segment.label not in classes:
                     near = did_you_mean(segment.label, classes)
                     raise DataError(
-                        f"'{self.path}', line {segment.line}: there is no class '{segment.label}'.{near}"
+                        f"'{self.path}', line {segment.line}: there is no class "
+                        f"'{segment.label}'.{near}"
                     )
                 numbers[segment.start : segment.end] = classes[segment.label]
         return numbers
@@ -145,7 +146,8 @@ def _segments(
             ) from None
         if start < 0 or end <= start:
             raise DataError(
-                f"'{path}', line {line}: no frame lies in {start} to {end} (not included); frames begin at 0."
+                f"'{path}', line {line}: no frame lies in {start} to {end} (not included); frames "
+                "begin at 0."
             )
         yield Segment(start, end, values[-1], line)
 

@@ -55,7 +55,8 @@ def read_features(path: Path, begin: int, end: int, *, transposed: bool, stride:
     if not np.isfinite(features).all():
         frame = begin + stride * int(np.flatnonzero(~np.isfinite(features).all(1))[0])
         raise DataError(
-            f"{path}: frame {frame} (counted from 0) has a feature that is not finite (NaN, infinity).\n"
+            f"{path}: frame {frame} (counted from 0) has a feature that is not finite (NaN, "
+            "infinity).\n"
             "Make the file anew, or take the video out of the split."
         )
     return torch.from_numpy(features)
@@ -75,11 +76,13 @@ def read_mapping(path: Path) -> list[str]:
         first, _, name = line.partition(" ")
         if not first.isdecimal() or not name.strip():
             raise DataError(
-                f"{path}, line {number}: '{line}' is not a class number and a name, as in '0 background'."
+                f"{path}, line {number}: '{line}' is not a class number and a name, as in '0 "
+                "background'."
             )
         if int(first) in names or name.strip() in names.values():
             raise DataError(
-                f"{path}, line {number}: '{line}' names a class number or a class for the second time."
+                f"{path}, line {number}: '{line}' names a class number or a class for the second "
+                "time."
             )
         names[int(first)] = name.strip()
     if sorted(names) != list(range(len(names))):
@@ -104,7 +107,8 @@ def read_bundle(folder: Path, part: str, split: int) -> list[str]:
     if not path.is_file():
         there = sorted(found.name for found in folder.glob(f"{part}.split*.bundle"))
         raise DataError(
-            f"There is no {path}; there are: {', '.join(there) or 'none'}. Choose with --data.split."
+            f"There is no {path}; there are: {', '.join(there) or 'none'}. Choose with "
+            "--data.split."
         )
     names = [Path(line).stem if line.endswith((".txt", ".npy")) else line for line in _lines(path)]
     if not names:
@@ -162,6 +166,7 @@ def feature_shape(path: Path, name: str) -> tuple[int, ...]:
         raise DataError(f"{path} is no file of numpy's (.npy): {error}.") from error
     if features.ndim != 2 or not np.issubdtype(features.dtype, np.number):
         raise DataError(
-            f"{path} holds {features.dtype} {features.shape}; it has to be numbers, frames by features."
+            f"{path} holds {features.dtype} {features.shape}; it has to be numbers, frames by "
+            "features."
         )
     return tuple(features.shape)

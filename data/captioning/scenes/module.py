@@ -55,7 +55,8 @@ def part_of(scene: Scene) -> Part:
         scene: The scene.
     """
     fold = int(hashlib.sha256(description(scene).encode()).hexdigest(), 16) % _FOLDS
-    return {_FOLDS - 1: "test", _FOLDS - 2: "val"}.get(fold, "train")  # type: ignore[return-value] # parts all
+    parts: dict[int, Part] = {_FOLDS - 1: "test", _FOLDS - 2: "val"}
+    return parts.get(fold, "train")
 
 
 def draw_scene(part: Part, random: np.random.Generator) -> Scene:
@@ -103,7 +104,7 @@ class _ScenePictures:
 
 
 class ScenesData(CaptioningData):
-    """Scenes of one to three objects, drawn at 64 x 64 pixels, with several true sentences about each.
+    """Scenes of one to three objects, 64 x 64 pixels, with several true sentences about each.
 
     Objects differ in shape, colour and size; sentences also say how many there are and how they
     lie. Training, validation and test share no sentence and no composition of different objects.
@@ -162,7 +163,8 @@ class ScenesData(CaptioningData):
                 raise UsageError(f"{name} is {value}; it has to be at least {low}.")
         if self.image_size != SIDE:
             raise UsageError(
-                f"The checkpoint's model takes pictures of {self.image_size} pixels, and the scenes have {SIDE}."
+                f"The checkpoint's model takes pictures of {self.image_size} pixels, and the "
+                f"scenes have {SIDE}."
             )
         self.sizes: dict[Part, int] = {"train": train_size, "val": val_size, "test": test_size}
         self.num_captions = num_captions
@@ -170,7 +172,7 @@ class ScenesData(CaptioningData):
         self._references = lru_cache(None)(self._write_references)
 
     def remedy(self, part: Part) -> str:
-        """What to do about an empty part.
+        """Return what to do about an empty part.
 
         Args:
             part: The part.
@@ -233,7 +235,7 @@ class ScenesData(CaptioningData):
             )
 
     def judge(self, part: Part, number: int, caption: str) -> bool:
-        """Say whether a caption names every object with all its attributes, and all that it states is so.
+        """Say whether a caption names every object in full, and all that it states is so.
 
         Args:
             part: The image's part.

@@ -1,4 +1,4 @@
-"""Built-in clips: drawn, encoded as real H.264 files, and read back through the same decoder as any other video.
+"""Built-in clips: drawn, encoded as real H.264 files, and read back as any other video is.
 
 Shapes: S side of the square pictures.
 """
@@ -97,7 +97,8 @@ class ClipsData(VideoModule):
                 raise UsageError(f"{part}_clips is {count}; it has to be at least 0.")
         if self.image_size < 16 or self.image_size % 2:
             raise UsageError(
-                f"image_size is {self.image_size}; clips have an even number of pixels, at least 16."
+                f"image_size is {self.image_size}; clips have an even number of pixels, at least "
+                "16."
             )
         if clip_seed < 0:
             raise UsageError(f"clip_seed is {clip_seed}; it has to be at least 0.")
@@ -162,8 +163,10 @@ class ClipsData(VideoModule):
         numbers = {name: number for number, name in enumerate(self.spec["classes"])}
         if unknown := sorted(set(CLASSES) - set(numbers)):
             raise DataError(
-                f"The checkpoint's model doesn't know {', '.join(unknown)}, which are in the built-in clips.\n"
-                "It was trained on other videos: name them, unrolled test video/files --data.root DIR."
+                f"The checkpoint's model doesn't know {', '.join(unknown)}, which are in the "
+                "built-in clips.\n"
+                "It was trained on other videos: name them, unrolled test video/files --data.root "
+                "DIR."
             )
         cache = cache_folder(self.cache_dir, kind="video")
         videos = []

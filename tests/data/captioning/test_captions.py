@@ -1,4 +1,4 @@
-"""Captions of photographs: every layout, everything that is wrong with one, the caches, exact resume."""
+"""Captions of photographs: every layout, all that is wrong with one, the caches, exact resume."""
 
 from __future__ import annotations
 
@@ -495,7 +495,8 @@ def test_a_quote_that_is_not_closed_is_named(tmp_path):
 
 def test_an_image_is_in_one_part_only(tmp_path):
     (tmp_path / "a.jsonl").write_text(
-        '{"image": "0.jpg", "caption": "a", "split": "train"}\n{"image": "0.jpg", "caption": "b", "split": "test"}\n'
+        '{"image": "0.jpg", "caption": "a", "split": "train"}\n'
+        '{"image": "0.jpg", "caption": "b", "split": "test"}\n'
     )
     with pytest.raises(DataError, match=r"Image '0.jpg' is in two parts, train and test"):
         read_captions(tmp_path, "auto")

@@ -1,4 +1,4 @@
-"""Parallel text: every form it comes in, what is made of it, and everything that can be wrong with it."""
+"""Parallel text: every form it comes in, what is made of it, and all that can be wrong with it."""
 
 from __future__ import annotations
 

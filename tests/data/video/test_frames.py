@@ -35,7 +35,7 @@ def video(
     container=None,
     turn=None,
 ):
-    """Write frames that know their number, with the first corner red, in the order and at the times given."""
+    """Write frames that know their number, the first corner red, in the order and at the times given."""
     with av.open(str(path), "w", options=container or {}) as file:
         stream = file.add_stream("libx264", rate=25, options={"crf": "4", "threads": "1"})
         stream.width, stream.height = width, height

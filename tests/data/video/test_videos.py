@@ -1,4 +1,4 @@
-"""Videos of one's own: three layouts, parts, labels by frame, and everything that can be wrong with them."""
+"""Videos of one's own: three layouts, parts, labels by frame, and all that can be wrong with them."""
 
 from __future__ import annotations
 
