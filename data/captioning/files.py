@@ -188,8 +188,8 @@ def _matching(root: Path, *patterns: str) -> list[Path]:
     return sorted(path for path in found if path.is_file())
 
 
-def _wrong(path: Path, line: int, expected: str) -> DataError:
-    return DataError(f"'{path}', line {line}: expected {expected}.")
+def _wrong(path: Path, place: str, expected: str) -> DataError:
+    return DataError(f"'{path}', {place}: expected {expected}.")
 
 
 def _part(name: Any, where: Callable[[str], DataError]) -> Part | None:
@@ -212,7 +212,7 @@ def _flickr8k(path: Path) -> Iterator[Entry]:
         head, tab, caption = line.partition("\t")
         image, hash_, count = head.rpartition("#")
         if not (tab and hash_ and count.strip().isdigit()):
-            raise _wrong(path, number, f"'image.jpg#0<tab>caption', found '{line[:60]}'")
+            raise _wrong(path, f"line {number}", f"'image.jpg#0<tab>caption', found '{line[:60]}'")
         if not parts or image in parts:
             yield Entry(image, (caption,), parts.get(image))
 
@@ -225,7 +225,9 @@ def _csv(path: Path) -> Iterator[Entry]:
     caption = next((header.index(key) for key in _CAPTION_KEYS if key in header), None)
     if image is None or caption is None:
         raise _wrong(
-            path, 1, f"the names of the columns, 'image,caption', found '{','.join(header)[:60]}'"
+            path,
+            "line 1",
+            f"the names of the columns, 'image,caption', found '{','.join(header)[:60]}'",
         )
     split = header.index("split") if "split" in header else None
     for line, row in rows:
@@ -235,8 +237,8 @@ def _csv(path: Path) -> Iterator[Entry]:
         if len(row) > len(header) and caption == len(header) - 1:
             row = [*row[:caption], ",".join(row[caption:])]
         if len(row) != len(header):
-            raise _wrong(path, line, f"{len(header)} columns, found {len(row)}")
-        where = partial(_wrong, path, line)
+            raise _wrong(path, f"line {line}", f"{len(header)} columns, found {len(row)}")
+        where = partial(_wrong, path, f"line {line}")
         yield Entry(
             row[image], (row[caption],), None if split is None else _part(row[split], where)
         )
@@ -247,7 +249,7 @@ def _jsonl(path: Path) -> Iterator[Entry]:
     for number, line, row in json_rows(read_lines(path), f"'{path}'"):
         if not line.strip():
             continue
-        where = partial(_wrong, path, number)
+        where = partial(_wrong, path, f"line {number}")
         row = row if isinstance(row, dict) else {}
         image = next((row[key] for key in _IMAGE_KEYS if key in row), None)
         caption = next((row[key] for key in _CAPTION_KEYS if key in row), None)
@@ -276,7 +278,7 @@ def _json(path: Path) -> Any:
 def _karpathy(path: Path, images: list[Any]) -> Iterator[Entry]:
     """Read Karpathy's splits of COCO, Flickr8k and Flickr30k."""
     for number, image in enumerate(images):
-        where = partial(_in_json, path, f"images[{number}]")
+        where = partial(_wrong, path, f"images[{number}]")
         try:
             name, split = image["filename"], image["split"]
             captions = tuple(sentence["raw"] for sentence in image["sentences"])
@@ -301,14 +303,14 @@ def _coco(path: Path, content: dict[str, Any], official: bool) -> Iterator[Entry
         try:
             names[image["id"]] = image["file_name"]
         except (KeyError, TypeError) as error:
-            raise _in_json(path, f"images[{number}]", "id and file_name") from error
+            raise _wrong(path, f"images[{number}]", "id and file_name") from error
         if not isinstance(image["file_name"], str):
-            raise _in_json(path, f"images[{number}]", "a text as file_name")
+            raise _wrong(path, f"images[{number}]", "a text as file_name")
     for number, annotation in enumerate(content["annotations"]):
         try:
             captions.setdefault(annotation["image_id"], []).append(str(annotation["caption"]))
         except (KeyError, TypeError) as error:
-            raise _in_json(path, f"annotations[{number}]", "image_id and caption") from error
+            raise _wrong(path, f"annotations[{number}]", "image_id and caption") from error
     if unknown := captions.keys() - names.keys():
         raise DataError(
             f"'{path}' has captions of {len(unknown)} image(s) that it does not list, as "
@@ -321,7 +323,3 @@ def _coco(path: Path, content: dict[str, Any], official: bool) -> Iterator[Entry
         elif official and path.name.startswith("captions_val"):
             part = "test" if number % 2 else "val"
         yield Entry(names[key], tuple(captions.get(key, ())), part)
-
-
-def _in_json(path: Path, place: str, expected: str) -> DataError:
-    return DataError(f"'{path}', {place}: expected {expected}.")
