@@ -96,10 +96,11 @@ def cached(path: Path, make: Callable[[Path], object]) -> Path:
                     made = Path(folder) / path.name
                     make(made)
                     os.replace(made, path)
-                lock.unlink()  # who waits for it finds the entry, and so does who comes later
+            # who waits for it finds the entry, and so does who comes later
+            lock.unlink(missing_ok=True)
     except OSError as error:
         if not path.exists():  # else another machine was faster
-            raise SetupError(_unusable(path.parent, error.strerror)) from error
+            raise SetupError(_unusable(path.parent, error.strerror or str(error))) from error
     return path
 
 

@@ -68,7 +68,7 @@ class Subwords:
         lowercase: bool = False,
         min_count: int = 1,
     ) -> Subwords:
-        """Make a vocabulary from texts; the same texts give the same one.
+        """Make a vocabulary from texts; the same one of the same texts, with any number of threads.
 
         Args:
             texts: What it is made from.
@@ -267,7 +267,7 @@ def _repeatable(vocabulary: list[tuple[str, float]]) -> list[tuple[str, float]]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Train with one thread: the sums of the unigram model depend on how threads share the work."""
+    """Train with one thread: how several share the work decides the unigram model's sums."""
     before = os.environ.get(_PARALLELISM)
     os.environ[_PARALLELISM] = "false"
     try:

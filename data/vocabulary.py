@@ -1,4 +1,4 @@
-"""Vocabularies: what turns text into numbers and back. Needs neither torch nor Lightning."""
+"""Vocabularies: what turns text into numbers and back. They need neither torch nor Lightning."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class CharacterVocabulary:
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of ids; nothing for boundaries, U+FFFD for unknown characters."""
+        """Return the text of ids; nothing for document boundaries, U+FFFD for unknown symbols."""
         return "".join(
             "" if i == self.END else "\ufffd" if i == self.UNKNOWN else self.symbols[i - 2]
             for i in ids
@@ -133,7 +133,10 @@ class _CharacterDecoder:
 
 
 class ByteVocabulary:
-    """Bytes, text as UTF-8: id 0 is the boundary between documents, 1 to 256 are bytes 0 to 255."""
+    """Bytes: id 0 is the boundary between documents, 1 to 256 are the bytes 0 to 255.
+
+    Text is taken as UTF-8.
+    """
 
     END: ClassVar[int] = 0
     never_written: ClassVar[tuple[int, ...]] = ()
@@ -151,7 +154,7 @@ class ByteVocabulary:
         return np.frombuffer(data, dtype=np.uint8).astype(np.int64) + 1
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of ids; nothing for boundaries, U+FFFD for bytes that are no UTF-8."""
+        """Return the text of ids; nothing for document boundaries, U+FFFD for what is no UTF-8."""
         return self.decode_bytes(ids).decode("utf-8", "replace")
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
@@ -159,7 +162,7 @@ class ByteVocabulary:
         return bytes(int(i) - 1 for i in ids if i != self.END)
 
     def decoder(self) -> Decoder:
-        """Return a decoder for ids that come one by one; it holds back an incomplete character."""
+        """Return a decoder for ids one after another; it holds back an incomplete character."""
         return _ByteDecoder(self)
 
     def to_spec(self) -> VocabularySpec:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from ...errors import DataError, did_you_mean
+from ...errors import DataError
+from ..sources import missing_file
 from ..splits import Part
+from ..tables import csv_rows, json_rows, read_lines
 
-# A quote that is not closed takes in what follows: it is found by the size. Set anew, for it is the
-# whole process's, and longer rows of other tables may have raised it.
-_FIELD_BYTES = 1 << 17
+_FIELD_BYTES = 1 << 17  # of a caption at most
 Layout = Literal["auto", "flickr8k", "csv", "karpathy", "coco", "jsonl"]
 
 EXPECTED = {
@@ -86,12 +85,7 @@ def read_captions(root: Path, layout: Layout) -> CaptionFiles:
         DataError: There is no such file, it is of several or of no known layout, or it is damaged.
     """
     if not root.exists():
-        near = (
-            did_you_mean(root.name, (p.name for p in root.parent.iterdir()))
-            if root.parent.is_dir()
-            else ""
-        )
-        raise DataError(f"'{root}' does not exist.{near}")
+        raise DataError(missing_file(root, str(root)))
     there = list(_known_files(root))
     files = [file for file in there if layout in ("auto", file.layout)]
     if not files:
@@ -185,7 +179,7 @@ def _known_files(root: Path) -> Iterator[_File]:
 
 
 def _matching(root: Path, *patterns: str) -> list[Path]:
-    """The files of a folder, or of the folders in it, whose names match; or the file itself."""
+    """Return the files of a folder and of its folders whose names match, or the file itself."""
     if root.is_file():
         return [root] if any(root.match(pattern) for pattern in patterns) else []
     found = {
@@ -194,18 +188,8 @@ def _matching(root: Path, *patterns: str) -> list[Path]:
     return sorted(path for path in found if path.is_file())
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        # not splitlines: it knows ends inside of captions
-        return path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise DataError(f"'{path}' is not UTF-8: {error.reason} at byte {error.start}.") from error
-    except OSError as error:
-        raise DataError(f"'{path}' can't be read: {error.strerror or error}.") from error
-
-
-def _wrong(path: Path, line: int, expected: str) -> DataError:
-    return DataError(f"'{path}', line {line}: expected {expected}.")
+def _wrong(path: Path, place: str, expected: str) -> DataError:
+    return DataError(f"'{path}', {place}: expected {expected}.")
 
 
 def _part(name: Any, where: Callable[[str], DataError]) -> Part | None:
@@ -217,31 +201,33 @@ def _part(name: Any, where: Callable[[str], DataError]) -> Part | None:
 
 
 def _flickr8k(path: Path) -> Iterator[Entry]:
-    """Read a token file of Flickr8k or Flickr30k; images in no official list are left out."""
+    """Read a token file of Flickr8k or Flickr30k, without the images that no official list has."""
     parts: dict[str, Part] = {}
     for part, listed in (("train", "train"), ("val", "dev"), ("test", "test")):
         for file in _matching(path.parent, f"Flickr_8k.{listed}Images.txt"):
-            parts |= {name.strip(): PART_NAMES[part] for name in _lines(file) if name.strip()}
-    for number, line in enumerate(_lines(path), 1):
+            parts |= {name.strip(): PART_NAMES[part] for name in read_lines(file) if name.strip()}
+    for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             continue
         head, tab, caption = line.partition("\t")
         image, hash_, count = head.rpartition("#")
         if not (tab and hash_ and count.strip().isdigit()):
-            raise _wrong(path, number, f"'image.jpg#0<tab>caption', found '{line[:60]}'")
+            raise _wrong(path, f"line {number}", f"'image.jpg#0<tab>caption', found '{line[:60]}'")
         if not parts or image in parts:
             yield Entry(image, (caption,), parts.get(image))
 
 
 def _csv(path: Path) -> Iterator[Entry]:
-    rows = _csv_rows(path)
+    rows = csv_rows(read_lines(path), f"'{path}'", longest=_FIELD_BYTES)
     _, first = next(rows, (1, []))
     header = [name.strip().lower() for name in first]
     image = next((header.index(key) for key in _IMAGE_KEYS if key in header), None)
     caption = next((header.index(key) for key in _CAPTION_KEYS if key in header), None)
     if image is None or caption is None:
         raise _wrong(
-            path, 1, f"the names of the columns, 'image,caption', found '{','.join(header)[:60]}'"
+            path,
+            "line 1",
+            f"the names of the columns, 'image,caption', found '{','.join(header)[:60]}'",
         )
     split = header.index("split") if "split" in header else None
     for line, row in rows:
@@ -251,38 +237,19 @@ def _csv(path: Path) -> Iterator[Entry]:
         if len(row) > len(header) and caption == len(header) - 1:
             row = [*row[:caption], ",".join(row[caption:])]
         if len(row) != len(header):
-            raise _wrong(path, line, f"{len(header)} columns, found {len(row)}")
-        where = partial(_wrong, path, line)
+            raise _wrong(path, f"line {line}", f"{len(header)} columns, found {len(row)}")
+        where = partial(_wrong, path, f"line {line}")
         yield Entry(
             row[image], (row[caption],), None if split is None else _part(row[split], where)
         )
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield rows, and the numbers of the lines they end in."""
-    csv.field_size_limit(_FIELD_BYTES)
-    # a quoted caption may have several lines
-    rows = csv.reader(f"{line}\n" for line in _lines(path))
-    try:
-        for row in rows:
-            yield rows.line_num, row
-    # most often a quote that is not closed, which takes in all that follows
-    except csv.Error as error:
-        raise _wrong(
-            path, rows.line_num, f"a row of CSV ({error}); is a quote before it not closed?"
-        ) from error
-
-
 def _jsonl(path: Path) -> Iterator[Entry]:
     named = PART_NAMES.get(path.stem.lower())  # train.jsonl
-    for number, line in enumerate(_lines(path), 1):
+    for number, line, row in json_rows(read_lines(path), f"'{path}'"):
         if not line.strip():
             continue
-        where = partial(_wrong, path, number)
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise where(f"a JSON object ({error.msg}), found '{line[:60]}'") from error
+        where = partial(_wrong, path, f"line {number}")
         row = row if isinstance(row, dict) else {}
         image = next((row[key] for key in _IMAGE_KEYS if key in row), None)
         caption = next((row[key] for key in _CAPTION_KEYS if key in row), None)
@@ -309,9 +276,9 @@ def _json(path: Path) -> Any:
 
 
 def _karpathy(path: Path, images: list[Any]) -> Iterator[Entry]:
-    """Karpathy's splits of COCO, Flickr8k and Flickr30k."""
+    """Read Karpathy's splits of COCO, Flickr8k and Flickr30k."""
     for number, image in enumerate(images):
-        where = partial(_in_json, path, f"images[{number}]")
+        where = partial(_wrong, path, f"images[{number}]")
         try:
             name, split = image["filename"], image["split"]
             captions = tuple(sentence["raw"] for sentence in image["sentences"])
@@ -324,7 +291,7 @@ def _karpathy(path: Path, images: list[Any]) -> Iterator[Entry]:
 
 
 def _coco(path: Path, content: dict[str, Any], official: bool) -> Iterator[Entry]:
-    """COCO's captions.
+    """Read COCO's captions.
 
     Where both files are there, the training file's images are for training, and the validation
     file's are shared out between validation and test, since COCO keeps the captions of its own test
@@ -336,14 +303,14 @@ def _coco(path: Path, content: dict[str, Any], official: bool) -> Iterator[Entry
         try:
             names[image["id"]] = image["file_name"]
         except (KeyError, TypeError) as error:
-            raise _in_json(path, f"images[{number}]", "id and file_name") from error
+            raise _wrong(path, f"images[{number}]", "id and file_name") from error
         if not isinstance(image["file_name"], str):
-            raise _in_json(path, f"images[{number}]", "a text as file_name")
+            raise _wrong(path, f"images[{number}]", "a text as file_name")
     for number, annotation in enumerate(content["annotations"]):
         try:
             captions.setdefault(annotation["image_id"], []).append(str(annotation["caption"]))
         except (KeyError, TypeError) as error:
-            raise _in_json(path, f"annotations[{number}]", "image_id and caption") from error
+            raise _wrong(path, f"annotations[{number}]", "image_id and caption") from error
     if unknown := captions.keys() - names.keys():
         raise DataError(
             f"'{path}' has captions of {len(unknown)} image(s) that it does not list, as "
@@ -356,7 +323,3 @@ def _coco(path: Path, content: dict[str, Any], official: bool) -> Iterator[Entry
         elif official and path.name.startswith("captions_val"):
             part = "test" if number % 2 else "val"
         yield Entry(names[key], tuple(captions.get(key, ())), part)
-
-
-def _in_json(path: Path, place: str, expected: str) -> DataError:
-    return DataError(f"'{path}', {place}: expected {expected}.")

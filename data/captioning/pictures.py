@@ -107,14 +107,16 @@ class KeptPictures:
 
     Args:
         file: All pictures, (N, 3, S, S) uint8.
-        whole: Which of them could be read, (N,) bool.
         identity: What they were made from.
+        whole: Which of them could be read, (N,) bool; None: all of them.
     """
 
-    def __init__(self, file: ArrayFile, whole: npt.NDArray[np.bool_], identity: list[Any]) -> None:
+    def __init__(
+        self, file: ArrayFile, identity: list[Any], whole: npt.NDArray[np.bool_] | None = None
+    ) -> None:
         self._file = file
-        self._whole = whole
         self.identity = identity
+        self._whole = whole
 
     def read(self, number: int) -> Tensor | None:
         """Return a picture, None for one that is left out.
@@ -122,7 +124,8 @@ class KeptPictures:
         Args:
             number: Its number.
         """
-        return torch.from_numpy(self._file[number]) if self._whole[number] else None
+        there = self._whole is None or self._whole[number]
+        return torch.from_numpy(self._file[number]) if there else None
 
 
 def kept(pictures: Pictures, length: int, size: int, cache: Path) -> KeptPictures:
@@ -151,7 +154,7 @@ def kept(pictures: Pictures, length: int, size: int, cache: Path) -> KeptPicture
 
     folder = cached(cache / f"images-{key_of(pictures.identity)}", make)
     file, whole = ArrayFile(folder / "pictures.npy"), np.load(folder / "whole.npy")
-    return KeptPictures(file, whole, pictures.identity)
+    return KeptPictures(file, pictures.identity, whole)
 
 
 def faults(paths: Sequence[Path], cache: Path) -> dict[int, str]:

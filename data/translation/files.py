@@ -220,8 +220,9 @@ def _too_long(pairs: Pairs, number: int, source: int, target: int, longest: int)
     )
     return (
         f"{side}, {pairs.where([number])} has {length:,} subwords; evaluation reads "
-        f"{longest:,} at most.\nIs it one sentence? Split or remove it (in the other file as "
-        "well), or raise --data.max_length."
+        f"{longest:,} at most.\n"
+        "Is it one sentence? Split or remove it (in the other file as well), or raise "
+        "--data.max_length."
     )
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ...errors import DataError
+from ..tables import read_lines
 
 
 class Video(NamedTuple):
@@ -143,15 +144,8 @@ def read_labels(path: Path, numbers: dict[str, int]) -> np.ndarray:
 
 def _lines(path: Path) -> list[str]:
     """Return a text file's lines without white space around them, and without empty ones."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise DataError(
-            f"There is no {path}; the folder has to be in the layout of MS-TCN."
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} can't be read: {error}.") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    missing = f"There is no {path}; the folder has to be in the layout of MS-TCN."
+    return [line.strip() for line in read_lines(path, missing=missing) if line.strip()]
 
 
 def feature_shape(path: Path, name: str) -> tuple[int, ...]:

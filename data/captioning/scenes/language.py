@@ -177,7 +177,7 @@ def _group(noun: str) -> Group | None:
 
 
 def holds(caption: str, scene: Scene) -> bool:
-    """Return whether a caption names all of every object, and all that it states is so.
+    """Say whether a caption names all of a scene's objects in full, and all that it states is so.
 
     Args:
         caption: A sentence.
@@ -207,7 +207,7 @@ def _is_so(statement: Statement, scene: Scene) -> bool:
 
 
 def _between(scene: Scene, first: Kind, second: Kind) -> list[str]:
-    """Return how each object of one kind lies to each of another; nothing where it differs."""
+    """Return how every object of one kind lies to every one of another; nothing where it varies."""
     ones, twos = ([thing for thing in scene if thing.kind == kind] for kind in (first, second))
     found = []
     for axis, before, after in (("column", "left", "right"), ("row", "above", "below")):
@@ -220,7 +220,7 @@ def _between(scene: Scene, first: Kind, second: Kind) -> list[str]:
 
 
 def statements(scene: Scene) -> list[Statement]:
-    """Return all that a sentence can state of a scene; empty where its objects don't lie clearly.
+    """Return everything that a sentence can state of a scene; nothing if no relation is clear.
 
     Objects are named in reading order, row by row. In any order it would be open, until the last
     word about it, which object a sentence begins with, and minutes of training would go into that.

@@ -12,15 +12,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor
 
 from ....errors import UsageError, at_least
-from ...arrays import ArrayFile, cached_array
+from ...arrays import cached_array
 from ...cache import cache_folder, key_of
 from ...splits import PARTS, Part
 from ..base import CaptioningData
+from ..pictures import KeptPictures
 from .language import COLOURS, GRID, SHAPES, SIZES, Kind, Scene, Thing, holds, sentences, statements
 from .pictures import SIDE, picture
 
@@ -54,7 +53,8 @@ def part_of(scene: Scene) -> Part:
         scene: The scene.
     """
     fold = int(hashlib.sha256(description(scene).encode()).hexdigest(), 16) % _FOLDS
-    return {_FOLDS - 1: "test", _FOLDS - 2: "val"}.get(fold, "train")  # type: ignore[return-value] # parts all
+    parts: dict[int, Part] = {_FOLDS - 1: "test", _FOLDS - 2: "val"}
+    return parts.get(fold, "train")
 
 
 def draw_scene(part: Part, random: np.random.Generator) -> Scene:
@@ -85,20 +85,6 @@ def draw_scene(part: Part, random: np.random.Generator) -> Scene:
 
 def _draw_kind(random: np.random.Generator) -> Kind:
     return Kind(*(words[random.integers(len(words))] for words in (SIZES, COLOURS, SHAPES)))
-
-
-class _ScenePictures:
-    """The drawn pictures of a part."""
-
-    def __init__(self, file: ArrayFile) -> None:
-        self._file = file
-
-    @property
-    def identity(self) -> list[Any]:
-        return [self._file.path.name]
-
-    def read(self, number: int) -> Tensor:
-        return torch.from_numpy(self._file[number])
 
 
 class ScenesData(CaptioningData):
@@ -203,7 +189,7 @@ class ScenesData(CaptioningData):
         """
         return self._references(part)
 
-    def pictures(self, part: Part) -> _ScenePictures:
+    def pictures(self, part: Part) -> KeptPictures:
         """Return the pictures of a part, drawn now if they are not in the cache.
 
         Args:
@@ -212,7 +198,8 @@ class ScenesData(CaptioningData):
         size = self.sizes[part]
         name = key_of("scenes", _VERSION, self.seed, part, size)
         file = cache_folder(self.cache_dir, kind="captions") / f"scenes-{name}.npy"
-        return _ScenePictures(cached_array(file, size, lambda: self._draw(part)))
+        drawn = cached_array(file, size, lambda: self._draw(part))
+        return KeptPictures(drawn, [file.name])
 
     def _draw(self, part: Part) -> Iterator[npt.NDArray[np.uint8]]:
         scenes = self._scenes(part)
@@ -227,7 +214,7 @@ class ScenesData(CaptioningData):
             )
 
     def judge(self, part: Part, number: int, caption: str) -> bool:
-        """Say whether a caption names all of every object, and all that it states is so.
+        """Say whether a caption names every object in full, and all that it states is so.
 
         Args:
             part: The image's part.

@@ -153,7 +153,7 @@ def _backdrop(
 def _cover(
     shape: str, motion: Motion, angle: float, places: npt.NDArray[np.float32], size: int
 ) -> npt.NDArray[np.float32]:
-    """How much of each pixel the shape covers, (T, S, S), from its distance to the outline."""
+    """Return how much of each pixel the shape covers, (T, S, S), from its distance to the edge."""
     x, y, radius = (
         value.astype(np.float32)[:, None, None] for value in (motion.x, motion.y, motion.radius)
     )

@@ -1,4 +1,4 @@
-"""Built-in clips: drawn, encoded as real H.264 files, read back as any other video.
+"""Built-in clips: drawn, encoded as real H.264 files, and read back as any other video is.
 
 Shapes: S side of the square pictures.
 """

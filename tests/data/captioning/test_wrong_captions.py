@@ -176,7 +176,7 @@ def test_nothing_with_a_caption_is_an_error(tmp_path, data):
             r"some.jsonl', line 1: expected .*found '{\"image\": \"0.jpg\"}'",
         ),
         ("some.jsonl", '{"image": "0.jpg", "caption": 3}\n', r"some.jsonl', line 1: expected"),
-        ("some.jsonl", "\nno json\n", r"some.jsonl', line 2: expected a JSON object"),
+        ("some.jsonl", "\nno json\n", r"some.jsonl', line 2 is no JSON"),
         (
             "Flickr8k.token.txt",
             "0.jpg#0 A dog\n",

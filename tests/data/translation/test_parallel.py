@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
-import time
 
 import numpy as np
 import pytest
 import torch
 from corpora import PAIRS, parallel_data, read_pairs, with_reference, write_pairs
 from unrolled.data import ParallelData, Subwords
-from unrolled.data.translation.pairs import lines
 from unrolled.errors import DataError, UsageError
 
 
@@ -218,21 +216,6 @@ def test_windows_line_ends_and_a_byte_order_mark(root):
         ("Hund", "dog", "dog"),
         ("Katze", "cat", "cat"),
     ]
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 1000])
-def test_lines_do_not_depend_on_the_blocks(size):
-    text = "eins\n\nzwei\r\nÄ\u2028drei\n"
-    data = text.encode()
-    blocks = [data[first : first + size] for first in range(0, len(data), size)]
-    assert list(lines(blocks, "text")) == ["eins", "", "zwei", "Ä\u2028drei"]
-
-
-def test_a_line_of_many_blocks_takes_no_quadratic_time():
-    begin = time.process_time()
-    (line,) = lines((b"a" * 1000 for _ in range(20_000)), "text")
-    assert len(line) == 20_000_000
-    assert time.process_time() - begin < 5  # a hundredth of it is needed
 
 
 def test_multi30k(shared_data, tmp_path):

@@ -193,7 +193,7 @@ def test_damaged_archives(root):
     [
         ("a.tsv", "eins\tone\nzwei\n", "row 2 has 1 column"),
         ("a.tsv", "eins\n", "row 1 has 1 column"),
-        ("a.csv", 'de,en\n"eins,one\n', "no CSV file"),
+        ("a.csv", 'de,en\n"eins,one\n', "line 2: expected a row of CSV"),
         ("a.jsonl", '{"de": "eins", "en": "one"}\n{"de": \n', "line 2 is no JSON"),
         ("a.jsonl", "[" * 100_000, "line 1 is no JSON"),
         ("a.jsonl", '{"de": "eins", "enn": "one"}\n', "Did you mean 'enn'"),
