@@ -34,6 +34,21 @@ class SetupError(UnrolledError, RuntimeError):
     exit_code = 4
 
 
+def at_least(least: float, **settings: float | None) -> None:
+    """Refuse settings that are too small.
+
+    Args:
+        least: The smallest value there is.
+        settings: The values by name; None is nothing to look at.
+
+    Raises:
+        UsageError: One of them is smaller.
+    """
+    for name, value in settings.items():
+        if value is not None and value < least:
+            raise UsageError(f"{name} is {value}; it has to be at least {least}.")
+
+
 def printable(text: str) -> str:
     """Return text without what a terminal obeys: a file may have come from anybody.
 

@@ -94,7 +94,8 @@ def translate(
 
 def _lines(source: str) -> Iterator[str]:
     from ..data.sources import BLOCK_BYTES, read_blocks
-    from ..data.translation.pairs import existing, lines
+    from ..data.tables import lines
+    from ..data.translation.pairs import existing
 
     if source == "-":
         # Not through the buffer: a thread that waits there holds its lock, on which Python aborts

@@ -1,4 +1,4 @@
-"""What the ids of a vocabulary stand for, so that two vocabularies can be matched symbol by symbol."""
+"""What the ids of a vocabulary stand for, so that two can be matched symbol by symbol."""
 
 from __future__ import annotations
 

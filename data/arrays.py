@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
+import mmap
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import SetupError
-from .cache import locked, published
+from .cache import cached
+
+Array = npt.NDArray[Any]
+_RELEASE_EVERY = 64  # reads of a memory-mapped array between two releases of its pages
 
 
 class ArrayFile:
@@ -22,14 +25,19 @@ class ArrayFile:
 
     Args:
         path: A `.npy` file.
+        dtype: What rows are turned into when they are read; None: as they are stored.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, dtype: type[np.generic] | None = None) -> None:
         self.path = path
-        self._array: npt.NDArray[Any] = np.load(path, mmap_mode="r")
+        self._dtype = dtype
+        mapped = np.load(path, mmap_mode="r")
+        self._mmap: mmap.mmap = mapped._mmap
+        self._array: Array = np.asarray(mapped)
+        self._reads = 0
 
-    def __reduce__(self) -> tuple[type[ArrayFile], tuple[Path]]:
-        return ArrayFile, (self.path,)
+    def __reduce__(self) -> tuple[type[ArrayFile], tuple[Path, type[np.generic] | None]]:
+        return ArrayFile, (self.path, self._dtype)
 
     def __len__(self) -> int:
         return len(self._array)
@@ -39,63 +47,101 @@ class ArrayFile:
         """The array's shape."""
         return tuple(self._array.shape)
 
-    def __getitem__(
-        self, index: int | slice | npt.NDArray[np.int64] | list[int]
-    ) -> npt.NDArray[Any]:
+    def __getitem__(self, index: int | slice | npt.NDArray[np.int64] | list[int]) -> Array:
         """Return a copy of rows.
+
+        Pages that were read stay mapped, and count as this process's memory until the system takes
+        them back. They are let go of now and then (they stay in the system's cache), so that this
+        can't grow to the size of the file.
 
         Args:
             index: Which ones.
         """
-        return np.array(self._array[index])
+        self._reads += 1
+        if self._reads % _RELEASE_EVERY == 0 and hasattr(mmap, "MADV_DONTNEED"):
+            self._mmap.madvise(mmap.MADV_DONTNEED)
+        return np.array(self._array[index], dtype=self._dtype)
 
 
-def digest(identity: Any) -> str:
-    """Return a short name for plain data: the key of a cached file.
+@contextmanager
+def array_writer(
+    path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...] = ()
+) -> Iterator[Callable[[Array], object]]:
+    """Open a `.npy` file for rows, of whose number nothing need be known before its end.
 
     Args:
-        identity: Everything that the file's content depends on.
+        path: The file.
+        dtype: The rows' type.
+        shape: The shape of a row.
+
+    Returns:
+        A function that appends rows.
     """
-    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
+    dtype = np.dtype(dtype)
+    count = 0
+
+    def header() -> None:
+        """Write the header; numpy leaves room in it for the longest number there is."""
+        descr = np.lib.format.dtype_to_descr(dtype)
+        fields = {"descr": descr, "fortran_order": False, "shape": (count, *shape)}
+        np.lib.format.write_array_header_1_0(file, fields)
+
+    def add(rows: Array) -> None:
+        nonlocal count
+        file.write(np.ascontiguousarray(rows, dtype).data)
+        count += len(rows)
+
+    with path.open("wb") as file:
+        header()
+        yield add
+        file.seek(0)
+        header()
 
 
-def cached_array(
-    path: Path, length: int, blocks: Callable[[], Iterable[npt.NDArray[Any]]]
-) -> ArrayFile:
-    """Return an array that is made where it does not exist; one process makes it, the others wait.
-
-    Memory holds one block. The file appears when it is whole.
+def write_array(path: Path, length: int, blocks: Iterable[Array]) -> None:
+    """Write a `.npy` file. Memory holds one block.
 
     Args:
-        path: The `.npy` file.
+        path: The file.
         length: Number of rows, at least one.
-        blocks: Makes the rows, a few at a time; all of one shape and type.
+        blocks: The rows, a few at a time; all of one shape and type.
 
     Raises:
         SetupError: If there is no room for them.
     """
-    if not path.exists():
-        with locked(path):
-            if not path.exists():
-                _write(path, length, blocks())
-    return ArrayFile(path)
-
-
-def _write(path: Path, length: int, blocks: Iterable[npt.NDArray[Any]]) -> None:
     rest = iter(blocks)
     first = next(rest)
     needed, free = first.nbytes // len(first) * length, shutil.disk_usage(path.parent).free
     if needed > free:
         raise SetupError(
-            f"{path.parent} has {free / 1e9:.1f} GB left, and {needed / 1e9:.1f} GB are to be kept there.\n"
-            "Name another folder by --data.cache_dir or the environment variable UNROLLED_CACHE, or keep less."
+            f"{path.parent} has {free / 1e9:.1f} GB left, and {needed / 1e9:.1f} GB are to be kept "
+            "there.\nName another folder by --data.cache_dir or the environment variable "
+            "UNROLLED_CACHE, or keep less."
         )
-    header = {"descr": first.dtype.str, "fortran_order": False, "shape": (length, *first.shape[1:])}
-    with published(path) as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        rows = 0
+    rows = 0
+    with array_writer(path, first.dtype, first.shape[1:]) as add:
         for block in itertools.chain([first], rest):
-            file.write(np.ascontiguousarray(block).data)
+            add(block)
             rows += len(block)
-        if rows != length:
-            raise AssertionError(f"{rows} rows were made, not {length}")
+    if rows != length:
+        raise AssertionError(f"{rows} rows were made, not {length}")
+
+
+def cached_array(
+    path: Path,
+    length: int,
+    blocks: Callable[[], Iterable[Array]],
+    dtype: type[np.generic] | None = None,
+) -> ArrayFile:
+    """Return an array of the cache, made now if it is not there.
+
+    Args:
+        path: The `.npy` file.
+        length: Number of rows, at least one.
+        blocks: Makes the rows, a few at a time; all of one shape and type.
+        dtype: What rows are turned into when they are read; None: as they are stored.
+
+    Raises:
+        SetupError: If there is no room for them.
+    """
+    return ArrayFile(cached(path, lambda made: write_array(made, length, blocks())), dtype)

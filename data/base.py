@@ -3,52 +3,72 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any, ClassVar
 
 from lightning.pytorch import LightningDataModule
 
-from ..errors import DataError
-from .loader import ResumableLoader
-
-Part = Literal["train", "val", "test"]
+from ..errors import DataError, UsageError, at_least
+from .loader import BatchDataset, ResumableLoader
+from .samplers import SamplerFactory
+from .splits import Part
 
 
 class DataModule(LightningDataModule, ABC):
-    """A data module whose training loader resumes exactly.
+    """A data module whose training goes on exactly where it was stopped.
 
-    A subclass implements `spec` and `loader`; its samplers take `rank` and `world_size` into
-    account.
+    A subclass says what a model has to know of its data, by `own_spec`, and what each part holds,
+    by `contents`: a data set that makes a batch, and a sampler that orders them. The rest is here:
+    workers, seeds, processes, limits, pinned memory, the place of a resumed run.
 
     The loader's state is kept in the data module's part of the checkpoint: the state that Lightning
     keeps itself is lost when `trainer.estimated_stepping_batches` is read before training
     (lightning #20550).
 
     Args:
+        num_workers: Processes that prepare batches ahead; 0 for none.
+        seed: Start of the pseudo-random numbers.
         spec: What a checkpoint's model was made for, to be used instead of what the data would
             give; None to derive it.
+
+    Attributes:
+        spec_form: The TypedDict that a spec has to fit.
     """
 
-    def __init__(self, *, spec: dict[str, Any] | None = None) -> None:
+    spec_form: ClassVar[type] = dict
+
+    def __init__(
+        self, *, num_workers: int = 0, seed: int = 0, spec: dict[str, Any] | None = None
+    ) -> None:
         super().__init__()
+        at_least(0, num_workers=num_workers, seed=seed)
+        required: frozenset[str] = getattr(self.spec_form, "__required_keys__", frozenset())
+        if spec is not None and (lacking := sorted(required - spec.keys())):
+            raise UsageError(
+                f"The checkpoint's model was not made for {type(self).__name__}: its spec has no "
+                f"'{lacking[0]}'."
+            )
+        self.num_workers = num_workers
+        self.seed = seed
         self.spec_override = spec
         self._train_loader: ResumableLoader | None = None
         self._resume_from: dict[str, int] | None = None
 
-    @property
-    @abstractmethod
+    @cached_property
     def spec(self) -> dict[str, Any]:
-        """What a model has to know of the data, as plain data; the same in every process, available at once."""
+        """What a model has to know of the data: the checkpoint's, else the data's own."""
+        return self.own_spec() if self.spec_override is None else self.spec_override
 
     @abstractmethod
-    def loader(
-        self, part: Part, *, epoch: int = 0, limit: int | float = 1.0
-    ) -> ResumableLoader | None:
-        """Return this process's loader of a part, or None where the part was asked to be empty.
+    def own_spec(self) -> dict[str, Any]:
+        """Return what the data gives; the same in every process, before `prepare_data`."""
+
+    @abstractmethod
+    def contents(self, part: Part) -> tuple[BatchDataset, SamplerFactory] | None:
+        """Return what makes the batches of a part, and what orders them; None for an empty part.
 
         Args:
             part: The part.
-            epoch: The epoch to start with.
-            limit: The loader's `limit`.
         """
 
     def remedy(self, part: Part) -> str:
@@ -76,6 +96,36 @@ class DataModule(LightningDataModule, ABC):
         """Whether batches go to a CUDA device."""
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
 
+    def loader(
+        self, part: Part, *, epoch: int = 0, limit: int | float = 1.0
+    ) -> ResumableLoader | None:
+        """Return this process's loader of a part, None where the part was asked to be empty.
+
+        Args:
+            part: The part.
+            epoch: The epoch to start with.
+            limit: The loader's `limit`.
+        """
+        contents = self.contents(part)
+        if contents is None:
+            return None
+        dataset, sampler = contents
+        overfitting = getattr(self.trainer, "overfit_batches", 0)  # not declared by Lightning
+        return ResumableLoader(
+            dataset,
+            sampler(
+                seed=self.seed,
+                rank=self.rank,
+                world_size=self.world_size,
+                shuffle=part == "train" and not overfitting,
+            ),
+            num_workers=self.num_workers,
+            seed=self.seed,
+            epoch=epoch,
+            limit=limit,
+            pin_memory=self.pin_memory,
+        )
+
     def train_dataloader(self) -> ResumableLoader:
         """Return the training loader, at the checkpoint's position after a resume."""
         if self.trainer:
@@ -100,7 +150,7 @@ class DataModule(LightningDataModule, ABC):
         return loader
 
     def val_dataloader(self) -> ResumableLoader | list[Any]:
-        """Return the validation loader, or none at all during training without a validation part."""
+        """Return the validation loader, or none in training without a validation part."""
         return self._evaluation("val", "validate")
 
     def test_dataloader(self) -> ResumableLoader | list[Any]:

@@ -1,5 +1,8 @@
 """The batches: all that tasks know of data.
 
+Lightning moves whatever has a method `to`. What a core reads to find its way (lengths, resets,
+numbers) stays on the CPU then, where it is read without waiting for a GPU.
+
 Shapes: B batch, T time.
 """
 
@@ -7,7 +10,22 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
+
+Device = torch.device | str
+
+
+def moved(device: Device, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """Return tensors on a device; pinned ones go to a GPU while the CPU works on.
+
+    Args:
+        device: The device.
+        tensors: The tensors.
+    """
+    # to a CPU, the call would return before the numbers are there; so it was on MPS (pytorch#83015)
+    overlap = torch.device(device).type not in ("cpu", "mps")
+    return tuple(tensor.to(device, non_blocking=overlap) for tensor in tensors)
 
 
 class TextBatch(NamedTuple):
@@ -17,15 +35,20 @@ class TextBatch(NamedTuple):
         input: Symbols, (B, T) int64.
         target: The symbol after each input, (B, T) int64.
         reset: True where the state has to be replaced by the initial one before that step, (B, T)
-            bool.
+            bool, on the CPU.
         lengths: Steps that are real in each row, (B,) int64; below T only in the last chunk of an
-            epoch, possibly 0.
+            epoch, possibly 0, on the CPU.
     """
 
     input: Tensor
     target: Tensor
     reset: Tensor
     lengths: Tensor
+
+    def to(self, device: Device) -> TextBatch:
+        """Return the batch with its symbols on a device."""
+        input, target = moved(device, self.input, self.target)
+        return self._replace(input=input, target=target)
 
 
 class TranslationBatch(NamedTuple):
@@ -47,6 +70,11 @@ class TranslationBatch(NamedTuple):
     target_lengths: Tensor
     number: Tensor
     reference: tuple[str, ...]
+
+    def to(self, device: Device) -> TranslationBatch:
+        """Return the batch with its ids on a device."""
+        source, target = moved(device, self.source, self.target)
+        return self._replace(source=source, target=target)
 
 
 class VideoBatch(NamedTuple):
@@ -72,6 +100,11 @@ class VideoBatch(NamedTuple):
     last: Tensor
     name: tuple[str, ...]
 
+    def to(self, device: Device) -> VideoBatch:
+        """Return the batch with its frames and labels on a device."""
+        input, target = moved(device, self.input, self.target)
+        return self._replace(input=input, target=target)
+
 
 class CaptionBatch(NamedTuple):
     """Images and sentences about them; an image is there once, however many captions it has.
@@ -93,3 +126,8 @@ class CaptionBatch(NamedTuple):
     image_of: Tensor
     number: Tensor
     references: tuple[tuple[str, ...], ...]
+
+    def to(self, device: Device) -> CaptionBatch:
+        """Return the batch with its images and captions on a device."""
+        image, caption, image_of = moved(device, self.image, self.caption, self.image_of)
+        return self._replace(image=image, caption=caption, image_of=image_of)

@@ -1,13 +1,14 @@
-"""The folder where encoded data are kept. Files in it appear whole or not at all; it may be deleted at any time."""
+"""The cache: what is made once and kept. Entries appear whole or not at all; any may be deleted."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import platformdirs
 from filelock import FileLock
@@ -46,32 +47,72 @@ def _unusable(folder: Path, reason: str | None) -> str:
     )
 
 
-@contextmanager
-def locked(final: Path) -> Iterator[None]:
-    """Let one process at a time make a file; the others wait."""
-    lock = FileLock(final.with_suffix(".lock"))
-    try:
-        lock.acquire()
-    except OSError as error:
-        raise SetupError(_unusable(final.parent, error.strerror)) from error
-    try:
-        yield
-    finally:
-        lock.release()
+def key_of(*identity: Any) -> str:
+    """Return a short name for plain data, the part of an entry's name that changes with them.
+
+    Args:
+        identity: Everything that the entry's content depends on, the version of its format
+            included.
+    """
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
 
 
-@contextmanager
-def published(final: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file that takes its name when all went well."""
-    temporary = None
+def stamps(*paths: Path) -> list[list[Any]]:
+    """Return plain data that change whenever a file does: its path, size and time of change.
+
+    Args:
+        paths: The files. Of one that can't be found, whose reader will say so, it is the path.
+    """
+    found: list[list[Any]] = []
+    for path in paths:
+        found.append([str(path.absolute())])
+        try:
+            stat = path.stat()
+        except OSError:
+            continue
+        found[-1] += [stat.st_size, stat.st_mtime_ns]
+    return found
+
+
+def cached(path: Path, make: Callable[[Path], object]) -> Path:
+    """Return the path of an entry; where there is none, one process makes it, the others wait.
+
+    Args:
+        path: The entry, a file or a folder, in a folder that exists.
+        make: Writes the entry to the path that it is given. What is there is moved to `path` when
+            `make` returns; of what is interrupted, nothing is taken for an entry.
+
+    Raises:
+        SetupError: If the cache can't be written.
+    """
+    if path.exists():
+        return path
+    lock = path.with_name(f"{path.name}.lock")
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=final.parent, prefix=f"{final.name}-")
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-        os.replace(temporary, final)
-        temporary = None
+        with FileLock(lock):
+            if not path.exists():
+                # A name of its own: locks may not reach other machines that share the folder.
+                with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}-") as folder:
+                    made = Path(folder) / path.name
+                    make(made)
+                    os.replace(made, path)
+            # who waits for it finds the entry, and so does who comes later
+            lock.unlink(missing_ok=True)
     except OSError as error:
-        raise SetupError(_unusable(final.parent, error.strerror)) from error
-    finally:
-        if temporary is not None:
-            os.unlink(temporary)
+        if not path.exists():  # else another machine was faster
+            raise SetupError(_unusable(path.parent, error.strerror or str(error))) from error
+    return path
+
+
+def cached_json(path: Path, make: Callable[[], Any]) -> Any:
+    """Return plain data from a `.json` file of the cache, made now if there is none.
+
+    Args:
+        path: The file.
+        make: Makes the data.
+
+    Raises:
+        SetupError: If the cache can't be written.
+    """
+    file = cached(path, lambda made: made.write_text(json.dumps(make()), encoding="utf-8"))
+    return json.loads(file.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Photographs of any kind as square pictures, and what is wrong with those that can't be read.
+"""Images of any kind as pictures, and what is wrong with those that can't be read.
 
 Decoding is Pillow's: `torchvision.io.decode_image` takes the process down on some damaged files
 (0.29).
@@ -9,12 +9,13 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -27,7 +28,7 @@ SUFFIXES = (".bmp", ".gif", ".jpg", ".jpeg", ".png", ".ppm", ".tif", ".tiff", ".
 """How the names of images end that are looked for in a folder."""
 
 MAX_PIXELS = 64_000_000
-"""A larger image is refused before it is decoded: a file of a few kilobytes can claim gigabytes of pixels."""
+"""A larger image is refused, not decoded: a few kilobytes can claim gigabytes of pixels."""
 
 # not EPS: Pillow starts Ghostscript for it
 _KINDS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -52,22 +53,64 @@ def open_image(source: str | Path | bytes | Image, size: int) -> Tensor:
         DataError: The file is missing, is no image, is damaged, or has more than `MAX_PIXELS`
             pixels.
     """
+    # JPEG's decoder leaves out what scaling would lose, and is faster
+    return planes(_read(source, lambda image: _middle(image, size), draft=2 * size))
+
+
+def whole_image(path: Path, size: int | None = None) -> npt.NDArray[np.uint8]:
+    """Read the whole of an image, in the colours and the orientation of `open_image`.
+
+    Args:
+        path: The file.
+        size: S, the side of the square that it is scaled to; None: leave its size.
+
+    Returns:
+        (H, W, 3) or (S, S, 3) uint8, red, green and blue.
+
+    Raises:
+        DataError: As `open_image`.
+    """
+    return _read(path, lambda image: _scaled(_upright(image), size))
+
+
+def planes(picture: npt.NDArray[np.uint8]) -> Tensor:
+    """Return a picture (H, W, 3) as a tensor (3, H, W).
+
+    Args:
+        picture: The picture.
+    """
+    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+
+
+def _read(
+    source: str | Path | bytes | Image,
+    change: Callable[[Image], Image],
+    *,
+    draft: int | None = None,
+) -> npt.NDArray[np.uint8]:
+    """Decode an image, to `draft` pixels at least where that is quicker, and change it."""
     from PIL import Image
 
     name = name_of(source)
     if not isinstance(source, str | Path | bytes | Image.Image):
         raise TypeError(
-            f"an image is a {type(source).__name__}; it must be a path, a file's content or an image that Pillow "
-            "opened (PIL.Image.fromarray makes one of an array)"
+            f"an image is a {type(source).__name__}; it must be a path, a file's content or an "
+            "image that Pillow opened (PIL.Image.fromarray makes one of an array)"
         )
-    if isinstance(source, Image.Image):
-        return _picture(source, name, size)
-    with _bytes_of(source, name) as file:
-        image = _identified(file, name)
-        _check_size(image, name)
-        # JPEG's decoder leaves out what scaling would lose, and is faster
-        image.draft(None, (2 * size, 2 * size))
-        return _picture(image, name, size)
+    with ExitStack() as opened:
+        if isinstance(source, Image.Image):
+            image = source
+            _check_size(image, name)
+        else:
+            image = _identified(opened.enter_context(_bytes_of(source, name)), name)
+            if draft:
+                image.draft(None, (draft, draft))
+        try:
+            return np.array(change(image))
+        except Exception as error:  # Pillow's decoders raise many kinds of errors on damaged data
+            raise DataError(
+                f"{name} is damaged: {_reason(error)}. Mend it, or leave it out."
+            ) from error
 
 
 def check_image(path: str | Path) -> None:
@@ -82,7 +125,6 @@ def check_image(path: str | Path) -> None:
     name = name_of(path)
     with _bytes_of(path, name) as file:
         image = _identified(file, name)
-        _check_size(image, name)
         # MPO: several JPEGs in one file, as some telephones make
         if image.format in ("JPEG", "MPO"):
             file.seek(-min(_TAIL, file.seek(0, os.SEEK_END)), os.SEEK_END)
@@ -130,52 +172,52 @@ def _identified(file: BinaryIO, name: str) -> Image:
         with warnings.catch_warnings():
             # Pillow warns of large images; our own limit is lower
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return Image.open(file, formats=_KINDS)
+            image = Image.open(file, formats=_KINDS)
     except Image.DecompressionBombError as error:
         raise DataError(f"{name} claims more pixels than are read ({MAX_PIXELS:,}).") from error
     except UnidentifiedImageError as error:
         raise DataError(
-            f"{name} is no image of a kind that is read ({', '.join(_KINDS)}), or its beginning is damaged."
+            f"{name} is no image of a kind that is read ({', '.join(_KINDS)}), or its beginning is "
+            "damaged."
         ) from error
-    except Exception as error:  # Pillow's decoders raise many kinds of errors on damaged data
-        raise DataError(f"{name} is damaged: {_reason(error)}.") from error
-
-
-def _picture(image: Image, name: str, size: int) -> Tensor:
-    _check_size(image, name)
-    try:
-        return _square(image, size)
     except Exception as error:  # as above
-        raise DataError(
-            f"{name} is damaged: {_reason(error)}. Mend it, or leave it out."
-        ) from error
+        raise DataError(f"{name} is damaged: {_reason(error)}.") from error
+    _check_size(image, name)
+    return image
 
 
 def _check_size(image: Image, name: str) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise DataError(
-            f"{name} has {width} x {height} pixels; more than {MAX_PIXELS:,} are not read. Scale it down."
+            f"{name} has {width} x {height} pixels; more than {MAX_PIXELS:,} are not read. Scale "
+            "it down."
         )
     if not width * height:
         raise DataError(f"{name} has no pixels ({width} x {height}).")
 
 
-def _square(image: Image, size: int) -> Tensor:
-    from PIL import Image, ImageOps
-
-    image = _colours(ImageOps.exif_transpose(image))
+def _middle(image: Image, size: int) -> Image:
+    image = _upright(image)
     short = min(image.size)
     left, top = ((side - short) / 2 for side in image.size)
-    box = (left, top, left + short, top + short)
     # Cropped and scaled in one: the scaled whole of a very long image would not fit in memory.
-    square = image.resize((size, size), Image.Resampling.BILINEAR, box)
-    return torch.from_numpy(np.array(square)).permute(2, 0, 1).contiguous()
+    return _scaled(image, size, (left, top, left + short, top + short))
 
 
-def _colours(image: Image) -> Image:
+def _scaled(
+    image: Image, size: int | None, box: tuple[float, float, float, float] | None = None
+) -> Image:
     from PIL import Image
 
+    return image.resize((size, size), Image.Resampling.BILINEAR, box) if size else image
+
+
+def _upright(image: Image) -> Image:
+    """Return an image in red, green and blue, as the camera was held."""
+    from PIL import Image, ImageOps
+
+    image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255 instead of scaling
         grey = np.asarray(image).astype(np.int64)
         if grey.min() < 0 or grey.max() > 0xFFFF:

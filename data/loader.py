@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from torch import Generator
 from torch.utils.data import DataLoader, DistributedSampler, SequentialSampler
 
 from ..errors import UnrolledError
-
-
-class BatchSampler(Protocol):
-    """What a loader asks of a sampler: the batches of this process, as a pure function of the epoch.
-
-    `StreamSampler` is one; a sampler that buckets sentences by length is another. Every process has
-    to have the same number of batches.
-    """
-
-    def num_batches(self, epoch: int = 0) -> int:
-        """Return the number of batches of an epoch."""
-
-    def batches(self, epoch: int, start: int = 0) -> Iterable[Any]:
-        """Return what describes each batch of an epoch, from batch number `start` on."""
+from .samplers import Sampler
 
 
 class BatchDataset(Protocol):
-    """A data set that makes a whole batch from what its sampler yields (so it does its own collating)."""
+    """Makes a whole batch from what its sampler yields, and so does its own collating."""
 
     def __getitem__(self, item: Any) -> Any:
         """Return one batch."""
@@ -41,7 +28,7 @@ class _Position(SequentialSampler, DistributedSampler[Any]):
     other sampler.
     """
 
-    def __init__(self, sampler: BatchSampler) -> None:
+    def __init__(self, sampler: Sampler) -> None:
         self.batches = sampler
         self.epoch = 0
         self.start = 0
@@ -57,7 +44,7 @@ class _Position(SequentialSampler, DistributedSampler[Any]):
 
 
 class _Reported:
-    """Hands errors for the user from a worker to the main process as they are; torch would wrap them in a traceback."""
+    """Hands a user's errors from a worker to the main process; torch would add a traceback."""
 
     def __init__(self, dataset: BatchDataset) -> None:
         self.dataset = dataset
@@ -74,7 +61,7 @@ def _identity(batch: Any) -> Any:
 
 
 class ResumableLoader(DataLoader[Any]):
-    """A DataLoader that knows its epoch and its position, and goes on from there after `load_state_dict`.
+    """A DataLoader that knows its epoch and position, and goes on there after `load_state_dict`.
 
     The state counts the batches that were handed out, not those that workers fetched ahead. The
     epoch advances when the next iteration starts: Lightning stops by count, so code after the last
@@ -96,7 +83,7 @@ class ResumableLoader(DataLoader[Any]):
     def __init__(
         self,
         dataset: BatchDataset,
-        sampler: BatchSampler,
+        sampler: Sampler,
         *,
         num_workers: int = 0,
         seed: int = 0,
@@ -111,7 +98,8 @@ class ResumableLoader(DataLoader[Any]):
         self._done = 0
         self._resumed = False
         super().__init__(
-            _Reported(dataset) if num_workers else dataset,  # type: ignore[arg-type] # torch's Dataset is a class
+            # torch's Dataset is a class
+            _Reported(dataset) if num_workers else dataset,  # type: ignore[arg-type]
             batch_size=None,
             sampler=self._position,
             collate_fn=_identity,
@@ -167,8 +155,9 @@ class ResumableLoader(DataLoader[Any]):
         if self._done and before != total:
             self._done = self._done * total // before
             warnings.warn(
-                f"The checkpoint was made with {before} batches an epoch and there are {total} now: training goes on "
-                f"near the same place ({self._done}), not exactly there. Keep the batch size, the chunk length and "
-                "the number of processes for an exact resume.",
+                f"The checkpoint was made with {before} batches an epoch and there are {total} "
+                f"now: training goes on near the same place ({self._done}), not exactly there. "
+                "Keep the batch size, the chunk length and the number of processes for an exact "
+                "resume.",
                 stacklevel=2,
             )

@@ -1,4 +1,4 @@
-"""Where text comes from. Every source is a sequence of documents, read in blocks of bytes, as often as needed."""
+"""Where text comes from: documents, read in blocks of bytes, as often as needed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import lzma
 import os
 import sys
 import sysconfig
+import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -17,12 +18,19 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import DataError, UsageError, did_you_mean
-from .cache import published
+from .cache import cached, key_of, stamps
 
 BLOCK_BYTES = 1 << 20
 # where this process and those it starts find what standard input held
 _STDIN_VARIABLE = "UNROLLED_STDIN"
 _NO_TEXT = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
+_BUILDERS = {  # of the `datasets` library, by the ends of files' names
+    ".json": "json",
+    ".jsonl": "json",
+    ".csv": "csv",
+    ".parquet": "parquet",
+    ".txt": "text",
+}
 COMPRESSED: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".xz": lzma.open}
 
 
@@ -57,7 +65,7 @@ class Source:
 
 
 def builtin_source() -> Source:
-    """Return the source code of Python's own standard library, without its tests; one document a file."""
+    """Return the source code of Python's standard library without its tests, a document a file."""
     root = Path(sysconfig.get_path("stdlib"))
     paths = [
         p
@@ -66,7 +74,8 @@ def builtin_source() -> Source:
     ]
     if not paths:
         raise DataError(
-            f"Python's standard library at {root} has no source files: give a text with --data.path."
+            f"Python's standard library at {root} has no source files: give a text with "
+            "--data.path."
         )
     return _files("the standard library's source", paths, root, utf8=True)
 
@@ -121,9 +130,9 @@ def _folder(folder: Path, path: str, pattern: str) -> Source:
         if p.is_file() and not any(part.startswith(".") for part in p.relative_to(folder).parts)
     )
     patterns = [one.strip() for one in pattern.split(",")]
-    taken = [p for p in paths if any(fnmatch.fnmatch(_plain_name(p), one) for one in patterns)]
+    taken = [p for p in paths if any(fnmatch.fnmatch(plain_name(p), one) for one in patterns)]
     if not taken:
-        found = sorted({Path(_plain_name(p)).suffix or "no suffix" for p in paths})
+        found = sorted({Path(plain_name(p)).suffix or "no suffix" for p in paths})
         holds = f"its {len(paths)} files have {', '.join(found[:5])}" if paths else "it is empty"
         raise DataError(
             f"No file in '{path}' matches '{pattern}': {holds}.\n"
@@ -132,15 +141,18 @@ def _folder(folder: Path, path: str, pattern: str) -> Source:
     return _files(path, taken, folder)
 
 
-def _plain_name(path: Path) -> str:
+def plain_name(path: Path) -> str:
+    """Return a file's name without `.gz` or `.xz`.
+
+    Args:
+        path: The file.
+    """
     return path.stem if path.suffix in COMPRESSED else path.name
 
 
 def _files(name: str, paths: list[Path], root: Path | None = None, *, utf8: bool = False) -> Source:
     """Return the source of files; without a root it is one file, known by the source's name."""
-    stats = [(str(path), path.stat()) for path in paths]
-    identity = [[path, stat.st_size, stat.st_mtime_ns] for path, stat in stats]
-    return Source(name, identity, partial(_file_documents, name, paths, root), utf8)
+    return Source(name, stamps(*paths), partial(_file_documents, name, paths, root), utf8)
 
 
 def _file_documents(name: str, paths: list[Path], root: Path | None) -> Iterator[Document]:
@@ -190,11 +202,15 @@ def _refuse_several_processes(what: str) -> None:
 def _spool(stream: BinaryIO, cache: Path) -> Path:
     """Copy a stream to a file in the cache that is named by its content."""
     digest = hashlib.sha256()
-    with published(cache / f"spool-{os.getpid()}") as file:
-        while block := stream.read(BLOCK_BYTES):
-            digest.update(block)
-            file.write(block)
-    return (cache / f"spool-{os.getpid()}").replace(cache / f"spool-{digest.hexdigest()[:32]}")
+
+    def copy(made: Path) -> None:
+        with made.open("wb") as file:
+            while block := stream.read(BLOCK_BYTES):
+                digest.update(block)
+                file.write(block)
+
+    spooled = cached(cache / f"spool-{uuid.uuid4().hex}", copy)
+    return spooled.replace(cache / f"spool-{digest.hexdigest()[:32]}")
 
 
 def _spooled(file: Path, name: str) -> Source:
@@ -219,41 +235,36 @@ def dataset_source(
         DataError: If there is no such data set, split or column.
     """
     label = f"data set '{name}'"
-    rows = load_dataset(name, config, split, streaming, label)
+    rows = load_dataset(name, config, split, streaming=streaming, label=label)
     columns = rows.column_names
     if columns is not None and column not in columns:
         raise DataError(
-            f"{label} has no column '{column}', only {', '.join(columns)}: choose with --data.column."
-            f"{did_you_mean(column, columns)}"
+            f"{label} has no column '{column}', only {', '.join(columns)}: choose with "
+            f"--data.column.{did_you_mean(column, columns)}"
         )
     documents = partial(_row_documents, rows, column, label)
     if not streaming:
         return Source(label, ["dataset", rows._fingerprint, column], documents, utf8=True)
     local = Path(name).expanduser()
-    files = (
-        [local]
-        if local.is_file()
-        else sorted(p for p in local.rglob("*") if p.is_file())
-        if local.is_dir()
-        else []
-    )
-    stats = [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
-    key = hashlib.sha256(repr([name, config, split, column, stats]).encode()).hexdigest()[:32]
-    file = cache / f"stream-{key}"
-    if not file.exists():
-        with published(file) as out:
+    files = [local] if local.is_file() else sorted(p for p in local.rglob("*") if p.is_file())
+
+    def keep(made: Path) -> None:
+        with made.open("wb") as out:
             for document in documents():
                 out.writelines(document.blocks())
                 out.write(b"\xff")  # ends a document: UTF-8 never has this byte
+
+    file = cached(cache / f"stream-{key_of(name, config, split, column, stamps(*files))}", keep)
     return Source(label, [file.name], partial(_split_documents, file, label), utf8=True)
 
 
 def load_dataset(
     name: str,
     config: str | None,
-    split: str,
-    streaming: bool,
+    split: str | None,
+    *,
     label: str,
+    streaming: bool = False,
     option: str = "dataset_split",
 ) -> Any:
     """Return the rows of a data set of the `datasets` library.
@@ -261,9 +272,9 @@ def load_dataset(
     Args:
         name: A data set's name, a folder it was saved to, or a file.
         config: The configuration's name, for data sets that have several.
-        split: The split.
-        streaming: Don't keep the data set itself on disk.
+        split: The split; None for all of them by name, or for the rows where there are no splits.
         label: What messages call it.
+        streaming: Don't keep the data set itself on disk.
         option: The flag that names the split.
 
     Raises:
@@ -271,18 +282,11 @@ def load_dataset(
     """
     import datasets  # takes a second to import
 
-    local = Path(name).expanduser()
-    builders = {
-        ".json": "json",
-        ".jsonl": "json",
-        ".csv": "csv",
-        ".parquet": "parquet",
-        ".txt": "text",
-    }
+    local, files = Path(name).expanduser(), None
     try:
         if (local / "state.json").exists() or (local / "dataset_dict.json").exists():
             loaded = datasets.load_from_disk(str(local))
-            if isinstance(loaded, datasets.DatasetDict):
+            if split is not None and isinstance(loaded, datasets.DatasetDict):
                 if split not in loaded:
                     raise DataError(
                         f"it has no split '{split}', only {', '.join(loaded)}: set --data.{option}"
@@ -290,15 +294,15 @@ def load_dataset(
                 loaded = loaded[split]
             return loaded.to_iterable_dataset() if streaming else loaded
         if local.is_file():
-            if local.suffix not in builders:
+            if local.suffix not in _BUILDERS:
                 raise DataError(
-                    f"its name ends in none of {', '.join(builders)}; --data.path reads a text file"
+                    f"its name ends in none of {', '.join(_BUILDERS)}; --data.path reads a text "
+                    "file"
                 )
-            files = str(local.absolute())
-            return datasets.load_dataset(
-                builders[local.suffix], data_files=files, split=split, streaming=streaming
-            )
-        return datasets.load_dataset(name, config, split=split, streaming=streaming)
+            name, config, files = _BUILDERS[local.suffix], None, str(local.absolute())
+        return datasets.load_dataset(
+            name, config, data_files=files, split=split, streaming=streaming
+        )
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(f"{label} can't be loaded: {reason}.") from error
@@ -313,8 +317,8 @@ def _row_documents(rows: Any, column: str, label: str) -> Iterator[Document]:
     for number, text in enumerate(texts):
         if not isinstance(text, str):
             raise DataError(
-                f"{label}, row {number} (from 0): column '{column}' holds {type(text).__name__}, not text. "
-                "Filter the data set, or choose another --data.column."
+                f"{label}, row {number} (from 0): column '{column}' holds {type(text).__name__}, "
+                "not text. Filter the data set, or choose another --data.column."
             )
         data = text.encode("utf-8", "surrogatepass")
         yield Document(f"row {number} of {label}", partial(iter, [data]))

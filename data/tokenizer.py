@@ -1,4 +1,4 @@
-"""Subwords and words: text to ids and back, trained with the `tokenizers` library, kept as plain JSON."""
+"""Subwords and words: text to ids and back, by the `tokenizers` library, kept as plain JSON."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, Literal, TypedDict
+from typing import Any, ClassVar, get_args
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from ..errors import DataError, UsageError
+from .spec import Kind, SubwordsSpec
 
-Kind = Literal["bpe", "unigram", "word"]
-KINDS: tuple[Kind, ...] = ("bpe", "unigram", "word")
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 # Inside the library a special symbol's name has a space in it, which no piece of a text has: what a
 # text says can't be taken for one, not even "</s>".
@@ -33,32 +33,6 @@ _WORDS = (
     rf"(?i:n['’]t)(?!{_WORD})|['’]{_CLITIC}|{_WORD}+?(?=(?i:n['’]t)(?!{_WORD}))"
     rf"|{_WORD}+(?:-{_WORD}+|['’](?!{_CLITIC}){_WORD}+)*|[^\s\p{{L}}\p{{M}}\p{{N}}]"
 )
-
-
-class SubwordsSpec(TypedDict):
-    """A vocabulary of subwords or words as plain data, as it travels in checkpoints.
-
-    Attributes:
-        kind: `bpe`, `unigram` or `word`.
-        tokenizer: The library's tokenizer, as JSON text.
-    """
-
-    kind: Kind
-    tokenizer: str
-
-
-class TranslationSpec(TypedDict):
-    """What a translation model has to know of its sentences, as plain data.
-
-    Attributes:
-        source: The source's subwords, as `Subwords.to_spec` says them.
-        target: The target's; the same as the source's if joint.
-        joint: Whether both languages share one vocabulary.
-    """
-
-    source: SubwordsSpec
-    target: SubwordsSpec
-    joint: bool
 
 
 class Subwords:
@@ -94,7 +68,7 @@ class Subwords:
         lowercase: bool = False,
         min_count: int = 1,
     ) -> Subwords:
-        """Make a vocabulary from texts; the same texts give the same one, however many threads there are.
+        """Make a vocabulary from texts; the same one of the same texts, with any number of threads.
 
         Args:
             texts: What it is made from.
@@ -115,7 +89,8 @@ class Subwords:
             raise UsageError(f"kind is '{kind}'; it has to be one of {', '.join(KINDS)}.")
         if size < len(_INNER) + 4:
             raise UsageError(
-                f"A vocabulary of {size} is too small: it has to have at least {len(_INNER) + 4} symbols."
+                f"A vocabulary of {size} is too small: it has to have at least {len(_INNER) + 4} "
+                "symbols."
             )
         common: dict[str, Any] = {
             "vocab_size": size,
@@ -292,7 +267,7 @@ def _repeatable(vocabulary: list[tuple[str, float]]) -> list[tuple[str, float]]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Train with one thread: the sums of the unigram model depend on how the work is shared among several."""
+    """Train with one thread: how several share the work decides the unigram model's sums."""
     before = os.environ.get(_PARALLELISM)
     os.environ[_PARALLELISM] = "false"
     try:

@@ -1,41 +1,20 @@
-"""Vocabularies: what turns text into numbers and back. Importable without torch and without Lightning."""
+"""Vocabularies: what turns text into numbers and back. They need neither torch nor Lightning."""
 
 from __future__ import annotations
 
 import codecs
 import functools
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Literal, Protocol, TypedDict
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError, UsageError
+from .spec import VocabularySpec
 
 Ids = npt.NDArray[np.int64]
 Unknown = Literal["error", "skip", "replace"]
-
-
-class VocabularySpec(TypedDict):
-    """A vocabulary as plain data, as it travels in checkpoints.
-
-    Attributes:
-        kind: `characters` or `bytes`.
-        symbols: The characters, sorted by code point; empty for bytes.
-    """
-
-    kind: str
-    symbols: str
-
-
-class TextSpec(TypedDict):
-    """What a language model has to know of its text, as plain data.
-
-    Attributes:
-        vocabulary: The symbols.
-    """
-
-    vocabulary: VocabularySpec
 
 
 class UnknownCharacters(DataError):
@@ -55,7 +34,8 @@ class UnknownCharacters(DataError):
         noun = "character" if len(by_count) == 1 else "characters"
         remedy = remedy or "Leave them out, or choose unknown 'skip' or 'replace'."
         super().__init__(
-            f"{where} has {len(by_count)} {noun} that the vocabulary lacks: {named}{more}.\n{remedy}"
+            f"{where} has {len(by_count)} {noun} that the vocabulary lacks: {named}{more}.\n"
+            f"{remedy}"
         )
 
 
@@ -126,7 +106,7 @@ class CharacterVocabulary:
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of ids; nothing for document boundaries, U+FFFD for unknown characters."""
+        """Return the text of ids; nothing for document boundaries, U+FFFD for unknown symbols."""
         return "".join(
             "" if i == self.END else "\ufffd" if i == self.UNKNOWN else self.symbols[i - 2]
             for i in ids
@@ -153,7 +133,10 @@ class _CharacterDecoder:
 
 
 class ByteVocabulary:
-    """Bytes: id 0 is the boundary between documents, 1 to 256 are the bytes 0 to 255. Text is taken as UTF-8."""
+    """Bytes: id 0 is the boundary between documents, 1 to 256 are the bytes 0 to 255.
+
+    Text is taken as UTF-8.
+    """
 
     END: ClassVar[int] = 0
     never_written: ClassVar[tuple[int, ...]] = ()
@@ -171,7 +154,7 @@ class ByteVocabulary:
         return np.frombuffer(data, dtype=np.uint8).astype(np.int64) + 1
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of ids; nothing for document boundaries, U+FFFD for bytes that are no UTF-8."""
+        """Return the text of ids; nothing for document boundaries, U+FFFD for what is no UTF-8."""
         return self.decode_bytes(ids).decode("utf-8", "replace")
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
@@ -179,7 +162,7 @@ class ByteVocabulary:
         return bytes(int(i) - 1 for i in ids if i != self.END)
 
     def decoder(self) -> Decoder:
-        """Return a decoder for ids that come one after another; it holds back an incomplete character."""
+        """Return a decoder for ids one after another; it holds back an incomplete character."""
         return _ByteDecoder(self)
 
     def to_spec(self) -> VocabularySpec:

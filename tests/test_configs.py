@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import datasets
-import numpy as np
 import pytest
 import yaml
-from PIL import Image
+from corpora import (
+    CAPTION_LAYOUTS,
+    add_video,
+    learnable_videos,
+    save_captions,
+    write_ms_tcn,
+    write_pairs,
+)
 from unrolled.cli import main
-from unrolled.data.video.clips.module import write_video
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 VARIANTS = sorted(
@@ -80,26 +83,20 @@ def data_of(variant: str, folder: Path) -> list[str]:
 
 def labelled_videos(root: Path) -> Path:
     """Write ten videos with labels beside them."""
-    root.mkdir()
     for number in range(10):
-        pictures = np.full((12, 32, 32, 3), 20 * number, np.uint8)
-        pictures[6:] += 50
-        write_video(root / f"{number}.mp4", pictures)
-        (root / f"{number}.csv").write_text("start,end,label\n0,6,dark\n6,12,light\n")
+        add_video(root / f"{number}.mp4", seed=number)
     return root
 
 
 def parallel_text(folder: Path, *, whole: bool) -> list[str]:
-    """Write ten sentences and translations a part, and return the flags that name the whole folder or its files."""
+    """Write ten pairs a part, and return the flags that name the folder or its files."""
     flags = ["--data.batch_tokens", "20"]
     for part, name in (("train", "train"), ("val", "val"), ("test", "test_2016_flickr")):
-        for side, language, words in (
-            ("source", "de", "eins zwei drei"),
-            ("target", "en", "one two three"),
-        ):
-            path = folder / f"{name}.{language}"
-            path.write_text("".join(f"{part} {words} {number}\n" for number in range(10)))
-            flags += [] if whole else [f"--data.{part}_{side}", str(path)]
+        words = [(f"eins zwei drei {part} {n}", f"one two three {part} {n}") for n in range(10)]
+        write_pairs(folder, name, words)
+        for side, language in (("source", "de"), ("target", "en")):
+            file = str(folder / f"{name}.{language}")
+            flags += [] if whole else [f"--data.{part}_{side}", file]
     return [*flags, "--data.root", str(folder)] if whole else flags
 
 
@@ -116,68 +113,19 @@ def small_model_of(variant: str) -> list[str]:
 
 
 def captioned_images(root: Path, layout: str | None) -> list[str]:
-    """Write ten images with captions in a layout (none: a data set), and return the flags that name them."""
+    """Write ten images with captions in a layout (none: a data set); return the flags for them."""
     root.mkdir()
-    names = [f"{number}.png" for number in range(10)]
-    texts = [f"A {'dark' if number < 5 else 'light'} image." for number in range(10)]
-    for number, name in enumerate(names):
-        Image.new("RGB", (40, 32), (number * 25,) * 3).save(root / name)
-    parts = ["train"] * 6 + ["val"] * 2 + ["test"] * 2
-    rows = list(zip(names, texts, parts, strict=True))
     flags = ["--data.image_size", "64", "--data.min_count", "1", "--data.num_workers", "0"]
     if layout is None:
-        images = datasets.Dataset.from_dict(
-            {"image": [str(root / name) for name in names], "caption": texts}
-        )
-        images.cast_column("image", datasets.Image()).save_to_disk(str(root / "saved"))
-        return ["--data.dataset", str(root / "saved"), *flags]
-    if layout == "flickr8k":
-        (root / "Flickr8k.token.txt").write_text(
-            "".join(f"{name}#0\t{text}\n" for name, text, _ in rows)
-        )
-        for part, listed in (("train", "train"), ("val", "dev"), ("test", "test")):
-            ours = "".join(f"{name}\n" for name, _, where in rows if where == part)
-            (root / f"Flickr_8k.{listed}Images.txt").write_text(ours)
-    elif layout == "csv":
-        (root / "captions.csv").write_text(
-            "image,caption\n" + "".join(f"{name},{text}\n" for name, text, _ in rows)
-        )
-    elif layout == "jsonl":
-        (root / "all.jsonl").write_text(
-            "".join(json.dumps({"image": n, "caption": t}) + "\n" for n, t, _ in rows)
-        )
-    elif layout == "karpathy":
-        images = [
-            {"filename": name, "split": part, "sentences": [{"raw": text}]}
-            for name, text, part in rows
-        ]
-        (root / "dataset_coco.json").write_text(json.dumps({"images": images}))
-    else:
-        for part, numbers in (("train", range(6)), ("val", range(6, 10))):
-            images = [{"id": number, "file_name": names[number]} for number in numbers]
-            captions = [{"image_id": number, "caption": texts[number]} for number in numbers]
-            content = {"images": images, "annotations": captions}
-            (root / f"captions_{part}2017.json").write_text(json.dumps(content))
+        return ["--data.dataset", str(save_captions(root)), *flags]
+    CAPTION_LAYOUTS[layout](root)
     return ["--data.root", str(root), *flags]
 
 
 def labelled_features(root: Path) -> Path:
     """Write ten short videos in the layout of MS-TCN."""
-    for name in ("features", "groundTruth", "splits"):
-        (root / name).mkdir(parents=True)
-    (root / "mapping.txt").write_text("0 rest\n1 cut\n2 mix\n")
-    for number in range(10):
-        labels = (["rest"] * 5 + ["cut"] * (3 + number) + ["mix"] * 6) * 2
-        np.save(
-            root / "features" / f"v{number}.npy",
-            np.random.default_rng(number).normal(size=(4, len(labels))),
-        )
-        (root / "groundTruth" / f"v{number}.txt").write_text("\n".join(labels))
-        with (root / "splits" / f"{'test' if number > 7 else 'train'}.split1.bundle").open(
-            "a"
-        ) as file:
-            file.write(f"v{number}.txt\n")
-    return root
+    videos = learnable_videos(10, segments=6, longest=8, features=4, noise=1.0)
+    return write_ms_tcn(root, videos, test=["v8", "v9"])
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

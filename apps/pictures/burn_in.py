@@ -65,11 +65,12 @@ def _pictures(video: Path) -> Iterator[tuple[Image.Image, float | None]]:
     """Yield frames in their own size, and when they are shown in seconds."""
     from PIL import Image
 
-    from ...data.video.frames import Upright, decode, pictures_in, prefetch, read_picture
+    from ...data.images import whole_image
+    from ...data.video.frames import Upright, decode, pictures_in, prefetch
 
     if video.is_dir():
         for file in pictures_in(video):
-            yield Image.fromarray(read_picture(file)), None
+            yield Image.fromarray(whole_image(file)), None
         return
     upright = Upright()
     start: float | None = None

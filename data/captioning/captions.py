@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from ...errors import DataError, UsageError
-from ..base import Part
 from ..cache import cache_folder
+from ..splits import PARTS, Part, carve, shares
 from .base import CaptioningData
 from .dataset import Augmentation, Pictures
 from .files import Entry, Layout, read_captions
@@ -36,7 +36,6 @@ _FOLDERS = (
     "train2014",
     "val2014",
 )
-_PARTS: tuple[Part, ...] = ("train", "val", "test")
 _NO_WORD = re.compile(r"[^\w\s'’&%$#@+/-]|(?<!\w)['’/-]+|['’/-]+(?!\w)")
 
 
@@ -46,7 +45,7 @@ class _Collected(NamedTuple):
 
 
 class CaptionData(CaptioningData):
-    """Images with captions: Flickr8k, COCO, Karpathy's splits, CSV, JSON lines, data sets of the `datasets` library.
+    """Images with captions: Flickr8k, COCO, Karpathy's splits, CSV, JSON lines, `datasets`.
 
     Captions are learnt in lower case and without punctuation, as they are scored; scores use them
     as they were written. Where the files say which image is for training, validation and test, that
@@ -125,19 +124,16 @@ class CaptionData(CaptioningData):
         )
         if (root is None) == (dataset is None):
             raise UsageError(
-                "Captions come from a folder or a data set: give either --data.root or --data.dataset."
+                "Captions come from a folder or a data set: give either --data.root or "
+                "--data.dataset."
             )
-        if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction > 1:
-            raise UsageError(
-                f"val_fraction {val_fraction} and test_fraction {test_fraction} have to be at least 0, "
-                "and their sum at most 1."
-            )
+        self.shares = shares(val_fraction, test_fraction)
         if not 0 < min_crop <= 1:
             raise UsageError(f"min_crop is {min_crop}; it has to be above 0 and at most 1.")
         if cache_features and (random_flip or min_crop < 1):
             raise UsageError(
-                "cache_features keeps the features of the pictures as they are: random_flip and min_crop would do "
-                "nothing. Leave the one or the other out."
+                "cache_features keeps the features of the pictures as they are: random_flip and "
+                "min_crop would do nothing. Leave the one or the other out."
             )
         self.root = root
         self.dataset = dataset
@@ -147,8 +143,6 @@ class CaptionData(CaptioningData):
         self.layout: Layout = layout
         self.image_dir = image_dir
         self.missing: Missing = missing
-        self.val_fraction = val_fraction
-        self.test_fraction = test_fraction
         self.random_flip = random_flip
         self.min_crop = min_crop
         self.cache_images = cache_images
@@ -195,12 +189,9 @@ class CaptionData(CaptioningData):
         Args:
             part: The part.
         """
-        share = {"val": self.val_fraction, "test": self.test_fraction}.get(part, 0)
-        return (
-            f"The captions say which images each part has, and {part} has none."
-            if share
-            else super().remedy(part)
-        )
+        if part != "train" and self.shares[part]:
+            return f"The captions say which images each part has, and {part} has none."
+        return super().remedy(part)
 
     def prepare_data(self) -> None:
         """Look at the images, so that the other processes find it done."""
@@ -235,9 +226,9 @@ class CaptionData(CaptioningData):
             len(entries),
         )
         self._report_silent(source, [entry.image for entry in entries if not entry.captions])
-        parts = carved(entries, self.val_fraction, self.test_fraction)
+        parts = parts_of(entries, self.shares)
         collected: dict[Part, tuple[list[Path], list[tuple[str, ...]]]] = {
-            p: ([], []) for p in ("train", "val", "test")
+            part: ([], []) for part in PARTS
         }
         for number, (entry, path, part) in enumerate(zip(entries, paths, parts, strict=True)):
             if path is not None and number not in wrong and entry.captions:
@@ -267,7 +258,8 @@ class CaptionData(CaptioningData):
         if entries and not any(paths):
             where = ", ".join(f"'{folder}'" for folder in listed)
             raise DataError(
-                f"None of the {len(entries):,} images that {source} names, as '{entries[0].image}', is in {where}.\n"
+                f"None of the {len(entries):,} images that {source} names, as "
+                f"'{entries[0].image}', is in {where}.\n"
                 "Name their folder with --data.image_dir."
             )
         return paths
@@ -286,7 +278,8 @@ class CaptionData(CaptioningData):
     def _report_silent(self, source: str, names: Sequence[str]) -> None:
         if names:
             rank_zero_warn(
-                f"{len(names):,} image(s) in {source} have no caption and are left out: {', '.join(names)}"
+                f"{len(names):,} image(s) in {source} have no caption and are left out: "
+                f"{', '.join(names)}"
             )
 
     def _from_dataset(self, name: str) -> dict[Part, _Collected]:
@@ -305,8 +298,8 @@ class CaptionData(CaptioningData):
             self._report_silent(
                 rows.name, [f"row {entry.image}" for entry in entries if not entry.captions]
             )
-            for part in _PARTS if given is None else (given,):
-                where = carved(entries, self.val_fraction, self.test_fraction)
+            for part in PARTS if given is None else (given,):
+                where = parts_of(entries, self.shares)
                 numbers = [
                     n for n, entry in enumerate(entries) if entry.captions and where[n] == part
                 ]
@@ -314,7 +307,7 @@ class CaptionData(CaptioningData):
                     DatasetImages(taken, self.image_column, numbers, name=rows.name),
                     [entries[number].captions for number in numbers],
                 )
-        return {part: parts.get(part, _Collected(ImageFiles([]), [])) for part in _PARTS}
+        return {part: parts.get(part, _Collected(ImageFiles([]), [])) for part in PARTS}
 
 
 def _find(image: str, listed: dict[Path, set[str]]) -> Path | None:
@@ -334,30 +327,26 @@ def _find(image: str, listed: dict[Path, set[str]]) -> Path | None:
     return None
 
 
-def carved(entries: Iterable[Entry], val_fraction: float, test_fraction: float) -> list[Part]:
+def parts_of(entries: Sequence[Entry], shares: Mapping[Part, Decimal]) -> list[Part]:
     """Return the part of each image: what its entry says, else by a hash of its name.
 
     Args:
         entries: The images.
-        val_fraction: Share of those without a part for validation; one image at least, if it is not
-            0.
-        test_fraction: Likewise for the test.
+        shares: The parts' shares of those without one; where it is not 0, validation and test get
+            one image at least.
     """
-    entries = list(entries)
-    free = sorted(
-        (number for number, entry in enumerate(entries) if entry.part is None),
-        key=lambda number: hashlib.sha256(
-            entries[number].image.encode("utf-8", "surrogatepass")
-        ).digest(),
-    )
 
-    def share(fraction: float) -> int:
-        return max(int(len(free) * Decimal(str(fraction))), 1) if fraction and free else 0
+    def place(number: int) -> bytes:
+        name = entries[number].image.encode("utf-8", "surrogatepass")
+        return hashlib.sha256(name).digest()
 
-    val, test = share(val_fraction), share(test_fraction)
+    free = [number for number, entry in enumerate(entries) if entry.part is None]
+    counts: dict[Part, int] = {
+        part: max(int(len(free) * shares[part]), 1) if shares[part] else 0
+        for part in ("test", "val")
+    }
     parts: list[Part] = [entry.part or "train" for entry in entries]
-    for number in free[:test]:
-        parts[number] = "test"
-    for number in free[test : test + val]:
-        parts[number] = "val"
+    for part, numbers in carve(sorted(free, key=place), counts, range(len(free))).items():
+        for number in numbers:
+            parts[number] = part
     return parts

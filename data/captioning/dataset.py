@@ -16,8 +16,8 @@ from torch import Tensor
 
 from ..arrays import ArrayFile
 from ..batch import CaptionBatch
+from ..samplers import Items
 from ..tokenizer import Subwords
-from .sampler import Images
 
 # First part of the seeds, so that draws for different purposes are independent.
 _CAPTIONS, _PICTURES = 1, 2
@@ -32,7 +32,7 @@ class Pictures(Protocol):
         """Plain data that changes whenever a picture does."""
 
     def read(self, number: int) -> Tensor | None:
-        """Return a picture (3, S, S) uint8, or None for one that the user wants to be left out if it is bad."""
+        """Return a picture (3, S, S) uint8, or None for a bad one that is to be left out."""
 
 
 class Augmentation(Protocol):
@@ -119,23 +119,23 @@ class CaptionDataset:
     def __len__(self) -> int:
         return len(self._references)
 
-    def __getitem__(self, images: Images) -> CaptionBatch:
+    def __getitem__(self, items: Items) -> CaptionBatch:
         """Return a batch; pictures that can't be read and may be left out are left out."""
-        numbers = list(images.numbers)
+        numbers = list(items.numbers)
         if self._features is not None:
             features = self._features[numbers]
             whole = ~np.isnan(features[:, 0, 0])
             image = torch.from_numpy(features[whole])
             numbers = [number for number, there in zip(numbers, whole, strict=True) if there]
         else:
-            pictures = {number: self._picture(number, images.epoch) for number in numbers}
+            pictures = {number: self._picture(number, items.epoch) for number in numbers}
             numbers = [number for number in numbers if pictures[number] is not None]
             image = torch.empty(0, 3, self._image_size, self._image_size, dtype=torch.uint8)
             if numbers:
                 image = torch.stack(
                     [picture for picture in pictures.values() if picture is not None]
                 )
-        chosen = [self._chosen(number, images.epoch) for number in numbers]
+        chosen = [self._chosen(number, items.epoch) for number in numbers]
         rows = [self._ids(one) for captions in chosen for one in captions]
         lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
         caption = torch.full(

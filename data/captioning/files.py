@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from ...errors import DataError, did_you_mean
-from ..base import Part
+from ...errors import DataError
+from ..sources import missing_file
+from ..splits import Part
+from ..tables import csv_rows, json_rows, read_lines
 
-# A quote that is not closed takes in what follows: it is found by the size. Set anew, for it is the
-# whole process's, and longer rows of other tables may have raised it.
-_FIELD_BYTES = 1 << 17
+_FIELD_BYTES = 1 << 17  # of a caption at most
 Layout = Literal["auto", "flickr8k", "csv", "karpathy", "coco", "jsonl"]
 
 EXPECTED = {
-    "flickr8k": "Flickr8k.token.txt (a line 'image.jpg#0<tab>caption'), with Flickr_8k.trainImages.txt and so on",
+    "flickr8k": "Flickr8k.token.txt (a line 'image.jpg#0<tab>caption'), with "
+    "Flickr_8k.trainImages.txt and so on",
     "csv": "captions.csv or captions.txt (first line 'image,caption', perhaps 'split' too)",
     "karpathy": "dataset_coco.json and the like (images with sentences and split)",
-    "coco": "captions_train2017.json, captions_val2017.json or captions.json (images and annotations)",
+    "coco": "captions_train2017.json, captions_val2017.json or captions.json (images and "
+    "annotations)",
     "jsonl": "any .jsonl file (a line '{\"image\": ..., \"caption\": ...}', perhaps 'split' too)",
 }
-PARTS: dict[str, Part] = {
+PART_NAMES: dict[str, Part] = {
     "train": "train",
     "training": "train",
     # Karpathy's: the images of COCO's validation part that he left for training
@@ -84,12 +85,7 @@ def read_captions(root: Path, layout: Layout) -> CaptionFiles:
         DataError: There is no such file, it is of several or of no known layout, or it is damaged.
     """
     if not root.exists():
-        near = (
-            did_you_mean(root.name, (p.name for p in root.parent.iterdir()))
-            if root.parent.is_dir()
-            else ""
-        )
-        raise DataError(f"'{root}' does not exist.{near}")
+        raise DataError(missing_file(root, str(root)))
     there = list(_known_files(root))
     files = [file for file in there if layout in ("auto", file.layout)]
     if not files:
@@ -102,11 +98,13 @@ def read_captions(root: Path, layout: Layout) -> CaptionFiles:
         )
     if len({file.layout for file in files}) > 1:
         raise DataError(
-            f"'{root}' has captions in several layouts: {_listed(files, root)}. Choose with --data.layout."
+            f"'{root}' has captions in several layouts: {_listed(files, root)}. Choose with "
+            "--data.layout."
         )
     if files[0].layout not in ("coco", "jsonl") and len(files) > 1:
         raise DataError(
-            f"'{root}' has several caption files: {_listed(files, root)}. Name one of them as --data.root."
+            f"'{root}' has several caption files: {_listed(files, root)}. Name one of them as "
+            "--data.root."
         )
     return CaptionFiles(
         name=", ".join(f"'{_short(file, root)}'" for file in files),
@@ -173,14 +171,15 @@ def _known_files(root: Path) -> Iterator[_File]:
             )
             raise DataError(
                 f"'{path}' is JSON of an unknown layout: it has {holds}.\n"
-                "Known are COCO's (images, annotations) and Karpathy's (images with sentences and split)."
+                "Known are COCO's (images, annotations) and Karpathy's (images with sentences and "
+                "split)."
             )
     for path in _matching(root, "*.jsonl"):
         yield _File("jsonl", path, partial(_jsonl, path))
 
 
 def _matching(root: Path, *patterns: str) -> list[Path]:
-    """The files of a folder, or of the folders in it, whose names match; or the file itself."""
+    """Return the files of a folder and of its folders whose names match, or the file itself."""
     if root.is_file():
         return [root] if any(root.match(pattern) for pattern in patterns) else []
     found = {
@@ -189,54 +188,46 @@ def _matching(root: Path, *patterns: str) -> list[Path]:
     return sorted(path for path in found if path.is_file())
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        # not splitlines: it knows ends inside of captions
-        return path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise DataError(f"'{path}' is not UTF-8: {error.reason} at byte {error.start}.") from error
-    except OSError as error:
-        raise DataError(f"'{path}' can't be read: {error.strerror or error}.") from error
-
-
-def _wrong(path: Path, line: int, expected: str) -> DataError:
-    return DataError(f"'{path}', line {line}: expected {expected}.")
+def _wrong(path: Path, place: str, expected: str) -> DataError:
+    return DataError(f"'{path}', {place}: expected {expected}.")
 
 
 def _part(name: Any, where: Callable[[str], DataError]) -> Part | None:
     if name is None or name == "":
         return None
-    if str(name).lower() not in PARTS:
-        raise where(f"a split among {', '.join(PARTS)}, not '{name}'")
-    return PARTS[str(name).lower()]
+    if str(name).lower() not in PART_NAMES:
+        raise where(f"a split among {', '.join(PART_NAMES)}, not '{name}'")
+    return PART_NAMES[str(name).lower()]
 
 
 def _flickr8k(path: Path) -> Iterator[Entry]:
-    """Flickr8k's and Flickr30k's token file; with the official lists, images that are in none are left out."""
+    """Read a token file of Flickr8k or Flickr30k, without the images that no official list has."""
     parts: dict[str, Part] = {}
     for part, listed in (("train", "train"), ("val", "dev"), ("test", "test")):
         for file in _matching(path.parent, f"Flickr_8k.{listed}Images.txt"):
-            parts |= {name.strip(): PARTS[part] for name in _lines(file) if name.strip()}
-    for number, line in enumerate(_lines(path), 1):
+            parts |= {name.strip(): PART_NAMES[part] for name in read_lines(file) if name.strip()}
+    for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             continue
         head, tab, caption = line.partition("\t")
         image, hash_, count = head.rpartition("#")
         if not (tab and hash_ and count.strip().isdigit()):
-            raise _wrong(path, number, f"'image.jpg#0<tab>caption', found '{line[:60]}'")
+            raise _wrong(path, f"line {number}", f"'image.jpg#0<tab>caption', found '{line[:60]}'")
         if not parts or image in parts:
             yield Entry(image, (caption,), parts.get(image))
 
 
 def _csv(path: Path) -> Iterator[Entry]:
-    rows = _csv_rows(path)
+    rows = csv_rows(read_lines(path), f"'{path}'", longest=_FIELD_BYTES)
     _, first = next(rows, (1, []))
     header = [name.strip().lower() for name in first]
     image = next((header.index(key) for key in _IMAGE_KEYS if key in header), None)
     caption = next((header.index(key) for key in _CAPTION_KEYS if key in header), None)
     if image is None or caption is None:
         raise _wrong(
-            path, 1, f"the names of the columns, 'image,caption', found '{','.join(header)[:60]}'"
+            path,
+            "line 1",
+            f"the names of the columns, 'image,caption', found '{','.join(header)[:60]}'",
         )
     split = header.index("split") if "split" in header else None
     for line, row in rows:
@@ -246,38 +237,19 @@ def _csv(path: Path) -> Iterator[Entry]:
         if len(row) > len(header) and caption == len(header) - 1:
             row = [*row[:caption], ",".join(row[caption:])]
         if len(row) != len(header):
-            raise _wrong(path, line, f"{len(header)} columns, found {len(row)}")
-        where = partial(_wrong, path, line)
+            raise _wrong(path, f"line {line}", f"{len(header)} columns, found {len(row)}")
+        where = partial(_wrong, path, f"line {line}")
         yield Entry(
             row[image], (row[caption],), None if split is None else _part(row[split], where)
         )
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield rows, and the numbers of the lines they end in."""
-    csv.field_size_limit(_FIELD_BYTES)
-    # a quoted caption may have several lines
-    rows = csv.reader(f"{line}\n" for line in _lines(path))
-    try:
-        for row in rows:
-            yield rows.line_num, row
-    # most often a quote that is not closed, which takes in all that follows
-    except csv.Error as error:
-        raise _wrong(
-            path, rows.line_num, f"a row of CSV ({error}); is a quote before it not closed?"
-        ) from error
-
-
 def _jsonl(path: Path) -> Iterator[Entry]:
-    named = PARTS.get(path.stem.lower())  # train.jsonl
-    for number, line in enumerate(_lines(path), 1):
+    named = PART_NAMES.get(path.stem.lower())  # train.jsonl
+    for number, line, row in json_rows(read_lines(path), f"'{path}'"):
         if not line.strip():
             continue
-        where = partial(_wrong, path, number)
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise where(f"a JSON object ({error.msg}), found '{line[:60]}'") from error
+        where = partial(_wrong, path, f"line {number}")
         row = row if isinstance(row, dict) else {}
         image = next((row[key] for key in _IMAGE_KEYS if key in row), None)
         caption = next((row[key] for key in _CAPTION_KEYS if key in row), None)
@@ -288,7 +260,8 @@ def _jsonl(path: Path) -> Iterator[Entry]:
             or not all(isinstance(c, str) for c in captions)
         ):
             raise where(
-                f"'{{\"image\": ..., \"caption\": ...}}' (text, or a list of texts), found '{line[:60]}'"
+                f'\'{{"image": ..., "caption": ...}}\' (text, or a list of texts), found '
+                f"'{line[:60]}'"
             )
         yield Entry(image, tuple(captions), _part(row.get("split"), where) or named)
 
@@ -303,9 +276,9 @@ def _json(path: Path) -> Any:
 
 
 def _karpathy(path: Path, images: list[Any]) -> Iterator[Entry]:
-    """Karpathy's splits of COCO, Flickr8k and Flickr30k."""
+    """Read Karpathy's splits of COCO, Flickr8k and Flickr30k."""
     for number, image in enumerate(images):
-        where = partial(_in_json, path, f"images[{number}]")
+        where = partial(_wrong, path, f"images[{number}]")
         try:
             name, split = image["filename"], image["split"]
             captions = tuple(sentence["raw"] for sentence in image["sentences"])
@@ -318,7 +291,7 @@ def _karpathy(path: Path, images: list[Any]) -> Iterator[Entry]:
 
 
 def _coco(path: Path, content: dict[str, Any], official: bool) -> Iterator[Entry]:
-    """COCO's captions.
+    """Read COCO's captions.
 
     Where both files are there, the training file's images are for training, and the validation
     file's are shared out between validation and test, since COCO keeps the captions of its own test
@@ -330,17 +303,18 @@ def _coco(path: Path, content: dict[str, Any], official: bool) -> Iterator[Entry
         try:
             names[image["id"]] = image["file_name"]
         except (KeyError, TypeError) as error:
-            raise _in_json(path, f"images[{number}]", "id and file_name") from error
+            raise _wrong(path, f"images[{number}]", "id and file_name") from error
         if not isinstance(image["file_name"], str):
-            raise _in_json(path, f"images[{number}]", "a text as file_name")
+            raise _wrong(path, f"images[{number}]", "a text as file_name")
     for number, annotation in enumerate(content["annotations"]):
         try:
             captions.setdefault(annotation["image_id"], []).append(str(annotation["caption"]))
         except (KeyError, TypeError) as error:
-            raise _in_json(path, f"annotations[{number}]", "image_id and caption") from error
+            raise _wrong(path, f"annotations[{number}]", "image_id and caption") from error
     if unknown := captions.keys() - names.keys():
         raise DataError(
-            f"'{path}' has captions of {len(unknown)} image(s) that it does not list, as {next(iter(unknown))}."
+            f"'{path}' has captions of {len(unknown)} image(s) that it does not list, as "
+            f"{next(iter(unknown))}."
         )
     for number, key in enumerate(sorted(names, key=lambda key: (isinstance(key, str), key))):
         part: Part | None = None
@@ -349,7 +323,3 @@ def _coco(path: Path, content: dict[str, Any], official: bool) -> Iterator[Entry
         elif official and path.name.startswith("captions_val"):
             part = "test" if number % 2 else "val"
         yield Entry(names[key], tuple(captions.get(key, ())), part)
-
-
-def _in_json(path: Path, place: str, expected: str) -> DataError:
-    return DataError(f"'{path}', {place}: expected {expected}.")

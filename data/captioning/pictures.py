@@ -5,7 +5,6 @@ Shapes: N images, S side of a picture.
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -18,8 +17,8 @@ import torch
 from torch import Tensor
 
 from ...errors import DataError
-from ..arrays import ArrayFile, cached_array, digest
-from ..cache import locked, published
+from ..arrays import ArrayFile, write_array
+from ..cache import cached, cached_json, key_of, stamps
 from ..images import check_image, open_image
 from .dataset import Pictures
 
@@ -52,7 +51,7 @@ class ImageFiles:
     @cached_property
     def identity(self) -> list[Any]:
         """Names, sizes and times of change; none of what can't be found, as a link to nowhere."""
-        return [[str(path), *_size_and_time(path)] for path in self._paths]
+        return stamps(*self._paths)
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -65,14 +64,6 @@ class ImageFiles:
             size: S.
         """
         return open_image(self._paths[number], size)
-
-
-def _size_and_time(path: Path) -> list[int]:
-    try:
-        stat = path.stat()
-    except OSError:
-        return []  # whoever opens it says what is wrong
-    return [stat.st_size, stat.st_mtime_ns]
 
 
 class OpenedPictures:
@@ -116,14 +107,16 @@ class KeptPictures:
 
     Args:
         file: All pictures, (N, 3, S, S) uint8.
-        whole: Which of them could be read, (N,) bool.
         identity: What they were made from.
+        whole: Which of them could be read, (N,) bool; None: all of them.
     """
 
-    def __init__(self, file: ArrayFile, whole: npt.NDArray[np.bool_], identity: list[Any]) -> None:
+    def __init__(
+        self, file: ArrayFile, identity: list[Any], whole: npt.NDArray[np.bool_] | None = None
+    ) -> None:
         self._file = file
-        self._whole = whole
         self.identity = identity
+        self._whole = whole
 
     def read(self, number: int) -> Tensor | None:
         """Return a picture, None for one that is left out.
@@ -131,7 +124,8 @@ class KeptPictures:
         Args:
             number: Its number.
         """
-        return torch.from_numpy(self._file[number]) if self._whole[number] else None
+        there = self._whole is None or self._whole[number]
+        return torch.from_numpy(self._file[number]) if there else None
 
 
 def kept(pictures: Pictures, length: int, size: int, cache: Path) -> KeptPictures:
@@ -143,26 +137,28 @@ def kept(pictures: Pictures, length: int, size: int, cache: Path) -> KeptPicture
         size: S.
         cache: Folder for them.
     """
-    name = digest(pictures.identity)
-    mask = cache / f"images-{name}-whole.npy"
 
-    def blocks() -> Iterator[npt.NDArray[np.uint8]]:
+    def make(folder: Path) -> None:
+        folder.mkdir()
         whole = np.ones(length, np.bool_)
-        for number in range(length):
-            picture = pictures.read(number)
-            whole[number] = picture is not None
-            yield (
-                np.zeros((1, 3, size, size), np.uint8) if picture is None else picture.numpy()[None]
-            )
-        with published(mask) as file:  # before the pictures appear
-            np.save(file, whole)
 
-    file = cached_array(cache / f"images-{name}.npy", length, blocks)
-    return KeptPictures(file, np.load(mask), pictures.identity)
+        def blocks() -> Iterator[npt.NDArray[np.uint8]]:
+            blank = torch.zeros(3, size, size, dtype=torch.uint8)
+            for number in range(length):
+                picture = pictures.read(number)
+                whole[number] = picture is not None
+                yield (blank if picture is None else picture).numpy()[None]
+
+        write_array(folder / "pictures.npy", length, blocks())
+        np.save(folder / "whole.npy", whole)
+
+    folder = cached(cache / f"images-{key_of(pictures.identity)}", make)
+    file, whole = ArrayFile(folder / "pictures.npy"), np.load(folder / "whole.npy")
+    return KeptPictures(file, pictures.identity, whole)
 
 
 def faults(paths: Sequence[Path], cache: Path) -> dict[int, str]:
-    """Look at files once, as far as that is quick; what was found is kept until one of them changes.
+    """Look at files once, as far as that is quick, and again when one of them changes.
 
     Args:
         paths: Image files.
@@ -171,19 +167,18 @@ def faults(paths: Sequence[Path], cache: Path) -> dict[int, str]:
     Returns:
         What is wrong with those that have something wrong, by number.
     """
-    identity = ImageFiles(paths).identity
-    report = cache / f"checked-{digest(identity)}.json"
-    with locked(report):
-        if not report.exists():
-            found = {}
-            for number, path in enumerate(paths):
-                try:
-                    check_image(path)
-                except DataError as error:
-                    found[number] = str(error)
-            with published(report) as file:
-                file.write(json.dumps(found).encode())
-    return {int(number): what for number, what in json.loads(report.read_bytes()).items()}
+
+    def look() -> dict[int, str]:
+        found = {}
+        for number, path in enumerate(paths):
+            try:
+                check_image(path)
+            except DataError as error:
+                found[number] = str(error)
+        return found
+
+    found = cached_json(cache / f"checked-{key_of(ImageFiles(paths).identity)}.json", look)
+    return {int(number): what for number, what in found.items()}
 
 
 class RandomView:

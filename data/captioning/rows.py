@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from ...errors import DataError, did_you_mean
-from ..base import Part
 from ..images import open_image
-from .files import PARTS
+from ..sources import load_dataset
+from ..splits import Part
+from .files import PART_NAMES
 
 
 class DatasetImages:
@@ -74,11 +74,12 @@ class CaptionRows:
         self.name = f"data set '{name}'"
         self.image_column = image_column
         self._caption_columns = [one.strip() for one in caption_columns.split(",")]
-        splits = _load(name, config, self.name)
+        loaded = load_dataset(name, config, None, label=self.name)
+        splits = dict(loaded) if isinstance(loaded, dict) else {"rows": loaded}
         by_part: dict[Part | None, list[Any]] = {}
         for split, rows in splits.items():
             self._check_columns(rows)
-            part = PARTS.get(split.lower())
+            part = PART_NAMES.get(split.lower())
             if len(splits) == 1:
                 by_part[None] = [rows]
             elif part is not None:
@@ -102,8 +103,8 @@ class CaptionRows:
         ]:
             if column not in rows.column_names:
                 raise DataError(
-                    f"{self.name} has no column '{column}', only {', '.join(rows.column_names)}: choose with "
-                    f"--data.{flag}_column.{did_you_mean(column, rows.column_names)}"
+                    f"{self.name} has no column '{column}', only {', '.join(rows.column_names)}: "
+                    f"choose with --data.{flag}_column.{did_you_mean(column, rows.column_names)}"
                 )
 
     def captions(self, rows: Any) -> list[tuple[str, ...]]:
@@ -121,23 +122,8 @@ class CaptionRows:
                 texts = value if isinstance(value, list) else [value]
                 if not all(isinstance(text, str) for text in texts if text is not None):
                     raise DataError(
-                        f"{self.name}, row {number} (from 0): column '{column}' holds neither text nor a list of "
-                        "texts. Choose another --data.caption_column."
+                        f"{self.name}, row {number} (from 0): column '{column}' holds neither text "
+                        "nor a list of texts. Choose another --data.caption_column."
                     )
                 found[number] += [text.strip() for text in texts if text and text.strip()]
         return [tuple(texts) for texts in found]
-
-
-def _load(name: str, config: str | None, label: str) -> dict[str, Any]:
-    import datasets
-
-    local = Path(name).expanduser()
-    try:
-        if (local / "state.json").exists() or (local / "dataset_dict.json").exists():
-            loaded = datasets.load_from_disk(str(local))
-        else:
-            loaded = datasets.load_dataset(name, config)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(f"{label} can't be loaded: {reason}.") from error
-    return dict(loaded) if isinstance(loaded, dict) else {"rows": loaded}

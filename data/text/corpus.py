@@ -9,17 +9,16 @@ from __future__ import annotations
 import codecs
 import contextlib
 import hashlib
-import json
-import mmap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
 from ...errors import DataError, UsageError, did_you_mean
-from ..cache import locked, published
+from ..arrays import Array, ArrayFile, cached_array
+from ..cache import cached_json, key_of
 from ..sources import BLOCK_BYTES, Document, Source
 from ..vocabulary import (
     ByteVocabulary,
@@ -31,7 +30,6 @@ from ..vocabulary import (
 
 Units = Literal["characters", "bytes"]
 _FORMAT = 1  # of the files in the cache: raise it when they change
-_RELEASE_EVERY = 64  # reads of a memory-mapped array between two releases of its pages
 
 
 class Survey(TypedDict):
@@ -50,10 +48,6 @@ class Survey(TypedDict):
     sha256: str
 
 
-def _digest(*parts: Any) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
-
-
 class Corpus:
     """A source, its survey, and its symbols as an array on disk.
 
@@ -69,20 +63,12 @@ class Corpus:
         self.units = units
         self.encoding = "utf-8" if source.utf8 else _checked(encoding)
         self._cache = cache
-        self._key = _digest(
-            _FORMAT, source.identity, units, self.encoding if units == "characters" else None
-        )
+        decoder = self.encoding if units == "characters" else None
+        self._key = key_of(_FORMAT, source.identity, units, decoder)
 
     def survey(self) -> Survey:
         """Return what the first pass finds, from the cache if it was made before."""
-        file = self._cache / f"{self._key}.json"
-        with locked(file):
-            if file.exists():
-                found: Survey = json.loads(file.read_text(encoding="utf-8"))
-                return found
-            survey = self._survey()
-            with published(file) as out:
-                out.write(json.dumps(survey).encode())
+        survey: Survey = cached_json(self._cache / f"{self._key}.json", self._survey)
         return survey
 
     def vocabulary(self) -> Vocabulary:
@@ -95,7 +81,7 @@ class Corpus:
 
     def tokens(
         self, vocabulary: Vocabulary, *, unknown: Literal["error", "replace"] = "error"
-    ) -> TokenFile:
+    ) -> ArrayFile:
         """Return the text's symbols, from the cache if they were encoded before.
 
         Args:
@@ -112,15 +98,13 @@ class Corpus:
                 raise UnknownCharacters(
                     lacking,
                     where=self.source.name,
-                    remedy="The model has never seen them: --data.unknown replace scores them as one unknown symbol; "
-                    "otherwise remove them, or train on a text that has them (--data.units bytes knows every text).",
+                    remedy="The model has never seen them: --data.unknown replace scores them as "
+                    "one unknown symbol; otherwise remove them, or train on a text that has them "
+                    "(--data.units bytes knows every text).",
                 )
-        file = self._cache / f"{self._key}-{_digest(vocabulary.to_spec())}.npy"
+        file = self._cache / f"{self._key}-{key_of(vocabulary.to_spec())}.npy"
         length = survey["symbols"] + survey["documents"]
-        with locked(file):
-            if not file.exists():
-                self._encode(file, vocabulary, length)
-        return TokenFile(file)
+        return cached_array(file, length, lambda: self._encode(vocabulary, length), np.int64)
 
     def _survey(self) -> Survey:
         documents = symbols = 0
@@ -146,34 +130,26 @@ class Corpus:
             "sha256": digest.hexdigest(),
         }
 
-    def _encode(self, file: Path, vocabulary: Vocabulary, length: int) -> None:
-        dtype = np.dtype(np.min_scalar_type(vocabulary.size - 1))
-        table = _table(vocabulary).astype(dtype)
-        end = np.array([vocabulary.END], dtype=dtype).tobytes()
-        header = {
-            "descr": np.lib.format.dtype_to_descr(dtype),
-            "fortran_order": False,
-            "shape": (length,),
-        }
+    def _encode(self, vocabulary: Vocabulary, length: int) -> Iterator[Array]:
+        """Yield the ids, END before each document that is not empty."""
+        table = _table(vocabulary).astype(np.min_scalar_type(vocabulary.size - 1))
+        end = np.array([vocabulary.END], dtype=table.dtype)
         written = 0
-        with published(file) as out:
-            np.lib.format.write_array_header_1_0(out, header)
-            for document in self.source.documents():
-                started = False
-                for _, piece in self._pieces(document):
-                    if len(piece) and not started:
-                        out.write(end)
-                        started = True
-                        written += 1
-                    ids = table[np.minimum(piece, len(table) - 1)]
-                    out.write(ids.tobytes())
-                    written += len(piece)
-            if written != length:
-                raise DataError(
-                    f"{self.source.name} changed while it was read; start again when it is complete."
-                )
+        for document in self.source.documents():
+            started = False
+            for _, piece in self._pieces(document):
+                if not len(piece):
+                    continue
+                ids = table[np.minimum(piece, len(table) - 1)]
+                yield ids if started else np.concatenate([end, ids])
+                written += len(ids) + (not started)
+                started = True
+        if written != length:
+            raise DataError(
+                f"{self.source.name} changed while it was read; start again when it is complete."
+            )
 
-    def _pieces(self, document: Document) -> Iterator[tuple[bytes, npt.NDArray[Any]]]:
+    def _pieces(self, document: Document) -> Iterator[tuple[bytes, Array]]:
         """Yield blocks of bytes, and the code points or bytes in each."""
         if self.units == "bytes":
             for block in document.blocks():
@@ -223,7 +199,8 @@ def _undecodable(name: str, encoding: str, offset: int, error: UnicodeDecodeErro
     other = "latin-1 (or whichever it is)" if encoding.startswith("utf") else "utf-8"
     return (
         f"{name} is not {encoding}: {byte} ({error.reason}).\n"
-        f"Say how it is encoded, --data.encoding {other}, or model its bytes as they are, --data.units bytes."
+        f"Say how it is encoded, --data.encoding {other}, or model its bytes as they are, "
+        "--data.units bytes."
     )
 
 
@@ -235,43 +212,3 @@ def _table(vocabulary: Vocabulary) -> npt.NDArray[np.int64]:
     table = np.full(int(points.max(initial=0)) + 2, vocabulary.UNKNOWN, dtype=np.int64)
     table[points] = np.arange(2, vocabulary.size)
     return table
-
-
-class TokenFile:
-    """An array of ids on disk, read by index. It travels to other processes as a path.
-
-    Args:
-        path: A `.npy` file of one dimension.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._open()
-
-    def _open(self) -> None:
-        mapped = np.load(self.path, mmap_mode="r")
-        self._mmap: mmap.mmap = mapped._mmap
-        self._array: npt.NDArray[Any] = np.asarray(mapped)
-        self._reads = 0
-
-    def __len__(self) -> int:
-        return len(self._array)
-
-    def __getitem__(self, index: slice | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return a copy of the ids at an index.
-
-        Pages that were read stay mapped, and count as this process's memory until the system takes
-        them back. They are let go of now and then (they stay in the system's cache), so that this
-        can't grow to the size of the file.
-        """
-        self._reads += 1
-        if self._reads % _RELEASE_EVERY == 0 and hasattr(mmap, "MADV_DONTNEED"):
-            self._mmap.madvise(mmap.MADV_DONTNEED)
-        return self._array[index].astype(np.int64)
-
-    def __getstate__(self) -> Path:
-        return self.path
-
-    def __setstate__(self, path: Path) -> None:
-        self.path = path
-        self._open()

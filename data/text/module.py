@@ -5,8 +5,7 @@ Shapes: B rows, T steps of a chunk, N pairs of input and target.
 
 from __future__ import annotations
 
-from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -14,13 +13,16 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 
 from ...errors import DataError, UsageError
-from ..base import DataModule, Part
+from ..arrays import ArrayFile
+from ..base import DataModule
 from ..batch import TextBatch
 from ..cache import cache_folder
-from ..loader import ResumableLoader
+from ..samplers import SamplerFactory
 from ..sources import Source, builtin_source, dataset_source, path_source
-from ..vocabulary import ByteVocabulary, TextSpec, Vocabulary, vocabulary_from_spec
-from .corpus import Corpus, TokenFile, Units
+from ..spec import TextSpec
+from ..splits import Part, cut, shares
+from ..vocabulary import ByteVocabulary, Vocabulary, vocabulary_from_spec
+from .corpus import Corpus, Units
 from .sampler import Chunk, StreamSampler
 
 
@@ -35,7 +37,7 @@ class StreamDataset:
         length: N, the number of pairs.
     """
 
-    def __init__(self, tokens: TokenFile, first: int, length: int) -> None:
+    def __init__(self, tokens: ArrayFile, first: int, length: int) -> None:
         self._tokens = tokens
         self._first = first
         self._length = length
@@ -102,6 +104,8 @@ class TextData(DataModule):
         spec: A checkpoint's spec: use its vocabulary. None for the text's own.
     """
 
+    spec_form = TextSpec
+
     def __init__(
         self,
         path: str | None = None,
@@ -125,19 +129,13 @@ class TextData(DataModule):
         cache_dir: str | None = None,
         spec: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(spec=spec)
+        super().__init__(num_workers=num_workers, seed=seed, spec=spec)
         if path is not None and dataset is not None:
             raise UsageError(
-                f"path '{path}' and dataset '{dataset}' are both given; a text comes from one of them."
+                f"path '{path}' and dataset '{dataset}' are both given; a text comes from one of "
+                "them."
             )
-        if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction > 1:
-            raise UsageError(
-                f"val_fraction {val_fraction} and test_fraction {test_fraction} have to be at least 0, "
-                "and their sum at most 1."
-            )
-        for name, value in (("num_workers", num_workers), ("seed", seed)):
-            if value < 0:
-                raise UsageError(f"{name} is {value}; it has to be at least 0.")
+        self.shares = shares(val_fraction, test_fraction)
         # checks them
         StreamSampler(0, batch_size=batch_size, chunk_length=chunk_length, vary_length=vary_length)
         self.path = path
@@ -149,13 +147,9 @@ class TextData(DataModule):
         self.streaming = streaming
         self.units = units
         self.encoding = encoding
-        self.val_fraction = val_fraction
-        self.test_fraction = test_fraction
         self.batch_size = batch_size
         self.chunk_length = chunk_length
         self.vary_length = vary_length
-        self.num_workers = num_workers
-        self.seed = seed
         self.unknown: Literal["error", "replace"] = unknown
         self.cache_dir = cache_dir
 
@@ -194,32 +188,20 @@ class TextData(DataModule):
     @cached_property
     def vocabulary(self) -> Vocabulary:
         """The vocabulary: the checkpoint's where one was given, else that of the whole text."""
-        if self.spec_override is not None:
-            return vocabulary_from_spec(self.spec_override.get("vocabulary") or {})
-        return self.corpus.vocabulary()
+        return vocabulary_from_spec(self.spec["vocabulary"])
 
-    @property
-    def spec(self) -> dict[str, Any]:
-        """The vocabulary as plain data, a `TextSpec`."""
-        return dict(TextSpec(vocabulary=self.vocabulary.to_spec()))
+    def own_spec(self) -> dict[str, Any]:
+        """Return the vocabulary as plain data, a `TextSpec`."""
+        return dict(TextSpec(vocabulary=self.corpus.vocabulary().to_spec()))
 
     @cached_property
-    def tokens(self) -> TokenFile:
+    def tokens(self) -> ArrayFile:
         """The whole text as ids, memory-mapped."""
         return self.corpus.tokens(self.vocabulary, unknown=self.unknown)
 
     def prepare_data(self) -> None:
         """Encode the text, so that the other processes find it done."""
         self.corpus.tokens(self.vocabulary, unknown=self.unknown)
-
-    def transfer_batch_to_device(
-        self, batch: TextBatch, device: torch.device, dataloader_idx: int
-    ) -> TextBatch:
-        """Move the symbols; lengths and resets stay on the CPU, where a core reads them without waiting for a GPU."""
-        return batch._replace(
-            input=batch.input.to(device, non_blocking=True),
-            target=batch.target.to(device, non_blocking=True),
-        )
 
     def bounds(self, part: Part) -> tuple[int, int]:
         """Return a part's first pair and the one after its last, as positions in `tokens`.
@@ -231,27 +213,20 @@ class TextData(DataModule):
             DataError: If a share of the text was asked for and it comes to nothing.
         """
         total = len(self.tokens) - 1
-        val, test = Decimal(str(self.val_fraction)), Decimal(str(self.test_fraction))
-        train_end, val_end = int(total * (1 - val - test)), int(total * (1 - test))
-        bounds = {"train": (0, train_end), "val": (train_end, val_end), "test": (val_end, total)}
-        first, end = bounds[part]
-        fraction = {"train": 1 - val - test, "val": val, "test": test}[part]
-        if first == end and fraction:
+        first, end = cut(total, self.shares)[part]
+        if first == end and self.shares[part]:
             raise DataError(
-                f"{self.corpus.source.name} has {total} symbols, and the {part} share of {fraction} comes to none.\n"
-                "Use a longer text, or another --data.val_fraction and --data.test_fraction (0 for no such part)."
+                f"{self.corpus.source.name} has {total} symbols, and the {part} share of "
+                f"{self.shares[part]} comes to none.\nUse a longer text, or another "
+                "--data.val_fraction and --data.test_fraction (0 for no such part)."
             )
         return first, end
 
-    def loader(
-        self, part: Part, *, epoch: int = 0, limit: int | float = 1.0
-    ) -> ResumableLoader | None:
-        """Return this process's loader of a part, None where its share is 0.
+    def contents(self, part: Part) -> tuple[StreamDataset, SamplerFactory] | None:
+        """Return the pairs of a part and their order, None where its share is 0.
 
         Args:
             part: The part.
-            epoch: The epoch to start with.
-            limit: The loader's `limit`.
         """
         first, end = self.bounds(part)
         length = end - first
@@ -265,24 +240,12 @@ class TextData(DataModule):
         else:
             # a short part in few streams, so that little of it lacks its context
             rows = min(rows, max(1, fitting))
-        sampler = StreamSampler(
+        return StreamDataset(self.tokens, first, length), partial(
+            StreamSampler,
             length,
             batch_size=rows,
             chunk_length=self.chunk_length,
-            seed=self.seed,
-            rank=self.rank,
-            world_size=self.world_size,
             vary_length=self.vary_length and train,
-            rotate=train and not getattr(self.trainer, "overfit_batches", 0),
-        )
-        return ResumableLoader(
-            StreamDataset(self.tokens, first, length),
-            sampler,
-            num_workers=self.num_workers,
-            seed=self.seed,
-            epoch=epoch,
-            limit=limit,
-            pin_memory=self.pin_memory,
         )
 
     def _check_length(self, length: int, fitting: int) -> None:
@@ -297,7 +260,8 @@ class TextData(DataModule):
             else "fewer processes"
         )
         raise DataError(
-            f"{self.corpus.source.name} leaves {length} symbols for training; one batch takes batch_size "
-            f"{self.batch_size} x chunk_length {self.chunk_length}{processes} = "
-            f"{self.batch_size * self.chunk_length * self.world_size}. Use a longer text, or {remedy}."
+            f"{self.corpus.source.name} leaves {length} symbols for training; one batch takes "
+            f"batch_size {self.batch_size} x chunk_length {self.chunk_length}{processes} = "
+            f"{self.batch_size * self.chunk_length * self.world_size}. Use a longer text, or "
+            f"{remedy}."
         )

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import numpy as np
 
-from ...errors import UsageError
+from ...errors import UsageError, at_least
+from ..samplers import Order, Sampler
 
 _BLOCK = 100  # chunks drawn together where their length varies
 _SPREAD = 5  # standard deviation of a chunk's length, and its least length, in AWD-LSTM
@@ -36,25 +37,21 @@ class Chunk(NamedTuple):
     first: bool
 
 
-class StreamSampler:
-    """Cuts N consecutive pairs into B x W parallel streams, and those into chunks that follow each other.
+class StreamSampler(Sampler):
+    """Cuts N consecutive pairs into B x W parallel streams, and those into successive chunks.
 
-    Row i of a batch goes on where row i of the batch before ended. Every pair comes once an epoch,
-    every process has the same number of batches, and W processes of B rows see together what one
-    process of B x W rows sees.
+    Row i of a batch goes on where row i of the batch before ended. Every pair comes once an epoch.
 
     Args:
         length: N, the number of pairs.
         batch_size: B, the rows of one process.
         chunk_length: T, the steps of a chunk.
-        seed: Start of the pseudo-random numbers.
-        rank: This process, from 0.
-        world_size: W, the number of processes.
         vary_length: Draw the length of each chunk as AWD-LSTM does (Merity et al. 2018,
             https://arxiv.org/abs/1708.02182, section 4.1): mean T, or T/2 in 5 % of the cases,
             standard deviation 5, at least 5. The lengths of 100 chunks are scaled to a fixed sum,
             so that every epoch has the same number of batches.
-        rotate: Start each epoch at another pair, so that the chunks are cut elsewhere.
+        order: See `Order`. With `shuffle`, each epoch starts at another pair, so that the chunks
+            are cut elsewhere.
     """
 
     def __init__(
@@ -63,61 +60,43 @@ class StreamSampler:
         *,
         batch_size: int,
         chunk_length: int,
-        seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
         vary_length: bool = False,
-        rotate: bool = True,
+        **order: Unpack[Order],
     ) -> None:
-        for name, value in (("batch_size", batch_size), ("chunk_length", chunk_length)):
-            if value < 1:
-                raise UsageError(f"{name} is {value}; it has to be at least 1.")
+        super().__init__(**order)
+        at_least(1, batch_size=batch_size, chunk_length=chunk_length)
         if vary_length and chunk_length < _LONGEST:
             raise UsageError(
                 f"vary_length needs a chunk_length of at least {_LONGEST}, not {chunk_length}."
             )
         self.length = length
-        self.batch_size = batch_size
         self.chunk_length = chunk_length
-        self.seed = seed
         self.vary_length = vary_length
-        self.rotate = rotate
-        rows = batch_size * world_size
-        bounds = [
-            length * row // rows for row in range(rank * batch_size, (rank + 1) * batch_size + 1)
-        ]
-        self._begins = bounds[:-1]
-        self._sizes = [end - begin for begin, end in itertools.pairwise(bounds)]
+        rows = batch_size * self.world_size
+        streams = list(itertools.pairwise(length * row // rows for row in range(rows + 1)))
+        self._streams = self.share(streams)
         self._steps = -(-length // rows)  # of the longest stream, over all processes
         self._halves = _BLOCK // 20
         self._span = (_BLOCK - self._halves) * chunk_length + self._halves * (chunk_length // 2)
 
     def num_batches(self, epoch: int = 0) -> int:
-        """Return the number of batches of an epoch; it is the same for all."""
+        """Return the number of batches of an epoch."""
         if not self.vary_length:
             return -(-self._steps // self.chunk_length)
         blocks, rest = divmod(self._steps, self._span)
         return blocks * _BLOCK + self._chunks_in(rest)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Chunk]:
-        """Yield the chunks of an epoch.
-
-        Args:
-            epoch: Number of the epoch, from 0.
-            start: Number of the first chunk to yield.
-        """
-        offset = self._random(epoch).integers(self.length) if self.rotate and self.length else 0
+        """Yield the chunks of an epoch."""
+        offset = self.random(epoch).integers(self.length) if self.shuffle and self.length else 0
         cuts = self._varied_cuts(epoch, start) if self.vary_length else self._equal_cuts(start)
         for begin, end in cuts:
             yield Chunk(
-                starts=tuple(int((offset + row + begin) % self.length) for row in self._begins),
-                lengths=tuple(max(0, min(size, end) - begin) for size in self._sizes),
+                starts=tuple(int((offset + row + begin) % self.length) for row, _ in self._streams),
+                lengths=tuple(max(0, min(last - row, end) - begin) for row, last in self._streams),
                 steps=end - begin,
                 first=begin == 0,
             )
-
-    def _random(self, *key: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, *key])
 
     def _equal_cuts(self, start: int) -> Iterator[tuple[int, int]]:
         for begin in range(start * self.chunk_length, self._steps, self.chunk_length):
@@ -128,12 +107,12 @@ class StreamSampler:
         return -(-steps * _BLOCK // self._span)
 
     def _varied_cuts(self, epoch: int, start: int) -> Iterator[tuple[int, int]]:
-        """Yield cuts block by block, each a function of (seed, epoch, block): any position is found at once."""
+        """Yield cuts block by block, each a function of (seed, epoch, block)."""
         block, skip = divmod(start, _BLOCK)
         for begin in range(block * self._span, self._steps, self._span):
             steps = min(self._span, self._steps - begin)
             count = self._chunks_in(steps)
-            random = self._random(epoch, 1 + begin // self._span)
+            random = self.random(epoch, 1 + begin // self._span)
             means = np.full(count, self.chunk_length)
             means[: round(count * self._halves / _BLOCK)] //= 2
             drawn = random.normal(random.permutation(means), _SPREAD)

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from ...errors import DataError, UsageError
-from ..base import DataModule, Part
-from ..batch import TranslationBatch
-from ..cache import cache_folder, locked, published
-from ..loader import ResumableLoader
-from ..tokenizer import KINDS, Kind, Subwords, SubwordsSpec, TranslationSpec
+from ...errors import DataError, UsageError, at_least
+from ..base import DataModule
+from ..cache import cache_folder, cached_json, key_of
+from ..samplers import SamplerFactory
+from ..spec import Kind, SubwordsSpec, TranslationSpec
+from ..splits import Part
+from ..tokenizer import KINDS, Subwords
 from .checks import PairChecks, check_pairs
-from .files import PairFiles, digest, encode_pairs
+from .files import PairFiles, encode_pairs
 from .pairs import Pairs
 from .sampler import BucketSampler, check_budget
 
+_FORMAT = 1  # of vocabularies in the cache: raise it when they are trained otherwise
 _CHARACTERS = 20  # of a subword at most, as far as subword training is concerned
 _EVALUATED = 10  # evaluation reads sentences that are so many times longer than training does
 
 
 class _Sentences:
-    """What subwords are trained on. What is no sentence is left out of training, and would take its share of them."""
+    """What subwords are trained on: not what is no sentence, and so left out of training too."""
 
     def __init__(self, pairs: Pairs, sides: tuple[int, ...], longest: int) -> None:
         self._pairs = pairs
@@ -64,6 +64,7 @@ class TranslationData(DataModule):
         spec: A checkpoint's spec: use its vocabularies. None to train them.
     """
 
+    spec_form = TranslationSpec
     correct: ClassVar[bool] = False  # whether the pairs are as they should be by construction
 
     def __init__(
@@ -81,15 +82,11 @@ class TranslationData(DataModule):
         cache_dir: str | None,
         spec: dict[str, Any] | None,
     ) -> None:
-        super().__init__(spec=spec)
+        super().__init__(num_workers=num_workers, seed=seed, spec=spec)
         if kind not in KINDS:
             raise UsageError(f"kind is '{kind}'; it has to be one of {', '.join(KINDS)}.")
-        limits = {"vocabulary_size": (vocabulary_size, 8), "max_length": (max_length, 1)}
-        for name, (value, least) in (
-            limits | {"num_workers": (num_workers, 0), "seed": (seed, 0)}
-        ).items():
-            if value < least:
-                raise UsageError(f"{name} is {value}; it has to be at least {least}.")
+        at_least(8, vocabulary_size=vocabulary_size)
+        at_least(1, max_length=max_length)
         check_budget(batch_size, batch_tokens)
         self.kind = kind
         self.vocabulary_size = vocabulary_size
@@ -98,8 +95,6 @@ class TranslationData(DataModule):
         self.max_length = max_length
         self.batch_size = batch_size
         self.batch_tokens = batch_tokens
-        self.num_workers = num_workers
-        self.seed = seed
         self.cache_dir = cache_dir
         self._files: dict[Part, PairFiles] = {}
 
@@ -122,21 +117,8 @@ class TranslationData(DataModule):
         source = Subwords.from_spec(spec["source"])
         return source, source if spec["joint"] else Subwords.from_spec(spec["target"])
 
-    @property
-    def spec(self) -> dict[str, Any]:
-        """The subwords as plain data, a `TranslationSpec`: the checkpoint's, or those of the training part."""
-        return self._spec
-
-    @cached_property
-    def _spec(self) -> dict[str, Any]:
-        if self.spec_override is not None:
-            if lacking := [
-                name for name in ("source", "target", "joint") if name not in self.spec_override
-            ]:
-                raise DataError(
-                    f"The checkpoint is not one of translation: its spec has no '{lacking[0]}'."
-                )
-            return self.spec_override
+    def own_spec(self) -> dict[str, Any]:
+        """Return the subwords of the training part as plain data, a `TranslationSpec`."""
         pairs = self._required("train")
         settings = [
             self.kind,
@@ -145,13 +127,8 @@ class TranslationData(DataModule):
             self.lowercase,
             self.max_length,
         ]
-        file = self._cache / f"{digest('vocabulary', pairs.identity, settings)}.json"
-        with locked(file):
-            if not file.exists():
-                found = self._train_vocabularies(pairs)
-                with published(file) as out:
-                    out.write(json.dumps(found).encode())
-        spec: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        file = self._cache / f"vocabulary-{key_of(_FORMAT, pairs.identity, settings)}.json"
+        spec: dict[str, Any] = cached_json(file, lambda: self._train_vocabularies(pairs))
         return spec
 
     def _train_vocabularies(self, pairs: Pairs) -> TranslationSpec:
@@ -176,7 +153,7 @@ class TranslationData(DataModule):
         return pairs
 
     def files(self, part: Part) -> PairFiles | None:
-        """Return the encoded pairs of a part, None where there is none; what was left out is told the first time.
+        """Return the encoded pairs of a part, None where there is none; told of the first time.
 
         Args:
             part: The part.
@@ -213,12 +190,12 @@ class TranslationData(DataModule):
         count, first = survey["same"]
         if not self.correct and count > len(files) / 20:
             rank_zero_warn(
-                f"{pairs.name}: in {count:,} of {len(files):,} pairs source and target are the same text "
-                f"({pairs.where(first, count)}). Are these the files of two languages?"
+                f"{pairs.name}: in {count:,} of {len(files):,} pairs source and target are the "
+                f"same text ({pairs.where(first, count)}). Are these the files of two languages?"
             )
 
     def prepare_data(self) -> None:
-        """Train the subwords and encode what the run needs, so that the other processes find it done.
+        """Train the subwords and encode what the run needs, for the other processes to find.
 
         Before training that is every part: a mistake in the test part is told then, not after it.
         """
@@ -237,52 +214,27 @@ class TranslationData(DataModule):
         """Say what looks wrong about a part."""
         if checks["shared"] > checks["pairs"] / 100:
             rank_zero_warn(
-                f"{checks['shared']:,} of the {checks['pairs']:,} {part} pairs are in the training part as well: "
-                f"their {part} score says little about new sentences."
+                f"{checks['shared']:,} of the {checks['pairs']:,} {part} pairs are in the training "
+                f"part as well: their {part} score says little about new sentences."
             )
         if checks["swapped"] > checks["sampled"] / 5:
             rank_zero_warn(
-                f"{checks['swapped']:,} of {checks['sampled']:,} {part} sources that were looked at read like the "
-                "training part's targets: are the two sides exchanged?"
+                f"{checks['swapped']:,} of {checks['sampled']:,} {part} sources that were looked "
+                "at read like the training part's targets: are the two sides exchanged?"
             )
 
-    def transfer_batch_to_device(
-        self, batch: TranslationBatch, device: torch.device, dataloader_idx: int
-    ) -> TranslationBatch:
-        """Move the ids; lengths and numbers stay on the CPU, where a core reads them without waiting for a GPU."""
-        return batch._replace(
-            source=batch.source.to(device, non_blocking=True),
-            target=batch.target.to(device, non_blocking=True),
-        )
-
-    def loader(
-        self, part: Part, *, epoch: int = 0, limit: int | float = 1.0
-    ) -> ResumableLoader | None:
-        """Return this process's loader of a part, None where there is none.
+    def contents(self, part: Part) -> tuple[PairFiles, SamplerFactory] | None:
+        """Return the encoded pairs of a part and their order, None where there are none.
 
         Args:
             part: The part.
-            epoch: The epoch to start with.
-            limit: The loader's `limit`.
         """
         files = self.files(part)
         if files is None:
             return None
-        sampler = BucketSampler(
+        return files, partial(
+            BucketSampler,
             files.lengths,
             batch_size=self.batch_size,
             batch_tokens=self.batch_tokens,
-            seed=self.seed,
-            rank=self.rank,
-            world_size=self.world_size,
-            shuffle=part == "train" and not getattr(self.trainer, "overfit_batches", 0),
-        )
-        return ResumableLoader(
-            files,
-            sampler,
-            num_workers=self.num_workers,
-            seed=self.seed,
-            epoch=epoch,
-            limit=limit,
-            pin_memory=self.pin_memory,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from pathlib import Path
@@ -10,10 +9,11 @@ from typing import TypedDict
 
 import numpy as np
 
-from ..cache import locked, published
+from ..cache import cached_json, key_of
 from ..tokenizer import Subwords
-from .files import PairFiles, digest
+from .files import PairFiles
 
+_FORMAT = 1  # of what is kept in the cache: raise it when the checks change
 _SAMPLE = 2000  # pairs of each part that are looked at
 _ORDER = 3  # characters of the pieces that tell languages apart
 _CLEAR = 0.5  # nats a piece by which the wrong language has to be the likelier
@@ -45,20 +45,14 @@ def check_pairs(train: PairFiles, part: PairFiles, source: Subwords, folder: Pat
         source: The source's vocabulary.
         folder: The cache.
     """
-    file = folder / f"{digest('checks', train.key, part.key)}.json"
-    with locked(file):
-        if not file.exists():
-            sampled, swapped = _swapped(train, part, source)
-            shared = int(np.isin(part.digests, train.digests).sum())
-            found: PairChecks = {
-                "pairs": len(part),
-                "shared": shared,
-                "sampled": sampled,
-                "swapped": swapped,
-            }
-            with published(file) as out:
-                out.write(json.dumps(found).encode())
-    checks: PairChecks = json.loads(file.read_text(encoding="utf-8"))
+
+    def compare() -> PairChecks:
+        sampled, swapped = _swapped(train, part, source)
+        shared = int(np.isin(part.digests, train.digests).sum())
+        return {"pairs": len(part), "shared": shared, "sampled": sampled, "swapped": swapped}
+
+    key = key_of(_FORMAT, train.folder.name, part.folder.name)
+    checks: PairChecks = cached_json(folder / f"checks-{key}.json", compare)
     return checks
 
 

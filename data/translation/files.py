@@ -11,28 +11,26 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO, TypedDict
+from typing import TypedDict
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from ...errors import DataError
+from ..arrays import Array, ArrayFile, array_writer
 from ..batch import TranslationBatch
-from ..cache import locked, published
-from ..text.corpus import TokenFile
+from ..cache import cached, key_of
 from ..tokenizer import Subwords
 from .pairs import Pairs
 
 _FORMAT = 1  # of the files in the cache: raise it when they change
 _CHUNK = 16384  # pairs encoded at a time
 _NAMED = 4  # positions kept of each kind of pair that was left out
-
-Array = npt.NDArray[Any]
+_FILES, _ROWS, _SURVEY = ("source.npy", "target.npy", "text.npy"), "rows.npy", "survey.json"
 
 
 class Survey(TypedDict):
-    """What was found while pairs were encoded; each list holds the number of pairs and the first of their positions.
+    """What was found while pairs were encoded: numbers of pairs, and the first of their positions.
 
     Attributes:
         pairs: Pairs that are kept.
@@ -51,26 +49,23 @@ class PairFiles:
     """Encoded pairs, read as batches. They travel to other processes as paths.
 
     Args:
-        folder: Where they are.
-        key: What their names begin with.
+        folder: Where they are; its name changes whenever they do.
     """
 
-    def __init__(self, folder: Path, key: str) -> None:
-        self.key = key
-        self._folder = folder
-        self.survey: Survey = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
-        self._source, self._target, self._text = (
-            TokenFile(folder / f"{key}-{name}.npy") for name in ("source", "target", "text")
-        )
-        rows = np.load(folder / f"{key}-rows.npy", mmap_mode="r")  # (4, N + 1)
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.survey: Survey = json.loads((folder / _SURVEY).read_text(encoding="utf-8"))
+        self._source, self._target = (ArrayFile(folder / name, np.int64) for name in _FILES[:2])
+        self._text = ArrayFile(folder / _FILES[2])
+        rows = np.load(folder / _ROWS, mmap_mode="r")  # (4, N + 1)
         self._source_ends, self._target_ends, self._text_ends = rows[:3]
         self._digests = rows[3, 1:]
 
     def __len__(self) -> int:
         return self.survey["pairs"]
 
-    def __reduce__(self) -> tuple[type[PairFiles], tuple[Path, str]]:
-        return PairFiles, (self._folder, self.key)
+    def __reduce__(self) -> tuple[type[PairFiles], tuple[Path]]:
+        return PairFiles, (self.folder,)
 
     @property
     def lengths(self) -> tuple[Array, Array]:
@@ -98,12 +93,7 @@ class PairFiles:
         Args:
             number: The pair's number.
         """
-        return (
-            self._text[slice(*self._text_ends[number : number + 2])]
-            .astype(np.uint8)
-            .tobytes()
-            .decode("utf-8")
-        )
+        return self._text[slice(*self._text_ends[number : number + 2])].tobytes().decode("utf-8")
 
     def __getitem__(self, numbers: Array) -> TranslationBatch:
         """Return the batch of pairs; there may be none of them."""
@@ -119,7 +109,7 @@ class PairFiles:
         )
 
 
-def _rows(tokens: TokenFile, ends: Array, numbers: Array) -> tuple[torch.Tensor, torch.Tensor]:
+def _rows(tokens: ArrayFile, ends: Array, numbers: Array) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the ids of pairs, (B, longest), padded with 0, and their lengths, (B,)."""
     first = np.asarray(ends[numbers], dtype=np.int64)
     lengths = np.asarray(ends[np.asarray(numbers) + 1], dtype=np.int64) - first
@@ -128,15 +118,6 @@ def _rows(tokens: TokenFile, ends: Array, numbers: Array) -> tuple[torch.Tensor,
     ids = tokens[np.where(past, 0, first[:, None] + steps)]
     ids[past] = Subwords.PAD
     return torch.from_numpy(ids), torch.from_numpy(lengths)
-
-
-def digest(*parts: Any) -> str:
-    """Return a short name for plain data.
-
-    Args:
-        parts: Plain data.
-    """
-    return hashlib.sha256(json.dumps([_FORMAT, *parts]).encode()).hexdigest()[:24]
 
 
 def encode_pairs(
@@ -156,33 +137,27 @@ def encode_pairs(
     Raises:
         DataError: No pair is left, or one is too long for evaluation.
     """
-    key = digest("pairs", pairs.identity, source.to_spec(), target.to_spec(), longest, train)
-    done = folder / f"{key}.json"
-    if not done.exists():
-        with locked(done):
-            if not done.exists():
-                _encode(pairs, (source, target), folder, key, longest, train)
-    return PairFiles(folder, key)
+    key = key_of(_FORMAT, pairs.identity, source.to_spec(), target.to_spec(), longest, train)
+    return PairFiles(
+        cached(
+            folder / f"pairs-{key}",
+            lambda made: _encode(pairs, (source, target), made, longest, train),
+        )
+    )
 
 
 def _encode(
-    pairs: Pairs,
-    vocabularies: tuple[Subwords, Subwords],
-    folder: Path,
-    key: str,
-    longest: int,
-    train: bool,
+    pairs: Pairs, vocabularies: tuple[Subwords, Subwords], folder: Path, longest: int, train: bool
 ) -> None:
+    folder.mkdir()
     dtypes = [np.dtype(np.min_scalar_type(each.size - 1)) for each in vocabularies]
     numbers: dict[str, list[int]] = {"empty": [], "long": [], "same": []}
     columns: list[list[int]] = [[0], [0], [0], [0]]
     first = 0
     with ExitStack() as stack:
-        names = (*("source", "target", "text"), "rows")
-        files = [stack.enter_context(published(folder / f"{key}-{name}.npy")) for name in names]
         writers = [
-            _Flat(file, dtype)
-            for file, dtype in zip(files, [*dtypes, np.dtype(np.uint8)], strict=False)
+            stack.enter_context(array_writer(folder / name, dtype))
+            for name, dtype in zip(_FILES, [*dtypes, np.dtype(np.uint8)], strict=True)
         ]
         for chunk in _chunks(pairs.read()):
             encoded = [
@@ -202,47 +177,21 @@ def _encode(
                     kept.append(index)
             first += len(chunk)
             texts_kept = [chunk[index][1].encode("utf-8", "replace") for index in kept]
-            for side, writer, ends in zip(encoded, writers, columns, strict=False):
-                writer.add(np.fromiter(_ended(side, kept), dtype=writer.dtype))
+            for side, dtype, add, ends in zip(encoded, dtypes, writers, columns, strict=False):
+                add(np.fromiter(_ended(side, kept), dtype))
                 _extend(ends, [len(side[index]) + 1 for index in kept])
-            writers[2].add(np.frombuffer(b"".join(texts_kept), dtype=np.uint8))
+            writers[2](np.frombuffer(b"".join(texts_kept), np.uint8))
             _extend(columns[2], [len(text) for text in texts_kept])
             columns[3] += [_text_digest(chunk[index]) for index in kept]
         if len(columns[0]) == 1:
             raise DataError(
                 f"{pairs.name} leaves no pair: {first:,} were read, {_left_out(pairs, numbers)}."
             )
-        writers[2].add(np.zeros(1, dtype=np.uint8))  # an array of nothing can't be memory-mapped
-        for writer in writers:
-            writer.finish()
-        np.save(files[3], np.array(columns, dtype=np.int64))
+        writers[2](np.zeros(1, np.uint8))  # an array of nothing can't be memory-mapped
+    np.save(folder / _ROWS, np.array(columns, dtype=np.int64))
     named = {kind: (len(found), found[:_NAMED]) for kind, found in numbers.items()}
-    with published(folder / f"{key}.json") as out:  # the last one: when it is there, all are
-        out.write(json.dumps({"pairs": len(columns[0]) - 1, **named}).encode())
-
-
-class _Flat:
-    """Writes a `.npy` file of one dimension whose length is known at the end only."""
-
-    def __init__(self, file: BinaryIO, dtype: np.dtype[Any]) -> None:
-        self.dtype = dtype
-        self._file = file
-        self._length = 0
-        self._header()
-
-    def _header(self) -> None:
-        """Write the header; numpy leaves room in it for the longest length there is."""
-        descr = np.lib.format.dtype_to_descr(self.dtype)
-        header = {"descr": descr, "fortran_order": False, "shape": (self._length,)}
-        np.lib.format.write_array_header_1_0(self._file, header)
-
-    def add(self, values: Array) -> None:
-        self._file.write(values.tobytes())
-        self._length += len(values)
-
-    def finish(self) -> None:
-        self._file.seek(0)
-        self._header()
+    survey = {"pairs": len(columns[0]) - 1, **named}
+    (folder / _SURVEY).write_text(json.dumps(survey), encoding="utf-8")
 
 
 def _chunks(pairs: Iterator[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
@@ -270,8 +219,10 @@ def _too_long(pairs: Pairs, number: int, source: int, target: int, longest: int)
         pair for pair in zip(pairs.sides, (source, target), strict=True) if pair[1] > longest
     )
     return (
-        f"{side}, {pairs.where([number])} has {length:,} subwords; evaluation reads {longest:,} at most.\n"
-        "Is it one sentence? Split or remove it (in the other file as well), or raise --data.max_length."
+        f"{side}, {pairs.where([number])} has {length:,} subwords; evaluation reads "
+        f"{longest:,} at most.\n"
+        "Is it one sentence? Split or remove it (in the other file as well), or raise "
+        "--data.max_length."
     )
 
 

@@ -1,21 +1,23 @@
-"""Where pairs of sentences come from: two files, a table, or a data set. All are UTF-8, read as often as needed."""
+"""Where pairs of sentences come from: two files, a table, or a data set.
+
+All are UTF-8, read as often as needed.
+"""
 
 from __future__ import annotations
 
-import csv
 import itertools
-import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ...errors import DataError, did_you_mean
-from ..sources import COMPRESSED, load_dataset, missing_file, read_blocks
+from ..cache import stamps
+from ..sources import load_dataset, missing_file, plain_name, read_blocks
+from ..tables import csv_rows, json_rows, lines
 
 TABLES = (".tsv", ".csv", ".jsonl")
-_CSV_FIELD_BYTES = 1 << 30  # the csv module refuses fields above 128 KiB otherwise
 
 
 @dataclass(frozen=True)
@@ -75,62 +77,10 @@ def _rereadable(path: str) -> Path:
     full = existing(path)
     if not full.is_file():
         raise DataError(
-            f"'{path}' is a pipe or a device, which can be read only once, and sentences are read several times: save "
-            "them in a file (.gz and .xz are read as they are)."
+            f"'{path}' is a pipe or a device, which can be read only once, and sentences are read "
+            "several times: save them in a file (.gz and .xz are read as they are)."
         )
     return full
-
-
-def plain_suffix(path: str | Path) -> str:
-    """Return what a file's name ends in without `.gz` or `.xz`.
-
-    Args:
-        path: Its path.
-    """
-    path = Path(path)
-    return Path(path.stem).suffix if path.suffix in COMPRESSED else path.suffix
-
-
-def lines(blocks: Iterable[bytes], label: str) -> Iterator[str]:
-    """Yield the lines of a text without their ends.
-
-    Args:
-        blocks: The text, in pieces of any size.
-        label: What messages call it.
-
-    Raises:
-        DataError: It can't be read, or is not UTF-8; it names line and byte.
-    """
-    # a line whose end has not come, in pieces: joining them at every block would be quadratic
-    begun: list[bytes] = []
-    number = 0
-    for block in itertools.chain(blocks, [None]):
-        if block is not None:
-            begun.append(block)
-            if b"\n" not in block:
-                continue
-        *whole, rest = b"".join(begun).split(b"\n")
-        begun = [rest]
-        for line in [*whole, rest] if block is None and rest else whole:
-            number += 1
-            try:
-                text = line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                byte = f"byte 0x{line[error.start]:02x} at its position {error.start + 1}"
-                utf16 = (
-                    " It looks like UTF-16."
-                    if b"\0" in line or line[:2] in (b"\xff\xfe", b"\xfe\xff")
-                    else ""
-                )
-                raise DataError(
-                    f"{label}, line {number} is not UTF-8: {byte} ({error.reason}).{utf16}\n"
-                    "Convert the file, with iconv -t utf-8 -f latin1 (or whichever encoding it has)."
-                ) from error
-            yield (text.removeprefix("\ufeff") if number == 1 else text).removesuffix("\r")
-
-
-def _identity(*paths: Path) -> list[Any]:
-    return [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
 
 
 def file_pairs(source: str, target: str) -> Pairs:
@@ -145,7 +95,7 @@ def file_pairs(source: str, target: str) -> Pairs:
     """
     paths = _rereadable(source), _rereadable(target)
     return Pairs(
-        (source, target), ["files", *_identity(*paths)], partial(_zip, paths, (source, target))
+        (source, target), ["files", *stamps(*paths)], partial(_zip, paths, (source, target))
     )
 
 
@@ -158,8 +108,8 @@ def _zip(paths: tuple[Path, Path], labels: tuple[str, str]) -> Iterator[tuple[st
             longer = count + 1 + sum(1 for _ in sides[source is None])
             counts = (count, longer) if source is None else (longer, count)
             raise DataError(
-                f"{labels[0]} has {counts[0]:,} lines and {labels[1]} {counts[1]:,}: line n of one has to be the "
-                "translation of line n of the other."
+                f"{labels[0]} has {counts[0]:,} lines and {labels[1]} {counts[1]:,}: line n of one "
+                "has to be the translation of line n of the other."
             )
         yield source, target
 
@@ -177,20 +127,21 @@ def table_pairs(path: str, source: str, target: str) -> Pairs:
     Raises:
         DataError: There is no such file, or it is no such table.
     """
-    full, suffix = _rereadable(path), plain_suffix(path)
+    full, suffix = _rereadable(path), Path(plain_name(Path(path))).suffix
     if suffix not in TABLES:
         raise DataError(
-            f"'{path}' ends in none of {', '.join(TABLES)}. "
-            "Two files with a sentence a line are named by --data.train_source and --data.train_target (val_, test_)."
+            f"'{path}' ends in none of {', '.join(TABLES)}. Two files with a sentence a line are "
+            "named by --data.train_source and --data.train_target (val_, test_)."
         )
-    identity = ["table", source, target, *_identity(full)]
+    identity = ["table", source, target, *stamps(full)]
     if suffix == ".jsonl":
         return Pairs((path, path), identity, partial(_objects, full, path, source, target))
     first = next(_rows(full, path, suffix), None)
     header = first is not None and source in first and target in first
     if first is not None and not header and len(first) < 2:
         raise DataError(
-            f"{path}, row 1 has {len(first)} column: a row has to hold a sentence and its translation."
+            f"{path}, row 1 has {len(first)} column: a row has to hold a sentence and its "
+            "translation."
         )
     columns = (first.index(source), first.index(target)) if first is not None and header else (0, 1)
     read = partial(_columns, full, path, suffix, columns, header)
@@ -201,13 +152,8 @@ def _rows(path: Path, label: str, suffix: str) -> Iterator[list[str]]:
     if suffix == ".tsv":
         yield from (line.split("\t") for line in lines(read_blocks(path, label), label))
         return
-    csv.field_size_limit(_CSV_FIELD_BYTES)
-    try:
-        yield from csv.reader(
-            (f"{line}\n" for line in lines(read_blocks(path, label), label)), strict=True
-        )
-    except csv.Error as error:
-        raise DataError(f"{label} is no CSV file: {error}.") from error
+    text = lines(read_blocks(path, label), label)
+    yield from (row for _, row in csv_rows(text, label, strict=True))
 
 
 def _columns(
@@ -222,21 +168,15 @@ def _columns(
         if len(row) <= max(columns):
             what = "tabs between them" if suffix == ".tsv" else "commas between them"
             raise DataError(
-                f"{label}, row {number} has {len(row)} columns; there have to be {max(columns) + 1}, {what}."
+                f"{label}, row {number} has {len(row)} columns; there have to be "
+                f"{max(columns) + 1}, {what}."
             )
         yield row[columns[0]], row[columns[1]]
 
 
 def _objects(path: Path, label: str, source: str, target: str) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(lines(read_blocks(path, label), label), 1):
-        if not line.strip():
-            yield "", ""
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{label}, line {number} is no JSON: {error}.") from error
-        yield _both(row, source, target, f"{label}, line {number}")
+    for number, line, row in json_rows(lines(read_blocks(path, label), label), label):
+        yield _both(row, source, target, f"{label}, line {number}") if line.strip() else ("", "")
 
 
 def _both(row: Any, source: str, target: str, where: str) -> tuple[str, str]:
@@ -244,13 +184,14 @@ def _both(row: Any, source: str, target: str, where: str) -> tuple[str, str]:
     inner = row.get("translation", row) if isinstance(row, dict) else row
     if not isinstance(inner, dict):
         raise DataError(
-            f"{where} holds {type(inner).__name__}; it has to be an object with '{source}' and '{target}'."
+            f"{where} holds {type(inner).__name__}; it has to be an object with '{source}' and "
+            f"'{target}'."
         )
     for name in (source, target):
         if name not in inner:
             raise DataError(
-                f"{where} has no '{name}', only {', '.join(map(str, inner))}: name the two by --data.source and "
-                f"--data.target.{did_you_mean(name, map(str, inner))}"
+                f"{where} has no '{name}', only {', '.join(map(str, inner))}: name the two by "
+                f"--data.source and --data.target.{did_you_mean(name, map(str, inner))}"
             )
         if not isinstance(inner[name], str):
             raise DataError(f"{where}: '{name}' holds {type(inner[name]).__name__}, not text.")
@@ -260,7 +201,9 @@ def _both(row: Any, source: str, target: str, where: str) -> tuple[str, str]:
 def dataset_pairs(
     name: str, config: str | None, split: str, source: str, target: str, *, option: str
 ) -> Pairs:
-    """Return the pairs of a data set of the `datasets` library: its `translation` feature, or two text columns.
+    """Return the pairs of a data set of the `datasets` library.
+
+    They are its `translation` feature, or two text columns.
 
     Args:
         name: A data set's name, a folder it was saved to, or a file.
@@ -274,7 +217,7 @@ def dataset_pairs(
         DataError: There is no such data set, split or column.
     """
     label = f"data set '{name}' ({split})"
-    rows = load_dataset(name, config, split, False, label, option)
+    rows = load_dataset(name, config, split, label=label, option=option)
     if len(rows):
         _both(rows[0], source, target, f"{label}, row 0")
     identity = ["dataset", rows._fingerprint, source, target]

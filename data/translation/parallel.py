@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from ...errors import DataError, UsageError
-from ..base import Part
 from ..sources import COMPRESSED, missing_file
-from ..tokenizer import Kind
+from ..spec import Kind
+from ..splits import PARTS, Part
 from .base import TranslationData
 from .pairs import Pairs, dataset_pairs, existing, file_pairs, table_pairs
 
@@ -167,12 +167,15 @@ class ParallelData(TranslationData):
                     if given
                     else "No sentences are given."
                 )
-                + " Name a folder by --data.root DIR --data.source de --data.target en, files by --data.train_source "
-                "and --data.train_target (val_, test_), tables by --data.train (val, test), or a --data.dataset."
+                + " Name a folder by --data.root DIR --data.source de --data.target en, files by "
+                "--data.train_source and --data.train_target (val_, test_), tables by --data.train "
+                "(val, test), or a --data.dataset."
             )
 
     def pairs(self, part: Part) -> Pairs | None:
-        """Return the pairs of a part, None where there is none. The first time, the files of all parts are looked for.
+        """Return the pairs of a part, None where there is none.
+
+        The first time, the files of all parts are looked for.
 
         Args:
             part: The part.
@@ -181,7 +184,7 @@ class ParallelData(TranslationData):
             DataError: A file that was named does not exist.
         """
         if not self._found:
-            self._found = {each: self._find(each) for each in get_args(Part)}
+            self._found = {each: self._find(each) for each in PARTS}
         return self._found[part]
 
     def remedy(self, part: Part) -> str:
@@ -191,10 +194,16 @@ class ParallelData(TranslationData):
             part: The part.
         """
         if self.root is not None:
-            return f"Put it into '{self.root}', or say what it is called there: --data.{part}_name NAME."
+            return (
+                f"Put it into '{self.root}', or say what it is called there: "
+                f"--data.{part}_name NAME."
+            )
         if self.dataset is not None:
             return f"Say which split it is: --data.{part}_name NAME."
-        return f"Name its files by --data.{part}_source and --data.{part}_target, or its table by --data.{part}."
+        return (
+            f"Name its files by --data.{part}_source and --data.{part}_target, or its table by "
+            f"--data.{part}."
+        )
 
     def _find(self, part: Part) -> Pairs | None:
         source, target = self.sides[part]
@@ -255,7 +264,8 @@ class ParallelData(TranslationData):
                 language = self.source if sides[0] is None else self.target
                 wanted = root / f"{name}.{language}"
                 raise DataError(
-                    f"{missing_file(wanted.absolute(), str(wanted))}\n{self._languages(root, name, part)}"
+                    f"{missing_file(wanted.absolute(), str(wanted))}\n"
+                    f"{self._languages(root, name, part)}"
                 )
         return None
 
@@ -263,7 +273,10 @@ class ParallelData(TranslationData):
         """Return how to name what a folder has."""
         there = sorted(path.name for path in root.glob(f"{name}.*"))
         has = f"It has {', '.join(there[:6])}: " if there else ""
-        return f"{has}name the languages by --data.source and --data.target, the part by --data.{part}_name."
+        return (
+            f"{has}name the languages by --data.source and --data.target, the part by "
+            f"--data.{part}_name."
+        )
 
 
 def _file_of(root: Path, name: str) -> Path | None:

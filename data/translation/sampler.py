@@ -6,26 +6,26 @@ Shapes: N items, K lengths of each item (one for every sequence it has), W proce
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Unpack
 
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import UsageError
+from ...errors import UsageError, at_least
+from ..samplers import Order, Sampler
 
 Lengths = npt.NDArray[np.integer]
 # rows of a batch cut by tokens, where it has more: they fit 2, 4 and 8 processes, and a GPU's tiles
 _ROWS_MULTIPLE = 8
 
 
-class BucketSampler:
+class BucketSampler(Sampler):
     """Cuts N items into batches of similar length.
 
     Items are sorted by their lengths once. In each epoch, those that are equally long in every way
     change places at random, and so do the batches; the number of batches is the same in all epochs.
-    The budget is that of one process: W processes with a budget each see together, batch by batch,
-    what one process with W times the budget sees. Each takes every W-th row of a batch, so their
-    shares are of nearly equal size. A share is empty only where a batch has fewer rows than there
-    are processes.
+    The budget is that of one process. Each takes every W-th row of a batch, so their shares are of
+    nearly equal size. A share is empty only where a batch has fewer rows than there are processes.
 
     Args:
         lengths: The lengths, K arrays of N integers. The first counts most for the order.
@@ -34,10 +34,8 @@ class BucketSampler:
         batch_tokens: Instead of that, the budget of a batch in each process: its items times the
             longest length among them, padding included. An item that is longer than the budget
             makes a batch of its own.
-        seed: Start of the pseudo-random numbers.
-        rank: This process, from 0.
-        world_size: W, the number of processes.
-        shuffle: False for evaluation: always the same batches, from the longest to the shortest.
+        order: See `Order`. Without `shuffle`: always the same batches, from the longest to the
+            shortest.
 
     Raises:
         UsageError: A setting is out of its range.
@@ -49,39 +47,28 @@ class BucketSampler:
         *,
         batch_size: int | None = None,
         batch_tokens: int | None = None,
-        seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-        shuffle: bool = True,
+        **order: Unpack[Order],
     ) -> None:
-        budget = _checked(batch_size, batch_tokens)
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self.shuffle = shuffle
+        super().__init__(**order)
+        budget = check_budget(batch_size, batch_tokens) * self.world_size
         table = np.stack([np.asarray(each, dtype=np.int64) for each in lengths])  # (K, N)
         self._order, self._group = _sorted(table)
         count = table.shape[1]
         if batch_size is not None:
-            batches = -(-count // (budget * world_size))
+            batches = -(-count // budget)
             self._cuts = np.arange(batches + 1) * count // max(batches, 1)
         else:
-            self._cuts = _cut(table.max(0, initial=0)[self._order], budget * world_size)
+            self._cuts = _cut(table.max(0, initial=0)[self._order], budget)
 
     def num_batches(self, epoch: int = 0) -> int:
-        """Return the number of batches of an epoch; it is the same for all epochs and processes."""
+        """Return the number of batches of an epoch."""
         return len(self._cuts) - 1
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[npt.NDArray[np.int64]]:
-        """Yield the items of each batch that are this process's share.
-
-        Args:
-            epoch: Number of the epoch, from 0.
-            start: Number of the first batch to yield.
-        """
+        """Yield the items of each batch that are this process's share."""
         order, sequence = self._order, np.arange(self.num_batches())
         if self.shuffle:
-            random = np.random.default_rng([self.seed, epoch])
+            random = self.random(epoch)
             sequence = random.permutation(sequence)
             order = order[np.lexsort((random.random(len(order)), self._group))]
         for number in sequence[start:]:
@@ -89,8 +76,8 @@ class BucketSampler:
             yield order[first + self.rank : end : self.world_size]
 
 
-def check_budget(batch_size: int | None, batch_tokens: int | None) -> None:
-    """Check that a budget is given in one way, and is one.
+def check_budget(batch_size: int | None, batch_tokens: int | None) -> int:
+    """Return the budget, after a look whether it is given in one way, and is one.
 
     Args:
         batch_size: Items of a batch.
@@ -99,32 +86,24 @@ def check_budget(batch_size: int | None, batch_tokens: int | None) -> None:
     Raises:
         UsageError: It is not.
     """
-    _checked(batch_size, batch_tokens)
-
-
-def _checked(batch_size: int | None, batch_tokens: int | None) -> int:
-    if (batch_size is None) == (batch_tokens is None):
-        if batch_size is None:
-            raise UsageError(
-                "Neither batch_size nor batch_tokens is given: --data.batch_size 64, say."
-            )
+    if batch_size is not None and batch_tokens is not None:
         raise UsageError(
-            f"batch_size {batch_size} and batch_tokens {batch_tokens} are both given; a batch is cut by one of them. "
-            "Set the other one to null: --data.batch_tokens null (or --data.batch_size null)."
+            f"batch_size {batch_size} and batch_tokens {batch_tokens} are both given; a batch is "
+            "cut by one of them. Set the other one to null: --data.batch_tokens null (or "
+            "--data.batch_size null)."
         )
-    name, value = (
-        ("batch_size", batch_size) if batch_size is not None else ("batch_tokens", batch_tokens)
-    )
-    if value is None or value < 1:
-        raise UsageError(f"{name} is {value}; it has to be at least 1.")
-    return value
+    at_least(1, batch_size=batch_size, batch_tokens=batch_tokens)
+    budget = batch_size or batch_tokens
+    if budget is None:
+        raise UsageError("Neither batch_size nor batch_tokens is given: --data.batch_size 64, say.")
+    return budget
 
 
 def _sorted(table: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the items from the longest to the shortest, and in that order the number of each one's group of equals.
+    """Return the items from the longest to the shortest, and each one's group of equals.
 
-    The second length rises where the first is even and falls where it is odd: from one first length
-    to the next it makes no leap.
+    The groups are in the order of the items. The second length rises where the first is even and
+    falls where it is odd: from one first length to the next it makes no leap.
     """
     keys = table.copy()
     for row in range(1, len(keys)):
@@ -135,7 +114,7 @@ def _sorted(table: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.ND
 
 
 def _cut(lengths: npt.NDArray[np.int64], budget: int) -> npt.NDArray[np.int64]:
-    """Return where the batches begin, and the end: as many items as fit, counted as long as the longest of them."""
+    """Return where the batches begin, and the end; an item counts as its batch's longest."""
     cuts = [0]
     first, longest = 0, 0
     every = lengths.tolist()

@@ -1,4 +1,4 @@
-"""Which labelled videos a folder holds: videos with a CSV, folders of pictures, or folders named after classes."""
+"""Which labelled videos a folder holds: each with a CSV, or in folders named after classes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import DataError, did_you_mean
+from ..tables import read_lines
 from .frames import PICTURE_SUFFIXES, VIDEO_SUFFIXES, natural
 from .labels import FrameLabels, read_frame_labels
 
@@ -58,7 +59,8 @@ class LabelledFile(NamedTuple):
             return self.labels.numbers(classes, frames)
         if self.label not in classes:
             raise DataError(
-                f"'{self.path}': there is no class '{self.label}'.{did_you_mean(self.label, classes)}"
+                f"'{self.path}': there is no class "
+                f"'{self.label}'.{did_you_mean(self.label, classes)}"
             )
         return np.full(frames, classes[self.label], dtype=np.int64)
 
@@ -97,7 +99,8 @@ def find_videos(root: Path) -> tuple[list[LabelledFile], dict[str, str]]:
     if parts and len(parts) < len(media):
         outside = [names[path] for path in media if names[path] not in parts]
         raise DataError(
-            f"'{root}' has folders for its parts, and {len(outside)} video(s) in none: {_named(outside)}."
+            f"'{root}' has folders for its parts, and {len(outside)} video(s) in none: "
+            f"{_named(outside)}."
         )
     if any(tables.values()):
         _check_tables(root, media, tables)
@@ -111,8 +114,8 @@ def find_videos(root: Path) -> tuple[list[LabelledFile], dict[str, str]]:
     if loose:
         raise DataError(
             f"{len(loose)} video(s) in '{root}' have no labels: {_named(loose)}.\n"
-            "Put a CSV with the columns frame,label (or start,end,label) beside each: clip.csv for clip.mp4; or sort "
-            "the videos into folders named after their classes."
+            "Put a CSV with the columns frame,label (or start,end,label) beside each: clip.csv for "
+            "clip.mp4; or sort the videos into folders named after their classes."
         )
     return [LabelledFile(names[path], path, None, path.parent.name) for path in media], parts
 
@@ -159,14 +162,16 @@ def _check_tables(root: Path, media: list[Path], tables: dict[Path, Path | None]
         problems.append(f"{len(idle)} CSV(s) have no video: {_named(idle)}")
     if problems:
         raise DataError(
-            f"'{root}': {'; '.join(problems)}.\nEvery video needs a CSV of its own name: clip.mp4, clip.csv."
+            f"'{root}': {'; '.join(problems)}.\n"
+            "Every video needs a CSV of its own name: clip.mp4, clip.csv."
         )
 
 
 def read_list(path: Path, videos: list[LabelledFile]) -> list[str]:
-    """Return the names that a list of videos gives: the first word of each line, with or without its suffix.
+    """Return the names that a list of videos gives: the first word of each line.
 
-    UCF101's `trainlist01.txt` is one. Paths that hold a space need quotes.
+    Its suffix may be left out. UCF101's `trainlist01.txt` is such a list. Paths that hold a space
+    need quotes.
 
     Args:
         path: The list.
@@ -176,12 +181,7 @@ def read_list(path: Path, videos: list[LabelledFile]) -> list[str]:
         DataError: There is no such list, it is empty, or it names videos that are not there (all
             are told at once).
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
-        raise DataError(f"There is no list of videos '{path}'.") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"'{path}' is no text in UTF-8: {error}.") from error
+    lines = read_lines(path, missing=f"There is no list of videos '{path}'.")
     known = {video.name: video.name for video in videos} | {
         os.path.splitext(video.name)[0]: video.name for video in videos
     }

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from ...errors import DataError
+from ..images import planes, whole_image
 
 if TYPE_CHECKING:
     import av
@@ -46,7 +46,6 @@ VIDEO_SUFFIXES = (
     ".wmv",
 )
 PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".webp")
-_MOST_PIXELS = 89_478_485  # of one picture; Pillow warns above
 
 
 class Frame(NamedTuple):
@@ -64,7 +63,7 @@ class Frame(NamedTuple):
 
 
 def read_frames(path: Path, *, image_size: int, stride: int = 1) -> Iterator[Frame]:
-    """Yield the frames of a video file, or of a folder of pictures in the order of the numbers in their names.
+    """Yield the frames of a video file, or of a folder of pictures in their numbers' order.
 
     Args:
         path: The file or folder.
@@ -77,9 +76,7 @@ def read_frames(path: Path, *, image_size: int, stride: int = 1) -> Iterator[Fra
     if path.is_dir():
         for number, file in enumerate(pictures_in(path)):
             taken = number % stride == 0
-            yield Frame(
-                number, math.nan, _planes(read_picture(file, image_size)) if taken else None
-            )
+            yield Frame(number, math.nan, planes(whole_image(file, image_size)) if taken else None)
         return
     upright = Upright(image_size)
     first: float | None = None
@@ -87,11 +84,11 @@ def read_frames(path: Path, *, image_size: int, stride: int = 1) -> Iterator[Fra
         if number == 0:
             first = frame.time
         time = math.nan if first is None or frame.time is None else frame.time - first
-        yield Frame(number, time, _planes(upright(frame)) if number % stride == 0 else None)
+        yield Frame(number, time, planes(upright(frame)) if number % stride == 0 else None)
 
 
 def decode(path: Path) -> Iterator[av.VideoFrame]:
-    """Yield every frame of a video file as the decoder gives it: in the order in which they are shown.
+    """Yield every frame of a video file as the decoder gives it, in the order of being shown.
 
     Args:
         path: The file.
@@ -174,44 +171,6 @@ def _turn(picture: Picture, side_data: Any) -> Picture:
     return picture[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1]
 
 
-def _planes(picture: Picture) -> Tensor:
-    """(H, W, 3) to (3, H, W)."""
-    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
-
-
-def read_picture(path: Path, size: int | None = None) -> Picture:
-    """Return a picture file as RGB (H, W, 3) uint8, turned as its EXIF data say.
-
-    Args:
-        path: The file.
-        size: Scale it to a square with this side; None: leave its size.
-
-    Raises:
-        DataError: It is no picture, damaged, or larger than 89 million pixels.
-    """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            if image.width * image.height > _MOST_PIXELS:
-                raise DataError(
-                    f"'{path}' has {image.width} x {image.height} pixels; {_MOST_PIXELS:,} are the most."
-                )
-            whole = ImageOps.exif_transpose(image).convert("RGB")
-    # more than twice as many: Pillow doesn't say their width
-    except Image.DecompressionBombError as error:
-        raise DataError(f"'{path}': {error} {_MOST_PIXELS:,} pixels are the most.") from error
-    except UnidentifiedImageError as error:
-        raise DataError(f"'{path}' is not a picture.") from error
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for damaged files
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"'{path}' can't be read as a picture: {error}.") from error
-    if size:
-        whole = whole.resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(whole)
-
-
 def has_pictures(folder: Path) -> bool:
     """Say whether a folder holds pictures, so that it stands for a video.
 
@@ -224,7 +183,7 @@ def has_pictures(folder: Path) -> bool:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """Return the pictures of a folder in the order of the numbers in their names: 2.png before 10.png.
+    """Return the pictures of a folder in the order of their numbers: 2.png before 10.png.
 
     Args:
         folder: The folder.
@@ -256,7 +215,7 @@ def natural(name: str) -> list[Any]:
 
 
 def prefetch(items: Iterable[Item], *, size: int = 64) -> Iterator[Item]:
-    """Yield items that a thread makes ahead, so that decoding and whatever follows it run side by side.
+    """Yield items that a thread makes ahead, side by side with what is done with them.
 
     What `items` raises is raised here, at its place. When the consumer stops early, the thread
     stops too.
@@ -308,7 +267,10 @@ def _check_file(path: Path) -> None:
 
 
 def _video_stream(container: Any, path: Path) -> av.VideoStream:
-    """Return the first stream that is a video: a song's cover is none, and FFmpeg draws text files as videos."""
+    """Return the first stream that is a video.
+
+    A song's cover is none, and FFmpeg draws text files as videos.
+    """
     import av
 
     found = [
@@ -335,7 +297,8 @@ def _check_whole(stream: av.VideoStream, path: Path) -> None:
     inside = sum(entry.pos + entry.size <= size for entry in entries)
     if inside < len(entries):
         raise DataError(
-            f"'{path}' is cut short: {inside} of its {len(entries)} frames lie within its {size:,} bytes."
+            f"'{path}' is cut short: {inside} of its {len(entries)} frames lie within its {size:,} "
+            "bytes."
         )
 
 
@@ -343,5 +306,8 @@ def _unreadable(path: Path, reason: str | None) -> str:
     with path.open("rb") as file:
         begins = file.read(12)
     if begins[4:8] == b"ftyp":
-        return f"'{path}' is cut short: it begins as an MP4, and its index (moov), often written last, is missing."
+        return (
+            f"'{path}' is cut short: it begins as an MP4, and its index (moov), often written "
+            "last, is missing."
+        )
     return f"'{path}' is not a video that FFmpeg knows ({reason}); it begins with {begins!r}."

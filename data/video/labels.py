@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import DataError, did_you_mean
-from .batches import IGNORED
+from ..tables import csv_rows, read_lines
+from .dataset import IGNORED
 
 _LAYOUTS = (("start", "end", "label"), ("frame", "label"))
 
@@ -81,7 +82,8 @@ class FrameLabels(NamedTuple):
                 if segment.label not in classes:
                     near = did_you_mean(segment.label, classes)
                     raise DataError(
-                        f"'{self.path}', line {segment.line}: there is no class '{segment.label}'.{near}"
+                        f"'{self.path}', line {segment.line}: there is no class "
+                        f"'{segment.label}'.{near}"
                     )
                 numbers[segment.start : segment.end] = classes[segment.label]
         return numbers
@@ -97,22 +99,17 @@ def read_frame_labels(path: Path) -> FrameLabels:
         DataError: The file is missing, is no such CSV, or its rows contradict each other; the line
             is named.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, skipinitialspace=True, strict=True)
-            header = [(name or "").strip().lower() for name in reader.fieldnames or []]
-            reader.fieldnames = header
-            columns = next((layout for layout in _LAYOUTS if set(layout) <= set(header)), None)
-            if columns is None:
-                raise DataError(
-                    f"'{path}' has the columns {', '.join(header) or 'of nothing'}; expected a first line "
-                    "frame,label or start,end,label."
-                )
-            segments = sorted(_segments(path, reader, columns))
-    except FileNotFoundError:
-        raise DataError(f"There is no file of labels '{path}'.") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"'{path}' is no CSV in UTF-8: {error}.") from error
+    lines = read_lines(path, missing=f"There is no file of labels '{path}'.")
+    rows = csv_rows(lines, f"'{path}'", skipinitialspace=True, strict=True)
+    header = [name.strip().lower() for name in next(rows, (1, []))[1]]
+    columns = next((layout for layout in _LAYOUTS if set(layout) <= set(header)), None)
+    if columns is None:
+        raise DataError(
+            f"'{path}' has the columns {', '.join(header) or 'of nothing'}; expected a first line "
+            "frame,label or start,end,label."
+        )
+    places = [header.index(column) for column in columns]
+    segments = sorted(_segments(path, rows, columns, places))
     if not segments:
         raise DataError(f"'{path}' holds no labels.")
     every_frame = columns == ("frame", "label")
@@ -131,11 +128,15 @@ def read_frame_labels(path: Path) -> FrameLabels:
 
 
 def _segments(
-    path: Path, reader: csv.DictReader[str], columns: tuple[str, ...]
+    path: Path,
+    rows: Iterator[tuple[int, list[str]]],
+    columns: tuple[str, ...],
+    places: list[int],
 ) -> Iterator[Segment]:
-    for row in reader:
-        line = reader.line_num
-        values = [(row[column] or "").strip() for column in columns]
+    for line, row in rows:
+        if not row:
+            continue
+        values = [row[place].strip() if place < len(row) else "" for place in places]
         try:
             start = int(values[0])
             end = start + 1 if len(columns) == 2 else int(values[1])
@@ -145,7 +146,8 @@ def _segments(
             ) from None
         if start < 0 or end <= start:
             raise DataError(
-                f"'{path}', line {line}: no frame lies in {start} to {end} (not included); frames begin at 0."
+                f"'{path}', line {line}: no frame lies in {start} to {end} (not included); frames "
+                "begin at 0."
             )
         yield Segment(start, end, values[-1], line)
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ...errors import DataError
+from ..tables import read_lines
 
 
 class Video(NamedTuple):
@@ -54,7 +55,8 @@ def read_features(path: Path, begin: int, end: int, *, transposed: bool, stride:
     if not np.isfinite(features).all():
         frame = begin + stride * int(np.flatnonzero(~np.isfinite(features).all(1))[0])
         raise DataError(
-            f"{path}: frame {frame} (counted from 0) has a feature that is not finite (NaN, infinity).\n"
+            f"{path}: frame {frame} (counted from 0) has a feature that is not finite (NaN, "
+            "infinity).\n"
             "Make the file anew, or take the video out of the split."
         )
     return torch.from_numpy(features)
@@ -74,11 +76,13 @@ def read_mapping(path: Path) -> list[str]:
         first, _, name = line.partition(" ")
         if not first.isdecimal() or not name.strip():
             raise DataError(
-                f"{path}, line {number}: '{line}' is not a class number and a name, as in '0 background'."
+                f"{path}, line {number}: '{line}' is not a class number and a name, as in '0 "
+                "background'."
             )
         if int(first) in names or name.strip() in names.values():
             raise DataError(
-                f"{path}, line {number}: '{line}' names a class number or a class for the second time."
+                f"{path}, line {number}: '{line}' names a class number or a class for the second "
+                "time."
             )
         names[int(first)] = name.strip()
     if sorted(names) != list(range(len(names))):
@@ -103,7 +107,8 @@ def read_bundle(folder: Path, part: str, split: int) -> list[str]:
     if not path.is_file():
         there = sorted(found.name for found in folder.glob(f"{part}.split*.bundle"))
         raise DataError(
-            f"There is no {path}; there are: {', '.join(there) or 'none'}. Choose with --data.split."
+            f"There is no {path}; there are: {', '.join(there) or 'none'}. Choose with "
+            "--data.split."
         )
     names = [Path(line).stem if line.endswith((".txt", ".npy")) else line for line in _lines(path)]
     if not names:
@@ -139,15 +144,8 @@ def read_labels(path: Path, numbers: dict[str, int]) -> np.ndarray:
 
 def _lines(path: Path) -> list[str]:
     """Return a text file's lines without white space around them, and without empty ones."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise DataError(
-            f"There is no {path}; the folder has to be in the layout of MS-TCN."
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} can't be read: {error}.") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    missing = f"There is no {path}; the folder has to be in the layout of MS-TCN."
+    return [line.strip() for line in read_lines(path, missing=missing) if line.strip()]
 
 
 def feature_shape(path: Path, name: str) -> tuple[int, ...]:
@@ -168,6 +166,7 @@ def feature_shape(path: Path, name: str) -> tuple[int, ...]:
         raise DataError(f"{path} is no file of numpy's (.npy): {error}.") from error
     if features.ndim != 2 or not np.issubdtype(features.dtype, np.number):
         raise DataError(
-            f"{path} holds {features.dtype} {features.shape}; it has to be numbers, frames by features."
+            f"{path} holds {features.dtype} {features.shape}; it has to be numbers, frames by "
+            "features."
         )
     return tuple(features.shape)

@@ -6,7 +6,6 @@ Shapes: T frames of a video, D features, s stride.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -16,13 +15,11 @@ import numpy.typing as npt
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from ...errors import DataError, UsageError, did_you_mean
-from ..base import Part
-from ..batch import VideoBatch
-from ..loader import ResumableLoader
-from .batches import Piece, VideoDataset, VideoModule
+from ...errors import DataError, UsageError
+from ..spec import VideoSpec
+from ..splits import Part, draw
+from .base import VideoLabellingData
 from .ms_tcn import Video, feature_shape, read_bundle, read_features, read_labels, read_mapping
-from .spec import VideoSpec
 
 Layout = Literal["auto", "features_first", "time_first"]
 
@@ -50,77 +47,8 @@ class FeatureVideo(NamedTuple):
         return read_features(self.file, begin, end, transposed=self.transposed, stride=self.stride)
 
 
-class WindowDataset(VideoDataset):
-    """Windows of videos, each of which starts and ends its row."""
-
-    def __getitem__(self, pieces: tuple[Piece | None, ...]) -> VideoBatch:
-        """Return the batch of some windows."""
-        batch = super().__getitem__(pieces)
-        return batch._replace(first=batch.lengths > 0, last=batch.lengths > 0)
-
-
-class WindowSampler:
-    """Windows at random places: from each video as many as it takes to cover it.
-
-    W processes of B rows see together what one process of B x W rows sees. The last batch is shared
-    out evenly, with an empty row where a process has one window less: all have the same number of
-    rows, as a checkpoint needs.
-
-    Args:
-        frames: The number of frames of each video.
-        batch_size: B, the rows of one process.
-        length: The most frames of a window.
-        seed: Start of the pseudo-random numbers.
-        rank: This process, from 0.
-        world_size: W, the number of processes.
-    """
-
-    def __init__(
-        self,
-        frames: Sequence[int],
-        *,
-        batch_size: int,
-        length: int,
-        seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        self.frames = np.array(frames)
-        self.rows = batch_size * world_size
-        self.length = length
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self._videos = np.repeat(np.arange(len(frames)), -(-self.frames // length))
-
-    def num_batches(self, epoch: int = 0) -> int:
-        """Return the number of batches of an epoch; it is the same for all."""
-        return -(-len(self._videos) // self.rows)
-
-    def batches(self, epoch: int, start: int = 0) -> Iterator[tuple[Piece | None, ...]]:
-        """Yield the windows of each batch of an epoch, None for an empty row.
-
-        Args:
-            epoch: Number of the epoch, from 0.
-            start: Number of the first batch to yield.
-        """
-        random = np.random.default_rng([self.seed, epoch])
-        videos = random.permutation(self._videos)
-        begins = random.integers(np.maximum(self.frames[videos] - self.length, 0) + 1)
-        ends = np.minimum(begins + self.length, self.frames[videos])
-        places = zip(videos.tolist(), begins.tolist(), ends.tolist(), strict=True)
-        pieces = [Piece(video, begin, end, last=True) for video, begin, end in places]
-        for number in range(start, self.num_batches()):
-            together = pieces[number * self.rows : (number + 1) * self.rows]
-            first, end = (
-                len(together) * rank // self.world_size for rank in (self.rank, self.rank + 1)
-            )
-            rows = -(-len(together) // self.world_size)
-            yield (*together[first:end], *[None] * (rows - end + first))
-
-
-class SegmentationData(VideoModule):
-    """Features of videos with a label for every frame: the layout of MS-TCN (Breakfast, 50Salads, GTEA and others).
+class SegmentationData(VideoLabellingData):
+    """Features with a label for every frame, as MS-TCN has them: Breakfast, 50Salads, GTEA, others.
 
     The folder holds `features/NAME.npy`, `groundTruth/NAME.txt` with a line for each frame,
     `mapping.txt` with a number and a name on each line, and `splits/{train,test}.splitN.bundle`
@@ -152,6 +80,8 @@ class SegmentationData(VideoModule):
         spec: A checkpoint's spec: its classes, its features. None for the folder's own.
     """
 
+    pictures = False
+
     def __init__(
         self,
         root: str,
@@ -172,32 +102,26 @@ class SegmentationData(VideoModule):
         spec: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(
+            stride=stride,
             batch_size=batch_size,
             chunk_length=chunk_length,
             eval_chunk_length=eval_chunk_length,
+            windows=windows,
             num_workers=num_workers,
             seed=seed,
+            background=background,
             spec=spec,
         )
         if not 0 <= val_fraction < 1:
             raise UsageError(
                 f"val_fraction is {val_fraction}; it has to be at least 0 and below 1."
             )
-        if stride < 1:
-            raise UsageError(f"stride is {stride}; it has to be at least 1.")
-        if windows and chunk_length is None:
-            raise UsageError("windows are of chunk_length frames: give --data.chunk_length too.")
-        if spec is not None and not spec["feature_size"]:
-            raise UsageError("The checkpoint's model reads pictures, not features: take VideoData.")
         self.root = Path(root)
         self.split = split
-        self.background = background
         self.val_fraction = val_fraction
         self.val_seed = val_seed
-        self.stride = stride if spec is None else int(spec["stride"])
         self.layout: Layout = layout
         self.normalize = normalize
-        self.windows = windows
 
     @cached_property
     def classes(self) -> list[str]:
@@ -221,22 +145,17 @@ class SegmentationData(VideoModule):
         unknown = [name for names in bundles.values() for name in names if name not in known]
         if unknown:
             raise DataError(
-                f"Split {self.split} names {len(unknown)} video(s) without a file in {self.root / 'groundTruth'}: "
-                f"{', '.join(unknown)}."
+                f"Split {self.split} names {len(unknown)} video(s) without a file in "
+                f"{self.root / 'groundTruth'}: {', '.join(unknown)}."
             )
         if both := sorted(set(bundles["train"]) & set(bundles["test"])):
             raise DataError(
-                f"Split {self.split} has {len(both)} video(s) in both train and test: {', '.join(both)}.\n"
-                "A test of videos that were trained on says nothing: take them out of one bundle."
+                f"Split {self.split} has {len(both)} video(s) in both train and test: "
+                f"{', '.join(both)}.\nA test of videos that were trained on says nothing: take "
+                "them out of one bundle."
             )
-        train = bundles["train"]
-        count = max(1, round(self.val_fraction * len(train))) if self.val_fraction else 0
-        chosen = set(np.random.default_rng(self.val_seed).permutation(len(train))[:count].tolist())
-        return {
-            "train": [name for number, name in enumerate(train) if number not in chosen],
-            "val": [name for number, name in enumerate(train) if number in chosen],
-            "test": bundles["test"],
-        }
+        train, val = draw(bundles["train"], self.val_fraction, self.val_seed)
+        return {"train": train, "val": val, "test": bundles["test"]}
 
     @cached_property
     def files(self) -> dict[str, Video]:
@@ -278,8 +197,9 @@ class SegmentationData(VideoModule):
                 raise DataError(f"{video.features}: {found} features a frame; {others} {width}.")
             if frames != len(video.labels):
                 raise DataError(
-                    f"{video.name}: {frames} frames of features in {video.features}, {len(video.labels)} labels in "
-                    f"{self.root / 'groundTruth'}; there has to be a label for every frame."
+                    f"{video.name}: {frames} frames of features in {video.features}, "
+                    f"{len(video.labels)} labels in {self.root / 'groundTruth'}; there has to be a "
+                    "label for every frame."
                 )
         return transposed
 
@@ -294,25 +214,12 @@ class SegmentationData(VideoModule):
         fits = [sum(video.shape[axis] == len(video.labels) for video in videos) for axis in (0, 1)]
         return fits[1] >= fits[0]
 
-    @cached_property
-    def spec(self) -> dict[str, Any]:
-        """The classes and the features as plain data, a `VideoSpec`."""
-        classes, background = self.classes, self.background or []
-        for name in background:
-            if name not in classes:
-                raise UsageError(
-                    f"background: there is no class '{name}'.{did_you_mean(name, classes)}"
-                )
-        if self.spec_override is not None:
-            return (
-                self.spec_override
-                if self.background is None
-                else {**self.spec_override, "background": background}
-            )
+    def own_spec(self) -> dict[str, Any]:
+        """Return the classes and the features as plain data, a `VideoSpec`."""
         video = next(iter(self.files.values()))
         spec = VideoSpec(
-            classes=classes,
-            background=background,
+            classes=self.classes,
+            background=[],
             feature_size=video.shape[0 if self.transposed else 1],
             image_size=0,
             stride=self.stride,
@@ -323,7 +230,7 @@ class SegmentationData(VideoModule):
         return dict(spec)
 
     def _moments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of each feature over the training part."""
+        """Return mean and standard deviation of each feature over the training part."""
         count, total, squares = 0, 0.0, 0.0
         for name in self.parts["train"]:
             video = self.files[name]
@@ -351,16 +258,9 @@ class SegmentationData(VideoModule):
         if sum(video.features.stat().st_size for video in self.files.values()) < 1e9:
             for video in self.files.values():
                 read_features(video.features, 0, len(video.labels), transposed=self.transposed)
-        frames = {
-            part: sum(len(self.files[name].labels) for name in names)
-            for part, names in self.parts.items()
-        }
-        told = ", ".join(
-            f"{part} {len(names)} ({frames[part]:,} frames)" for part, names in self.parts.items()
-        )
         order = "(D, T)" if self.transposed else "(T, D)"
         rank_zero_info(
-            f"{self.root}, split {self.split}: {told}; {len(self.classes)} classes, "
+            f"{self.root}, split {self.split}: {self.told()}; {len(self.classes)} classes, "
             f"{self.spec['feature_size']} features, files hold {order}"
         )
 
@@ -375,34 +275,3 @@ class SegmentationData(VideoModule):
             FeatureVideo(video.name, video.labels, video.features, self.transposed, self.stride)
             for video in found
         ]
-
-    def loader(
-        self, part: Part, *, epoch: int = 0, limit: int | float = 1.0
-    ) -> ResumableLoader | None:
-        """Return this process's loader of a part, None where its share is 0.
-
-        Args:
-            part: The part.
-            epoch: The epoch to start with.
-            limit: The loader's `limit`.
-        """
-        if part != "train" or not self.windows or self.chunk_length is None:
-            return super().loader(part, epoch=epoch, limit=limit)
-        videos = self.videos(part)
-        sampler = WindowSampler(
-            [-(-len(video.labels) // self.stride) for video in videos],
-            batch_size=self.batch_size,
-            length=self.chunk_length,
-            seed=self.seed,
-            rank=self.rank,
-            world_size=self.world_size,
-        )
-        return ResumableLoader(
-            WindowDataset(videos, self.stride),
-            sampler,
-            num_workers=self.num_workers,
-            seed=self.seed,
-            epoch=epoch,
-            limit=limit,
-            pin_memory=self.pin_memory,
-        )

@@ -5,9 +5,7 @@ Shapes: S side of the square pictures, n pictures.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, NamedTuple, Protocol
@@ -17,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..cache import locked, published
+from ..cache import cached, cached_json, key_of, stamps
 from .frames import pictures_in, read_frames
 
 _MOST_OPEN = 64  # videos that are decoded at a time; each has a file, threads and frames in memory
@@ -76,7 +74,7 @@ class StoredPictures:
 
 
 class DecodedPictures:
-    """Pictures that are decoded when they are asked for: reading on is cheap, going back begins the video again.
+    """Pictures that are decoded when they are asked for: going back begins the video again.
 
     Args:
         path: The video file, or a folder of pictures.
@@ -130,7 +128,7 @@ class DecodedPictures:
 def open_pictures(
     path: Path, *, image_size: int, stride: int, cache: Path, keep: bool = True
 ) -> Pictures:
-    """Return the pictures of a video; it is decoded once at least, to know how many frames there are.
+    """Return the pictures of a video; it is decoded once at least, to count its frames.
 
     Args:
         path: The video file, or a folder of pictures.
@@ -142,35 +140,21 @@ def open_pictures(
     Raises:
         DataError: The video can't be read.
     """
+    files = stamps(*(pictures_in(path) if path.is_dir() else [path]))
     if keep:
-        file = cache / f"{_key(path, image_size, stride)}.frames"
-        if not file.exists():
-            with locked(cache / "decoding"):
-                if not file.exists():
-                    _store(path, file, image_size, stride)
-        return StoredPictures(file, image_size)
-    file = cache / f"{_key(path)}.count"
-    if not file.exists():
-        frames = sum(1 for _ in read_frames(path, image_size=8, stride=1_000_000))
-        with published(file) as out:
-            out.write(str(frames).encode())
-    return DecodedPictures(path, image_size, stride, int(file.read_text()))
-
-
-def _key(path: Path, *settings: int) -> str:
-    """Name what is kept of a video, so that a changed file is decoded again."""
-    files = pictures_in(path) if path.is_dir() else [path]
-    stats = [
-        (file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()
-    ]
-    return hashlib.sha256(
-        json.dumps([_FORMAT, str(path.resolve()), stats, *settings]).encode()
-    ).hexdigest()[:24]
+        key = key_of(_FORMAT, files, image_size, stride)
+        made = cached(cache / f"{key}.frames", lambda file: _store(path, file, image_size, stride))
+        return StoredPictures(made, image_size)
+    frames = cached_json(
+        cache / f"count-{key_of(_FORMAT, files)}.json",
+        lambda: sum(1 for _ in read_frames(path, image_size=8, stride=1_000_000)),
+    )
+    return DecodedPictures(path, image_size, stride, frames)
 
 
 def _store(path: Path, file: Path, image_size: int, stride: int) -> None:
     frames = 0
-    with published(file) as out:
+    with file.open("wb") as out:
         for frame in read_frames(path, image_size=image_size, stride=stride):
             if frame.picture is not None:
                 out.write(frame.picture.numpy().tobytes())

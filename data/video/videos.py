@@ -9,24 +9,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from ...errors import DataError, UsageError, did_you_mean
-from ..base import Part
+from ...errors import DataError, UsageError, at_least
 from ..cache import cache_folder
-from .batches import VideoModule
+from ..spec import VideoSpec
+from ..splits import PARTS, Part, draw, shares
+from .base import VideoLabellingData
 from .files import LabelledFile, find_videos, read_list
 from .frames import natural
-from .spec import VideoSpec
 from .stored import PictureVideo, open_pictures
 
-_PARTS: tuple[Part, ...] = ("train", "val", "test")
 _MOST_NAMED = 10  # of many videos that are broken
 
 
-class VideoData(VideoModule):
-    """Videos of your own: files with a CSV of labels, folders of pictures, or folders named after classes.
+class VideoData(VideoLabellingData):
+    """Videos of your own: files with a CSV of labels, folders of pictures, folders of classes.
 
     `clip.mp4` has its labels in `clip.csv` beside it, with the columns `frame,label` (a row for
     every frame, from 0) or `start,end,label` (a row for every segment, `end` not included). A
@@ -94,36 +92,23 @@ class VideoData(VideoModule):
         spec: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(
+            stride=stride,
             batch_size=batch_size,
             chunk_length=chunk_length,
             eval_chunk_length=eval_chunk_length,
             num_workers=num_workers,
             seed=seed,
+            background=background,
             spec=spec,
         )
-        for name, value, least in (
-            ("stride", stride, 1),
-            ("image_size", image_size, 8),
-            ("split_seed", split_seed, 0),
-        ):
-            if value < least:
-                raise UsageError(f"{name} is {value}; it has to be at least {least}.")
-        if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1:
-            raise UsageError(
-                f"val_fraction {val_fraction} and test_fraction {test_fraction} have to be at least 0, "
-                "and their sum below 1."
-            )
+        at_least(8, image_size=image_size)
+        at_least(0, split_seed=split_seed)
+        shares(val_fraction, test_fraction, all_of_it=False)  # checks them
         if (val_list or test_list) and not train_list:
             raise UsageError("val_list and test_list need a train_list beside them.")
-        if spec is not None and not spec["image_size"]:
-            raise UsageError(
-                "The checkpoint's model reads features, not pictures: take SegmentationData."
-            )
         self.root = Path(root)
         self.image_size = image_size if spec is None else int(spec["image_size"])
-        self.stride = stride if spec is None else int(spec["stride"])
         self.classes = classes
-        self.background = background
         self.lists: dict[Part, str | None] = {
             "train": train_list,
             "val": val_list,
@@ -150,83 +135,47 @@ class VideoData(VideoModule):
                 part: read_list(Path(path), videos) for part, path in self.lists.items() if path
             }
             if not self.lists["val"]:
-                chosen["train"], chosen["val"] = self._carve(
-                    chosen["train"], self.fractions["val"], 1
-                )
+                chosen["train"], chosen["val"] = self._without_val(chosen["train"])
         elif parts:
-            chosen = {part: [name for name in by_name if parts[name] == part] for part in _PARTS}
+            chosen = {part: [name for name in by_name if parts[name] == part] for part in PARTS}
             if not chosen["val"]:
-                chosen["train"], chosen["val"] = self._carve(
-                    chosen["train"], self.fractions["val"], 1
-                )
+                chosen["train"], chosen["val"] = self._without_val(chosen["train"])
         else:
-            rest, test = self._carve(list(by_name), self.fractions["test"], 2)
+            rest, test = draw(list(by_name), self.fractions["test"], self.split_seed, 2)
             # of those that are left, as many as val_fraction of all
-            train, val = self._carve(rest, self.fractions["val"] / (1 - self.fractions["test"]), 1)
+            train, val = self._without_val(rest, of=1 - self.fractions["test"])
             chosen = {"train": train, "val": val, "test": test}
         seen: dict[str, str] = {}
         for part, names in chosen.items():
             if both := [name for name in names if seen.setdefault(name, part) != part]:
                 raise DataError(
-                    f"{len(both)} video(s) are in two parts, {both[0]} in {seen[both[0]]} and {part}."
+                    f"{len(both)} video(s) are in two parts, {both[0]} in {seen[both[0]]} and "
+                    f"{part}."
                 )
-        return {part: [by_name[name] for name in chosen.get(part, [])] for part in _PARTS}
+        return {part: [by_name[name] for name in chosen.get(part, [])] for part in PARTS}
 
-    def _carve(
-        self, names: list[str], fraction: float, purpose: int
-    ) -> tuple[list[str], list[str]]:
-        """Share videos out in two; of the second share, at least one where there are two and some are asked for."""
-        count = min(max(1, round(fraction * len(names))), len(names) - 1) if fraction else 0
-        order = np.random.default_rng([self.split_seed, purpose]).permutation(len(names))
-        second = set(order[:count].tolist())
-        return (
-            [name for number, name in enumerate(names) if number not in second],
-            [name for number, name in enumerate(names) if number in second],
-        )
+    def _without_val(self, names: list[str], of: float = 1.0) -> tuple[list[str], list[str]]:
+        """Return the training and the validation videos among some that are this share of all."""
+        return draw(names, self.fractions["val"] / of, self.split_seed, 1)
 
-    @cached_property
-    def spec(self) -> dict[str, Any]:
-        """The classes and the pictures as plain data, a `VideoSpec`."""
-        if self.spec_override is not None:
-            classes = list(self.spec_override["classes"])
-        else:
-            occurring = {
-                name for videos in self.files.values() for video in videos for name in video.names()
-            }
-            classes = self.classes or sorted(occurring, key=natural)
-        background = self.background or []
-        if unknown := [name for name in background if name not in classes]:
-            raise UsageError(
-                f"background: there is no class '{unknown[0]}'.{did_you_mean(unknown[0], classes)}"
-            )
-        if self.spec_override is not None:
-            return (
-                self.spec_override
-                if self.background is None
-                else {**self.spec_override, "background": background}
-            )
+    def own_spec(self) -> dict[str, Any]:
+        """Return the classes and the pictures as plain data, a `VideoSpec`."""
+        occurring = {
+            name for videos in self.files.values() for video in videos for name in video.names()
+        }
         return dict(
             VideoSpec(
-                classes=classes,
-                background=background,
+                classes=self.classes or sorted(occurring, key=natural),
+                background=[],
                 feature_size=0,
                 image_size=self.image_size,
                 stride=self.stride,
             )
         )
 
-    def prepare_data(self) -> None:
-        """Decode what is not in the cache yet, so that the other processes find it done."""
-        for part in _PARTS:
-            self.videos(part)
-
     def setup(self, stage: str) -> None:
         """Say what there is."""
-        told = [
-            f"{part} {len(videos)} ({sum(len(video.labels) for video in videos):,} frames)"
-            for part, videos in ((part, self.videos(part)) for part in _PARTS)
-        ]
-        rank_zero_info(f"{self.root}: {', '.join(told)}; {len(self.spec['classes'])} classes")
+        rank_zero_info(f"{self.root}: {self.told()}; {len(self.spec['classes'])} classes")
 
     def videos(self, part: Part) -> list[PictureVideo]:
         """Return the videos of a part, decoded where they are not in the cache yet.

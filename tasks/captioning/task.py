@@ -23,7 +23,7 @@ from ...core.seq2seq.decoder import Decoded, SequenceDecoder
 from ...core.seq2seq.losses import chunked_cross_entropy
 from ...core.vision.encoders import ImageEncoder, SmallCNN
 from ...data.batch import CaptionBatch
-from ...data.captioning.spec import CaptionSpec
+from ...data.spec import CaptionSpec
 from ...data.tokenizer import Subwords
 from ...errors import UsageError
 from ..base import Task

@@ -21,7 +21,8 @@ from ...core.seq2seq.losses import sequence_cross_entropy
 from ...core.seq2seq.sampling import check_sampling, sample
 from ...core.state import State, detach, leaves
 from ...data.batch import TextBatch
-from ...data.vocabulary import TextSpec, UnknownCharacters, vocabulary_from_spec
+from ...data.spec import TextSpec
+from ...data.vocabulary import UnknownCharacters, vocabulary_from_spec
 from ..base import Task
 from ..carry import restored_state, saved_state
 from ..metrics import BitsPerCharacter

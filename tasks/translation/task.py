@@ -22,7 +22,8 @@ from ...core.seq2seq.encoder import Memory, SequenceEncoder
 from ...core.seq2seq.losses import chunked_cross_entropy
 from ...core.seq2seq.search import Hypothesis, search_sequences
 from ...data.batch import TranslationBatch
-from ...data.tokenizer import Subwords, TranslationSpec
+from ...data.spec import TranslationSpec
+from ...data.tokenizer import Subwords
 from ...errors import DataError
 from ..base import Task
 from ..metrics import SacreBLEU

@@ -22,7 +22,7 @@ from ...core.recurrent import CoreFactory
 from ...core.seq2seq.losses import IGNORED, truncated_smoothness
 from ...core.state import State, detach, leaves, where_rows
 from ...data.batch import VideoBatch
-from ...data.video.spec import VideoSpec
+from ...data.spec import VideoSpec
 from ...errors import UsageError
 from ..base import Task
 from ..carry import restored_state, saved_state

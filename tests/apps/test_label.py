@@ -318,7 +318,7 @@ class TestBadInput:
         Path("videos/frames/6.png").write_bytes(b"no picture")
         for words in ([], ["--stream"]):
             assert main(["label", "forwards.ckpt", "videos/frames", *words]) == 3
-            assert "'videos/frames/6.png' is not a picture" in capsys.readouterr().err
+            assert "'videos/frames/6.png' is no image" in capsys.readouterr().err
         assert list(Path("labels").iterdir()) == []
 
     def test_an_interrupted_video_leaves_nothing(self, here, monkeypatch):

@@ -8,16 +8,15 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from unrolled.data import DataModule, ResumableLoader
+from unrolled.data import DataModule, ResumableLoader, Sampler
 
 BATCHES, EPOCHS = 5, 3
 
 
-class Numbers:
+class Numbers(Sampler):
     """A sampler whose items name epoch and batch."""
 
-    def __init__(self, batches: int = BATCHES) -> None:
-        self.count = batches
+    count = BATCHES
 
     def num_batches(self, epoch: int = 0) -> int:
         return self.count
@@ -126,16 +125,11 @@ class Module(LightningModule):
 
 
 class Data(DataModule):
-    def __init__(self, workers: int) -> None:
-        super().__init__()
-        self.workers = workers
-
-    @property
-    def spec(self):
+    def own_spec(self):
         return {}
 
-    def loader(self, part, *, epoch=0, limit=1.0):
-        return loader(self.workers if part == "train" else 0, epoch=epoch, limit=limit)
+    def contents(self, part):
+        return Echo(), Numbers
 
 
 def fit(folder, workers, *, estimate=False, ckpt_path=None, **arguments) -> list[tuple[int, int]]:
@@ -155,7 +149,7 @@ def fit(folder, workers, *, estimate=False, ckpt_path=None, **arguments) -> list
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer.fit(module, datamodule=Data(workers), ckpt_path=ckpt_path)
+        trainer.fit(module, datamodule=Data(num_workers=workers), ckpt_path=ckpt_path)
     return module.seen
 
 
@@ -190,7 +184,7 @@ def test_lightning_reloads_and_overfits(tmp_path):
 
 
 def test_evaluation_leaves_the_position_alone():
-    data = Data(0)
+    data = Data()
     data.trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
     data.trainer.state.fn = "validate"
     data.load_state_dict({"loader": {"epoch": 1, "done": 2, "num_batches": BATCHES}})

@@ -97,7 +97,8 @@ def test_plain_data(kind):
 def test_training_is_deterministic():
     code = (
         "import hashlib, json, sys\nfrom unrolled.data import Subwords\n"
-        "texts = [f'{a}{b} {b}{c}{a} {a * 2}, {c}' for a in 'abÄcde' for b in 'fghuv' for c in 'xyzwß']\n"
+        "texts = [f'{a}{b} {b}{c}{a} {a * 2}, {c}'"
+        " for a in 'abÄcde' for b in 'fghuv' for c in 'xyzwß']\n"
         # too many characters, all equally rare
         "texts += [chr(0x4E00 + i) + chr(0x4F00 + i) for i in range(90)]\n"
         "for kind in ('bpe', 'unigram', 'word'):\n"
@@ -125,7 +126,8 @@ def test_words_are_split_as_in_the_treebank():
     words = Subwords.train(texts, kind="word", size=100, lowercase=True)
     (ids,) = words.encode_batch(texts)
     assert words.decode(ids) == (
-        "the dog 's tail , is n't it ? they 'll say : i ca n't - o'clock t-shirt ( red ) . . . « do n’t » $ 5 x2"
+        "the dog 's tail , is n't it ? they 'll say : i ca n't - o'clock t-shirt ( red ) . . . "
+        "« do n’t » $ 5 x2"
     )
     assert words.symbols(words.encode_batch(["Cat dog"])[0]) == ["<unk>", "dog"]
 

@@ -1,4 +1,4 @@
-"""Two processes under Lightning's ddp: they share one stream of batches, and go on together after a resume."""
+"""Two processes under Lightning's ddp share one stream of batches, also after a resume."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ class Module(LightningModule):
 def fit(ckpt_path=None):
     module = Module()
     saver = ModelCheckpoint(folder, filename="{step}", every_n_train_steps=1, save_top_k=-1)
-    trainer = Trainer(accelerator="cpu", devices=2, strategy="ddp", max_epochs=2, logger=False, callbacks=[saver],
-                      enable_progress_bar=False, enable_model_summary=False)
-    # Workers for the first run only: CPython 3.11 can deadlock in a fork beside a thread that is just ending
+    trainer = Trainer(accelerator="cpu", devices=2, strategy="ddp", max_epochs=2,
+                      logger=False, callbacks=[saver], enable_progress_bar=False,
+                      enable_model_summary=False)
+    # Workers for the first run only: CPython 3.11 can deadlock in a fork beside a thread that ends
     # (_PyThreadState_DeleteExcept), such as a former loader's. test_resume resumes with workers.
     workers = 0 if ckpt_path else 2
     data = TextData(path, batch_size=2, chunk_length=50, num_workers=workers)

@@ -7,12 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+from corpora import learnable_videos, write_ms_tcn, write_pairs
 
 WORDS = dict(
     zip(("der", "hund", "die", "katze", "ein", "mann", "sieht", "zwei"), "abcdefgh", strict=True)
 )
-CLASSES = ["rest", "cut", "mix"]
 
 
 def write_text(folder: Path) -> None:
@@ -23,36 +22,19 @@ def write_text(folder: Path) -> None:
     (folder / "text.txt").write_text(text[:length])
 
 
-def write_pairs(folder: Path) -> None:
-    """Write 33 sentences to train on and 7 for the validation: shares of the two processes differ."""
+def write_sentences(folder: Path) -> None:
+    """Write 33 sentences to train on and 7 to validate: shares of the two processes differ."""
     draw = random.Random(0)
     for part, count in {"train": 33, "val": 7}.items():
         sentences = [draw.choices(list(WORDS), k=draw.randint(1, 7)) for _ in range(count)]
-        (folder / f"{part}.de").write_text("".join(f"{' '.join(words)}\n" for words in sentences))
-        (folder / f"{part}.en").write_text(
-            "".join(f"{' '.join(map(WORDS.get, words))}\n" for words in sentences)
-        )
+        pairs = [(" ".join(words), " ".join(map(WORDS.get, words))) for words in sentences]
+        write_pairs(folder, part, pairs)
 
 
 def write_videos(folder: Path) -> None:
-    """Write nine videos in the layout of MS-TCN: four rows have unequal shares, and validation an odd number."""
-    draw = np.random.default_rng(0)
-    for name in ("features", "groundTruth", "splits"):
-        (folder / name).mkdir()
-    (folder / "mapping.txt").write_text(
-        "".join(f"{number} {name}\n" for number, name in enumerate(CLASSES))
-    )
-    for number in range(9):
-        labels = np.repeat(draw.integers(3, size=9), draw.integers(2, 9, size=9))
-        features = np.eye(4)[labels] + 0.5 * draw.normal(size=(len(labels), 4))
-        np.save(folder / "features" / f"v{number}.npy", features.T.astype(np.float32))
-        (folder / "groundTruth" / f"v{number}.txt").write_text(
-            "".join(f"{CLASSES[label]}\n" for label in labels)
-        )
-    for part, names in {"train": range(8), "test": [8]}.items():
-        (folder / "splits" / f"{part}.split1.bundle").write_text(
-            "".join(f"v{number}.txt\n" for number in names)
-        )
+    """Write nine videos: four rows have unequal shares, and validation has an odd number."""
+    videos = learnable_videos(9, segments=9, longest=8, features=4, noise=0.5)
+    write_ms_tcn(folder, videos, test=["v8"])
 
 
 @dataclass(frozen=True)
@@ -105,7 +87,7 @@ CASES = (
     ),
     Case(
         "translation/parallel",
-        write_pairs,
+        write_sentences,
         (
             *(
                 "--data.root",

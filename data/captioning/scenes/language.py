@@ -123,7 +123,10 @@ _PLACE_OF = {
 }
 _COUNT_OF = {word: count for count, word in _NUMBERS.items()}
 
-_NOUN = rf"(?:a|two|three) (?:{_alternatives([*_KIND_OF_SIZE])}) (?:{_alternatives(COLOURS)}) (?:{_alternatives(SHAPES)})s?"
+_NOUN = (
+    rf"(?:a|two|three) (?:{_alternatives([*_KIND_OF_SIZE])}) (?:{_alternatives(COLOURS)}) "
+    rf"(?:{_alternatives(SHAPES)})s?"
+)
 _RELATION = _alternatives([*_KIND_OF_RELATION])
 _SENTENCE = re.compile(
     rf"(there is |there are |we see )?({_NOUN}) "
@@ -174,7 +177,7 @@ def _group(noun: str) -> Group | None:
 
 
 def holds(caption: str, scene: Scene) -> bool:
-    """Whether a caption names every object of a scene with all its attributes, and all that it states is so.
+    """Say whether a caption names all of a scene's objects in full, and all that it states is so.
 
     Args:
         caption: A sentence.
@@ -204,7 +207,7 @@ def _is_so(statement: Statement, scene: Scene) -> bool:
 
 
 def _between(scene: Scene, first: Kind, second: Kind) -> list[str]:
-    """Return how every object of one kind lies to every object of another; nothing where it differs."""
+    """Return how every object of one kind lies to every one of another; nothing where it varies."""
     ones, twos = ([thing for thing in scene if thing.kind == kind] for kind in (first, second))
     found = []
     for axis, before, after in (("column", "left", "right"), ("row", "above", "below")):
@@ -217,7 +220,7 @@ def _between(scene: Scene, first: Kind, second: Kind) -> list[str]:
 
 
 def statements(scene: Scene) -> list[Statement]:
-    """Return everything that a sentence can state of a scene; empty where its objects don't lie clearly.
+    """Return everything that a sentence can state of a scene; nothing if no relation is clear.
 
     Objects are named in reading order, row by row. In any order it would be open, until the last
     word about it, which object a sentence begins with, and minutes of training would go into that.
@@ -241,7 +244,7 @@ def statements(scene: Scene) -> list[Statement]:
 
 
 def sentences(scene: Scene, count: int, random: np.random.Generator) -> tuple[str, ...]:
-    """Return different sentences that hold in a scene; fewer than asked for where there are not so many.
+    """Return different sentences that hold in a scene; fewer where there are not so many.
 
     Args:
         scene: The scene.

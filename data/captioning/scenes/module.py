@@ -12,21 +12,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor
 
-from ....errors import UsageError
-from ...arrays import ArrayFile, cached_array, digest
-from ...base import Part
-from ...cache import cache_folder
+from ....errors import UsageError, at_least
+from ...arrays import cached_array
+from ...cache import cache_folder, key_of
+from ...splits import PARTS, Part
 from ..base import CaptioningData
+from ..pictures import KeptPictures
 from .language import COLOURS, GRID, SHAPES, SIZES, Kind, Scene, Thing, holds, sentences, statements
 from .pictures import SIDE, picture
 
 # of everything that decides how scenes, sentences and pictures come out: part of the cache's key
 _VERSION = 1
-_PARTS: tuple[Part, ...] = ("train", "val", "test")
 _FOLDS = 10  # of the descriptions; one is for validation, one for the test
 _RENDERED_AT_ONCE = 256
 _SCENE, _SENTENCES, _PICTURE = 0, 1, 2  # first part of the seeds
@@ -55,7 +53,8 @@ def part_of(scene: Scene) -> Part:
         scene: The scene.
     """
     fold = int(hashlib.sha256(description(scene).encode()).hexdigest(), 16) % _FOLDS
-    return {_FOLDS - 1: "test", _FOLDS - 2: "val"}.get(fold, "train")  # type: ignore[return-value] # parts all
+    parts: dict[int, Part] = {_FOLDS - 1: "test", _FOLDS - 2: "val"}
+    return parts.get(fold, "train")
 
 
 def draw_scene(part: Part, random: np.random.Generator) -> Scene:
@@ -88,22 +87,8 @@ def _draw_kind(random: np.random.Generator) -> Kind:
     return Kind(*(words[random.integers(len(words))] for words in (SIZES, COLOURS, SHAPES)))
 
 
-class _ScenePictures:
-    """The drawn pictures of a part."""
-
-    def __init__(self, file: ArrayFile) -> None:
-        self._file = file
-
-    @property
-    def identity(self) -> list[Any]:
-        return [self._file.path.name]
-
-    def read(self, number: int) -> Tensor:
-        return torch.from_numpy(self._file[number])
-
-
 class ScenesData(CaptioningData):
-    """Scenes of one to three objects, drawn at 64 x 64 pixels, with several true sentences about each.
+    """Scenes of one to three objects, 64 x 64 pixels, with several true sentences about each.
 
     Objects differ in shape, colour and size; sentences also say how many there are and how they
     lie. Training, validation and test share no sentence and no composition of different objects.
@@ -152,17 +137,12 @@ class ScenesData(CaptioningData):
             cache_features=cache_features,
             spec=spec,
         )
-        least = {
-            "train_size": (train_size, 1),
-            "val_size": (val_size, 0),
-            "test_size": (test_size, 0),
-        }
-        for name, (value, low) in {**least, "num_captions": (num_captions, 1)}.items():
-            if value < low:
-                raise UsageError(f"{name} is {value}; it has to be at least {low}.")
+        at_least(1, train_size=train_size, num_captions=num_captions)
+        at_least(0, val_size=val_size, test_size=test_size)
         if self.image_size != SIDE:
             raise UsageError(
-                f"The checkpoint's model takes pictures of {self.image_size} pixels, and the scenes have {SIDE}."
+                f"The checkpoint's model takes pictures of {self.image_size} pixels, and the "
+                f"scenes have {SIDE}."
             )
         self.sizes: dict[Part, int] = {"train": train_size, "val": val_size, "test": test_size}
         self.num_captions = num_captions
@@ -170,7 +150,7 @@ class ScenesData(CaptioningData):
         self._references = lru_cache(None)(self._write_references)
 
     def remedy(self, part: Part) -> str:
-        """What to do about an empty part.
+        """Return what to do about an empty part.
 
         Args:
             part: The part.
@@ -178,7 +158,7 @@ class ScenesData(CaptioningData):
         return f"Set --data.{part}_size above 0."
 
     def _random(self, purpose: int, part: Part, number: int) -> np.random.Generator:
-        return np.random.default_rng([purpose, self.seed, _PARTS.index(part), number])
+        return np.random.default_rng([purpose, self.seed, PARTS.index(part), number])
 
     def _draw_scenes(self, part: Part) -> list[Scene]:
         return [
@@ -209,16 +189,17 @@ class ScenesData(CaptioningData):
         """
         return self._references(part)
 
-    def pictures(self, part: Part) -> _ScenePictures:
+    def pictures(self, part: Part) -> KeptPictures:
         """Return the pictures of a part, drawn now if they are not in the cache.
 
         Args:
             part: The part.
         """
         size = self.sizes[part]
-        name = digest(["scenes", _VERSION, self.seed, part, size])
+        name = key_of("scenes", _VERSION, self.seed, part, size)
         file = cache_folder(self.cache_dir, kind="captions") / f"scenes-{name}.npy"
-        return _ScenePictures(cached_array(file, size, lambda: self._draw(part)))
+        drawn = cached_array(file, size, lambda: self._draw(part))
+        return KeptPictures(drawn, [file.name])
 
     def _draw(self, part: Part) -> Iterator[npt.NDArray[np.uint8]]:
         scenes = self._scenes(part)
@@ -233,7 +214,7 @@ class ScenesData(CaptioningData):
             )
 
     def judge(self, part: Part, number: int, caption: str) -> bool:
-        """Say whether a caption names every object with all its attributes, and all that it states is so.
+        """Say whether a caption names every object in full, and all that it states is so.
 
         Args:
             part: The image's part.

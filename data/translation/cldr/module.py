@@ -1,4 +1,4 @@
-"""The built-in data for translation: sentences composed from the Unicode CLDR, which comes with Babel."""
+"""The built-in data for translation: sentences composed from the Unicode CLDR, through Babel."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import babel
 from babel import Locale, localedata
 
-from ....errors import DataError, UsageError, did_you_mean
-from ...base import Part
-from ...tokenizer import Kind
+from ....errors import DataError, UsageError, at_least, did_you_mean
+from ...spec import Kind
+from ...splits import Part
 from ..base import TranslationData
 from ..pairs import Pairs
 from .sentences import Atom, Composer, Sentence
@@ -24,7 +24,7 @@ _TRIES = 10_000
 
 
 class CLDRData(TranslationData):
-    """Sentences in any two languages that Babel knows: names, dates, times, amounts, and lists of them.
+    """Sentences in any two languages of Babel: names, dates, times, amounts, and lists of them.
 
     There is exactly one translation of each source. Every word that validation and test have is in
     the training part; none of their sentences is. The sentences depend on the languages, the sizes,
@@ -94,13 +94,8 @@ class CLDRData(TranslationData):
             raise UsageError(
                 f"source and target are both {self.locales[0]}; they have to be two languages."
             )
-        for name, value, least in (
-            ("num_sentences", num_sentences, 1),
-            ("num_val", num_val, 0),
-            ("num_test", num_test, 0),
-        ):
-            if value < least:
-                raise UsageError(f"{name} is {value}; it has to be at least {least}.")
+        at_least(1, num_sentences=num_sentences)
+        at_least(0, num_val=num_val, num_test=num_test)
         self.sizes: dict[Part, int] = {"train": num_sentences, "val": num_val, "test": num_test}
 
     def remedy(self, part: Part) -> str:
@@ -158,9 +153,11 @@ class CLDRData(TranslationData):
                 yield sentence
             elif (vain := vain + 1) > _TRIES:
                 raise DataError(
-                    f"The words of {self.sizes['train']:,} training sentences make {found:,} sentences for validation "
-                    f"and test, and {self.sizes['val'] + self.sizes['test']:,} are asked for. Ask for more sentences "
-                    "to train on, --data.num_sentences, or for fewer of the others, --data.num_val and --data.num_test."
+                    f"The words of {self.sizes['train']:,} training sentences make {found:,} "
+                    "sentences for validation and test, and "
+                    f"{self.sizes['val'] + self.sizes['test']:,} are asked for. Ask for more "
+                    "sentences to train on, --data.num_sentences, or for fewer of the others, "
+                    "--data.num_val and --data.num_test."
                 )
 
     def _new(self, composed: Iterator[Sentence], seen: set[str]) -> Iterator[Sentence]:
@@ -171,8 +168,9 @@ class CLDRData(TranslationData):
                 vain += 1
                 if vain > _PATIENCE * (100 + len(seen)):
                     raise DataError(
-                        f"CLDR has too few words of '{self.locales[0]}' and '{self.locales[1]}' for so many sentences: "
-                        f"{len(seen)} were found. Ask for fewer: --data.num_sentences."
+                        f"CLDR has too few words of '{self.locales[0]}' and '{self.locales[1]}' "
+                        f"for so many sentences: {len(seen)} were found. Ask for fewer: "
+                        "--data.num_sentences."
                     )
                 continue
             seen.add(sentence.source)

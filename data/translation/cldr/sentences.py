@@ -1,4 +1,4 @@
-"""Sentences composed from the Unicode CLDR in two languages: names, dates, amounts, and lists of them.
+"""Sentences composed from the Unicode CLDR in two languages: names, dates, amounts, lists of them.
 
 A sentence is a few items, put together as the locales do it. An item is made of atoms: a territory,
 a month, a unit in a grammatical number, a digit. Source and target say the same; all text has
@@ -18,6 +18,7 @@ from babel.dates import format_skeleton, get_datetime_format
 
 Render = Callable[[Locale], str]
 Atom = tuple[Hashable, ...]
+Style = Literal["standard", "or"]
 
 _DAY = datetime.date(2024, 1, 1)  # whose currencies are taken
 # how often an item is of a kind; names are the most, so that each of them comes often enough
@@ -153,7 +154,7 @@ class Composer:
                 [item.texts for item in found],
                 frozenset(atom for item in found for atom in item.atoms),
             )
-            style = self._rng.choice(("standard", "or"))
+            style: Style = self._rng.choice(("standard", "or"))
             texts = [
                 self._joined(list(side), number, style)
                 for number, side in enumerate(zip(*items, strict=True))
@@ -161,11 +162,11 @@ class Composer:
             if self._translations.setdefault(texts[0], texts[1]) == texts[1]:
                 yield Sentence(texts[0], texts[1], atoms)
 
-    def _joined(self, texts: list[str], side: int, style: str) -> str:
+    def _joined(self, texts: list[str], side: int, style: Style) -> str:
         if len(texts) == 1:
             return texts[0]
         try:
-            return _spaced(lists.format_list(texts, style, self._locales[side]))  # type: ignore[arg-type]  # Literal
+            return _spaced(lists.format_list(texts, style, self._locales[side]))
         except ValueError:  # the language has no such list
             return _spaced(lists.format_list(texts, "standard", self._locales[side]))
 
@@ -223,7 +224,7 @@ class Composer:
         )
 
     def _counted_deck(self, kind: str, names: list[str]) -> _Deck:
-        """Return a deck of names in every grammatical number they can have, with the numbers that ask for it."""
+        """Return a deck of names in each grammatical number, with the numbers that ask for it."""
         by_plural: dict[tuple[str, str], list[int]] = {}
         for number in range(1, _LARGEST + 1):
             by_plural.setdefault((self._plural(0, number), self._plural(1, number)), []).append(

@@ -137,7 +137,7 @@ def plan(random: np.random.Generator, *, frames: int) -> Motion:
 def _backdrop(
     random: np.random.Generator, places: npt.NDArray[np.float32], colour: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:
-    """A still picture (S, S, 3): dim light from one side, a grain, and a shape that never does anything."""
+    """Draw a still picture (S, S, 3): dim light from one side, a grain, a shape that never acts."""
     slope = random.uniform(-30, 30, (2, 3))
     light = (
         random.uniform(40, 90, 3)
@@ -153,7 +153,7 @@ def _backdrop(
 def _cover(
     shape: str, motion: Motion, angle: float, places: npt.NDArray[np.float32], size: int
 ) -> npt.NDArray[np.float32]:
-    """How much of each pixel the shape covers, (T, S, S), from its distance to the outline."""
+    """Return how much of each pixel the shape covers, (T, S, S), from its distance to the edge."""
     x, y, radius = (
         value.astype(np.float32)[:, None, None] for value in (motion.x, motion.y, motion.radius)
     )

@@ -1,15 +1,10 @@
-"""Built-in clips: drawn, encoded as real H.264 files, and read back through the same decoder as any other video.
+"""Built-in clips: drawn, encoded as real H.264 files, and read back as any other video is.
 
 Shapes: S side of the square pictures.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -19,22 +14,21 @@ import numpy as np
 import numpy.typing as npt
 from lightning.pytorch.utilities import rank_zero_info
 
-from ....errors import DataError, SetupError, UsageError
-from ...base import Part
-from ...cache import cache_folder, locked
-from ..batches import VideoModule
+from ....errors import DataError, UsageError, at_least
+from ...cache import cache_folder, cached, key_of
+from ...spec import VideoSpec
+from ...splits import PARTS, Part
+from ..base import VideoLabellingData
 from ..labels import read_frame_labels, write_segments
-from ..spec import VideoSpec
 from ..stored import PictureVideo, open_pictures
 from .drawing import BACKGROUND, CLASSES, draw_clip
 
 _FORMAT = 4  # of the clips: raise it when they change
 _FRAMES_PER_SECOND = 25
 _SHORTEST, _LONGEST = 48, 80  # frames of a clip
-_PARTS: tuple[Part, ...] = ("train", "val", "test")
 
 
-class ClipsData(VideoModule):
+class ClipsData(VideoLabellingData):
     """Drawn clips in which a shape moves, grows, shrinks or blinks, with a label for every frame.
 
     They are made once, as H.264 files with a CSV of segments beside each, in a folder of the cache
@@ -79,6 +73,7 @@ class ClipsData(VideoModule):
         spec: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(
+            stride=stride,
             batch_size=batch_size,
             chunk_length=chunk_length,
             eval_chunk_length=eval_chunk_length,
@@ -86,32 +81,20 @@ class ClipsData(VideoModule):
             seed=seed,
             spec=spec,
         )
-        if spec is not None and not spec["image_size"]:
-            raise UsageError(
-                "The checkpoint's model reads features, not pictures: take SegmentationData."
-            )
-        if stride < 1:
-            raise UsageError(f"stride is {stride}; it has to be at least 1.")
-        self.stride = stride if spec is None else int(spec["stride"])
+        at_least(0, train_clips=train_clips, val_clips=val_clips, test_clips=test_clips)
+        at_least(0, clip_seed=clip_seed)
         self.cache_dir = cache_dir
         self.image_size = image_size if spec is None else int(spec["image_size"])
         self.clips: dict[Part, int] = {"train": train_clips, "val": val_clips, "test": test_clips}
         self.clip_seed = clip_seed
-        for part, count in self.clips.items():
-            if count < 0:
-                raise UsageError(f"{part}_clips is {count}; it has to be at least 0.")
         if self.image_size < 16 or self.image_size % 2:
             raise UsageError(
-                f"image_size is {self.image_size}; clips have an even number of pixels, at least 16."
+                f"image_size is {self.image_size}; clips have an even number of pixels, at least "
+                "16."
             )
-        if clip_seed < 0:
-            raise UsageError(f"clip_seed is {clip_seed}; it has to be at least 0.")
 
-    @property
-    def spec(self) -> dict[str, Any]:
-        """The classes and the pictures as plain data, a `VideoSpec`."""
-        if self.spec_override is not None:
-            return self.spec_override
+    def own_spec(self) -> dict[str, Any]:
+        """Return the classes and the pictures as plain data, a `VideoSpec`."""
         return dict(
             VideoSpec(
                 classes=list(CLASSES),
@@ -126,37 +109,24 @@ class ClipsData(VideoModule):
     def folder(self) -> Path:
         """The clips' folder, one folder for each part in it; made where it is not there yet."""
         settings = [_FORMAT, self.image_size, *self.clips.values(), self.clip_seed]
-        name = f"clips-{hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]}"
-        folder = cache_folder(self.cache_dir, kind="video") / name
-        if not folder.is_dir():
-            with locked(folder):
-                if not folder.is_dir():
-                    self._make(folder)
-        return folder
+        folder = cache_folder(self.cache_dir, kind="video") / f"clips-{key_of(*settings)}"
+
+        def make(made: Path) -> None:
+            clips = sum(self.clips.values())
+            rank_zero_info(f"Making {clips} clips in {folder}: once, some seconds")
+            self._make(made)
+
+        return cached(folder, make)
 
     def _make(self, folder: Path) -> None:
-        """Write all clips; the folder appears when the last one is complete."""
-        rank_zero_info(f"Making {sum(self.clips.values())} clips in {folder}: once, some seconds")
-        try:
-            made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}-"))
-        except OSError as error:
-            raise SetupError(
-                f"The cache can't be written: {folder.parent}: {error.strerror}."
-            ) from error
-        try:
-            for number, part in enumerate(_PARTS):
-                (made / part).mkdir()
-                for clip in range(self.clips[part]):
-                    random = np.random.default_rng([self.clip_seed, number, clip])
-                    frames = int(random.integers(_SHORTEST, _LONGEST + 1))
-                    pictures, labels = draw_clip(random, frames=frames, size=self.image_size)
-                    write_video(made / part / f"{clip:04}.mp4", pictures)
-                    write_segments(made / part / f"{clip:04}.csv", labels, CLASSES)
-            os.replace(made, folder)
-        except OSError as error:
-            raise SetupError(f"The clips can't be written to {made}: {error.strerror}.") from error
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
+        for number, part in enumerate(PARTS):
+            (folder / part).mkdir(parents=True)
+            for clip in range(self.clips[part]):
+                random = np.random.default_rng([self.clip_seed, number, clip])
+                frames = int(random.integers(_SHORTEST, _LONGEST + 1))
+                pictures, labels = draw_clip(random, frames=frames, size=self.image_size)
+                write_video(folder / part / f"{clip:04}.mp4", pictures)
+                write_segments(folder / part / f"{clip:04}.csv", labels, CLASSES)
 
     def remedy(self, part: Part) -> str:
         """Return what to do about an empty part, as a sentence.
@@ -165,11 +135,6 @@ class ClipsData(VideoModule):
             part: The part.
         """
         return f"Set --data.{part}_clips above 0."
-
-    def prepare_data(self) -> None:
-        """Make the clips and decode them, so that the other processes find it done."""
-        for part in _PARTS:
-            self.videos(part)
 
     def videos(self, part: Part) -> list[PictureVideo]:
         """Return the clips of a part.
@@ -180,8 +145,10 @@ class ClipsData(VideoModule):
         numbers = {name: number for number, name in enumerate(self.spec["classes"])}
         if unknown := sorted(set(CLASSES) - set(numbers)):
             raise DataError(
-                f"The checkpoint's model doesn't know {', '.join(unknown)}, which are in the built-in clips.\n"
-                "It was trained on other videos: name them, unrolled test video/files --data.root DIR."
+                f"The checkpoint's model doesn't know {', '.join(unknown)}, which are in the "
+                "built-in clips.\n"
+                "It was trained on other videos: name them, unrolled test video/files --data.root "
+                "DIR."
             )
         cache = cache_folder(self.cache_dir, kind="video")
         videos = []

@@ -177,7 +177,7 @@ def test_takes_the_checkpoints_words(data):
     assert narrow.spec == data.spec
     with pytest.raises(UsageError, match="takes pictures of 32 pixels, and the scenes have 64"):
         ScenesData(spec={**data.spec, "image_size": 32})
-    with pytest.raises(UsageError, match="was not made for captions"):
+    with pytest.raises(UsageError, match="was not made for ScenesData"):
         ScenesData(spec={"vocabulary": {}})
 
 

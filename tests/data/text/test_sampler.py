@@ -22,7 +22,7 @@ def random_case(seed: int) -> dict:
         "seed": rng.randrange(1000),
         "world_size": rng.randrange(1, 4),
         "vary_length": vary,
-        "rotate": rng.random() < 0.7,
+        "shuffle": rng.random() < 0.7,
     }
 
 
@@ -84,7 +84,7 @@ def test_epochs_and_seeds_start_at_different_places():
     assert len(starts) == 20
     other = StreamSampler(10_000, batch_size=1, chunk_length=100, seed=2)
     assert next(iter(other.batches(0))).starts not in starts
-    still = StreamSampler(10_000, batch_size=1, chunk_length=100, rotate=False)
+    still = StreamSampler(10_000, batch_size=1, chunk_length=100, shuffle=False)
     assert {next(iter(still.batches(epoch))).starts for epoch in range(3)} == {(0,)}
 
 

@@ -1,4 +1,4 @@
-"""Sentences composed from the CLDR: one translation each, every word in the training part, held-out compositions."""
+"""Sentences of the CLDR: one translation each, every word trained on, compositions held out."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_known_sentences(default):
 
 
 def test_a_date_with_a_time_stands_alone(default):
-    """In a list, `date, time or X` could be two items or three, which are translated differently."""
+    """In a list, `date, time or X` could be two items or three, whose translations differ."""
     moments = [s for s in default.sentences["train"] if "moment" in {atom[0] for atom in s.atoms}]
     assert len(moments) > 500
     assert not [s for s in moments if " oder " in s.source or " und " in s.source]
@@ -111,7 +111,8 @@ def test_a_seed_gives_the_same_sentences_and_another_gives_others():
         < 400
     )
     code = (
-        "import itertools\nfrom babel import Locale\nfrom unrolled.data.translation.cldr.sentences import Composer\n"
+        "import itertools\nfrom babel import Locale\nfrom unrolled.data.translation.cldr.sentences "
+        "import Composer\n"
         "found = itertools.islice(Composer(Locale('de'), Locale('en'), 0).sentences(), 50)\n"
         "print([sentence[:2] for sentence in found])"
     )

@@ -28,7 +28,7 @@ def make(cache):
 
 
 def rows_of(loader) -> dict[str, list]:
-    """What was read of each clip: its pictures, its labels, and whether each piece was its first and its last."""
+    """Return of each clip its pictures, its labels, and what pieces were its first and its last."""
     found: dict[str, list] = {}
     for batch in loader:
         begin = 0

@@ -35,7 +35,7 @@ def video(
     container=None,
     turn=None,
 ):
-    """Write frames that know their number, with the first corner red, in the order and at the times given."""
+    """Write frames that know their number, the first corner red, at the times given."""
     with av.open(str(path), "w", options=container or {}) as file:
         stream = file.add_stream("libx264", rate=25, options={"crf": "4", "threads": "1"})
         stream.width, stream.height = width, height
@@ -261,19 +261,17 @@ def test_bad_pictures_are_named(tmp_path):
     Image.fromarray(noise).save(tmp_path / "0.png")
     whole = (tmp_path / "0.png").read_bytes()
     (tmp_path / "1.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match=r"1.png' can't be read as a picture"):
+    with pytest.raises(DataError, match=r"1.png' is damaged"):
         list(read_frames(tmp_path, image_size=16))
     (tmp_path / "1.png").write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"1.png' is not a picture"):
+    with pytest.raises(DataError, match=r"1.png' is no image of a kind that is read"):
         list(read_frames(tmp_path, image_size=16))
     vast = bytearray(whole)
     # width and height, as the file's head gives them
     vast[16:24] = struct.pack(">II", 20_000, 20_000)
     vast[29:33] = struct.pack(">I", zlib.crc32(vast[12:29]))
     (tmp_path / "1.png").write_bytes(vast)
-    with pytest.raises(
-        DataError, match=r"1.png': .*400000000 pixels.* 89,478,485 pixels are the most"
-    ):
+    with pytest.raises(DataError, match=r"1.png' claims more pixels than are read \(64,000,000\)"):
         list(read_frames(tmp_path, image_size=16))
 
 

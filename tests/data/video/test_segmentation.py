@@ -6,32 +6,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from corpora import CLASSES, write_ms_tcn
 from unrolled.data import SegmentationData
-from unrolled.data.video.segmentation import WindowSampler
+from unrolled.data.video.sampler import WindowSampler
 from unrolled.errors import DataError, UsageError
 
-CLASSES = ["rest", "cut", "mix"]
 LENGTHS = {"a": 9, "b": 4, "c": 11, "d": 6, "e": 7, "f": 5}
 
 
 def write(
     root: Path, lengths: dict[str, int] = LENGTHS, *, time_first: bool = False, test: str = "f"
 ) -> Path:
-    """Write videos of 5 features in the layout of MS-TCN; the number in a feature says video, frame and feature."""
-    for folder in ("features", "groundTruth", "splits"):
-        (root / folder).mkdir(parents=True, exist_ok=True)
-    (root / "mapping.txt").write_text(
-        "".join(f"{number} {name}\n" for number, name in enumerate(CLASSES))
-    )
+    """Write videos of 5 features; the number in a feature says video, frame and feature."""
+    videos = {}
     for video, (name, frames) in enumerate(lengths.items()):
         features = 1000 * video + 10 * np.arange(frames)[:, None] + np.arange(5)
-        np.save(root / "features" / f"{name}.npy", features if time_first else features.T)
-        labels = [CLASSES[(frame // 3 + video) % 3] for frame in range(frames)]
-        (root / "groundTruth" / f"{name}.txt").write_text("".join(f"{label}\n" for label in labels))
-    train = [name for name in lengths if name not in test]
-    (root / "splits" / "train.split1.bundle").write_text("".join(f"{name}.txt\n" for name in train))
-    (root / "splits" / "test.split1.bundle").write_text("".join(f"{name}.txt\n" for name in test))
-    return root
+        videos[name] = features, [(frame // 3 + video) % 3 for frame in range(frames)]
+    return write_ms_tcn(root, videos, test=test, time_first=time_first)
 
 
 @pytest.fixture

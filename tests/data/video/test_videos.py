@@ -1,4 +1,4 @@
-"""Videos of one's own: three layouts, parts, labels by frame, and everything that can be wrong with them."""
+"""Videos of one's own: three layouts, parts, labels by frame, and all that can be wrong."""
 
 from __future__ import annotations
 
@@ -6,45 +6,18 @@ import copy
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from corpora import ACTIONS, add_folder, add_video, lights
 from unrolled.data import VideoData
 from unrolled.data.video.clips.module import write_video
-from unrolled.data.video.labels import read_frame_labels, write_segments
+from unrolled.data.video.labels import read_frame_labels
 from unrolled.errors import DataError, UsageError
-
-CLASSES = ("none", "cut", "mix")
-
-
-def pictures(frames: int, seed: int = 0) -> np.ndarray:
-    light = np.random.default_rng(seed).integers(30, 220, frames).astype(np.uint8)
-    return np.broadcast_to(light[:, None, None, None], (frames, 16, 24, 3)).copy()
-
-
-def labels_of(frames: int, seed: int = 0) -> np.ndarray:
-    return np.sort(np.random.default_rng(seed).integers(0, 3, frames))
 
 
 @pytest.fixture
 def root(tmp_path):
     return tmp_path / "videos"
-
-
-def add_video(path: Path, frames: int = 12, seed: int = 0, *, labels: bool = True) -> np.ndarray:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_video(path, pictures(frames, seed))
-    numbers = labels_of(frames, seed)
-    if labels:
-        write_segments(path.with_suffix(".csv"), numbers, CLASSES)
-    return numbers
-
-
-def add_folder(path: Path, frames: int = 5, seed: int = 0) -> None:
-    path.mkdir(parents=True)
-    for number, picture in enumerate(pictures(frames, seed)):
-        Image.fromarray(picture).save(path / f"{number}.png")
 
 
 def some(root: Path, count: int = 10) -> None:
@@ -78,7 +51,7 @@ class TestLayouts:
         assert videos.keys() == {*expected, "deep/clip.avi"}
         for name, numbers in expected.items():
             assert [data.spec["classes"][number] for number in videos[name].labels] == [
-                CLASSES[n] for n in numbers
+                ACTIONS[n] for n in numbers
             ]
             assert videos[name].read(0, len(numbers)).shape == (len(numbers), 3, 16, 16)
 
@@ -92,7 +65,7 @@ class TestLayouts:
         assert (first.name, first.labels.tolist()) == ("a", [0, 0, 1])
         assert (second.name, second.labels.tolist()) == ("b", [0] * 4 + [-100] * 2 + [1] * 6)
         light = second.read(9, 12).float().mean((1, 2, 3))
-        assert torch.allclose(light, torch.tensor(pictures(12)[9:, 0, 0, 0]).float())
+        assert torch.allclose(light, torch.tensor(lights(12)[9:, 0, 0, 0]).float())
 
     def test_folders_named_after_classes(self, root, make):
         for name in ("Jump", "Run", "Sit"):
@@ -220,7 +193,7 @@ class TestReading:
     def test_a_changed_file_is_decoded_again(self, root, make):
         some(root, 3)
         before = make().videos("train")[0]
-        write_video(root / before.name, pictures(len(before.labels), seed=99))
+        write_video(root / before.name, lights(len(before.labels), seed=99))
         after = make().videos("train")[0]
         assert not torch.equal(before.read(0, 5), after.read(0, 5))
 
@@ -311,7 +284,7 @@ class TestLabels:
         with pytest.raises(
             DataError, match=r"clip0.csv', line 3: there is no class 'cutt'. Did you mean 'cut'\?"
         ):
-            make(val_fraction=0, test_fraction=0, classes=list(CLASSES)).videos("train")
+            make(val_fraction=0, test_fraction=0, classes=list(ACTIONS)).videos("train")
 
     def test_other_columns_orders_and_marks_do_no_harm(self, tmp_path):
         path = tmp_path / "a.csv"
@@ -322,7 +295,7 @@ class TestLabels:
         assert labels.names() == {"a", "b"}
         assert labels.numbers({"a": 4, "b": 2}, 3).tolist() == [4, 2, -100]
         path.write_bytes(b"frame,label\n0,\xff\n")
-        with pytest.raises(DataError, match="no CSV in UTF-8"):
+        with pytest.raises(DataError, match=r"is not UTF-8: .* at byte 14"):
             read_frame_labels(path)
 
     def test_background_is_one_of_the_classes(self, root, make):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import unrolled
+from corpora import learnable_videos, write_ms_tcn
 from torch.nn import functional
 from unrolled.core import (
     GRU,
@@ -94,26 +95,8 @@ class Means(torch.nn.Module):
 @pytest.fixture
 def videos(tmp_path) -> Path:
     """Seven learnable videos in the layout of MS-TCN."""
-    generator = np.random.default_rng(0)
-    for folder in ("features", "groundTruth", "splits"):
-        (tmp_path / folder).mkdir()
-    (tmp_path / "mapping.txt").write_text(
-        "".join(f"{number} {name}\n" for number, name in enumerate(CLASSES))
-    )
-    names = [f"v{number}" for number in range(7)]
-    for number, name in enumerate(names):
-        labels = np.repeat(
-            generator.integers(len(CLASSES), size=6), generator.integers(2, 6, size=6)
-        )
-        features = np.eye(5)[labels] + 0.3 * generator.normal(size=(len(labels), 5))
-        np.save(tmp_path / "features" / f"{name}.npy", features.T.astype(np.float32))
-        (tmp_path / "groundTruth" / f"{name}.txt").write_text(
-            "".join(f"{CLASSES[label]}\n" for label in labels)
-        )
-        part = "test" if number > 4 else "train"
-        with (tmp_path / "splits" / f"{part}.split1.bundle").open("a") as file:
-            file.write(f"{name}.txt\n")
-    return tmp_path
+    drawn = learnable_videos(7, segments=6, longest=5, features=5, noise=0.3, classes=CLASSES)
+    return write_ms_tcn(tmp_path, drawn, test=["v5", "v6"], classes=CLASSES)
 
 
 class TestSequence:

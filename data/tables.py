@@ -1,0 +1,117 @@
+"""Text files line by line, and the tables in them: CSV and JSON lines."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError
+
+
+def lines(blocks: Iterable[bytes], label: str) -> Iterator[str]:
+    """Yield the lines of a text of any size, without their ends.
+
+    Args:
+        blocks: The text, in pieces of any size.
+        label: What messages call it.
+
+    Raises:
+        DataError: It can't be read, or is not UTF-8; it names line and byte.
+    """
+    # a line whose end has not come, in pieces: joining them at every block would be quadratic
+    begun: list[bytes] = []
+    number = 0
+    for block in itertools.chain(blocks, [None]):
+        if block is not None:
+            begun.append(block)
+            if b"\n" not in block:
+                continue
+        *whole, rest = b"".join(begun).split(b"\n")
+        begun = [rest]
+        for line in [*whole, rest] if block is None and rest else whole:
+            number += 1
+            try:
+                text = line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                byte = f"byte 0x{line[error.start]:02x} at its position {error.start + 1}"
+                utf16 = (
+                    " It looks like UTF-16."
+                    if b"\0" in line or line[:2] in (b"\xff\xfe", b"\xfe\xff")
+                    else ""
+                )
+                raise DataError(
+                    f"{label}, line {number} is not UTF-8: {byte} ({error.reason}).{utf16}\n"
+                    "Convert the file, with iconv -t utf-8 -f latin1 (or whichever encoding it "
+                    "has)."
+                ) from error
+            yield (text.removeprefix("\ufeff") if number == 1 else text).removesuffix("\r")
+
+
+def read_lines(path: Path, *, missing: str | None = None) -> list[str]:
+    """Return the lines of a file that fits in memory, without their ends, of whatever system.
+
+    Args:
+        path: The file.
+        missing: What to say where there is no such file.
+
+    Raises:
+        DataError: It can't be read, or is not UTF-8.
+    """
+    try:
+        # not splitlines: it knows ends inside of captions
+        return path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
+    except FileNotFoundError as error:
+        raise DataError(missing or f"'{path}' does not exist.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"'{path}' is not UTF-8: {error.reason} at byte {error.start}.") from error
+    except OSError as error:
+        raise DataError(f"'{path}' can't be read: {error.strerror or error}.") from error
+
+
+def csv_rows(
+    lines: Iterable[str], label: str, *, longest: int = 1 << 30, **dialect: Any
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a CSV file, each with the number of the line it ends in.
+
+    Args:
+        lines: Its lines, without their ends. A quoted field may have several.
+        label: What messages call it.
+        longest: Bytes of a field at most: a quote that is not closed takes in what follows, and is
+            found by that.
+        dialect: More of what `csv.reader` takes.
+
+    Raises:
+        DataError: A row is no CSV; its line is named.
+    """
+    # Set each time, for it is the whole process's.
+    csv.field_size_limit(longest)
+    rows = csv.reader((f"{line}\n" for line in lines), **dialect)
+    try:
+        for row in rows:
+            yield rows.line_num, row
+    except csv.Error as error:
+        raise DataError(
+            f"{label}, line {rows.line_num}: expected a row of CSV ({error}); is a quote before it "
+            "not closed?"
+        ) from error
+
+
+def json_rows(lines: Iterable[str], label: str) -> Iterator[tuple[int, str, Any]]:
+    """Yield what the lines of a JSON lines file hold: number, line and value, None of an empty one.
+
+    Args:
+        lines: Its lines.
+        label: What messages call it.
+
+    Raises:
+        DataError: A line is no JSON.
+    """
+    for number, line in enumerate(lines, 1):
+        try:
+            yield number, line, json.loads(line) if line.strip() else None
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{label}, line {number} is no JSON: {error}.") from error
