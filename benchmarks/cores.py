@@ -32,7 +32,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from unrolled.core import RecurrentCore, discover_cores
-from unrolled.core.cores.elementwise import ElementwiseCore
+from unrolled.core.families.elementwise import ElementwiseCore
 from unrolled.core.cores.mlstm import MLSTM
 from unrolled.core.cores.mogrifier_lstm import MogrifierLSTM
 

@@ -149,7 +149,7 @@ def test_what_is_to_be_done_is_said():
     stack = Stacked(3, lambda size: GRU(size, 4), num_layers=2)
     with pytest.raises(
         ValueError,
-        match=r"here \(GRUState\(hidden: float \(5, 4\)\), GRUState\(hidden: float \(5, 4\)",
+        match=r"here \(HiddenState\(hidden: float \(5, 4\)\), HiddenState\(hidden: float \(5, 4\)",
     ):
         stack(x, core.initial_state(5))
 

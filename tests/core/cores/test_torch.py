@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from unrolled.core import GRU, LSTM, RNN, Bidirectional, RecurrentCore, Stacked
-from unrolled.core.cores.torch_core import TorchCore
+from unrolled.core.families.torch_core import TorchCore
 from unrolled.core.state import leaves
 
 KINDS = {
