@@ -46,7 +46,7 @@ Form: TypeAlias = "Leaf | Branch"
 
 
 def dense(x: Any) -> bool:
-    """Tell whether something is a tensor that can be asked for its shape: not nested, not sparse."""
+    """Tell whether something is a tensor that has a shape to ask for: not nested, not sparse."""
     return isinstance(x, Tensor) and not x.is_nested and x.layout == torch.strided
 
 
@@ -135,7 +135,8 @@ def refuse_state(
         return ValueError(_apart(name, places.pop(), device))
     return ValueError(
         f"{name}: the state is {found} for a batch of {batch}; states are batch first, here "
-        f"{_describe_form(form, batch)}: {hint}pass what this core returned, or initial_state({batch})"
+        f"{_describe_form(form, batch)}: {hint}pass what this core returned, or "
+        f"initial_state({batch})"
     )
 
 
@@ -180,7 +181,7 @@ def refuse_input(name: str, x: Any, size: int, *, step: bool) -> ValueError:
 def refuse_mixture(
     name: str, x: Tensor, state: State, parameters: Iterable[Tensor], error: RuntimeError
 ) -> None:
-    """Raise ValueError where an error comes from an input of another type or device than all the rest.
+    """Raise ValueError where an error comes from an input of another type or device than the rest.
 
     Args:
         name: The core's class.

@@ -152,8 +152,8 @@ class WeightDrop(Wrapper):
         super().__init__(input_size, inner)
         if not inner.recurrent_weights:
             raise ValueError(
-                f"WeightDrop: {type(inner).__name__} names no recurrent_weights, so there is nothing "
-                "to drop; wrap a core that has hidden-to-hidden weights"
+                f"WeightDrop: {type(inner).__name__} names no recurrent_weights, so there is "
+                "nothing to drop; wrap a core that has hidden-to-hidden weights"
             )
         self.p = probability("WeightDrop", "p", p)
         self.causal = inner.causal
@@ -216,14 +216,14 @@ class Zoneout(Wrapper):
         hidden = getattr(state, "hidden", None)
         if not inner.causal or hidden is None or hidden.shape != (1, inner.output_size):
             raise ValueError(
-                f"Zoneout: {type(inner).__name__} has no state `hidden` that is its output; wrap each "
-                "layer's core (an LSTM, a GRU), not a composition of them"
+                f"Zoneout: {type(inner).__name__} has no state `hidden` that is its output; wrap "
+                "each layer's core (an LSTM, a GRU), not a composition of them"
             )
         if others := set(getattr(state, "_fields", ())) - {"hidden", "cell"}:
             raise ValueError(
-                f"Zoneout: the state of {type(inner).__name__} has {', '.join(sorted(others))} too, "
-                "which can't be kept apart from the rest; wrap a core whose state is `hidden` or "
-                "`hidden` and `cell`"
+                f"Zoneout: the state of {type(inner).__name__} has {', '.join(sorted(others))} "
+                "too, which can't be kept apart from the rest; wrap a core whose state is `hidden` "
+                "or `hidden` and `cell`"
             )
         self.p = probability("Zoneout", "p", p)
         self.cell_p = self.p if cell_p is None else probability("Zoneout", "cell_p", cell_p)

@@ -1,4 +1,4 @@
-"""What lies between a core's own `step` and whoever calls it: the look at the arguments, and the hooks.
+"""What lies between a core's own `step` and its caller: the look at the arguments, and the hooks.
 
 `RecurrentCore` puts it around the methods of every subclass, so that a core holds its equations
 alone.

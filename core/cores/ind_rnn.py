@@ -19,7 +19,7 @@ IndRNNState = HiddenState
 
 
 class IndRNN(ElementwiseCore):
-    r"""Independently recurrent network: each unit remembers itself only, through a relu, sequential.
+    r"""Independently recurrent network: each unit remembers itself alone, sequential.
 
     Li et al., 2018 (https://arxiv.org/abs/1803.04831):
 

@@ -95,7 +95,8 @@ class LayerNormLSTM(LSTMLoop):
         gains = (gain.to(dtype) for gain in (self.gain_hh, self.gain_cell, self.bias_cell))
         output, *state_n = LayerNormLoop.call(
             _step, *state, weight_hh, *gains, mask, self.eps,
-            source=partial(_norm, eps=self.eps), given=(projected.to(dtype), self.gain_ih, self.bias),
+            source=partial(_norm, eps=self.eps),
+            given=(projected.to(dtype), self.gain_ih, self.bias),
         )  # fmt: skip
         return output.transpose(0, 1).to(x.dtype), LSTMState(*state_n)  # (B, T, H)
 

@@ -52,8 +52,9 @@ class MLSTM(HeadsCore):
         n_t = f'_t n_{t-1} + i'_t k_t
         h_t = o_t * C_t q_t / max(|n_t^T q_t|, exp(-m_t))
 
-    i and f are one number a head. The lower bound exp(-m_t) is the paper's 1 for the unscaled n_t. The forget gate is the paper's
-    sigmoid, not its exponential. The initial state is zero; h does not depend on m_0.
+    i and f are one number a head. The lower bound exp(-m_t) is the paper's 1 for the unscaled n_t.
+    The forget gate is the paper's sigmoid, not its exponential. The initial state is zero; h does
+    not depend on m_0.
 
     A sequence runs in chunks: within one as attention with decay, from one to the next through the
     memory. The numbers are those of the recurrence; time and memory are linear in T.

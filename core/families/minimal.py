@@ -1,6 +1,6 @@
-"""What MinGRU and MinLSTM share: one projection of the input that makes everything, and the candidate.
+"""MinGRU and MinLSTM: one projection of the input makes the gates and the candidate.
 
-Shapes: B batch, T time, D input, H hidden, G gates.
+Shapes: D input, H hidden, G gates.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from .loops import Loop, blocks_backward, unroll, without_autocast
 
 
 class SLSTMLoop(Loop):
-    """The loop over time, time and heads first, with the gradient of R taken over all steps at once.
+    """The loop over time, with the gradient of R taken over all steps at once.
 
     It overwrites `projected`, which nobody else needs, with the gates: fresh memory costs more than
     the arithmetic.

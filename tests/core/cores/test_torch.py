@@ -142,7 +142,7 @@ def test_initialisation_is_torchs_range():
 
 
 def test_long_padding_in_float32_keeps_the_cell_to_the_last_bit():
-    """The trick in LSTM._ragged: a shut input gate and an open forget gate change nothing, however long."""
+    """The trick in LSTM._ragged: a shut input and an open forget gate change nothing, ever."""
     torch.manual_seed(0)
     core = LSTM(8, 16)
     core._slack = 10**9
