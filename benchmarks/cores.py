@@ -1,13 +1,12 @@
-"""What one layer of every core costs, beside torch's and other packages' layers and beside its own bound.
+"""What a layer of every core costs, beside torch's and other packages' layers and its own bound.
 
 Prints markdown tables. Everything in a table is timed in turn, round by round, in CPU time of this
 process with one thread; a figure is the median over the rounds, a ratio the median of the rounds'
 ratios.
 
-    python benchmarks/cores.py                                  # everything: most of an hour
+    python benchmarks/cores.py                   # everything: most of an hour
     python benchmarks/cores.py --tables train --sizes 32x128x256 --cores MinGRU,LSTM
-    PYTHONPATH=/some/folder python benchmarks/cores.py          # minGRU-pytorch, torchrecurrent,
-    xlstm from there
+    PYTHONPATH=/a/folder python benchmarks/cores.py  # with minGRU-pytorch, torchrecurrent, xlstm
 
 A core's bound is what it can't avoid, in the order it can't avoid: the matrix products forward and
 backward, those of the input at once, those of the state step by step, into memory that is there
@@ -28,27 +27,26 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from unrolled.core import RecurrentCore, discover_cores
-from unrolled.core.cores.elementwise import ElementwiseCore
-from unrolled.core.cores.mlstm import MLSTM
-from unrolled.core.cores.mogrifier_lstm import MogrifierLSTM
+from unrolled.core import MLSTM, MogrifierLSTM, RecurrentCore, discover_cores
+from unrolled.core.families.elementwise import ElementwiseCore
 
 SIZES = "32x128x256,64x100x512,8x1024x256,1x8192x256"
 Run = Callable[[], object]
 
 
 def seconds(run: Run) -> float:
-    """CPU seconds of one call."""
+    """Take the CPU seconds of one call."""
     start = time.process_time()
     run()
     return time.process_time() - start
 
 
 def in_turn(runs: dict[str, Run], rounds: int) -> dict[str, list[float]]:
-    """Times every function once a round, each round in another order."""
+    """Time every function once a round, each round in another order."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     names = list(runs)
     for name in names:
@@ -61,46 +59,32 @@ def in_turn(runs: dict[str, Run], rounds: int) -> dict[str, list[float]]:
 
 
 def ratio(ours: list[float], theirs: list[float]) -> float:
-    """Median of the rounds' ratios."""
+    """Return the median of the rounds' ratios."""
     return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
 def peers(hidden: int, steps: int) -> dict[str, nn.Module]:
-    """Torch's layers, and those of the packages that are installed."""
+    """Make torch's layers, and those of the packages that are installed."""
 
-    def of(module: str, name: str, *arguments: object, **options: object) -> nn.Module:
+    def of(module: str, name: str, *arguments: object, **options: object) -> Any:
         return getattr(importlib.import_module(module), name)(*arguments, **options)
+
+    def xlstm(kind: str, **options: object) -> nn.Module:
+        config = of("xlstm", f"{kind}LayerConfig", embedding_dim=hidden, num_heads=4, **options)
+        return of("xlstm", f"{kind}Layer", config)
+
+    def torchrecurrent(kind: str) -> nn.Module:
+        return of("torchrecurrent", kind, hidden, hidden, batch_first=True)
 
     makers: dict[str, Callable[[], nn.Module]] = {
         "torch nn.LSTM": lambda: nn.LSTM(hidden, hidden, batch_first=True),
         "torch nn.GRU": lambda: nn.GRU(hidden, hidden, batch_first=True),
         "minGRU-pytorch minGRU": lambda: of("minGRU_pytorch", "minGRU", hidden),
         "minGRU-pytorch minLSTM": lambda: of("minGRU_pytorch.minLSTM", "minLSTM", hidden),
-        "torchrecurrent IndRNN": lambda: of(
-            "torchrecurrent", "IndRNN", hidden, hidden, batch_first=True
-        ),
-        "torchrecurrent PeepholeLSTM": lambda: of(
-            "torchrecurrent", "PeepholeLSTM", hidden, hidden, batch_first=True
-        ),
-        "xlstm sLSTM": lambda: of(
-            "xlstm",
-            "sLSTMLayer",
-            of(
-                "xlstm",
-                "sLSTMLayerConfig",
-                embedding_dim=hidden,
-                num_heads=4,
-                conv1d_kernel_size=0,
-                backend="vanilla",
-            ),
-        ),
-        "xlstm mLSTM": lambda: of(
-            "xlstm",
-            "mLSTMLayer",
-            of(
-                "xlstm", "mLSTMLayerConfig", embedding_dim=hidden, num_heads=4, context_length=steps
-            ),
-        ),
+        "torchrecurrent IndRNN": lambda: torchrecurrent("IndRNN"),
+        "torchrecurrent PeepholeLSTM": lambda: torchrecurrent("PeepholeLSTM"),
+        "xlstm sLSTM": lambda: xlstm("sLSTM", conv1d_kernel_size=0, backend="vanilla"),
+        "xlstm mLSTM": lambda: xlstm("mLSTM", context_length=steps),
     }
     if steps > 2048:
         del makers["xlstm mLSTM"]  # its parallel form takes memory in T^2: gigabytes here
@@ -114,7 +98,7 @@ def peers(hidden: int, steps: int) -> dict[str, nn.Module]:
 
 
 def training(module: nn.Module, x: Tensor) -> Run:
-    """Forward and backward, with the gradients of the weights and of the input."""
+    """Make a run of forward and backward, with the gradients of the weights and of the input."""
     grad: list[Tensor] = []
 
     def run() -> None:
@@ -130,17 +114,14 @@ def training(module: nn.Module, x: Tensor) -> Run:
 
 
 def bound(core: RecurrentCore, batch: int, steps: int) -> Run:
-    """The products and the memory traffic that training the core on one batch can't avoid."""
+    """Make a run of the products and memory traffic that training on one batch can't avoid."""
     hidden = core.output_size
     work: list[Run] = []
 
     def whole(fan_in: int, fan_out: int, *, weights_only: bool = False) -> None:
-        """Every step at once: the product, the gradient of its input, the gradient of its weight."""
-        x, y, w = (
-            torch.randn(steps * batch, fan_in),
-            torch.randn(steps * batch, fan_out),
-            torch.randn(fan_out, fan_in),
-        )
+        """Add every step at once: the product, the gradient of its input, that of its weight."""
+        x, y = torch.randn(steps * batch, fan_in), torch.randn(steps * batch, fan_out)
+        w = torch.randn(fan_out, fan_in)
         x_out, y_out, w_out = torch.empty_like(x), torch.empty_like(y), torch.empty_like(w)
         if not weights_only:
             work.append(lambda: torch.mm(x, w.t(), out=y_out))
@@ -148,7 +129,7 @@ def bound(core: RecurrentCore, batch: int, steps: int) -> Run:
         work.append(lambda: torch.mm(y.t(), x, out=w_out))
 
     def stepwise(fan_in: int, fan_out: int, blocks: int = 1) -> None:
-        """Step by step: the product and the gradient of its input; the gradient of its weight at once."""
+        """Add steps one by one: product and gradient of the input; that of the weight at once."""
         h, y = torch.randn(blocks, batch, fan_in), torch.randn(blocks, batch, fan_out)
         w = torch.randn(blocks, fan_out, fan_in)
         h_out, y_out = torch.empty_like(h), torch.empty_like(y)
@@ -167,12 +148,9 @@ def bound(core: RecurrentCore, batch: int, steps: int) -> Run:
             whole(fan_in, fan_out, weights_only=True)
 
     def batched(count: int, rows: int, inner: int, columns: int) -> None:
-        """Many small products at once, and their two gradients."""
-        x, y, z = (
-            torch.randn(count, rows, inner),
-            torch.randn(count, inner, columns),
-            torch.randn(count, rows, columns),
-        )
+        """Add many small products at once, and their two gradients."""
+        x, y = torch.randn(count, rows, inner), torch.randn(count, inner, columns)
+        z = torch.randn(count, rows, columns)
         x_out, y_out, z_out = torch.empty_like(x), torch.empty_like(y), torch.empty_like(z)
         work.append(lambda: torch.bmm(x, y, out=z_out))
         work.append(lambda: torch.bmm(z, y.mT, out=x_out))
@@ -226,27 +204,26 @@ def bound(core: RecurrentCore, batch: int, steps: int) -> Run:
 def train_table(
     names: list[str], sizes: list[tuple[int, int, int]], rounds: int, with_peers: bool
 ) -> None:
-    """Forward and backward of one layer."""
+    """Time forward and backward of one layer."""
     for batch, steps, hidden in sizes:
         torch.manual_seed(0)
         x = torch.randn(batch, steps, hidden, requires_grad=True)
         cores = {name: discover_cores()[name](hidden, hidden) for name in names}
         runs = {name: training(core, x) for name, core in cores.items()}
         runs |= {f"bound of {name}": bound(core, batch, steps) for name, core in cores.items()}
-        others = (
-            peers(hidden, steps)
-            if with_peers
-            else {"torch nn.LSTM": nn.LSTM(hidden, hidden, batch_first=True)}
-        )
+        others = peers(hidden, steps) if with_peers else {}
+        others = others or {"torch nn.LSTM": nn.LSTM(hidden, hidden, batch_first=True)}
         runs |= {name: training(module, x) for name, module in others.items()}
         times = in_turn(runs, rounds)
-        print(
-            f"\n### Forward + backward at (B, T, H) = ({batch}, {steps}, {hidden}), {rounds} rounds\n"
-        )
-        print(
-            "| layer | ms | bound, ms | of its bound | nn.LSTM takes | nn.GRU takes | minGRU-pytorch takes |"
-        )
-        print("|---|---|---|---|---|---|---|")
+        size = f"({batch}, {steps}, {hidden})"
+        print(f"\n### Forward + backward at (B, T, H) = {size}, {rounds} rounds\n")
+        compared = {
+            "nn.LSTM": "torch nn.LSTM",
+            "nn.GRU": "torch nn.GRU",
+            "minGRU-pytorch": "minGRU-pytorch minGRU",
+        }
+        takes = " | ".join(f"{name} takes" for name in compared)
+        print(f"| layer | ms | bound, ms | of its bound | {takes} |\n|---|---|---|---|---|---|---|")
         for name in [*names, *others]:
             limit = times.get(f"bound of {name}")
             cells = ["-", "-"]
@@ -255,16 +232,14 @@ def train_table(
                     f"{statistics.median(limit) * 1e3:.1f}",
                     f"**{ratio(limit, times[name]):.0%}**",
                 ]
-            for peer in ("torch nn.LSTM", "torch nn.GRU", "minGRU-pytorch minGRU"):
+            for peer in compared.values():
                 cells.append(f"{ratio(times[peer], times[name]):.2f}x" if peer in times else "-")
-            print(
-                f"| {name} | {statistics.median(times[name]) * 1e3:.1f} | {' | '.join(cells)} |",
-                flush=True,
-            )
+            milliseconds = f"{statistics.median(times[name]) * 1e3:.1f}"
+            print(f"| {name} | {milliseconds} | {' | '.join(cells)} |", flush=True)
 
 
 def step_table(names: list[str], hidden: int, rounds: int) -> None:
-    """One step at B = 1, as generation takes it: `stepper` of one layer, without gradients."""
+    """Time one step at B = 1, as generation takes it: `stepper` of one layer, without gradients."""
     torch.manual_seed(0)
     x = torch.randn(1, hidden)
     runs: dict[str, Run] = {}
@@ -290,13 +265,12 @@ def step_table(names: list[str], hidden: int, rounds: int) -> None:
     print(f"\n### One step at B = 1, H = {hidden}, {rounds} rounds of 100 steps\n")
     print("| layer | microseconds | nn.LSTMCell takes |\n|---|---|---|")
     for name, found in times.items():
-        print(
-            f"| {name} | {statistics.median(found) * 1e4:.0f} | {ratio(times['torch nn.LSTMCell'], found):.2f}x |"
-        )
+        beside = ratio(times["torch nn.LSTMCell"], found)
+        print(f"| {name} | {statistics.median(found) * 1e4:.0f} | {beside:.2f}x |")
 
 
 def fit(xs: list[int], ys: list[float]) -> tuple[float, float, float]:
-    """Least squares y = intercept + slope x, and R^2."""
+    """Fit least squares y = intercept + slope x, and R^2."""
     slope, intercept = statistics.linear_regression(xs, ys)
     mean = statistics.fmean(ys)
     rest = sum((y - intercept - slope * x) ** 2 for x, y in zip(xs, ys, strict=True))
@@ -306,10 +280,9 @@ def fit(xs: list[int], ys: list[float]) -> tuple[float, float, float]:
 def linearity_table(
     names: list[str], batch: int, hidden: int, lengths: list[int], rounds: int
 ) -> None:
-    """Time against T."""
-    print(
-        f"\n### Time against T at B = {batch}, H = {hidden}: forward + backward, ms, {rounds} rounds\n"
-    )
+    """Show time against T."""
+    where = f"B = {batch}, H = {hidden}"
+    print(f"\n### Time against T at {where}: forward + backward, ms, {rounds} rounds\n")
     print(f"| core | {' | '.join(f'T = {steps}' for steps in lengths)} | us a step | R^2 |")
     print("|---|" + "---|" * (len(lengths) + 2))
     for name in names:
@@ -320,24 +293,19 @@ def linearity_table(
         times = in_turn({key: training(core, x) for key, x in inputs.items()}, rounds)
         medians = [statistics.median(found) for found in times.values()]
         _, slope, r2 = fit(lengths, medians)
-        print(
-            f"| {name} | {' | '.join(f'{m * 1e3:.1f}' for m in medians)} | {slope * 1e6:.1f} | {r2:.4f} |",
-            flush=True,
-        )
+        cells = [*(f"{m * 1e3:.1f}" for m in medians), f"{slope * 1e6:.1f}", f"{r2:.4f}"]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
 def peak(run: Run) -> float:
-    """MiB by which the process grows at most during a call (Linux)."""
+    """Return the MiB by which the process grows at most during a call (Linux)."""
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     status = Path("/proc/self/status")
 
     def read(key: str) -> int:
-        return int(
-            next(line for line in status.read_text().splitlines() if line.startswith(key)).split()[
-                1
-            ]
-        )
+        lines = status.read_text().splitlines()
+        return int(next(line for line in lines if line.startswith(key)).split()[1])
 
     before = read("VmRSS:")
     run()
@@ -345,13 +313,11 @@ def peak(run: Run) -> float:
 
 
 def memory_table(names: list[str], batch: int, hidden: int, lengths: list[int], chunk: int) -> None:
-    """Peak memory of forward and backward against T, beside what the input, the output and their gradients take."""
-    print(
-        f"\n### Peak memory of forward + backward at B = {batch}, H = {hidden}, MiB, with and without chunk\n"
-    )
-    print(
-        f"| core | chunk | {' | '.join(f'T = {steps}' for steps in lengths)} |\n|---|---|{'---|' * len(lengths)}"
-    )
+    """Show peak memory of forward and backward against T, beside what can't be avoided."""
+    where = f"B = {batch}, H = {hidden}"
+    print(f"\n### Peak memory of forward + backward at {where}, MiB, with and without chunk\n")
+    print(f"| core | chunk | {' | '.join(f'T = {steps}' for steps in lengths)} |")
+    print(f"|---|---|{'---|' * len(lengths)}")
     floor = [4 * batch * steps * hidden * 4 / 2**20 for steps in lengths]
     print(f"| x, output and both gradients | | {' | '.join(f'{size:.0f}' for size in floor)} |")
     for name in names:
@@ -367,13 +333,12 @@ def memory_table(names: list[str], batch: int, hidden: int, lengths: list[int], 
                     core(x)[0].backward(torch.ones(1).expand(batch, steps, hidden))
 
                 sizes.append(peak(run))
-            print(
-                f"| {name} | {given} | {' | '.join(f'{size:.0f}' for size in sizes)} |", flush=True
-            )
+            cells = " | ".join(f"{size:.0f}" for size in sizes)
+            print(f"| {name} | {given} | {cells} |", flush=True)
 
 
 def main() -> None:
-    """Prints the tables."""
+    """Print the tables."""
     everything = discover_cores()
     plain = [name for name, cls in everything.items() if "core" not in cls.__init__.__annotations__]
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -396,9 +361,8 @@ def main() -> None:
     sizes = [tuple(map(int, size.split("x"))) for size in arguments.sizes.split(",")]
     lengths = [int(steps) for steps in arguments.lengths.split(",")]
     tables = arguments.tables.split(",")
-    print(
-        f"torch {torch.__version__}, Python {platform.python_version()}, one thread, {platform.machine()}"
-    )
+    versions = f"torch {torch.__version__}, Python {platform.python_version()}"
+    print(f"{versions}, one thread, {platform.machine()}")
     if "train" in tables:
         train_table(names, sizes, arguments.rounds, not arguments.no_peers)
     if "step" in tables:

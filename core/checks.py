@@ -46,12 +46,12 @@ Form: TypeAlias = "Leaf | Branch"
 
 
 def dense(x: Any) -> bool:
-    """Whether something is a tensor, neither nested nor sparse; the shape of a nested one can't be asked for."""
+    """Tell whether something is a tensor that has a shape to ask for: not nested, not sparse."""
     return isinstance(x, Tensor) and not x.is_nested and x.layout == torch.strided
 
 
 def form_of(state: State) -> Form:
-    """Reads the form of a state.
+    """Read the form of a state.
 
     Args:
         state: Any state, leaves (B, ...).
@@ -62,7 +62,7 @@ def form_of(state: State) -> Form:
 
 
 def fits(state: Any, form: Form, batch: int, device: torch.device | None) -> bool:
-    """Whether something is a state of a form; quick, for it is asked at every step.
+    """Tell whether something is a state of a form; quick, for it is asked at every step.
 
     Args:
         state: Anything.
@@ -91,17 +91,15 @@ def fits(state: Any, form: Form, batch: int, device: torch.device | None) -> boo
 
 
 def typed(state: Any, form: Form) -> Any:
-    """Gives plain tuples the types of a form, as far as they have its structure.
+    """Give plain tuples the types of a form, as far as they have its structure.
 
     Args:
         state: Anything.
         form: The form.
     """
-    if (
-        not isinstance(form, Branch)
-        or not isinstance(state, tuple)
-        or len(state) != len(form.parts)
-    ):
+    if not (isinstance(form, Branch) and isinstance(state, tuple)):
+        return state
+    if len(state) != len(form.parts):
         return state
     fields, wanted = getattr(state, "_fields", None), getattr(form.type, "_fields", None)
     if fields not in (None, wanted):  # another core's state
@@ -113,7 +111,7 @@ def typed(state: Any, form: Form) -> Any:
 def refuse_state(
     name: str, state: Any, form: Form, batch: int, device: torch.device | None
 ) -> ValueError:
-    """Says what is wrong with a state.
+    """Say what is wrong with a state.
 
     Args:
         name: The core's class.
@@ -137,12 +135,13 @@ def refuse_state(
         return ValueError(_apart(name, places.pop(), device))
     return ValueError(
         f"{name}: the state is {found} for a batch of {batch}; states are batch first, here "
-        f"{_describe_form(form, batch)}: {hint}pass what this core returned, or initial_state({batch})"
+        f"{_describe_form(form, batch)}: {hint}pass what this core returned, or "
+        f"initial_state({batch})"
     )
 
 
 def refuse_input(name: str, x: Any, size: int, *, step: bool) -> ValueError:
-    """Says what is wrong with an input.
+    """Say what is wrong with an input.
 
     Args:
         name: The core's class.
@@ -153,9 +152,10 @@ def refuse_input(name: str, x: Any, size: int, *, step: bool) -> ValueError:
     wanted = f"(B, {size})" if step else f"(B, T, {size})"
     if isinstance(x, PackedSequence):
         remedy = (
-            "take x, lengths = pad_packed_sequence(x, batch_first=True) and pass both, the lengths as lengths=..."
-            if not step
-            else "pass one step of a padded batch"
+            "pass one step of a padded batch"
+            if step
+            else "take x, lengths = pad_packed_sequence(x, batch_first=True) and pass both, the "
+            "lengths as lengths=..."
         )
     elif not isinstance(x, Tensor):
         remedy = "torch.as_tensor makes one of numbers"
@@ -181,7 +181,7 @@ def refuse_input(name: str, x: Any, size: int, *, step: bool) -> ValueError:
 def refuse_mixture(
     name: str, x: Tensor, state: State, parameters: Iterable[Tensor], error: RuntimeError
 ) -> None:
-    """Raises ValueError where an error comes from an input of another type or device than all the rest.
+    """Raise ValueError where an error comes from an input of another type or device than the rest.
 
     Args:
         name: The core's class.
@@ -199,13 +199,14 @@ def refuse_mixture(
         raise refuse_device(name, x, weights) from error
     if weights and x.dtype not in kinds and not _autocast(x.device.type):
         raise ValueError(
-            f"{name}: x is {_name(x.dtype)} and the parameters are {', '.join(sorted(map(_name, kinds)))}; turn one "
-            "into the other, x.to(dtype) or core.to(dtype)"
+            f"{name}: x is {_name(x.dtype)} and the parameters are "
+            f"{', '.join(sorted(map(_name, kinds)))}; turn one into the other, x.to(dtype) or "
+            "core.to(dtype)"
         ) from error
 
 
 def refuse_device(name: str, x: Tensor, parameters: Iterable[Tensor]) -> ValueError:
-    """Says that input and parameters are on two devices.
+    """Say that input and parameters are on two devices.
 
     Args:
         name: The core's class.
@@ -214,8 +215,8 @@ def refuse_device(name: str, x: Tensor, parameters: Iterable[Tensor]) -> ValueEr
     """
     places = ", ".join(sorted({str(weight.device) for weight in parameters}))
     return ValueError(
-        f"{name}: x is on {x.device} and the parameters are on {places}; move one to the other, x.to(device) or "
-        "core.to(device)"
+        f"{name}: x is on {x.device} and the parameters are on {places}; move one to the other, "
+        "x.to(device) or core.to(device)"
     )
 
 
@@ -228,7 +229,7 @@ def _autocast(device: str) -> bool:
 
 
 def check_lengths(name: str, lengths: Any, batch: int, time: int) -> list[int]:
-    """Returns lengths as numbers.
+    """Return lengths as numbers.
 
     Args:
         name: Who was given them.
@@ -243,33 +244,31 @@ def check_lengths(name: str, lengths: Any, batch: int, time: int) -> list[int]:
     steps: list[int] = lengths.tolist()
     if batch and not 0 <= min(steps) <= max(steps) <= time:
         raise ValueError(
-            f"{name}: lengths run from {min(steps)} to {max(steps)}; each must be 0 to {time}, the steps of x: "
-            "pad x further or shorten them"
+            f"{name}: lengths run from {min(steps)} to {max(steps)}; each must be 0 to {time}, the "
+            "steps of x: pad x further or shorten them"
         )
     return steps
 
 
 def check_lengths_kind(name: str, lengths: Any, batch: int) -> None:
-    """Raises ValueError where lengths are no integers (B,).
+    """Raise ValueError where lengths are no integers (B,).
 
     Args:
         name: Who was given them.
         lengths: Anything.
         batch: B.
     """
-    if (
-        not isinstance(lengths, Tensor)
-        or lengths.shape != (batch,)
-        or _kind(lengths.dtype) != "integer"
-    ):
+    shaped = isinstance(lengths, Tensor) and lengths.shape == (batch,)
+    if not shaped or _kind(lengths.dtype) != "integer":
         remedy = "" if isinstance(lengths, Tensor) else ": pass torch.tensor(lengths)"
         raise ValueError(
-            f"{name}: lengths is {describe(lengths)}; it must be int64 ({batch},), one per row{remedy}"
+            f"{name}: lengths is {describe(lengths)}; it must be int64 ({batch},), "
+            f"one per row{remedy}"
         )
 
 
 def check_reset(name: str, reset: Any, batch: int, time: int) -> None:
-    """Raises ValueError where resets are not bool (B, T).
+    """Raise ValueError where resets are not bool (B, T).
 
     Args:
         name: Who was given them.
@@ -278,18 +277,16 @@ def check_reset(name: str, reset: Any, batch: int, time: int) -> None:
         time: T.
     """
     if not isinstance(reset, Tensor) or reset.shape != (batch, time) or reset.dtype != torch.bool:
-        remedy = (
-            ""
-            if isinstance(reset, Tensor) and reset.dtype == torch.bool
-            else "; pass torch.as_tensor(reset).bool()"
-        )
+        bools = isinstance(reset, Tensor) and reset.dtype == torch.bool
+        remedy = "" if bools else "; pass torch.as_tensor(reset).bool()"
         raise ValueError(
-            f"{name}: reset is {describe(reset)}; it must be bool ({batch}, {time}): one per step{remedy}"
+            f"{name}: reset is {describe(reset)}; it must be bool ({batch}, {time}): "
+            f"one per step{remedy}"
         )
 
 
 def describe(x: Any) -> str:
-    """Names dtype and shape of a tensor, or what else it is."""
+    """Name dtype and shape of a tensor, or what else it is."""
     if isinstance(x, Tensor):
         return f"nested {_name(x.dtype)}" if x.is_nested else f"{_name(x.dtype)} {tuple(x.shape)}"
     return "None" if x is None else f"a {type(x).__name__}"
@@ -306,21 +303,16 @@ def _kind(dtype: torch.dtype) -> str:
 
 
 def _shapes(form: Form) -> list[tuple[int, ...]]:
-    return (
-        [form.shape]
-        if isinstance(form, Leaf)
-        else [shape for part in form.parts for shape in _shapes(part)]
-    )
+    if isinstance(form, Leaf):
+        return [form.shape]
+    return [shape for part in form.parts for shape in _shapes(part)]
 
 
 def _tensors(state: Any) -> list[Tensor]:
     if isinstance(state, Tensor):
         return [state]
-    return (
-        [leaf for part in state for leaf in _tensors(part)]
-        if isinstance(state, tuple | list)
-        else []
-    )
+    parts = state if isinstance(state, tuple | list) else ()
+    return [leaf for part in parts for leaf in _tensors(part)]
 
 
 def _describe_state(state: Any) -> str:
@@ -339,6 +331,5 @@ def _describe_form(form: Form, batch: int) -> str:
     parts = [_describe_form(part, batch) for part in form.parts]
     if names is None:
         return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
-    return (
-        f"{form.type.__name__}({', '.join(f'{n}: {p}' for n, p in zip(names, parts, strict=True))})"
-    )
+    named = ", ".join(f"{name}: {part}" for name, part in zip(names, parts, strict=True))
+    return f"{form.type.__name__}({named})"

@@ -5,6 +5,7 @@ Shapes: B batch, T time, D input, H output.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import cast
 
@@ -17,7 +18,35 @@ from .schedule import Schedule, rearrange
 from .state import State
 
 
-class Stacked(RecurrentCore):
+class Composition(RecurrentCore):
+    """Several cores that are run as one; its state is the tuple of theirs."""
+
+    def __init__(self, input_size: int, output_size: int, cores: dict[str, RecurrentCore]) -> None:
+        super().__init__(input_size, output_size)
+        self.parallel = all(core.parallel for core in cores.values())
+        self._slack = min(core._slack for core in cores.values())
+        self.recurrent_weights = tuple(
+            f"{name}.{weight}" for name, core in cores.items() for weight in core.recurrent_weights
+        )
+
+    @abstractmethod
+    def _cores(self) -> list[RecurrentCore]:
+        """Return the cores in the order of the state."""
+
+    def initial_state(
+        self,
+        batch_size: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> State:
+        """Return the tuple of the cores' initial states; see `RecurrentCore.initial_state`."""
+        return tuple(
+            core.initial_state(batch_size, device=device, dtype=dtype) for core in self._cores()
+        )
+
+
+class Stacked(Composition):
     """Cores on top of each other: each reads the output of the one below.
 
     With `norm` and `residual` a layer computes x + core(LayerNorm(x)), the pre-norm residual block.
@@ -32,6 +61,13 @@ class Stacked(RecurrentCore):
             per row for all steps of a `forward` (locked dropout, Gal and Ghahramani, arXiv
             1512.05287); `step` draws one per call.
         norm: Put a LayerNorm before each layer.
+
+    Examples:
+        >>> from unrolled.core import GRU
+        >>> core = Stacked(3, lambda size: GRU(size, 8), num_layers=2, norm=True)
+        >>> output, (first, second) = core(torch.randn(2, 5, 3))
+        >>> output.shape, second.hidden.shape
+        (torch.Size([2, 5, 8]), torch.Size([2, 8]))
     """
 
     def __init__(
@@ -49,46 +85,28 @@ class Stacked(RecurrentCore):
         layers: list[RecurrentCore] = []
         for _ in range(num_layers):
             layers.append(core(layers[-1].output_size if layers else input_size))
-        super().__init__(input_size, layers[-1].output_size)
+        named = {f"layers.{i}": layer for i, layer in enumerate(layers)}
+        super().__init__(input_size, layers[-1].output_size, named)
+        self.causal = all(layer.causal for layer in layers)
         self.layers = nn.ModuleList(layers)
         self.norms = (
             nn.ModuleList(nn.LayerNorm(layer.input_size) for layer in layers) if norm else None
         )
         self.dropout = LockedDropout(dropout)
         self.residual = residual
-        self.causal = all(layer.causal for layer in layers)
-        self.parallel = all(layer.parallel for layer in layers)
-        self._slack = min(layer._slack for layer in layers)
-        self.recurrent_weights = tuple(
-            f"layers.{i}.{name}"
-            for i, layer in enumerate(layers)
-            for name in layer.recurrent_weights
-        )
-
-    def initial_state(
-        self,
-        batch_size: int,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> State:
-        """Returns the tuple of the layers' initial states; see `RecurrentCore.initial_state`."""
-        return tuple(
-            layer.initial_state(batch_size, device=device, dtype=dtype) for layer in self._layers()
-        )
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Advances every layer one step; see `RecurrentCore.step`."""
+        """Advance every layer one step; see `RecurrentCore.step`."""
         return self._through(x, state, lambda layer, below, before: layer.step(below, before))
 
     def stepper(self) -> Callable[[Tensor, State], tuple[Tensor, State]]:
-        """Makes every layer's step ready; see `RecurrentCore.stepper`."""
+        """Make every layer's step ready; see `RecurrentCore.stepper`."""
         if self.training or self.residual or self.norms is not None:
-            ready = {layer: layer.stepper() for layer in self._layers()}
+            ready = {layer: layer.stepper() for layer in self._cores()}
             return lambda x, state: self._through(
                 x, state, lambda layer, below, before: ready[layer](below, before)
             )
-        steppers = [layer.stepper() for layer in self._layers()]
+        steppers = [layer.stepper() for layer in self._cores()]
 
         def step(x: Tensor, state: State) -> tuple[Tensor, State]:
             states = []
@@ -115,20 +133,22 @@ class Stacked(RecurrentCore):
         run: Callable[[RecurrentCore, Tensor, State], tuple[Tensor, State]],
     ) -> tuple[Tensor, State]:
         states = []
-        for i, (layer, before) in enumerate(zip(self._layers(), state, strict=True)):
-            below = self.dropout(x) if i and self.training else x
+        for i, (layer, before) in enumerate(zip(self._cores(), state, strict=True)):
+            below = self.dropout(x) if i and self.training else x  # (B, T, D) or, of a step, (B, D)
             normed = below if self.norms is None else self.norms[i](below).to(x.dtype)
             output, after = run(layer, normed, before)
             x = below + output if self.residual and output.shape == below.shape else output
             states.append(after)
         return x, tuple(states)
 
-    def _layers(self) -> list[RecurrentCore]:
+    def _cores(self) -> list[RecurrentCore]:
         return cast("list[RecurrentCore]", list(self.layers))
 
 
-class Bidirectional(RecurrentCore):
-    """Two cores, one reading each row from its first step and one from its last (Schuster and Paliwal, 1997).
+class Bidirectional(Composition):
+    """Two cores, one reading each row from its first step and one from its last.
+
+    Schuster and Paliwal, 1997 (https://doi.org/10.1109/78.650093).
 
     The output is both outputs side by side, so `output_size` is their sum; the state is (forward,
     backward). The backward core starts at each row's own end and its final state is the one after
@@ -138,51 +158,43 @@ class Bidirectional(RecurrentCore):
     Args:
         input_size: D, size of one step's input.
         core: Makes one direction's core from its input size.
+
+    Examples:
+        >>> from unrolled.core import LSTM
+        >>> core = Bidirectional(3, lambda size: LSTM(size, 8))
+        >>> output, (ahead, back) = core(torch.randn(2, 5, 3), lengths=torch.tensor([5, 2]))
+        >>> output.shape, back.hidden.shape
+        (torch.Size([2, 5, 16]), torch.Size([2, 8]))
     """
 
     causal = False
 
     def __init__(self, input_size: int, core: CoreFactory) -> None:
         ahead, back = core(input_size), core(input_size)
-        super().__init__(input_size, ahead.output_size + back.output_size)
+        named = {"ahead": ahead, "back": back}
+        super().__init__(input_size, ahead.output_size + back.output_size, named)
         self.ahead = ahead
         self.back = back
-        self.parallel = ahead.parallel and back.parallel
-        self._slack = min(ahead._slack, back._slack)
-        self.recurrent_weights = tuple(
-            f"{name}.{weight}"
-            for name in ("ahead", "back")
-            for weight in getattr(self, name).recurrent_weights
-        )
 
-    def initial_state(
-        self,
-        batch_size: int,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> State:
-        """Returns both directions' initial states; see `RecurrentCore.initial_state`."""
-        return (
-            self.ahead.initial_state(batch_size, device=device, dtype=dtype),
-            self.back.initial_state(batch_size, device=device, dtype=dtype),
-        )
+    def _cores(self) -> list[RecurrentCore]:
+        return [self.ahead, self.back]
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Raises: a backward recurrence has no next step.
+        """Raise: a backward recurrence has no next step.
 
         Raises:
             ValueError: Always.
         """
         raise ValueError(
-            "Bidirectional has no step: it reads the future; use its core alone where steps are needed"
+            "Bidirectional has no step: it reads the future; use its core alone where steps are "
+            "needed"
         )
 
     def _unroll(self, x: Tensor, state: State, schedule: Schedule | None) -> tuple[Tensor, State]:
         ahead, ahead_state = self.ahead(x, state[0], schedule=schedule)
         if schedule is None:
             back, back_state = self.back(x.flip(1), state[1])
-            return torch.cat((ahead, back.flip(1)), 2), (ahead_state, back_state)
+            return torch.cat((ahead, back.flip(1)), 2), (ahead_state, back_state)  # (B, T, 2H)
         backward, index = schedule.backward()
 
         def reverse(sequence: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ _Nest = TypeVar("_Nest")
 
 
 def attach(state: _Nest, sources: Iterable[Tensor]) -> _Nest:
-    """Makes numbers depend on tensors without changing them, whatever the tensors hold, NaN too.
+    """Make numbers depend on tensors without changing them, whatever the tensors hold, NaN too.
 
     Args:
         state: The numbers: a tensor, or any nest of them.

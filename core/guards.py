@@ -1,17 +1,22 @@
-"""What lies between a core's own `step` and whoever calls it: the look at the arguments, and the hooks.
+"""What lies between a core's own `step` and its caller: the look at the arguments, and the hooks.
 
 `RecurrentCore` puts it around the methods of every subclass, so that a core holds its equations
 alone.
+
+Shapes: B batch, D input, H output.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import _global_forward_hooks, _global_forward_pre_hooks
 
+from .checks import Form, dense, fits, form_of, refuse_input, refuse_mixture, refuse_state, typed
 from .schedule import ONE_STEP
 from .state import State
 
@@ -19,8 +24,66 @@ if TYPE_CHECKING:
     from .recurrent import RecurrentCore
 
 
+class Guarded(nn.Module):
+    """A module whose steps and states are looked at before they run."""
+
+    input_size: int
+    initial_state: Callable[..., State]
+    # `step` as the core defines it
+    _bare_step: ClassVar[Callable[[Any, Tensor, Any], tuple[Tensor, Any]]]
+    _form: Form | None = None  # of the state, once it was needed
+
+    def _checked_step(self, x: Tensor, state: Any) -> tuple[Tensor, State]:
+        """Look at one step's input and state, and run it."""
+        return self._explained(self._bare_step, x, self._accept_step(x, state))
+
+    def _explained(
+        self, run: Callable[..., tuple[Tensor, State]], x: Tensor, state: Any, *rest: Any
+    ) -> tuple[Tensor, State]:
+        """Run what has been checked; where torch finds two types or devices, say whose they are."""
+        if torch.compiler.is_compiling():
+            return run(x, state, *rest)
+        try:
+            return run(x, state, *rest)
+        except RuntimeError as error:
+            refuse_mixture(type(self).__name__, x, state, self.parameters(), error)
+            raise
+
+    def _accept_step(self, x: Tensor, state: Any) -> Any:
+        """Check one step's input (B, D) and state; return the state, a plain tuple typed."""
+        if dense(x):
+            shape = x.shape
+            if len(shape) == 2 and shape[1] == self.input_size and x.dtype.is_floating_point:
+                # where two devices meet, torch says so at once
+                return self._accept_state(state, shape[0], None)
+        raise refuse_input(type(self).__name__, x, self.input_size, step=True)
+
+    def _accept_state(self, state: Any, batch: int, device: torch.device | None) -> Any:
+        """Check a state, leaves (B, ...); return it, a plain tuple typed."""
+        form = self._form
+        if form is not None and fits(state, form, batch, device):
+            return state
+        if form is not None and fits(plain := typed(state, form), form, batch, device):
+            return plain
+        with torch.no_grad():  # for the first time; or a layer may have been exchanged
+            form = self._form = form_of(self.initial_state(1, device="meta", dtype=torch.float32))
+        plain = typed(state, form)
+        if not fits(plain, form, batch, device):
+            raise refuse_state(type(self).__name__, state, form, batch, device)
+        return plain
+
+    def _hooked(self) -> bool:
+        """Tell whether `__call__` does more than `forward`."""
+        return bool(
+            self._forward_pre_hooks
+            or self._forward_hooks
+            or self._backward_pre_hooks
+            or self._backward_hooks
+        ) or bool(_global_forward_pre_hooks or _global_forward_hooks)
+
+
 def guarded_step(bare: Callable[..., tuple[Tensor, State]]) -> Callable[..., tuple[Tensor, State]]:
-    """Makes of a core's own step the one that is called from outside.
+    """Make of a core's own step the one that is called from outside.
 
     Args:
         bare: The step as the core defines it.
@@ -44,7 +107,7 @@ def guarded_step(bare: Callable[..., tuple[Tensor, State]]) -> Callable[..., tup
 
 
 def guarded_stepper(bare: Callable[..., Any]) -> Callable[..., Any]:
-    """Makes of a core's own stepper the one that is called from outside.
+    """Make of a core's own stepper the one that is called from outside.
 
     Args:
         bare: The stepper as the core defines it.

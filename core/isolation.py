@@ -41,7 +41,7 @@ class Isolated(NamedTuple):
 def isolate(
     x: Tensor, state: State, lengths: list[int], reset: Tensor, output: Tensor, *, causal: bool
 ) -> Isolated | None:
-    """Takes out the steps that are spoiled and followed by a reset.
+    """Take out the steps that are spoiled and followed by a reset.
 
     Args:
         x: A core's input (B, T, D).
@@ -58,14 +58,16 @@ def isolate(
         return None
     valid = valid_steps(torch.tensor(lengths), x.shape[1])
     reset = reset.to(x.device) & valid
-    wrong = ~(x.isfinite().all(2) & output.isfinite().all(2)) & valid
+    # where it begins
+    wrong = ~(x.isfinite().all(2) & output.isfinite().all(2)) & valid  # (B, T)
     start = torch.zeros(len(x), dtype=torch.bool)
     for leaf in leaves(state):
-        start |= ~leaf.isfinite().reshape(len(x), -1).all(1)
+        start |= ~leaf.isfinite().reshape(len(x), -1).all(1)  # (B,)
     piece = reset.cumsum(1)  # which piece between resets a step belongs to
     ended = piece < piece[:, -1:]  # a reset follows
     bad = wrong.clone()
     bad[:, 0] |= start & ~reset[:, 0]
+    # how far it goes: to the next reset
     spoiled = torch.zeros_like(bad)
     running = torch.zeros_like(start)
     for t in range(x.shape[1]):
@@ -75,15 +77,13 @@ def isolate(
     if causal:
         spoiled &= ended
     else:  # what is read backward spoils the steps before it as well
-        spoiled = ((piece.unsqueeze(2) == piece.unsqueeze(1)) & spoiled.unsqueeze(1)).any(2) & valid
-        spoiled &= piece[:, -1:] > 0
-        end = spoiled[:, 0] | spoiled.gather(
-            1, (valid.sum(1, keepdim=True) - 1).clamp(min=0)
-        ).squeeze(1)
+        together = piece.unsqueeze(2) == piece.unsqueeze(1)  # (B, T, T), steps of one piece
+        spoiled = (together & spoiled.unsqueeze(1)).any(2) & valid & (piece[:, -1:] > 0)
+        last = (valid.sum(1, keepdim=True) - 1).clamp(min=0)  # (B, 1)
+        end = spoiled[:, 0] | spoiled.gather(1, last).squeeze(1)
     start &= reset.any(1)
     if not (spoiled.any() or start.any()):
         return None
-    before = torch.cat((torch.zeros_like(spoiled[:, :1]), spoiled[:, :-1]), 1)
-    return Isolated(
-        x.masked_fill(spoiled.unsqueeze(2), 0.0), reset | (spoiled & ~before), spoiled, start, end
-    )
+    before = torch.cat((torch.zeros_like(spoiled[:, :1]), spoiled[:, :-1]), 1)  # (B, T)
+    x = x.masked_fill(spoiled.unsqueeze(2), 0.0)
+    return Isolated(x, reset | (spoiled & ~before), spoiled, start, end)

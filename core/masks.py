@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def valid_steps(lengths: Tensor, steps: int) -> Tensor:
-    """Which steps of a padded batch are real.
+    """Tell which steps of a padded batch are real.
 
     Args:
         lengths: (B,) int64.

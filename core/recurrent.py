@@ -7,41 +7,41 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.nn.modules.module import _global_forward_hooks, _global_forward_pre_hooks
+from torch import Tensor
 
-from .checks import (
-    Form,
-    check_lengths,
-    check_reset,
-    dense,
-    fits,
-    form_of,
-    refuse_device,
-    refuse_input,
-    refuse_mixture,
-    refuse_state,
-    typed,
-)
+from .checks import check_lengths, check_reset, dense, refuse_device, refuse_input
 from .empty import attach
-from .guards import guarded_step, guarded_stepper
+from .guards import Guarded, guarded_step, guarded_stepper
 from .isolation import isolate
 from .kernels.loops import transformed, uncompiled
 from .schedule import ONE_STEP, OneStep, Schedule, rearrange
-from .state import State, concatenate, detach, leaves, map_state, select_rows, where_rows
+from .state import (
+    HiddenState,
+    State,
+    concatenate,
+    detach,
+    leaves,
+    map_state,
+    select_rows,
+    where_rows,
+)
 
 
-class RecurrentCore(nn.Module, ABC):
+class RecurrentCore(Guarded, ABC):
     """A recurrence: an initial state, one step, and the whole sequence.
 
-    A core defines `initial_state` and `step`; `step` is the specification. `forward` runs a
+    A core declares its state and defines `step`, which is the specification. `forward` runs a
     sequence, with `lengths` and `reset` for every core: it cuts the sequence where rows end or
     start anew and calls `_sequence` on each piece. A core with a fast way to run a sequence
     overrides `_sequence`, which knows neither lengths nor resets; its default loops over `step`.
+
+    The state is a NamedTuple, `state_type`, of zeros before the first step. Each of its tensors is
+    (B, H) unless `state_shapes` says otherwise. Without a declaration it is `HiddenState`: the last
+    output alone. A core that starts elsewhere, and one made of cores, overrides `initial_state`.
 
     The state is passed in and returned, never kept and never changed in place. At every boundary
     its dtype is `promote_types(x.dtype, float32)`; the output has the dtype of `x`.
@@ -54,7 +54,20 @@ class RecurrentCore(nn.Module, ABC):
 
     Args:
         input_size: D, size of one step's input.
-        output_size: H, size of one step's output.
+        output_size: H, size of one step's output: the hidden size, or what a core made of cores
+            gives.
+
+    Examples:
+        >>> class Sum(RecurrentCore):
+        ...     def __init__(self, size: int) -> None:
+        ...         super().__init__(size, size)
+        ...
+        ...     def step(self, x, state):
+        ...         total = state.hidden + x
+        ...         return total, HiddenState(total)
+        >>> output, state = Sum(2)(torch.ones(1, 3, 2))
+        >>> output[0, :, 0].tolist(), state.hidden.shape
+        ([1.0, 2.0, 3.0], torch.Size([1, 2]))
 
     Attributes:
         causal: Whether the output at t depends on steps up to t only. `step` exists for causal
@@ -62,15 +75,14 @@ class RecurrentCore(nn.Module, ABC):
         parallel: Whether training runs in parallel over time.
         recurrent_weights: Names of the hidden-to-hidden parameters, which weight drop drops (dotted
             for submodules).
+        state_type: The NamedTuple of the state's tensors.
     """
 
     causal: bool = True
     parallel: bool = False
     recurrent_weights: tuple[str, ...] = ()
+    state_type: ClassVar[type[Any]] = HiddenState
     _slack: int = 0  # steps past rows' ends that `_ragged` may run to save one cut of the sequence
-    _form: Form | None = None  # of the state, once it was needed
-    # `step` as the core defines it
-    _bare_step: ClassVar[Callable[[Any, Tensor, Any], tuple[Tensor, Any]]]
     __call__: Callable[..., tuple[Tensor, State]]
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -88,13 +100,16 @@ class RecurrentCore(nn.Module, ABC):
 
     def __init__(self, input_size: int, output_size: int) -> None:
         super().__init__()
-        for name, size in (("input_size", input_size), ("output_size", output_size)):
+        for name, size in (("input_size", input_size), ("hidden_size", output_size)):
             if size < 1:
                 raise ValueError(f"{type(self).__name__}: {name} is {size}; sizes are at least 1")
         self.input_size = input_size
         self.output_size = output_size
 
-    @abstractmethod
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each field of `state_type` without the batch: (H,) by default."""
+        return dict.fromkeys(self.state_type._fields, (self.output_size,))
+
     def initial_state(
         self,
         batch_size: int,
@@ -102,7 +117,7 @@ class RecurrentCore(nn.Module, ABC):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> State:
-        """Returns the state before the first step.
+        """Return the state before the first step: zeros, unless a core overrides this.
 
         Args:
             batch_size: B.
@@ -112,10 +127,19 @@ class RecurrentCore(nn.Module, ABC):
         Returns:
             A state with leaves (B, ...).
         """
+        if device is None or dtype is None:
+            parameter = next(self.parameters(), torch.empty(0))
+            device = parameter.device if device is None else device
+            dtype = torch.promote_types(parameter.dtype, torch.float32) if dtype is None else dtype
+        parts = {
+            name: torch.zeros(batch_size, *shape, device=device, dtype=dtype)
+            for name, shape in self.state_shapes().items()
+        }
+        return cast("State", self.state_type(**parts))
 
     @abstractmethod
     def step(self, x: Tensor, state: Any) -> tuple[Tensor, State]:
-        """Advances one step.
+        """Advance one step.
 
         Args:
             x: Input (B, D).
@@ -129,7 +153,7 @@ class RecurrentCore(nn.Module, ABC):
         """
 
     def stepper(self) -> Callable[[Tensor, Any], tuple[Tensor, State]]:
-        """Makes `step` ready for many calls, as generation and streams need it.
+        """Make `step` ready for many calls, as generation and streams need it.
 
         Returns:
             A function like `step`, to be called without gradients. It may hold copies of the
@@ -147,7 +171,7 @@ class RecurrentCore(nn.Module, ABC):
         reset: Tensor | None = None,
         schedule: Schedule | OneStep | None = None,
     ) -> tuple[Tensor, State]:
-        """Runs a sequence.
+        """Run a sequence.
 
         Args:
             x: Input (B, T, D).
@@ -171,12 +195,8 @@ class RecurrentCore(nn.Module, ABC):
         """
         if schedule is ONE_STEP:
             return self._checked_step(x, state)
-        if (
-            not dense(x)
-            or x.dim() != 3
-            or x.shape[2] != self.input_size
-            or not x.is_floating_point()
-        ):
+        shaped = dense(x) and x.dim() == 3 and x.shape[2] == self.input_size
+        if not (shaped and x.is_floating_point()):
             raise refuse_input(type(self).__name__, x, self.input_size, step=False)
         weight = next(iter(self._parameters.values()), None)
         # a loop that writes into given memory would not notice
@@ -200,13 +220,9 @@ class RecurrentCore(nn.Module, ABC):
         if (lengths is None and reset is None) or batch == 0 or time == 0:
             return self._explained(self._unroll, x, state, None)
         output, last = self._scheduled(x, state, steps, reset)
-        if (
-            reset is not None
-            and torch.is_grad_enabled()
-            and x.device.type == "cpu"
-            and not transformed()
-        ):
-            # On other devices asking would wait for them.
+        # On other devices asking would wait for them.
+        asking = torch.is_grad_enabled() and x.device.type == "cpu" and not transformed()
+        if reset is not None and asking:
             found = uncompiled(isolate)(x, state, steps, reset, output, causal=self.causal)
             if found is not None:
                 fresh = self.initial_state(batch, device=x.device, dtype=dtype)
@@ -220,7 +236,7 @@ class RecurrentCore(nn.Module, ABC):
     def _scheduled(
         self, x: Tensor, state: State, steps: list[int], reset: Tensor | None
     ) -> tuple[Tensor, State]:
-        """Runs rows of some lengths, with resets."""
+        """Run rows of some lengths, with resets."""
         time = x.shape[1]
         schedule = Schedule(steps, time, reset, x.device, self._slack)
         if schedule.order is None:
@@ -228,15 +244,13 @@ class RecurrentCore(nn.Module, ABC):
         order = schedule.order.to(x.device, non_blocking=True)
         back = schedule.order.argsort().to(x.device, non_blocking=True)
         sorted_state = map_state(lambda leaf: rearrange(leaf, order, back), state)
-        output, state = self._explained(
-            self._unroll, rearrange(x, order, back), sorted_state, schedule
-        )
-        return rearrange(output, back, order), map_state(
-            lambda leaf: rearrange(leaf, back, order), state
-        )
+        sorted_x = rearrange(x, order, back)
+        output, state = self._explained(self._unroll, sorted_x, sorted_state, schedule)
+        state = map_state(lambda leaf: rearrange(leaf, back, order), state)
+        return rearrange(output, back, order), state
 
     def _sequence(self, x: Tensor, state: Any) -> tuple[Tensor, State]:
-        """Runs rows of one length without resets; the fast path that a core overrides.
+        """Run rows of one length without resets; the fast path that a core overrides.
 
         Args:
             x: Input (B, T, D), at least one row and one step.
@@ -247,13 +261,13 @@ class RecurrentCore(nn.Module, ABC):
             `state`.
         """
         outputs = []
-        for x_t in x.unbind(1):
+        for x_t in x.unbind(1):  # (B, D)
             output, state = self._bare_step(x_t, state)
-            outputs.append(output)
-        return torch.stack(outputs, 1), state
+            outputs.append(output)  # (B, H)
+        return torch.stack(outputs, 1), state  # (B, T, H)
 
     def _ragged(self, x: Tensor, state: Any, lengths: list[int]) -> tuple[Tensor, State]:
-        """Runs rows that end within the sequence; for cores with `_slack`.
+        """Run rows that end within the sequence; for cores with `_slack`.
 
         Args:
             x: Input (B, T, D), at least one row and one step.
@@ -266,7 +280,7 @@ class RecurrentCore(nn.Module, ABC):
         raise NotImplementedError(f"{type(self).__name__} sets _slack without _ragged")
 
     def _unroll(self, x: Tensor, state: State, schedule: Schedule | None) -> tuple[Tensor, State]:
-        """Runs a batch; compositions override it, and cores that handle lengths and resets themselves.
+        """Run a batch; compositions override it, and cores that take lengths and resets themselves.
 
         Args:
             x: Input (B, T, D), rows in the schedule's order; B and T may be 0.
@@ -287,7 +301,7 @@ class RecurrentCore(nn.Module, ABC):
         # One split: its gradient is one concatenation, where each slice's would be a tensor of the
         # whole size.
         sizes = [segment.stop - segment.start for segment in segments]
-        parts = [x] if sizes == [time] else x.split([*sizes, time - end], 1)
+        parts = [x] if sizes == [time] else x.split([*sizes, time - end], 1)  # (B, steps, D) each
         outputs: list[Tensor] = []
         finished: list[State] = []  # rows that reached their length, the last to finish first
         running = batch
@@ -300,105 +314,32 @@ class RecurrentCore(nn.Module, ABC):
                 if fresh is None:
                     fresh = self.initial_state(batch, device=x.device, dtype=dtype)
                 state = where_rows(reset, select_rows(fresh, slice(rows)), state)
-            part = part if rows == batch else part[:rows]
-            output, state = (
-                self._sequence(part, state)
-                if lengths is None
-                else self._ragged(part, state, lengths)
-            )
-            outputs.append(
-                output if rows == batch else F.pad(output, (0, 0, 0, 0, 0, batch - rows))
-            )
+            part = part if rows == batch else part[:rows]  # (N, steps, D), the rows that still run
+            if lengths is None:
+                output, state = self._sequence(part, state)
+            else:
+                output, state = self._ragged(part, state, lengths)
+            if rows < batch:
+                output = F.pad(output, (0, 0, 0, 0, 0, batch - rows))  # (B, steps, H)
+            outputs.append(output)
         if end < time:
             outputs.append(x.new_zeros(batch, time - end, self.output_size))
-        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1), concatenate(
-            [state, *finished]
-        )
+        output = outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1)  # (B, T, H)
+        return output, concatenate([state, *finished])
 
     @staticmethod
     def _idle(x: Tensor, schedule: Schedule | None) -> bool:
-        """Whether no row has a step."""
-        return (
-            x.shape[0] == 0 or x.shape[1] == 0 or (schedule is not None and not schedule.segments)
-        )
+        """Tell whether no row has a step."""
+        return 0 in x.shape[:2] or (schedule is not None and not schedule.segments)
 
     def _nothing(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Runs no step at all; the graph leads to x, all of the state and every parameter nevertheless.
+        """Run no step at all, in a graph that leads to x, all of the state and every parameter.
 
         Gradients are zeros then, where a process that has no rows must take part in the others'
         training step.
         """
         output = x.new_zeros(*x.shape[:2], self.output_size)
         return attach((output, state), [x, *leaves(state), *self.parameters()])
-
-    def _checked_step(self, x: Tensor, state: Any) -> tuple[Tensor, State]:
-        """Runs one step of what has been looked at."""
-        state = self._accept_step(x, state)
-        if torch.compiler.is_compiling():
-            return self._bare_step(x, state)
-        try:
-            return self._bare_step(x, state)
-        except RuntimeError as error:
-            refuse_mixture(type(self).__name__, x, state, self.parameters(), error)
-            raise
-
-    def _accept_step(self, x: Tensor, state: Any) -> Any:
-        """Checks one step's input and state; returns the state, a plain tuple as this core's type."""
-        if dense(x):
-            shape = x.shape
-            if len(shape) == 2 and shape[1] == self.input_size and x.dtype.is_floating_point:
-                # where two devices meet, torch says so at once
-                return self._accept_state(state, shape[0], None)
-        raise refuse_input(type(self).__name__, x, self.input_size, step=True)
-
-    def _accept_state(self, state: Any, batch: int, device: torch.device | None) -> Any:
-        """Checks a state; returns it, a plain tuple as this core's type."""
-        form = self._form
-        if form is not None and fits(state, form, batch, device):
-            return state
-        if form is not None and fits(plain := typed(state, form), form, batch, device):
-            return plain
-        with torch.no_grad():  # for the first time; or a layer may have been exchanged
-            form = self._form = form_of(self.initial_state(1, device="meta", dtype=torch.float32))
-        plain = typed(state, form)
-        if not fits(plain, form, batch, device):
-            raise refuse_state(type(self).__name__, state, form, batch, device)
-        return plain
-
-    def _explained(
-        self, run: Callable[..., tuple[Tensor, State]], x: Tensor, *rest: Any
-    ) -> tuple[Tensor, State]:
-        """Runs what has been checked; where torch finds two types or devices, says whose they are."""
-        if torch.compiler.is_compiling():
-            return run(x, *rest)
-        try:
-            return run(x, *rest)
-        except RuntimeError as error:
-            refuse_mixture(type(self).__name__, x, rest[0], self.parameters(), error)
-            raise
-
-    def _hooked(self) -> bool:
-        """Whether `__call__` does more than `forward`."""
-        return bool(
-            self._forward_pre_hooks
-            or self._forward_hooks
-            or self._backward_pre_hooks
-            or self._backward_hooks
-        ) or bool(_global_forward_pre_hooks or _global_forward_hooks)
-
-    def _zeros(
-        self,
-        batch_size: int,
-        size: int,
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
-    ) -> Tensor:
-        """Zeros (B, size) with `initial_state`'s defaults."""
-        if device is None or dtype is None:
-            parameter = next(self.parameters())
-            device = parameter.device if device is None else device
-            dtype = torch.promote_types(parameter.dtype, torch.float32) if dtype is None else dtype
-        return torch.zeros(batch_size, size, device=device, dtype=dtype)
 
 
 CoreFactory: TypeAlias = Callable[[int], RecurrentCore]
@@ -413,7 +354,7 @@ def reference(
     lengths: Tensor | None = None,
     reset: Tensor | None = None,
 ) -> tuple[Tensor, State]:
-    """Runs a causal core by its definition: every row at every step, one step at a time.
+    """Run a causal core by its definition: every row at every step, one step at a time.
 
     What `forward` must agree with, and the place to read what `lengths` and `reset` mean.
 
@@ -428,16 +369,15 @@ def reference(
         Output (B, T, H) and the final state, leaves (B, ...).
     """
     batch, time = x.shape[:2]
-    initial = core.initial_state(
-        batch, device=x.device, dtype=torch.promote_types(x.dtype, torch.float32)
-    )
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    initial = core.initial_state(batch, device=x.device, dtype=dtype)
     state = initial if state is None else state
     outputs = [x.new_zeros(batch, 0, core.output_size)]
     for t in range(time):
         if reset is not None:
             valid = torch.ones(batch, dtype=torch.bool) if lengths is None else t < lengths
             state = where_rows(reset[:, t] & valid, initial, state)
-        output, following = core.step(x[:, t], state)
+        output, following = core.step(x[:, t], state)  # (B, H)
         if lengths is not None:
             valid = t < lengths
             output = output.masked_fill(~valid.unsqueeze(1), 0.0)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .kernels.loops import transformed
+from .masks import valid_steps
 
 
 class Segment(NamedTuple):
@@ -37,7 +38,7 @@ class Segment(NamedTuple):
 
 
 class OneStep:
-    """Says in a schedule's place that there is no sequence but one step."""
+    """A sign in a schedule's place for one step in place of a sequence."""
 
 
 ONE_STEP = OneStep()
@@ -84,10 +85,10 @@ class Schedule:
         self.segments = self._segments({0, ends[-1], *cuts}, shrink=falling)
 
     def _segments(self, cuts: set[int], *, shrink: bool) -> list[Segment]:
-        # .tolist() waits for a CUDA device, and for nothing where `reset` is on the CPU.
-        resets = (
-            set() if self.reset is None else set(self.reset.any(0).nonzero().flatten().tolist())
-        )
+        resets: set[int] = set()
+        if self.reset is not None:
+            # .tolist() waits for a CUDA device, and for nothing where `reset` is on the CPU.
+            resets = set(self.reset.any(0).nonzero().flatten().tolist())  # steps where a row resets
         segments = []
         rows = len(self.lengths)
         for start, stop in pairwise(sorted(cuts | resets)):
@@ -100,22 +101,21 @@ class Schedule:
                 ]
             mask = None
             if start in resets and self.reset is not None:
-                mask = self.reset[:rows, start].to(self.device, non_blocking=True)
+                mask = self.reset[:rows, start].to(self.device, non_blocking=True)  # (N,)
             segments.append(Segment(start, stop, rows, lengths, mask))
         return segments
 
     def valid(self) -> Tensor:
-        """Returns bool (B, T), True at the steps before each row's length."""
+        """Return bool (B, T), True at the steps before each row's length."""
         return steps_before(self.lengths, self.time, self.device)
 
     def whole(self) -> bool:
-        """Whether every row runs through all steps without a reset: nothing to do."""
-        return min(self.lengths) == self.time and all(
-            segment.reset is None for segment in self.segments
-        )
+        """Tell whether every row runs through all steps without a reset: nothing to do."""
+        unbroken = all(segment.reset is None for segment in self.segments)
+        return unbroken and min(self.lengths) == self.time
 
     def backward(self) -> tuple[Schedule, Tensor]:
-        """The same batch read from its rows' ends.
+        """Return the same batch read from its rows' ends.
 
         A reset before step t separates t from t - 1. Read backward the state starts anew between
         them too, which is before the step at t - 1.
@@ -124,23 +124,24 @@ class Schedule:
             The schedule of the reversed rows and an index (B * T,) that reverses each row within
             its length when applied to the flattened batch, and undoes it when applied again.
         """
-        step = torch.arange(self.time)
-        length = torch.tensor(self.lengths).unsqueeze(1)
+        step = torch.arange(self.time)  # (T,)
+        length = torch.tensor(self.lengths).unsqueeze(1)  # (B, 1)
         mirrored = torch.where(step < length, length - 1 - step, step)  # (B, T)
         reset = None
         if self.reset is not None:
             # At mirrored step j the time is length - 1 - j; the separation in question is before
             # time length - j.
-            source = (length - step).clamp(0, self.time - 1).to(self.reset.device)
-            real = ((step > 0) & (step < length)).to(self.reset.device)
+            source = (length - step).clamp(0, self.time - 1).to(self.reset.device)  # (B, T)
+            real = ((step > 0) & (step < length)).to(self.reset.device)  # (B, T)
             reset = self.reset.gather(1, source) & real
-        index = (mirrored + torch.arange(len(self.lengths)).unsqueeze(1) * self.time).flatten()
+        first = torch.arange(len(self.lengths)).unsqueeze(1) * self.time  # (B, 1), of each row
+        index = (mirrored + first).flatten()  # (B * T,)
         schedule = Schedule(self.lengths, self.time, reset, self.device, self.slack)
         return schedule, index.to(self.device, non_blocking=True)
 
 
 def _worthwhile_cuts(ends: list[int], start: int, stop: int, slack: int) -> list[int]:
-    """Cuts strictly between `start` and `stop` that each save more than `slack` steps of ended rows."""
+    """Find cuts between `start` and `stop` that each save more than `slack` steps of ended rows."""
     best, gain = 0, slack
     for ended, end in enumerate((end for end in ends if start < end < stop), 1):
         if ended * (stop - end) > gain:
@@ -155,19 +156,18 @@ def _worthwhile_cuts(ends: list[int], start: int, stop: int, slack: int) -> list
 
 
 def steps_before(lengths: list[int], time: int, device: torch.device) -> Tensor:
-    """Returns bool (B, T), True at the steps before each row's length.
+    """Return bool (B, T), True at the steps before each row's length.
 
     Args:
         lengths: Steps of each row.
         time: T.
         device: Where to make it.
     """
-    length = torch.tensor(lengths).to(device, non_blocking=True)
-    return torch.arange(time, device=device) < length.unsqueeze(1)
+    return valid_steps(torch.tensor(lengths).to(device, non_blocking=True), time)
 
 
 class _Rearrange(torch.autograd.Function):
-    """`index_select` by a permutation: its gradient is another one, where autograd would add row by row."""
+    """`index_select` by a permutation: its gradient is another, where autograd adds row by row."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
@@ -181,7 +181,7 @@ class _Rearrange(torch.autograd.Function):
 
 
 def rearrange(x: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
-    """Permutes the rows of a tensor.
+    """Permute the rows of a tensor.
 
     Args:
         x: Any tensor (N, ...).

@@ -9,7 +9,7 @@ Shapes: B batch, `...` whatever the core keeps per row.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import torch
 from torch import Tensor
@@ -17,8 +17,18 @@ from torch import Tensor
 State: TypeAlias = "Tensor | tuple[State, ...]"
 
 
+class HiddenState(NamedTuple):
+    """The state of a core that carries its last output from step to step and nothing else.
+
+    Attributes:
+        hidden: h (B, H), the last output.
+    """
+
+    hidden: Tensor
+
+
 def map_state(function: Callable[..., Tensor], *states: State) -> State:
-    """Applies a function to the corresponding tensors of one or more states.
+    """Apply a function to the corresponding tensors of one or more states.
 
     Args:
         function: Takes one tensor of each state, returns a tensor.
@@ -38,7 +48,7 @@ def map_state(function: Callable[..., Tensor], *states: State) -> State:
 
 
 def leaves(state: State) -> list[Tensor]:
-    """Returns the tensors of a state, in order.
+    """Return the tensors of a state, in order.
 
     Args:
         state: Any state.
@@ -46,13 +56,13 @@ def leaves(state: State) -> list[Tensor]:
     Returns:
         Its tensors, each (B, ...).
     """
-    return (
-        [state] if isinstance(state, Tensor) else [leaf for part in state for leaf in leaves(part)]
-    )
+    if isinstance(state, Tensor):
+        return [state]
+    return [leaf for part in state for leaf in leaves(part)]
 
 
 def detach(state: State) -> State:
-    """Cuts the graph behind a state: truncated backpropagation through time.
+    """Cut the graph behind a state: truncated backpropagation through time.
 
     Args:
         state: Any state.
@@ -64,7 +74,7 @@ def detach(state: State) -> State:
 
 
 def select_rows(state: State, index: Tensor | slice) -> State:
-    """Picks rows of the batch, in any order and any number of times (the beams of a search).
+    """Pick rows of the batch, in any order and any number of times (the beams of a search).
 
     Args:
         state: Any state, leaves (B, ...).
@@ -77,7 +87,7 @@ def select_rows(state: State, index: Tensor | slice) -> State:
 
 
 def where_rows(mask: Tensor, if_true: State, if_false: State) -> State:
-    """Takes each row from one of two states.
+    """Take each row from one of two states.
 
     Args:
         mask: Bool (B,), True where the row comes from `if_true`.
@@ -95,7 +105,7 @@ def where_rows(mask: Tensor, if_true: State, if_false: State) -> State:
 
 
 def concatenate(states: Sequence[State]) -> State:
-    """Joins states along the batch; the inverse of `split`.
+    """Join states along the batch; the inverse of `split`.
 
     Args:
         states: At least one, of one structure.
@@ -109,7 +119,7 @@ def concatenate(states: Sequence[State]) -> State:
 
 
 def split(state: State) -> list[State]:
-    """Takes a state apart into its rows; the inverse of `concatenate`.
+    """Take a state apart into its rows; the inverse of `concatenate`.
 
     Args:
         state: Any state, leaves (B, ...).
@@ -121,7 +131,7 @@ def split(state: State) -> list[State]:
 
 
 def to_plain(state: State) -> Any:
-    """Turns a state into dicts, lists and tensors, which `torch.load(weights_only=True)` reads back.
+    """Turn a state into what `torch.load(weights_only=True)` reads back: dicts, lists, tensors.
 
     Args:
         state: Any state.
@@ -138,7 +148,7 @@ def to_plain(state: State) -> Any:
 
 
 def from_plain(plain: Any, like: State) -> State:
-    """Turns what `to_plain` made into a state again.
+    """Turn what `to_plain` made into a state again.
 
     Args:
         plain: The nest of dicts, lists and tensors.
@@ -154,25 +164,21 @@ def from_plain(plain: Any, like: State) -> State:
     if isinstance(like, Tensor):
         if not isinstance(plain, Tensor) or plain.shape[1:] != like.shape[1:]:
             found = tuple(plain.shape) if isinstance(plain, Tensor) else type(plain).__name__
-            raise ValueError(
-                f"saved state holds {found} where (B, {', '.join(map(str, like.shape[1:]))}) belongs; {remedy}"
-            )
+            shape = ", ".join(map(str, like.shape[1:]))
+            raise ValueError(f"saved state holds {found} where (B, {shape}) belongs; {remedy}")
         return plain.to(device=like.device, dtype=like.dtype)
-    names = list(like._fields) if hasattr(like, "_fields") else None
-    kind, keys = (dict, names) if names is not None else (list, [str(i) for i in range(len(like))])
-    if (
-        not isinstance(plain, kind)
-        or len(plain) != len(like)
-        or (names is not None and set(plain) != set(names))
-    ):
-        found = (
-            ", ".join(plain)
-            if isinstance(plain, dict)
-            else f"{type(plain).__name__} of {len(plain)}"
-        )
-        raise ValueError(
-            f"saved state holds ({found}) where ({', '.join(keys or [])}) belong; {remedy}"
-        )
+    names = getattr(like, "_fields", None)
+    if names is not None:
+        fits = isinstance(plain, dict) and set(plain) == set(names)
+    else:
+        fits = isinstance(plain, list) and len(plain) == len(like)
+    if not fits:
+        if isinstance(plain, dict):
+            found = ", ".join(plain)
+        else:
+            found = f"{type(plain).__name__} of {len(plain)}"
+        wanted = ", ".join(names or map(str, range(len(like))))
+        raise ValueError(f"saved state holds ({found}) where ({wanted}) belong; {remedy}")
     values = [plain[name] for name in names] if names is not None else plain
     parts = [from_plain(value, part) for value, part in zip(values, like, strict=True)]
     return cast("State", like._make(parts)) if hasattr(like, "_make") else tuple(parts)

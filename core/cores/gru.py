@@ -5,24 +5,17 @@ Shapes: B batch, T time, D input, H hidden.
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..families.torch_core import TorchCore
 from ..kernels.loops import transformed
-from .torch_core import TorchCore
+from ..state import HiddenState
 
-
-class GRUState(NamedTuple):
-    """What a GRU carries from step to step.
-
-    Attributes:
-        hidden: h (B, H), the last output.
-    """
-
-    hidden: Tensor
+GRUState = HiddenState
 
 
 class GRU(TorchCore):
@@ -43,26 +36,22 @@ class GRU(TorchCore):
         input_size: D, size of one step's input.
         hidden_size: H, size of the hidden state and of the output.
         bias: Whether there are biases.
+
+    Examples:
+        >>> core = GRU(3, 8)
+        >>> output, state = core(torch.randn(2, 5, 3), lengths=torch.tensor([5, 2]))
+        >>> output.shape, state.hidden.shape
+        (torch.Size([2, 5, 8]), torch.Size([2, 8]))
     """
 
     gates = 3
     torch_class = nn.GRU
 
-    def initial_state(
-        self,
-        batch_size: int,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> GRUState:
-        """Returns zeros; see `RecurrentCore.initial_state`."""
-        return GRUState(self._zeros(batch_size, self.hidden_size, device, dtype))
-
     def step(self, x: Tensor, state: GRUState) -> tuple[Tensor, GRUState]:
-        """Advances one step; see `RecurrentCore.step`."""
+        """Advance one step; see `RecurrentCore.step`."""
         (hidden,) = state
         weight_hh = self.weight_hh
-        x_r, x_z, x_n = F.linear(x, self.weight_ih, self.bias_ih).chunk(3, 1)
+        x_r, x_z, x_n = F.linear(x, self.weight_ih, self.bias_ih).chunk(3, 1)  # (B, H) each
         h_r, h_z, h_n = F.linear(hidden.to(weight_hh.dtype), weight_hh, self.bias_hh).chunk(3, 1)
         r = torch.sigmoid(x_r + h_r)
         z = torch.sigmoid(x_z + h_z)
@@ -74,7 +63,6 @@ class GRU(TorchCore):
         if transformed():
             return cast("tuple[Tensor, GRUState]", super()._sequence(x, state))
         (hidden,) = state
-        output, hidden_n = self._kernel(
-            torch.gru, x, hidden.unsqueeze(0).to(x.dtype), self._weights()
-        )
+        hx = hidden.unsqueeze(0).to(x.dtype)  # (1, B, H)
+        output, hidden_n = self._kernel(torch.gru, x, hx, self._weights())
         return output.to(x.dtype), GRUState(hidden_n[0].to(hidden.dtype))

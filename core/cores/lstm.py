@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..families.torch_core import TorchCore, finish
 from ..kernels.loops import transformed
 from ..schedule import steps_before
-from .torch_core import TorchCore, finish
 
 
 class LSTMState(NamedTuple):
@@ -50,45 +50,38 @@ class LSTM(TorchCore):
         input_size: D, size of one step's input.
         hidden_size: H, size of the hidden state and of the output.
         bias: Whether there are biases.
+
+    Examples:
+        >>> core = LSTM(3, 8)
+        >>> output, state = core(torch.randn(2, 5, 3), lengths=torch.tensor([5, 2]))
+        >>> output.shape, state.hidden.shape, state.cell.shape
+        (torch.Size([2, 5, 8]), torch.Size([2, 8]), torch.Size([2, 8]))
     """
 
     gates = 4
     torch_class = nn.LSTM
-
-    def initial_state(
-        self,
-        batch_size: int,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> LSTMState:
-        """Returns zeros; see `RecurrentCore.initial_state`."""
-        hidden = self._zeros(batch_size, self.hidden_size, device, dtype)
-        return LSTMState(hidden, torch.zeros_like(hidden))
+    state_type = LSTMState
 
     def step(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
-        """Advances one step; see `RecurrentCore.step`."""
+        """Advance one step; see `RecurrentCore.step`."""
         return _step(x, state, *self._weights())
 
     @torch.no_grad()
     def stepper(self) -> Callable[[Tensor, LSTMState], tuple[Tensor, LSTMState]]:
-        """Makes `step` ready for many calls: one matrix product and one sigmoid; see `RecurrentCore.stepper`."""
+        """Make `step` ready: one matrix product and one sigmoid; see `RecurrentCore.stepper`."""
         size = self.hidden_size
-        weight = torch.cat((self.weight_ih, self.weight_hh), 1)
+        weight = torch.cat((self.weight_ih, self.weight_hh), 1)  # (4H, D + H)
         bias = sum(self._weights()[2:], weight.new_zeros(4 * size))
         # tanh(g) = 2 sigmoid(2 g) - 1
         weight[2 * size : 3 * size] *= 2
         bias[2 * size : 3 * size] *= 2
-        weight = weight.t()
+        weight = weight.t()  # (D + H, 4H)
 
         def step(x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
             hidden, cell = state
-            gates = (
-                torch.addmm(bias, torch.cat((x, hidden.to(x.dtype)), 1), weight)
-                .sigmoid()
-                .to(cell.dtype)
-            )
-            i, f, g, o = gates.view(-1, 4, size).unbind(1)
+            joined = torch.cat((x, hidden.to(x.dtype)), 1)  # (B, D + H)
+            gates = torch.addmm(bias, joined, weight).sigmoid().to(cell.dtype)  # (B, 4H)
+            i, f, g, o = gates.view(-1, 4, size).unbind(1)  # (B, H) each
             cell = torch.addcmul(f * cell - i, i, g, value=2)
             hidden = o * cell.tanh()
             return hidden.to(x.dtype), LSTMState(hidden, cell)
@@ -105,12 +98,12 @@ class LSTM(TorchCore):
     def _ragged(self, x: Tensor, state: LSTMState, lengths: list[int]) -> tuple[Tensor, LSTMState]:
         # torch returns the cell at T only. One more feature, 1 past a row's end, shuts the input
         # gate and opens the forget gate there so far that the cell stays as it is, to the last bit.
-        padding = ~steps_before(lengths, x.shape[1], x.device).unsqueeze(2)
+        padding = ~steps_before(lengths, x.shape[1], x.device).unsqueeze(2)  # (B, T, 1)
         weight, *others = self._weights()
         gate = weight.new_zeros(4, self.hidden_size, 1)
         gate[0], gate[1] = -1e4, 1e4
-        weight = torch.cat((weight, gate.flatten(0, 1)), 1)
-        marked = torch.cat((x.masked_fill(padding, 0.0), padding.to(x.dtype)), 2)
+        weight = torch.cat((weight, gate.flatten(0, 1)), 1)  # (4H, D + 1)
+        marked = torch.cat((x.masked_fill(padding, 0.0), padding.to(x.dtype)), 2)  # (B, T, D + 1)
         output, after = self._run(marked, state, [weight, *others])
         output, hidden = finish(output, padding, lengths, state[0])
         return output, LSTMState(hidden, after.cell)
@@ -123,7 +116,7 @@ class LSTM(TorchCore):
                 outputs.append(output)
             return torch.stack(outputs, 1), state
         hidden, cell = state
-        hx = hidden.unsqueeze(0).to(x.dtype), cell.unsqueeze(0).to(x.dtype)
+        hx = hidden.unsqueeze(0).to(x.dtype), cell.unsqueeze(0).to(x.dtype)  # (1, B, H) each
         try:
             output, hidden_n, cell_n = self._kernel(torch.lstm, x, hx, weights)
         except RuntimeError as error:
@@ -132,10 +125,8 @@ class LSTM(TorchCore):
             if x.is_cuda or "primitive" not in str(error):
                 raise
             with torch.autocast("cpu", enabled=False):
-                hx, weights = (
-                    (hidden.unsqueeze(0), cell.unsqueeze(0)),
-                    [weight.float() for weight in weights],
-                )
+                hx = hidden.unsqueeze(0), cell.unsqueeze(0)
+                weights = [weight.float() for weight in weights]
                 output, hidden_n, cell_n = self._kernel(torch.lstm, x.float(), hx, weights)
         return output.to(x.dtype), LSTMState(hidden_n[0].to(hidden.dtype), cell_n[0].to(cell.dtype))
 
@@ -149,10 +140,8 @@ def _step(
     bias_hh: Tensor | None = None,
 ) -> tuple[Tensor, LSTMState]:
     hidden, cell = state
-    gates = F.linear(x, weight_ih, bias_ih) + F.linear(
-        hidden.to(weight_hh.dtype), weight_hh, bias_hh
-    )
-    i, f, g, o = gates.chunk(4, 1)
+    recurrent = F.linear(hidden.to(weight_hh.dtype), weight_hh, bias_hh)
+    i, f, g, o = (F.linear(x, weight_ih, bias_ih) + recurrent).chunk(4, 1)  # (B, H) each
     cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
     hidden = torch.sigmoid(o) * torch.tanh(cell)
     return hidden.to(x.dtype), LSTMState(hidden, cell)

@@ -12,15 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..families.heads import HeadsCore
 from ..kernels.loops import without_autocast
-from ..recurrent import RecurrentCore
 from ..schedule import steps_before
 from ..state import State
-from .slstm import check_heads
 
 
 class MLSTMState(NamedTuple):
-    """What an mLSTM carries from step to step. The paper's memory is exp(m) * memory, its normaliser likewise.
+    """What an mLSTM carries from step to step.
+
+    The paper's memory is exp(m) * memory, its normaliser likewise.
 
     Attributes:
         memory: C (B, N, S, S), values by keys.
@@ -33,7 +34,7 @@ class MLSTMState(NamedTuple):
     stabilizer: Tensor
 
 
-class MLSTM(RecurrentCore):
+class MLSTM(HeadsCore):
     r"""mLSTM, the xLSTM's matrix memory with exponential gates, parallel.
 
     Beck et al., 2024 (https://arxiv.org/abs/2405.04517), equations 19 to 27, stabilised as there
@@ -43,14 +44,17 @@ class MLSTM(RecurrentCore):
         k_t = W_k x_t / sqrt(S) + b_k                       key
         v_t = W_v x_t + b_v                                 value
         o_t = sigmoid(W_o x_t + b_o)                        output gate
-        i~_t = w_i x_t + b_i                                input gate, one number a head, i_t =
-        exp(i~_t) f~_t = w_f x_t + b_f                                forget gate, one number a
-        head, f_t = sigmoid(f~_t) m_t = max(log f_t + m_{t-1}, i~_t)                  stabiliser
-        i'_t = exp(i~_t - m_t),  f'_t = exp(log f_t + m_{t-1} - m_t) C_t = f'_t C_{t-1} + i'_t v_t
-        k_t^T n_t = f'_t n_{t-1} + i'_t k_t h_t = o_t * C_t q_t / max(|n_t^T q_t|, exp(-m_t))
+        i~_t = w_i x_t + b_i                                input gate, i_t = exp(i~_t)
+        f~_t = w_f x_t + b_f                                forget gate, f_t = sigmoid(f~_t)
+        m_t = max(log f_t + m_{t-1}, i~_t)                  stabiliser
+        i'_t = exp(i~_t - m_t),  f'_t = exp(log f_t + m_{t-1} - m_t)
+        C_t = f'_t C_{t-1} + i'_t v_t k_t^T
+        n_t = f'_t n_{t-1} + i'_t k_t
+        h_t = o_t * C_t q_t / max(|n_t^T q_t|, exp(-m_t))
 
-    The lower bound exp(-m_t) is the paper's 1 for the unscaled n_t. The forget gate is the paper's
-    sigmoid, not its exponential. The initial state is zero; h does not depend on m_0.
+    i and f are one number a head. The lower bound exp(-m_t) is the paper's 1 for the unscaled n_t.
+    The forget gate is the paper's sigmoid, not its exponential. The initial state is zero; h does
+    not depend on m_0.
 
     A sequence runs in chunks: within one as attention with decay, from one to the next through the
     memory. The numbers are those of the recurrence; time and memory are linear in T.
@@ -69,79 +73,77 @@ class MLSTM(RecurrentCore):
         num_heads: N, number of memories; divides H. The paper uses 4.
         chunk_size: L, steps that run at once, which changes the time taken and nothing else; 64 is
             near the best on CPUs for heads of 64 to 128 units.
+
+    Examples:
+        >>> core = MLSTM(3, 8, num_heads=2)
+        >>> output, state = core(torch.randn(2, 5, 3))
+        >>> output.shape, state.memory.shape, state.stabilizer.shape
+        (torch.Size([2, 5, 8]), torch.Size([2, 2, 4, 4]), torch.Size([2, 2]))
     """
 
     parallel = True
+    state_type = MLSTMState
     _slack = 64  # measured on CPUs: a cut costs about as much as this many steps of one row
 
     def __init__(
         self, input_size: int, hidden_size: int, *, num_heads: int = 4, chunk_size: int = 64
     ) -> None:
-        check_heads("MLSTM", hidden_size, num_heads)
-        super().__init__(input_size, hidden_size)
+        super().__init__(input_size, hidden_size, num_heads)
         if chunk_size < 1:
             raise ValueError(f"MLSTM: chunk_size is {chunk_size}; a chunk has at least 1 step")
-        self.hidden_size = hidden_size
-        self.num_heads = num_heads
         self.chunk_size = chunk_size
         self.weight = nn.Parameter(torch.empty(4 * hidden_size + 2 * num_heads, input_size))
         self.bias = nn.Parameter(torch.empty(4 * hidden_size + 2 * num_heads))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draws everything uniformly within 1 / sqrt(D), but b_f."""
+        """Draw everything uniformly within 1 / sqrt(D), but b_f."""
         bound = 1.0 / math.sqrt(self.input_size)
         nn.init.uniform_(self.weight, -bound, bound)
         nn.init.uniform_(self.bias, -bound, bound)
         with torch.no_grad():
             torch.linspace(3.0, 6.0, self.num_heads, out=self.bias[-self.num_heads :])
 
-    def initial_state(
-        self,
-        batch_size: int,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> MLSTMState:
-        """Returns zeros; see `RecurrentCore.initial_state`."""
-        heads, size = self.num_heads, self.hidden_size // self.num_heads
-        memory = self._zeros(batch_size, heads * size * size, device, dtype).view(
-            batch_size, heads, size, size
-        )
-        return MLSTMState(
-            memory, torch.zeros_like(memory[..., 0]), torch.zeros_like(memory[..., 0, 0])
-        )
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of C, n and m."""
+        heads, size = self.num_heads, self.head_size
+        return {
+            "memory": (heads, size, size),
+            "normalizer": (heads, size),
+            "stabilizer": (heads,),
+        }
 
     def step(self, x: Tensor, state: MLSTMState) -> tuple[Tensor, MLSTMState]:
-        """Advances one step; see `RecurrentCore.step`."""
+        """Advance one step; see `RecurrentCore.step`."""
         memory, normalizer, m = state
-        q, k, v, o, i, f = (part.squeeze(2) for part in self._project(x.unsqueeze(1), m.dtype))
+        parts = self._project(x.unsqueeze(1), m.dtype)
+        q, k, v, o, i, f = (part.squeeze(2) for part in parts)  # (B, N, S), i and f (B, N)
         kept = F.logsigmoid(f) + m
         m = torch.maximum(kept, i)
-        i, f = torch.exp(i - m).unsqueeze(2), torch.exp(kept - m).unsqueeze(2)
+        i, f = torch.exp(i - m).unsqueeze(2), torch.exp(kept - m).unsqueeze(2)  # (B, N, 1)
         memory = f.unsqueeze(3) * memory + (i * v).unsqueeze(3) * k.unsqueeze(2)
         normalizer = f * normalizer + i * k
-        total = (normalizer * q).sum(2).abs()
-        output = (memory * q.unsqueeze(2)).sum(3) / torch.maximum(total, _floor(m)).unsqueeze(2)
-        output = torch.sigmoid(o) * output
-        return output.flatten(1).to(x.dtype), MLSTMState(memory, normalizer, m)
+        total = (normalizer * q).sum(2).abs()  # (B, N)
+        read = (memory * q.unsqueeze(2)).sum(3)  # (B, N, S)
+        output = torch.sigmoid(o) * (read / torch.maximum(total, _floor(m)).unsqueeze(2))
+        return output.flatten(1).to(x.dtype), MLSTMState(memory, normalizer, m)  # (B, H)
 
     def _project(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        """Turns x (B, T, D) into q, k, v, o (B, N, T, S) and i~, f~ (B, N, T)."""
-        heads, size = self.num_heads, self.hidden_size // self.num_heads
+        """Turn x (B, T, D) into q, k, v, o (B, N, T, S) and i~, f~ (B, N, T)."""
+        heads, size = self.num_heads, self.head_size
         # k is divided before its bias is added.
         scale = torch.ones_like(self.bias)
         scale[self.hidden_size : 2 * self.hidden_size] = 1.0 / math.sqrt(size)
         projected = F.linear(x, self.weight * scale.unsqueeze(1), self.bias).to(dtype)
         wide, gates = projected.split((4 * self.hidden_size, 2 * heads), 2)
-        wide = wide.reshape(*wide.shape[:2], 4, heads, size).permute(2, 0, 3, 1, 4)
+        wide = wide.unflatten(2, (4, heads, size)).permute(2, 0, 3, 1, 4)  # (4, B, N, T, S)
         return *wide.contiguous().unbind(), *gates.transpose(1, 2).split(heads, 1)
 
     def _sequence(self, x: Tensor, state: MLSTMState) -> tuple[Tensor, MLSTMState]:
         return self._run(x, state, None)
 
     def _ragged(self, x: Tensor, state: MLSTMState, lengths: list[int]) -> tuple[Tensor, State]:
-        padding = ~steps_before(lengths, x.shape[1], x.device)
+        padding = ~steps_before(lengths, x.shape[1], x.device)  # (B, T)
         output, after = self._run(x.masked_fill(padding.unsqueeze(2), 0.0), state, padding)
         return output.masked_fill(padding.unsqueeze(2), 0.0), after
 
@@ -155,21 +157,21 @@ class MLSTM(RecurrentCore):
             f = f.masked_fill(padding.unsqueeze(1), 0.0)
         outputs = []
         with without_autocast(x.device):
-            for chunk in zip(
-                *(part.split(self.chunk_size, 2) for part in (q, k, v, i, f)), strict=True
-            ):
+            chunks = (part.split(self.chunk_size, 2) for part in (q, k, v, i, f))
+            for chunk in zip(*chunks, strict=True):
                 output, state = _chunk(chunk, state)
-                outputs.append(output)
-            output = torch.sigmoid(o) * (torch.cat(outputs, 2) if len(outputs) > 1 else outputs[0])
-        return output.transpose(1, 2).flatten(2).to(x.dtype), state
+                outputs.append(output)  # (B, N, L, S)
+            output = torch.cat(outputs, 2) if len(outputs) > 1 else outputs[0]
+            output = torch.sigmoid(o) * output  # (B, N, T, S)
+        return output.transpose(1, 2).flatten(2).to(x.dtype), state  # (B, T, H)
 
     def extra_repr(self) -> str:
-        """Shows the sizes in the module's representation."""
-        return f"{self.input_size}, {self.hidden_size}, num_heads={self.num_heads}, chunk_size={self.chunk_size}"
+        """Show the sizes in the module's representation."""
+        return f"{super().extra_repr()}, chunk_size={self.chunk_size}"
 
 
 def _chunk(parts: tuple[Tensor, ...], state: MLSTMState) -> tuple[Tensor, MLSTMState]:
-    """Runs one chunk, all its steps at once.
+    """Run one chunk, all its steps at once.
 
     With F_t = log f_1 + ... + log f_t and g_s = i~_s - F_s, the recurrence of m unrolls to m_t =
     F_t + p_t where p_t = max(m_0, g_1, ..., g_t). At step t, step s weighs exp(g_s - p_t) and the
@@ -184,26 +186,29 @@ def _chunk(parts: tuple[Tensor, ...], state: MLSTMState) -> tuple[Tensor, MLSTMS
     """
     q, k, v, i, f = parts
     memory, normalizer, m = state
-    total = f.cumsum(2)
+    # how much each step weighs at each
+    total = f.cumsum(2)  # F_t, (B, N, L) as all that follows
     gain = i - total
     peak = torch.maximum(gain.cummax(2).values, m.unsqueeze(2))
-    carried = torch.exp(m.unsqueeze(2) - peak)  # (B, N, L)
+    carried = torch.exp(m.unsqueeze(2) - peak)
     future = torch.ones(f.shape[2], f.shape[2], dtype=torch.bool, device=f.device).triu(1)
-    # (B, N, L, L)
-    weights = torch.exp((gain.unsqueeze(2) - peak.unsqueeze(3)).masked_fill(future, -torch.inf))
+    weights = gain.unsqueeze(2) - peak.unsqueeze(3)  # (B, N, L, L)
+    weights = torch.exp(weights.masked_fill(future, -torch.inf))
 
-    scores = q @ k.transpose(2, 3) * weights
-    sums = scores.sum(3) + carried * (q @ normalizer.unsqueeze(3)).squeeze(3)
-    read = scores @ v + carried.unsqueeze(3) * (q @ memory.transpose(2, 3))
+    # what is read within the chunk, and from the memory before it
+    scores = q @ k.transpose(2, 3) * weights  # (B, N, L, L)
+    sums = scores.sum(3) + carried * (q @ normalizer.unsqueeze(3)).squeeze(3)  # (B, N, L)
+    read = scores @ v + carried.unsqueeze(3) * (q @ memory.transpose(2, 3))  # (B, N, L, S)
     output = read / torch.maximum(sums.abs(), _floor(total + peak)).unsqueeze(3)
 
+    # what is written into it
     last, kept = peak[:, :, -1:], carried[:, :, -1:]
-    written = torch.exp(gain - last).unsqueeze(3) * k
-    memory = kept.unsqueeze(3) * memory + v.transpose(2, 3) @ written
+    written = torch.exp(gain - last).unsqueeze(3) * k  # (B, N, L, S)
+    memory = kept.unsqueeze(3) * memory + v.transpose(2, 3) @ written  # (B, N, S, S)
     normalizer = kept * normalizer + written.sum(2)
     return output, MLSTMState(memory, normalizer, total[:, :, -1] + last.squeeze(2))
 
 
 def _floor(m: Tensor) -> Tensor:
-    """exp(-m), bounded so that it stays finite: what is divided by it is nothing long before."""
+    """Compute exp(-m), bounded to stay finite: what is divided by it is nothing long before."""
     return torch.exp(-m.clamp(min=-80.0))

@@ -8,11 +8,10 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..kernels.gated_scan import Gates, gated_recurrence
-from .elementwise import ElementwiseCore, project
+from ..families.elementwise import ElementwiseCore, project
+from ..kernels.scan import linear_recurrence
 
 
 class QRNNState(NamedTuple):
@@ -50,9 +49,16 @@ class QRNN(ElementwiseCore):
         bias: Whether there are biases.
         chunk: Steps at a time, computed again for the gradient to save memory; see
             `ElementwiseCore`.
+
+    Examples:
+        >>> core = QRNN(3, 8, kernel=2)
+        >>> output, state = core(torch.randn(2, 5, 3))
+        >>> output.shape, state.cell.shape, state.previous.shape
+        (torch.Size([2, 5, 8]), torch.Size([2, 8]), torch.Size([2, 3]))
     """
 
     parallel = True
+    state_type = QRNNState
 
     def __init__(
         self,
@@ -67,88 +73,54 @@ class QRNN(ElementwiseCore):
             raise ValueError(f"QRNN: kernel is {kernel}; it must be 1 or 2")
         super().__init__(input_size, hidden_size, chunk=chunk)
         self.kernel = kernel
-        self._gates = _QRNNGates(torch.tanh, torch.sigmoid, torch.sigmoid)
         self.weight = nn.Parameter(torch.empty(3 * hidden_size, kernel * input_size))
         self.bias = nn.Parameter(torch.empty(3 * hidden_size)) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draws every parameter uniformly within 1 / sqrt(K * D)."""
+        """Draw every parameter uniformly within 1 / sqrt(K * D)."""
         bound = self.weight.shape[1] ** -0.5
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
 
-    def initial_state(
-        self,
-        batch_size: int,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> QRNNState:
-        """Returns zeros; see `RecurrentCore.initial_state`."""
-        return QRNNState(
-            self._zeros(batch_size, self.hidden_size, device, dtype),
-            self._zeros(batch_size, (self.kernel - 1) * self.input_size, device, dtype),
-        )
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the cell and of the inputs that the next step reads."""
+        return {
+            "cell": (self.hidden_size,),
+            "previous": ((self.kernel - 1) * self.input_size,),
+        }
+
+    def _gates(self, window: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
+        """Return z, f and o, each (..., H), of inputs side by side (..., K * D)."""
+        z, f, o = project(window, self.weight, self.bias).to(dtype).chunk(3, -1)
+        return torch.tanh(z), torch.sigmoid(f), torch.sigmoid(o)
 
     def step(self, x: Tensor, state: QRNNState) -> tuple[Tensor, QRNNState]:
-        """Advances one step; see `RecurrentCore.step`."""
+        """Advance one step; see `RecurrentCore.step`."""
         cell, previous = state
-        window = torch.cat((previous.to(x.dtype), x), 1)
-        z, f, o = F.linear(window, self.weight, self.bias).to(cell.dtype).chunk(3, 1)
-        f = torch.sigmoid(f)
-        cell = f * cell + (1 - f) * torch.tanh(z)
-        hidden = torch.sigmoid(o) * cell
-        return hidden.to(x.dtype), QRNNState(
-            cell, x.to(previous.dtype) if self.kernel == 2 else previous
-        )
+        window = torch.cat((previous.to(x.dtype), x), 1)  # (B, K * D)
+        z, f, o = self._gates(window, cell.dtype)
+        cell = f * cell + (1 - f) * z
+        hidden = o * cell
+        previous = x.to(previous.dtype) if self.kernel == 2 else previous
+        return hidden.to(x.dtype), QRNNState(cell, previous)
 
     def _run(self, x: Tensor, state: QRNNState, reset: Tensor | None) -> tuple[Tensor, QRNNState]:
         cell, previous = state
-        states = x.to(previous.dtype) if self.kernel == 2 else previous.expand(len(x), -1, -1)
+        inputs, window = previous.expand(len(x), -1, -1), x
         if self.kernel == 2:
-            before = torch.cat((previous.to(x.dtype).unsqueeze(0), x[:-1]))
-            x = torch.cat(
-                (before if reset is None else before.masked_fill(reset.unsqueeze(2), 0.0), x), 2
-            )
-        output, cells = gated_recurrence(
-            self._gates, project, (x, self.weight, self.bias), cell, reset=reset
-        )
-        return output, QRNNState(cells, states)
+            inputs = x.to(previous.dtype)
+            before = torch.cat((previous.to(x.dtype).unsqueeze(0), x[:-1]))  # (T, B, D)
+            if reset is not None:
+                before = before.masked_fill(reset.unsqueeze(2), 0.0)
+            window = torch.cat((before, x), 2)  # (T, B, K * D)
+        z, f, o = self._gates(window, cell.dtype)
+        cells = linear_recurrence(f, (1 - f) * z, cell, reset)  # (T, B, H)
+        return o * cells, QRNNState(cells, inputs)
 
     def extra_repr(self) -> str:
-        """Shows the options in the module's representation."""
+        """Show the options in the module's representation."""
         bias = "" if self.bias is not None else ", bias=False"
         return (
             f"{self.input_size}, {self.hidden_size}, kernel={self.kernel}, chunk={self.chunk}{bias}"
         )
-
-
-class _QRNNGates(Gates):
-    def factors(self, *given: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        z, f, _ = given
-        rest = 1 - f
-        return f, rest * z, (rest,)
-
-    def read(self, h: Tensor, *given: Tensor) -> Tensor:
-        return given[2] * h
-
-    def read_gradient(self, grad: Tensor, *given: Tensor) -> Tensor:
-        return given[2] * grad
-
-    def gradients(
-        self,
-        given: tuple[Tensor, ...],
-        kept: tuple[Tensor, ...],
-        out: tuple[Tensor, ...],
-        before: Tensor,
-        h: Tensor,
-        grad_h: Tensor,
-        grad_output: Tensor,
-    ) -> None:
-        z, f, o = given
-        grad_z, grad_f, grad_o = out
-        inner = torch.mul(grad_h, kept[0])
-        torch.sub(before, z, out=grad_f).mul_(inner).mul_(f)
-        torch.addcmul(inner, inner.mul(z), z, value=-1, out=grad_z)
-        torch.addcmul(o, o, o, value=-1, out=grad_o).mul_(h).mul_(grad_output)

@@ -5,30 +5,20 @@ Shapes: B batch, T time, D input, H hidden.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..kernels.gated_scan import Gates, gated_recurrence
-from .elementwise import ElementwiseCore, project
+from ..families.elementwise import LinearCore, project
+from ..state import HiddenState
 
 _POWER = 8.0  # the paper's c
 _LEAST = 1e-30  # of 1 - a^2: its root has no slope at 0, where the recurrence gate underflows
 
-
-class RGLRUState(NamedTuple):
-    """What an RGLRU carries from step to step.
-
-    Attributes:
-        hidden: h (B, H), the last output.
-    """
-
-    hidden: Tensor
+RGLRUState = HiddenState
 
 
-class RGLRU(ElementwiseCore):
+class RGLRU(LinearCore):
     r"""Real-gated linear recurrent unit of Griffin, with its input projection, parallel.
 
     De et al., 2024 (https://arxiv.org/abs/2402.19427), section 2.4, on a projected input u_t:
@@ -54,13 +44,16 @@ class RGLRU(ElementwiseCore):
         hidden_size: H, size of the hidden state and of the output.
         chunk: Steps at a time, computed again for the gradient to save memory; see
             `ElementwiseCore`.
-    """
 
-    parallel = True
+    Examples:
+        >>> core = RGLRU(3, 8, chunk=4)
+        >>> output, state = core(torch.randn(2, 5, 3))
+        >>> output.shape, state.hidden.shape
+        (torch.Size([2, 5, 8]), torch.Size([2, 8]))
+    """
 
     def __init__(self, input_size: int, hidden_size: int, *, chunk: int | None = None) -> None:
         super().__init__(input_size, hidden_size, chunk=chunk)
-        self._gates = _RGLRUGates(torch.sigmoid, torch.sigmoid)
         self.weight_in = nn.Parameter(torch.empty(hidden_size, input_size))
         self.bias_in = nn.Parameter(torch.empty(hidden_size))
         self.weight_gates = nn.Parameter(torch.empty(2 * hidden_size, hidden_size))
@@ -69,7 +62,7 @@ class RGLRU(ElementwiseCore):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draws the parameters as the class says."""
+        """Draw the parameters as the class says."""
         nn.init.normal_(self.weight_in, 0.0, self.input_size**-0.5)
         nn.init.normal_(self.weight_gates, 0.0, self.hidden_size**-0.5)
         nn.init.zeros_(self.bias_in)
@@ -78,75 +71,14 @@ class RGLRU(ElementwiseCore):
             a = self.decay.uniform_(0.9, 0.999).pow_(1 / _POWER)
             self.decay.copy_(torch.log(a / (1 - a)))
 
-    def initial_state(
-        self,
-        batch_size: int,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> RGLRUState:
-        """Returns zeros; see `RecurrentCore.initial_state`."""
-        return RGLRUState(self._zeros(batch_size, self.hidden_size, device, dtype))
-
-    def step(self, x: Tensor, state: RGLRUState) -> tuple[Tensor, RGLRUState]:
-        """Advances one step; see `RecurrentCore.step`."""
-        (hidden,) = state
-        u = F.linear(x, self.weight_in, self.bias_in)
-        r, i = torch.sigmoid(
-            F.linear(u, self.weight_gates, self.bias_gates).to(hidden.dtype)
-        ).chunk(2, 1)
-        log_a = -_POWER * r * F.softplus(-self.decay.to(hidden.dtype))
-        root = torch.sqrt(torch.expm1(2 * log_a).neg().clamp(min=_LEAST))
-        hidden = torch.exp(log_a) * hidden + root * (i * u.to(hidden.dtype))
-        return hidden.to(x.dtype), RGLRUState(hidden)
-
-    def _run(self, x: Tensor, state: RGLRUState, reset: Tensor | None) -> tuple[Tensor, RGLRUState]:
-        u = project(x, self.weight_in, self.bias_in)
-        given = (u, self.weight_gates, self.bias_gates)
-        output, hidden = gated_recurrence(
-            self._gates,
-            project,
-            given,
-            state.hidden,
-            sequences=[u],
-            parameters=[self.decay],
-            reset=reset,
-        )
-        return output, RGLRUState(hidden)
+    def _factors(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        u = project(x, self.weight_in, self.bias_in)  # (..., H)
+        gates = project(u, self.weight_gates, self.bias_gates).to(dtype)
+        r, i = torch.sigmoid(gates).chunk(2, -1)
+        log_a = r * (-_POWER * F.softplus(-self.decay.to(dtype)))
+        root = torch.sqrt(torch.expm1(2 * log_a).neg().clamp(min=_LEAST))  # sqrt(1 - a^2)
+        return torch.exp(log_a), root * (i * u.to(dtype))
 
     def extra_repr(self) -> str:
-        """Shows the options in the module's representation."""
+        """Show the options in the module's representation."""
         return f"{self.input_size}, {self.hidden_size}, chunk={self.chunk}"
-
-
-class _RGLRUGates(Gates):
-    def factors(self, *given: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        r, i, u, decay = given
-        log_a = r * (-_POWER * F.softplus(-decay))
-        a = torch.exp(log_a)
-        root = torch.sqrt(torch.expm1(2 * log_a).neg().clamp(min=_LEAST))
-        scaled = root * i
-        return a, scaled * u, (a, root, scaled)
-
-    def gradients(
-        self,
-        given: tuple[Tensor, ...],
-        kept: tuple[Tensor, ...],
-        out: tuple[Tensor, ...],
-        before: Tensor,
-        h: Tensor,
-        grad_h: Tensor,
-        grad_output: Tensor,
-    ) -> None:
-        r, i, u, decay = given
-        a, root, scaled = kept
-        grad_r, grad_i, grad_u, grad_decay = out
-        torch.mul(grad_h, scaled, out=grad_u)
-        grad_product = grad_h * u
-        torch.addcmul(i, i, i, value=-1, out=grad_i).mul_(grad_product).mul_(root)
-        # log a moves a by a, and the root by -a^2 / root.
-        slope = torch.div(a, root).mul_(i).mul_(grad_product).neg_()
-        grad_log = slope.addcmul_(grad_h, before).mul_(a)
-        grad_rate = grad_log * r
-        grad_decay.add_(grad_rate.sum((0, 1)) * (_POWER * torch.sigmoid(-decay)))
-        torch.mul(grad_rate, 1 - r, out=grad_r).mul_(-_POWER * F.softplus(-decay))

@@ -5,24 +5,17 @@ Shapes: B batch, T time, D input, H hidden.
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..families.torch_core import TorchCore
 from ..kernels.loops import transformed
-from .torch_core import TorchCore
+from ..state import HiddenState
 
-
-class RNNState(NamedTuple):
-    """What an RNN carries from step to step.
-
-    Attributes:
-        hidden: h (B, H), the last output.
-    """
-
-    hidden: Tensor
+RNNState = HiddenState
 
 
 class RNN(TorchCore):
@@ -40,6 +33,12 @@ class RNN(TorchCore):
         hidden_size: H, size of the hidden state and of the output.
         nonlinearity: "tanh" or "relu".
         bias: Whether there are biases.
+
+    Examples:
+        >>> core = RNN(3, 8, nonlinearity="relu")
+        >>> output, state = core(torch.randn(2, 5, 3))
+        >>> output.shape, state.hidden.shape
+        (torch.Size([2, 5, 8]), torch.Size([2, 8]))
     """
 
     gates = 1
@@ -61,23 +60,12 @@ class RNN(TorchCore):
             # unbounded: steps past a row's end could overflow and spoil its gradient
             self._slack = 0
 
-    def initial_state(
-        self,
-        batch_size: int,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> RNNState:
-        """Returns zeros; see `RecurrentCore.initial_state`."""
-        return RNNState(self._zeros(batch_size, self.hidden_size, device, dtype))
-
     def step(self, x: Tensor, state: RNNState) -> tuple[Tensor, RNNState]:
-        """Advances one step; see `RecurrentCore.step`."""
+        """Advance one step; see `RecurrentCore.step`."""
         (hidden,) = state
         weight_hh = self.weight_hh
-        total = F.linear(x, self.weight_ih, self.bias_ih) + F.linear(
-            hidden.to(weight_hh.dtype), weight_hh, self.bias_hh
-        )
+        recurrent = F.linear(hidden.to(weight_hh.dtype), weight_hh, self.bias_hh)
+        total = F.linear(x, self.weight_ih, self.bias_ih) + recurrent  # (B, H)
         output = torch.tanh(total) if self.nonlinearity == "tanh" else torch.relu(total)
         return output.to(x.dtype), RNNState(output.to(hidden.dtype))
 
@@ -86,7 +74,8 @@ class RNN(TorchCore):
             return cast("tuple[Tensor, RNNState]", super()._sequence(x, state))
         (hidden,) = state
         kernel = torch.rnn_tanh if self.nonlinearity == "tanh" else torch.rnn_relu
-        output, hidden_n = self._kernel(kernel, x, hidden.unsqueeze(0).to(x.dtype), self._weights())
+        hx = hidden.unsqueeze(0).to(x.dtype)  # (1, B, H)
+        output, hidden_n = self._kernel(kernel, x, hx, self._weights())
         return output.to(x.dtype), RNNState(hidden_n[0].to(hidden.dtype))
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What cores share that run their loop over time outside of torch's graphs."""
+"""What loops over time share that run outside of torch's graphs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def uncompiled(loop: Callable[..., Any]) -> Callable[..., Any]:
-    """Keeps a loop over time out of compiled graphs: the compiler would unroll it, and take minutes for 100 steps.
+    """Keep a loop over time out of compiled graphs: unrolled, 100 steps take minutes to compile.
 
     Args:
         loop: A kernel, or the `apply` of an autograd function.
@@ -24,7 +24,7 @@ def uncompiled(loop: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def without_autocast(device: torch.device) -> contextlib.AbstractContextManager[None]:
-    """Keeps dtypes as they are, on devices that have autocast; the meta device has none.
+    """Keep dtypes as they are, on devices that have autocast; the meta device has none.
 
     Args:
         device: Where the loop runs.
@@ -35,7 +35,7 @@ def without_autocast(device: torch.device) -> contextlib.AbstractContextManager[
 
 
 def transformed() -> bool:
-    """Whether a transform of `torch.func` is at work (grad, vmap, jvp, ...).
+    """Tell whether a transform of `torch.func` is at work (grad, vmap, jvp, ...).
 
     Neither torch's recurrent kernels nor gradients written by hand pass through all of them; plain
     operations do.
@@ -50,14 +50,15 @@ class Loop(torch.autograd.Function):
     (`create_graph=True`) torch differentiates the formula instead, and under the transforms of
     `torch.func` it runs in the loop's place.
 
-    A loop is a subclass with `fast`, `gradient` and `formula`, and runs by `call`.
+    A loop is a subclass with `fast`, `gradient` and `formula`, and runs by `call`. The loop of a
+    core is handed the core's own step, which its formula runs: see `unroll`.
     """
 
     @staticmethod
     def fast(
         ctx: Any, *arguments: Any
     ) -> tuple[Tensor | tuple[Tensor, ...], Sequence[Tensor | None]]:
-        """Runs the loop.
+        """Run the loop.
 
         Args:
             ctx: Holds whatever else `gradient` needs; `ctx.needs` tells which arguments need one.
@@ -70,7 +71,7 @@ class Loop(torch.autograd.Function):
 
     @staticmethod
     def gradient(ctx: Any, kept: Sequence[Any], *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Takes gradients of the outputs to the arguments', None where there is none.
+        """Take gradients of the outputs to the arguments', None where there is none.
 
         Args:
             ctx: The one of `fast`.
@@ -81,7 +82,7 @@ class Loop(torch.autograd.Function):
 
     @staticmethod
     def formula(*arguments: Any) -> Tensor | tuple[Tensor, ...]:
-        """Computes the outputs of `fast` by operations that torch can differentiate."""
+        """Compute the outputs of `fast` by operations that torch can differentiate."""
         raise NotImplementedError
 
     @classmethod
@@ -91,7 +92,7 @@ class Loop(torch.autograd.Function):
         source: Callable[..., Tensor] | None = None,
         given: Sequence[Tensor | None] = (),
     ) -> Any:
-        """Runs the loop, or its formula.
+        """Run the loop, or its formula.
 
         Args:
             *arguments: Tensors and other things.
@@ -106,14 +107,13 @@ class Loop(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, loop: type[Loop], source: Any, count: int, *tensors: Any) -> Any:
-        """Runs `fast`; the first `count` tensors are what the first argument is made of."""
+        """Run `fast`; the first `count` tensors are what the first argument is made of."""
         given, arguments = tensors[:count], tensors[count:]
         ctx.loop, ctx.source, ctx.count = loop, source, count
         ctx.needs = ctx.needs_input_grad[3 + count :]
         if any(ctx.needs):
-            ctx.autocast = _autocast_of(
-                next(a for a in arguments if isinstance(a, Tensor)).device.type
-            )
+            tensor = next(a for a in arguments if isinstance(a, Tensor))
+            ctx.autocast = _autocast_of(tensor.device.type)
         outputs, kept = loop.fast(ctx, *arguments)
         ctx.others = [None if isinstance(a, Tensor) else a for a in arguments]
         inputs = [a if isinstance(a, Tensor) else None for a in arguments]
@@ -124,7 +124,7 @@ class Loop(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Runs `gradient`; differentiates `formula` where a graph is asked for."""
+        """Run `gradient`; differentiate `formula` where a graph is asked for."""
         saved, first, last = ctx.saved_tensors, ctx.count, ctx.count + len(ctx.others)
         before: tuple[None, ...] = (None,) * (3 + first)
         if not torch.is_grad_enabled():
@@ -159,8 +159,50 @@ def _call(
     return loop.apply(loop, source, len(given), *given, *arguments)
 
 
+def unroll(
+    step: Callable[..., tuple[Tensor, ...]],
+    sequence: Tensor,
+    state: tuple[Tensor, ...],
+    *others: Any,
+) -> tuple[Tensor, ...]:
+    """Run a step over a sequence, one after the other: the formula of a loop.
+
+    Args:
+        step: Takes one step's input, the tensors of the state and `others`; returns the state's
+            tensors, the first of which is the output.
+        sequence: (T, ...).
+        state: The tensors before the first step.
+        *others: Whatever else the step takes.
+
+    Returns:
+        The outputs (T, ...) and the tensors of the state after the last step.
+    """
+    outputs = []
+    for given in sequence.unbind():
+        state = step(given, *state, *others)
+        outputs.append(state[0])
+    return torch.stack(outputs), *state
+
+
+def blocks_backward(time: int, numbers: int) -> list[slice]:
+    """Cut a backward loop into blocks, the last first.
+
+    What needs no loop is computed for a block at once: few calls where steps are small, and never
+    more than the cache holds (measured: for the whole sequence at once it takes twice as long).
+
+    Args:
+        time: T.
+        numbers: B * H.
+
+    Returns:
+        Slices of the steps.
+    """
+    length = max(1, 32768 // numbers)
+    return [slice(max(stop - length, 0), stop) for stop in range(time, 0, -length)]
+
+
 def masks_of_steps(mask: Tensor | None, time: int) -> list[Tensor | None]:
-    """Takes a mask of rows apart into its steps.
+    """Take a mask of rows apart into its steps.
 
     Args:
         mask: Bool (T, ...), or None.
@@ -179,7 +221,7 @@ def masks_of_steps(mask: Tensor | None, time: int) -> list[Tensor | None]:
 
 
 def product_dtype(x: Tensor, weight: Tensor) -> torch.dtype:
-    """The dtype that a product of matrices has here: it is autocast's choice, which an empty one tells.
+    """Return the dtype of a product of matrices here: autocast's choice, which an empty one tells.
 
     Args:
         x: The tensor to be multiplied.
@@ -189,7 +231,7 @@ def product_dtype(x: Tensor, weight: Tensor) -> torch.dtype:
 
 
 def _autocast_of(device: str) -> dict[str, Any]:
-    """What to give `torch.autocast` to be where one is now."""
+    """Return what to give `torch.autocast` to be where one is now."""
     one = torch.empty(0, device=device, dtype=torch.float32)
     dtype = product_dtype(one, one)
     enabled = dtype != torch.float32

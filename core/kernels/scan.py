@@ -30,7 +30,7 @@ _LEAST_STEPS = 64
 def linear_recurrence(
     a: Tensor, b: Tensor, initial: Tensor | None = None, reset: Tensor | None = None
 ) -> Tensor:
-    """Computes h_t = a_t * h_{t-1} + b_t for all t, with gradients.
+    """Compute h_t = a_t * h_{t-1} + b_t for all t, with gradients.
 
     Time comes first: each step is then one contiguous piece of memory. Computed at least in
     float32. On CUDA it is one Triton kernel each way where Triton is importable.
@@ -61,7 +61,7 @@ def linear_recurrence(
 def linear_recurrence_reference(
     a: Tensor, b: Tensor, initial: Tensor | None = None, reset: Tensor | None = None
 ) -> Tensor:
-    """Computes what `linear_recurrence` does, by its definition.
+    """Compute what `linear_recurrence` does, by its definition.
 
     Args:
         a: Factors (T, B, ...).
@@ -116,25 +116,20 @@ class _LinearRecurrence(torch.autograd.Function):
             cuts = reset if reset is None or gradient.requires_grad else _uncrossed(gradient, reset)
             grad_a, grad_b, grad_initial = _gradients_again(a, h, first, gradient, cuts)
         else:
-            cuts = (
-                reset
-                if reset is None or gradient.device.type == "cpu"
-                else _uncrossed(gradient, reset)
-            )
-            grad_a, grad_b, grad_initial = _gradients(a, h, first, gradient, cuts)
-            if cuts is reset is not None and not (
-                _finite(grad_a) and _finite(grad_b) and _finite(grad_initial)
-            ):
-                grad_a, grad_b, grad_initial = _gradients(
-                    a, h, first, gradient, _uncrossed(gradient, reset)
-                )
+            # on a CPU only where it turns out to be needed
+            at_once = reset is not None and gradient.device.type != "cpu"
+            cuts = _uncrossed(gradient, reset) if at_once else reset
+            found = _gradients(a, h, first, gradient, cuts)
+            if cuts is reset is not None and not all(_finite(part) for part in found):
+                found = _gradients(a, h, first, gradient, _uncrossed(gradient, reset))
+            grad_a, grad_b, grad_initial = found
         return grad_a, grad_b, None if initial is None else grad_initial, None
 
 
 def _gradients(
     a: Tensor, h: Tensor, first: Tensor, gradient: Tensor, cuts: Tensor | None
 ) -> tuple[Tensor, ...]:
-    """Of a, b and the state before the first step, where no gradient crosses the cuts (T, B)."""
+    """Return those of a, b and the first state, where no gradient crosses the cuts (T, B)."""
     grad_b = gradient.clone(memory_format=torch.contiguous_format)
     scan_(a[1:], grad_b, reverse=True, cuts=None if cuts is None else cuts[1:])
     grad_a = torch.empty_like(a)
@@ -150,7 +145,7 @@ def _gradients(
 def _gradients_again(
     a: Tensor, h: Tensor, first: Tensor, gradient: Tensor, cuts: Tensor | None
 ) -> tuple[Tensor, ...]:
-    """The same with gradients: it is a recurrence from the last step to the first."""
+    """Return the same with gradients: it is a recurrence from the last step to the first."""
     links = torch.cat((torch.zeros_like(a[:1]), a[1:].flip(0)))
     reset = None if cuts is None else torch.cat((cuts[:1], cuts[1:].flip(0)))
     grad_b = linear_recurrence(links, gradient.flip(0), reset=reset).flip(0)
@@ -163,12 +158,12 @@ def _gradients_again(
 
 
 def _over(rows: Tensor, like: Tensor) -> Tensor:
-    """Gives a mask of rows the dimensions of what it is to mask."""
+    """Give a mask of rows the dimensions of what it is to mask."""
     return rows.reshape(*rows.shape, *[1] * (like.dim() - rows.dim()))
 
 
 def _uncrossed(gradient: Tensor, reset: Tensor) -> Tensor:
-    """Bool (T, B), True where no gradient goes from a step to the one before it.
+    """Return bool (T, B), True where no gradient goes from a step to the one before it.
 
     So it is at a reset, and where nothing from there to the next reset has a gradient: the numbers
     may be infinite, and 0 times that is no number.
@@ -179,18 +174,20 @@ def _uncrossed(gradient: Tensor, reset: Tensor) -> Tensor:
     def following(mask: Tensor) -> Tensor:  # the first step from each one on where it is True, or T
         return torch.where(mask, step, time).flip(0).cummin(0).values.flip(0)
 
-    asked = (gradient != 0).reshape(*reset.shape, -1).any(2)
+    asked = (gradient != 0).reshape(*reset.shape, -1).any(2)  # (T, B)
     after = torch.cat((reset[1:], torch.zeros_like(reset[:1])))  # a reset at the next step
     return reset | (following(asked) > following(after)) | (following(asked) == time)
 
 
 def _finite(x: Tensor) -> bool:
-    """Whether all numbers are finite, and their sum: one pass over memory, and nothing to allocate."""
+    """Tell whether all numbers are finite, and their sum: one pass, and nothing to allocate."""
     return math.isfinite(float(x.sum()))
 
 
 def scan_(links: Tensor, h: Tensor, *, reverse: bool = False, cuts: Tensor | None = None) -> None:
-    """Runs the recurrence in place, without gradients: `links[i]` times one of h_i and h_{i+1} is added to the other.
+    """Run the recurrence in place, without gradients.
+
+    `links[i]` times one of h_i and h_{i+1} is added to the other.
 
     Args:
         links: Factors (T - 1, B, ...), contiguous.
@@ -201,7 +198,7 @@ def scan_(links: Tensor, h: Tensor, *, reverse: bool = False, cuts: Tensor | Non
             multiplies are.
     """
     time, rows = h.shape[:2]
-    links, h = links.view(time - 1, rows, h[0, 0].numel()), h.view(time, rows, -1)
+    links, h = links.view(time - 1, rows, h[0, 0].numel()), h.view(time, rows, -1)  # (T, B, N / B)
     if h.is_cuda and has_triton():
         from .scan_triton import scan_ as triton_scan_
 
@@ -220,7 +217,7 @@ def scan_(links: Tensor, h: Tensor, *, reverse: bool = False, cuts: Tensor | Non
 
 
 def has_triton() -> bool:
-    """Whether Triton is importable; torch's CUDA builds for Linux bring it."""
+    """Tell whether Triton is importable; torch's CUDA builds for Linux bring it."""
     return importlib.util.find_spec("triton") is not None
 
 
@@ -235,7 +232,7 @@ def _scan_in_steps_(links: Tensor, h: Tensor, reverse: bool, cuts: Tensor | None
 
 
 def _scan_in_blocks_(links: Tensor, h: Tensor, reverse: bool) -> None:
-    """The same in about 3 sqrt(T) calls: C blocks side by side, as if nothing came before each, then what did."""
+    """Do the same in about 3 sqrt(T) calls: C blocks side by side, then what came before each."""
     time = len(h)
     length = int(time**0.5)
     blocks = (time - 1) // length
@@ -248,7 +245,8 @@ def _scan_in_blocks_(links: Tensor, h: Tensor, reverse: bool) -> None:
         first, rest = slice(head - 1), slice(head - 1, None)
         carry, body, start = h[head - 1], h[head:], h[:head]
     _scan_in_steps_(links[first], start, reverse)
-    body, links = body.unflatten(0, (blocks, length)), links[rest].unflatten(0, (blocks, length))
+    body = body.unflatten(0, (blocks, length))  # (C, L, B, N / B)
+    links = links[rest].unflatten(0, (blocks, length))
     # of the carry in each step: the product of the factors since the block began
     weight = links.clone()
     order = slice(None, None, -1 if reverse else 1)

@@ -79,7 +79,7 @@ def _scan_kernel(
 
 
 def scan_(links: Tensor, h: Tensor, reverse: bool, cuts: Tensor | None) -> None:
-    """Runs the recurrence in place; see `scan.scan_`.
+    """Run the recurrence in place; see `scan.scan_`.
 
     Args:
         links: Factors (T - 1, B, N), contiguous.

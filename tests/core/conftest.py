@@ -28,7 +28,7 @@ INPUT, HIDDEN = 3, 4
 
 
 def plain_cores() -> dict[str, Callable[[], RecurrentCore]]:
-    """Return a maker for every discovered core that is no composition: it exists, so it is tested."""
+    """Return a maker for every discovered core that is no composition: it is tested by existing."""
     makers: dict[str, Callable[[], RecurrentCore]] = {}
     for name, cls in discover_cores().items():
         if "core" not in inspect.signature(cls).parameters:
@@ -100,7 +100,7 @@ def backward_readers() -> dict[str, Callable[[], RecurrentCore]]:
 
 
 def cut_everywhere(core: RecurrentCore, slack: int = 0) -> RecurrentCore:
-    """Make a core cut the sequence although running past rows' ends would be faster at this size."""
+    """Make a core cut the sequence although running past rows' ends would be faster here."""
     for module in core.modules():
         if isinstance(module, RecurrentCore):
             module._slack = min(module._slack, slack)

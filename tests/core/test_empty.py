@@ -1,4 +1,4 @@
-"""Batches without rows, without steps, or whose rows all have length 0: numbers are zeros, and the graph is whole."""
+"""Batches without rows, without steps, or of rows of length 0: zeros, and the graph is whole."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ from unrolled.core import (
     SequenceDecoder,
     reference,
 )
-from unrolled.core.cores.elementwise import ElementwiseCore
-from unrolled.core.cores.lstm_loop import LSTMLoop
+from unrolled.core.families.elementwise import ElementwiseCore
+from unrolled.core.families.lstm_loop import LSTMLoop
 from unrolled.core.kernels.scan import linear_recurrence, linear_recurrence_reference
 from unrolled.core.seq2seq.losses import chunked_cross_entropy
 from unrolled.core.state import leaves, map_state

@@ -1,4 +1,4 @@
-"""Cores within cores are modules: hooks, pruning and sharding work in them, in sequences and steps."""
+"""Cores within cores are modules: hooks, pruning and sharding work, in sequences and steps."""
 
 from __future__ import annotations
 

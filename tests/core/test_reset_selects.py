@@ -1,4 +1,4 @@
-"""A reset selects the initial state, it never multiplies: NaN and infinity end there, in values and in gradients."""
+"""A reset selects the initial state, it never multiplies: NaN and infinity end there."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_what_overflows_passes_no_reset(causal, random_state):
 
 
 def test_only_rows_and_steps_before_the_reset_are_left_out(causal, random_state):
-    """One row is spoiled between two resets; the others, and its other pieces, keep their gradients."""
+    """One row is spoiled between two resets; everything else keeps its gradients."""
     clean, state = inputs(causal), random_state(causal, B)
     reset = reset_at(5, 2, 4)
     reset[0, 2] = True

@@ -68,7 +68,7 @@ def inputs(core: RecurrentCore, dtype: torch.dtype = torch.float64) -> Tensor:
 
 
 def check(core: RecurrentCore, state: object, masks: dict[str, Tensor]) -> None:
-    """By x, the state and the parameters, all in one vector: so one check, which takes the least time, sees all."""
+    """By x, the state and the parameters, all in one vector: one check, which is the fastest."""
     names, parameters = zip(*core.named_parameters(), strict=True)
     tensors = [inputs(core), *leaves(state), *parameters]
 
@@ -132,7 +132,7 @@ def test_chunks_keep_the_weights_of_the_forward_pass(graph):
 
 
 def penalty(run: Callable[[Tensor], Tensor], x: Tensor, parameters: list[Tensor]) -> list[Tensor]:
-    """The gradient of a gradient penalty of a sum: the incoming gradient needs none, and nothing raises."""
+    """The gradient of a gradient penalty of a sum: the incoming gradient needs none."""
     x = x.clone().requires_grad_()
     (first,) = torch.autograd.grad(run(x).sum(), x, create_graph=True)
     return [first, *torch.autograd.grad(first.square().sum(), [x, *parameters], allow_unused=True)]

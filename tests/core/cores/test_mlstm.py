@@ -16,7 +16,7 @@ def sigmoid(v: Tensor) -> Tensor:
 
 
 def equations(core: MLSTM, x: Tensor, memory: Tensor, normalizer: Tensor) -> tuple[Tensor, ...]:
-    """Equations 19 to 27, row by row, head by head, step by step; the memory and the normaliser are unscaled."""
+    """Equations 19 to 27, row by row, head by head, step by step; C and n are unscaled."""
     size, heads = core.hidden_size, core.num_heads
     block = size // heads
     outputs, memories, normalizers = [], [], []

@@ -50,7 +50,7 @@ def test_is_the_paper_with_its_gradients(decay):
 
 
 def test_the_size_of_the_state_is_that_of_the_input():
-    """What sqrt(1 - a^2) is for: white noise of variance v in, variance v out, whatever the decay."""
+    """What sqrt(1 - a^2) is for: white noise of variance v in, v out, whatever the decay."""
     torch.manual_seed(0)
     core = RGLRU(4, 4).double()
     with torch.no_grad():

@@ -14,7 +14,7 @@ def sigmoid(v: Tensor) -> Tensor:
 
 
 def equations(core: SLSTM, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-    """Equations 8 to 14, row by row, step by step, head by head; the cell and the normaliser are unscaled."""
+    """Equations 8 to 14, row by row, step by step, head by head; c and n are unscaled."""
     size, heads = core.hidden_size, core.num_heads
     block = size // heads
     results: list[list[Tensor]] = [[], [], [], []]

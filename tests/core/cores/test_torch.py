@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from unrolled.core import GRU, LSTM, RNN, Bidirectional, RecurrentCore, Stacked
-from unrolled.core.cores.torch_core import TorchCore
+from unrolled.core.families.torch_core import TorchCore
 from unrolled.core.state import leaves
 
 KINDS = {
@@ -142,7 +142,7 @@ def test_initialisation_is_torchs_range():
 
 
 def test_long_padding_in_float32_keeps_the_cell_to_the_last_bit():
-    """The trick in LSTM._ragged: a shut input gate and an open forget gate change nothing, however long."""
+    """The trick in LSTM._ragged: a shut input and an open forget gate change nothing, ever."""
     torch.manual_seed(0)
     core = LSTM(8, 16)
     core._slack = 10**9

@@ -122,9 +122,11 @@ INTERPRETED = """
 import torch
 from unrolled.core.kernels.scan import scan_
 from unrolled.core.kernels.scan_triton import scan_ as triton_scan_
-for time, rows, numbers, cut in ((1, 1, 1, 0), (31, 4, 10, 0), (33, 32, 1, 0), (5, 1, 3, 1), (70, 2, 17, 1)):
+SIZES = (1, 1, 1, 0), (31, 4, 10, 0), (33, 32, 1, 0), (5, 1, 3, 1), (70, 2, 17, 1)
+for time, rows, numbers, cut in SIZES:
     for reverse in (False, True):
-        links, expected = torch.rand(time - 1, rows, numbers) * 2 - 1, torch.randn(time, rows, numbers)
+        links = torch.rand(time - 1, rows, numbers) * 2 - 1
+        expected = torch.randn(time, rows, numbers)
         cuts = torch.rand(time - 1, rows) < 0.2 if cut else None
         if cut:  # what is cut off may be anything
             links[cuts] = float("inf")

@@ -1,4 +1,4 @@
-"""What RNN, LSTM and GRU share: parameters in torch's layout, run by torch's own kernels.
+"""RNN, LSTM and GRU: parameters in torch's layout, run by torch's own kernels.
 
 Shapes: B batch, T time, D input, H hidden, G gates.
 """
@@ -37,10 +37,6 @@ class TorchCore(RecurrentCore):
     _slack = 128  # measured on CPUs: a cut costs about as much as this many steps of one row
 
     def __init__(self, input_size: int, hidden_size: int, *, bias: bool = True) -> None:
-        if hidden_size < 1:
-            raise ValueError(
-                f"{type(self).__name__}: hidden_size is {hidden_size}; sizes are at least 1"
-            )
         super().__init__(input_size, hidden_size)
         self.hidden_size = hidden_size
         self.bias = bias
@@ -52,18 +48,18 @@ class TorchCore(RecurrentCore):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draws every parameter uniformly within 1 / sqrt(H), torch's default."""
+        """Draw every parameter uniformly within 1 / sqrt(H), torch's default."""
         bound = 1.0 / math.sqrt(self.hidden_size)
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
 
     def extra_repr(self) -> str:
-        """Shows the sizes in the module's representation."""
+        """Show the sizes in the module's representation."""
         return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
 
     @classmethod
     def from_torch(cls, module: nn.RNNBase, *, layer: int = 0, reverse: bool = False) -> Self:
-        """Copies one layer, in one direction, of a torch module.
+        """Copy one layer, in one direction, of a torch module.
 
         Args:
             module: The torch module of this core's kind.
@@ -79,16 +75,18 @@ class TorchCore(RecurrentCore):
         """
         if type(module) is not cls.torch_class:
             raise ValueError(
-                f"{cls.__name__}.from_torch takes {cls.torch_class.__name__}, not {type(module).__name__}"
+                f"{cls.__name__}.from_torch takes {cls.torch_class.__name__}, "
+                f"not {type(module).__name__}"
             )
         if not 0 <= layer < module.num_layers or (reverse and not module.bidirectional):
             raise ValueError(
-                f"{cls.__name__}.from_torch: no layer={layer}, reverse={reverse} in a module of {module.num_layers} "
-                f"layers, bidirectional={module.bidirectional}"
+                f"{cls.__name__}.from_torch: no layer={layer}, reverse={reverse} in a module of "
+                f"{module.num_layers} layers, bidirectional={module.bidirectional}"
             )
         if getattr(module, "proj_size", 0):
             raise ValueError(
-                f"{cls.__name__}.from_torch: proj_size={module.proj_size} is not supported; only 0 is"
+                f"{cls.__name__}.from_torch: proj_size={module.proj_size} is not supported; "
+                "only 0 is"
             )
         suffix = f"_l{layer}" + ("_reverse" if reverse else "")
         weight = getattr(module, "weight_ih" + suffix)
@@ -100,7 +98,7 @@ class TorchCore(RecurrentCore):
         return core
 
     def to_torch(self) -> nn.RNNBase:
-        """Copies the weights into a torch module; the inverse of `from_torch`.
+        """Copy the weights into a torch module; the inverse of `from_torch`.
 
         Returns:
             A one-layer, batch-first torch module on the same device and of the same dtype.
@@ -113,30 +111,29 @@ class TorchCore(RecurrentCore):
             **self._torch_options(),
         ).to(device=self.weight_ih.device, dtype=self.weight_ih.dtype)
         with torch.no_grad():
-            for name, weight in zip(
-                ("weight_ih", "weight_hh", "bias_ih", "bias_hh"), self._weights(), strict=False
-            ):
+            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            for name, weight in zip(names, self._weights(), strict=False):
                 getattr(module, name + "_l0").copy_(weight)
         return module
 
     @classmethod
     def _options_of(cls, module: nn.RNNBase) -> dict[str, Any]:
-        """Constructor arguments that this kind has beyond the sizes, read from a torch module."""
+        """Read constructor arguments beyond the sizes from a torch module."""
         return {}
 
     def _torch_options(self) -> dict[str, Any]:
-        """The same arguments for the torch module."""
+        """Return the same arguments for the torch module."""
         return {}
 
     def _ragged(self, x: Tensor, state: Any, lengths: list[int]) -> tuple[Tensor, State]:
         # The hidden state is the output: run on, then look up where each row ended.
-        padding = ~steps_before(lengths, x.shape[1], x.device).unsqueeze(2)
+        padding = ~steps_before(lengths, x.shape[1], x.device).unsqueeze(2)  # (B, T, 1)
         output, after = self._sequence(x.masked_fill(padding, 0.0), state)
         output, hidden = finish(output, padding, lengths, state[0])
         return output, type(after)(hidden)
 
     def _kernel(self, kernel: Callable[..., Any], x: Tensor, hx: Any, weights: list[Tensor]) -> Any:
-        """Calls torch's kernel for one layer, batch first, keeping what a backward pass needs wherever there is one."""
+        """Call torch's kernel for one layer, batch first, keeping what a backward pass needs."""
         arguments = (x, hx, weights, self.bias, 1, 0.0, torch.is_grad_enabled(), False, True)
         kernel = uncompiled(kernel)
         if not x.is_cuda:
@@ -157,7 +154,7 @@ class TorchCore(RecurrentCore):
 def finish(
     output: Tensor, padding: Tensor, lengths: list[int], before: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Zeros padded steps of an output and takes it at each row's last step.
+    """Zero padded steps of an output and take it at each row's last step.
 
     Args:
         output: (B, T, H).
@@ -170,9 +167,8 @@ def finish(
     """
     length = torch.tensor(lengths).to(output.device, non_blocking=True)
     output = output.masked_fill(padding, 0.0)
-    hidden = output[torch.arange(len(lengths), device=output.device), (length - 1).clamp(min=0)].to(
-        before.dtype
-    )
-    return output, torch.where(
-        (length == 0).unsqueeze(1), before, hidden
-    ) if 0 in lengths else hidden
+    rows = torch.arange(len(lengths), device=output.device)
+    hidden = output[rows, (length - 1).clamp(min=0)].to(before.dtype)  # (B, H)
+    if 0 in lengths:
+        hidden = torch.where((length == 0).unsqueeze(1), before, hidden)
+    return output, hidden

@@ -1,12 +1,11 @@
-"""What the cores without hidden-to-hidden matrices share: chunks, tiles, native resets."""
+"""What the cores without hidden-to-hidden matrices share: chunks, native resets."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 from unrolled.core import discover_cores
-from unrolled.core.cores.elementwise import ElementwiseCore
-from unrolled.core.kernels import gated_scan
+from unrolled.core.families.elementwise import ElementwiseCore
 from unrolled.core.state import leaves, map_state
 
 CORES = [cls for cls in discover_cores().values() if issubclass(cls, ElementwiseCore)]
@@ -44,29 +43,6 @@ def test_chunks_change_nothing(cls, masked, chunk):
     cut = cls(4, 6, chunk=chunk).double()
     cut.load_state_dict(whole.state_dict())
     for one, other in zip(results(cut, masked), results(whole, masked), strict=True):
-        torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-12)
-
-
-@pytest.mark.parametrize("cls", CORES)
-@pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("steps", [1, 4, 22, 23])
-def test_tiles_change_nothing(monkeypatch, cls, masked, steps):
-    torch.manual_seed(0)
-    core = cls(4, 6).double()
-    expected = results(core, masked)
-    monkeypatch.setattr(gated_scan, "_TILE", steps * B * 6)
-    for one, other in zip(results(core, masked), expected, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-12)
-
-
-@pytest.mark.parametrize("cls", CORES)
-def test_the_way_of_other_devices_is_the_same(monkeypatch, cls):
-    """On a GPU there are no tiles: plain operations and the scan."""
-    torch.manual_seed(0)
-    core = cls(4, 6).double()
-    expected = results(core, True)
-    monkeypatch.setattr(gated_scan, "_TILED_DEVICES", ())
-    for one, other in zip(results(core, True), expected, strict=True):
         torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-12)
 
 

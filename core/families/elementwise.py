@@ -1,10 +1,11 @@
-"""What cores share whose state enters elementwise only: every matrix product runs over all steps at once.
+"""Cores whose state enters elementwise only: every matrix product runs over all steps at once.
 
-Shapes: B batch, T time, D input, H output.
+Shapes: B batch, T time, D input, H output, K columns of a weight.
 """
 
 from __future__ import annotations
 
+import inspect
 import sys
 from abc import abstractmethod
 from collections.abc import Callable
@@ -17,9 +18,10 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ..kernels.loops import transformed
+from ..kernels.scan import linear_recurrence
 from ..recurrent import RecurrentCore
 from ..schedule import Schedule
-from ..state import State, map_state
+from ..state import HiddenState, State, map_state
 
 
 class ElementwiseCore(RecurrentCore):
@@ -39,21 +41,17 @@ class ElementwiseCore(RecurrentCore):
     _slack = sys.maxsize  # a cut would cut the matrix products
 
     def __init__(self, input_size: int, hidden_size: int, *, chunk: int | None = None) -> None:
-        if hidden_size < 1:
-            raise ValueError(
-                f"{type(self).__name__}: hidden_size is {hidden_size}; sizes are at least 1"
-            )
+        super().__init__(input_size, hidden_size)
         if chunk is not None and chunk < 1:
             raise ValueError(
                 f"{type(self).__name__}: chunk is {chunk}; it is at least 1 step, or None"
             )
-        super().__init__(input_size, hidden_size)
         self.hidden_size = hidden_size
         self.chunk = chunk
 
     @abstractmethod
     def _run(self, x: Tensor, state: Any, reset: Tensor | None) -> tuple[Tensor, State]:
-        """Runs rows of one length, time first.
+        """Run rows of one length, time first.
 
         Args:
             x: Input (T, B, D), at least one row and one step.
@@ -68,14 +66,14 @@ class ElementwiseCore(RecurrentCore):
     def _unroll(self, x: Tensor, state: State, schedule: Schedule | None) -> tuple[Tensor, State]:
         if self._idle(x, schedule):
             return self._nothing(x, state)
-        x = x.transpose(0, 1)
+        x = x.transpose(0, 1)  # (T, B, D)
         time = x.shape[0]
         reset = padding = lengths = None
         if schedule is not None:
             if schedule.reset is not None:
-                reset = schedule.reset.to(x.device, non_blocking=True).t()
+                reset = schedule.reset.to(x.device, non_blocking=True).t()  # (T, B)
             if min(schedule.lengths) < time:
-                padding = ~schedule.valid().t().unsqueeze(2)
+                padding = ~schedule.valid().t().unsqueeze(2)  # (T, B, 1)
                 x = x.masked_fill(padding, 0.0)
                 lengths = torch.tensor(schedule.lengths).to(x.device, non_blocking=True)
         # transforms pass no checkpoint
@@ -84,13 +82,14 @@ class ElementwiseCore(RecurrentCore):
         else:
             output, state = self._pieces(x, state, reset, lengths, self.chunk)
         output = output.to(x.dtype)
-        return (output if padding is None else output.masked_fill(padding, 0.0)).transpose(
-            0, 1
-        ), state
+        if padding is not None:
+            output = output.masked_fill(padding, 0.0)
+        return output.transpose(0, 1), state  # (B, T, H)
 
     def _pieces(
         self, x: Tensor, state: State, reset: Tensor | None, lengths: Tensor | None, chunk: int
     ) -> tuple[Tensor, State]:
+        """Run `chunk` steps at a time, which the backward pass runs again."""
         run = partial(type(self)._run, cast("ElementwiseCore", _Held(self)))
         outputs = []
         parts = x.split(chunk)  # one split: its gradient is one concatenation
@@ -98,17 +97,11 @@ class ElementwiseCore(RecurrentCore):
         for i, (part, part_reset) in enumerate(zip(parts, resets, strict=True)):
             left = None if lengths is None else (lengths - i * chunk).clamp(0, len(part))
             output, state = checkpoint(
-                self._piece,
-                run,
-                part,
-                state,
-                part_reset,
-                left,
-                use_reentrant=False,
-                preserve_rng_state=False,
-            )
-            outputs.append(output)
-        return torch.cat(outputs), state
+                self._piece, run, part, state, part_reset, left,
+                use_reentrant=False, preserve_rng_state=False,
+            )  # fmt: skip
+            outputs.append(output)  # (chunk, B, H)
+        return torch.cat(outputs), state  # (T, B, H)
 
     @staticmethod
     def _piece(
@@ -118,17 +111,51 @@ class ElementwiseCore(RecurrentCore):
         reset: Tensor | None,
         lengths: Tensor | None,
     ) -> tuple[Tensor, State]:
-        """Runs steps by `_run` and looks up each row's state at its length."""
+        """Run steps by `_run` and look up each row's state at its length."""
         output, states = run(x, state, reset)
         if lengths is None:
             # a copy: a view would keep every step
-            return output, map_state(lambda leaf: leaf[-1].clone(), states)
+            return output, map_state(lambda leaf: leaf[-1].clone(), states)  # (B, ...)
         index = (lengths - 1).clamp(min=0)
         rows = torch.arange(len(index), device=x.device)
-        ended = (lengths == 0).unsqueeze(1)
+        ended = (lengths == 0).unsqueeze(1)  # (B, 1)
         return output, map_state(
             lambda leaf, before: torch.where(ended, before, leaf[index, rows]), states, state
         )
+
+
+class LinearCore(ElementwiseCore):
+    """A core that is h_t = a_t * h_{t-1} + b_t with a and b of the input alone: parallel.
+
+    Its state is h, which is the output.
+    """
+
+    parallel = True
+
+    @abstractmethod
+    def _factors(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Compute the recurrence, of one step or of all.
+
+        Args:
+            x: Input (..., D).
+            dtype: The state's.
+
+        Returns:
+            a and b, each (..., H) of that dtype.
+        """
+
+    def step(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
+        """Advance one step; see `RecurrentCore.step`."""
+        a, b = self._factors(x, state.hidden.dtype)
+        hidden = a * state.hidden + b
+        return hidden.to(x.dtype), HiddenState(hidden)
+
+    def _run(
+        self, x: Tensor, state: HiddenState, reset: Tensor | None
+    ) -> tuple[Tensor, HiddenState]:
+        a, b = self._factors(x, state.hidden.dtype)
+        hidden = linear_recurrence(a, b, state.hidden, reset)  # (T, B, H)
+        return hidden, HiddenState(hidden)
 
 
 class _Held:
@@ -148,19 +175,22 @@ class _Held:
             setattr(self, name, getattr(core, name))
 
     def __getattr__(self, name: str) -> Any:
+        method = getattr(type(self._core), name, None)
+        if inspect.isfunction(method):  # which reads weights, too
+            return partial(method, self)
         return getattr(self._core, name)
 
 
 def project(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Multiplies every step's input by one matrix.
+    """Multiply every step's input by one matrix.
 
     Args:
-        x: Input (T, B, D).
+        x: Input (..., D).
         weight: Matrix (K, D).
         bias: (K,), or None.
 
     Returns:
-        (T, B, K).
+        (..., K).
     """
     # flat: the bias joins the product
-    return F.linear(x.reshape(-1, x.shape[2]), weight, bias).view(*x.shape[:2], -1)
+    return F.linear(x.flatten(0, -2), weight, bias).view(*x.shape[:-1], -1)

@@ -1,0 +1,1 @@
+"""What the cores of one family share: a base class each."""
