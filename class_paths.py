@@ -47,20 +47,27 @@ class Recipe:
     arguments: dict[str, Any]
     factory: bool = False
 
-    def make(self) -> Any:
-        """Return an object of the class."""
-        return self.cls(**{name: _made(value) for name, value in self.arguments.items()})
+    def make(self, kind: type, **instead: Any) -> Any:
+        """Return an object of the class, or what makes one for whoever calls it.
+
+        Args:
+            kind: Classes in it that get other arguments.
+            instead: Those arguments; a class that does not take one gets none.
+        """
+        arguments = {name: _made(value, kind, instead) for name, value in self.arguments.items()}
+        if issubclass(self.cls, kind):
+            arguments |= accepted(self.cls, instead)
+        return functools.partial(self.cls, **arguments) if self.factory else self.cls(**arguments)
 
 
-def _made(value: Any) -> Any:
-    if isinstance(value, Recipe) and value.factory:
-        arguments = {name: _made(item) for name, item in value.arguments.items()}
-        return functools.partial(value.cls, **arguments)
+def _made(value: Any, kind: type, instead: dict[str, Any]) -> Any:
     if isinstance(value, Recipe):
-        return value.make()
+        return value.make(kind, **instead)
     if isinstance(value, dict):
-        return {name: _made(item) for name, item in value.items()}
-    return [_made(item) for item in value] if isinstance(value, list | tuple) else value
+        return {name: _made(item, kind, instead) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_made(item, kind, instead) for item in value]
+    return value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,6 +259,17 @@ class ClassPaths:
             else self.resolve(value, hints.get(name), f"{cls.__name__}.{name}")
             for name, value in arguments.items()
         }
+
+
+def accepted(cls: type, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return those of some arguments that a class's constructor has.
+
+    Args:
+        cls: The class.
+        arguments: Arguments by name.
+    """
+    hints, _ = parameters(cls)
+    return {name: value for name, value in arguments.items() if name in hints}
 
 
 def parameters(cls: type) -> tuple[dict[str, Any], bool]:

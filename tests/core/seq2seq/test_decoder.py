@@ -12,7 +12,7 @@ from unrolled.core.seq2seq.attention import AdditiveAttention, DotAttention, Gen
 from unrolled.core.seq2seq.decoder import SequenceDecoder
 from unrolled.core.seq2seq.encoder import Memory, SequenceEncoder
 
-from .conftest import plain_cores
+from ..conftest import plain_cores
 
 B, T, S, E, H, V = 4, 6, 5, 4, 4, 7
 

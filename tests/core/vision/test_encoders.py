@@ -9,12 +9,11 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision import models
-from unrolled.core.vision.encoders import (
+from unrolled.core import (
     FrameEncoder,
     ImageEncoder,
     SmallCNN,
     TorchvisionBackbone,
-    weights_follow,
 )
 
 GRIDS = {
@@ -148,8 +147,8 @@ class TestWeights:
             TorchvisionBackbone("resnet18", weights=str(tmp_path / "w.pt"))
 
     def test_a_checkpoint_brings_its_own(self):
-        with weights_follow():
-            TorchvisionBackbone("squeezenet1_1", weights="no.pt")
+        later = TorchvisionBackbone("squeezenet1_1", weights="no.pt", frozen=False, fetch=False)
+        assert later.freeze_norm
         with pytest.raises(
             ValueError, match=r"no file 'no\.pt' with weights; or say default, none"
         ):
