@@ -251,7 +251,8 @@ class ClassPaths:
         for name in arguments:
             if self.roots is not None and name not in hints and not open_ended:
                 raise self.error(
-                    f"{self.file}: {cls.__name__} has no argument {name!r}. It may be of another version."
+                    f"{self.file}: {cls.__name__} has no argument {name!r}. It may be of another "
+                    "version."
                 )
         return {
             name: value
@@ -366,7 +367,7 @@ def _item(hint: Any) -> Any:
 
 
 def _takes_text(hint: Any) -> bool:
-    """Say whether a type takes text as it is: str, a Literal, a Path, or a union or list of such."""
+    """Say whether a type takes text as it is: str, a Literal, a Path, a union or list of such."""
     if hint in (str, Path) or get_origin(hint) is typing.Literal:
         return True
     return not _is_callable(hint) and any(map(_takes_text, get_args(hint)))

@@ -20,7 +20,7 @@ from .rules import SearchRules
 from .sampling import check_sampling, choose
 
 SearchStep = Callable[[Tensor, Any, State], tuple[Tensor, Any]]
-"""(tokens (N,), state, prepared) -> (logits (N, V), state), as `SequenceDecoder.stepper()` makes it.
+"""(tokens (N,), state, prepared) -> (logits (N, V), state); `SequenceDecoder.stepper()` is one.
 
 Rows i k to i k + k - 1 of N read row i of `prepared`.
 """
@@ -36,9 +36,11 @@ class Hypothesis(NamedTuple):
         finished: Whether it came to the end symbol within the length allowed.
 
     Example:
-        >>> best = Hypothesis([4, 7], score=-0.9, log_probability=-1.2, finished=True)
-        >>> [word for word, token in {"the": 4, "cat": 7}.items() if token in best.tokens]
-        ['the', 'cat']
+        >>> import torch
+        >>> def count(tokens, state, prepared):
+        ...     return torch.eye(6)[tokens + 1].log(), state
+        >>> greedy_search(count, torch.zeros(1, 1), (), start=0, end=5, max_length=9)
+        [Hypothesis(tokens=[1, 2, 3, 4], score=0.0, log_probability=0.0, finished=True)]
     """
 
     tokens: list[int]

@@ -1,4 +1,4 @@
-"""Encoder and decoder: step by step is the whole target, padding and batch mates change nothing, any core fits."""
+"""Encoder and decoder: step by step is the whole target, batch mates change nothing."""
 
 from __future__ import annotations
 

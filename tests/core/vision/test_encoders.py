@@ -1,4 +1,4 @@
-"""Backbones: frozen where they say so, whatever the network; encoders: an image's features are its own."""
+"""Backbones: frozen where they say so; encoders: an image's features are its own."""
 
 from __future__ import annotations
 
@@ -142,7 +142,8 @@ class TestWeights:
         torch.save(state, tmp_path / "w.pt")
         with pytest.raises(
             ValueError,
-            match=r"conv1.weight is missing; layer9.weight is unknown; layer1.0.conv1.weight is \(2, 2\) and not",
+            match=r"conv1.weight is missing; layer9.weight is unknown; "
+            r"layer1.0.conv1.weight is \(2, 2\) and not",
         ):
             TorchvisionBackbone("resnet18", weights=str(tmp_path / "w.pt"))
 
