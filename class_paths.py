@@ -167,7 +167,7 @@ class ClassPaths:
             raise self.error(
                 f"{self.file} asks for '{name}' ({where}), which this version does not have."
             ) from error
-        wanted = " or ".join(map(describe, kinds)) or "a class"
+        wanted = " or ".join(map(_in_words, kinds)) or "a class"
         if not isinstance(found, type):
             what = "a function" if callable(found) else "no class"
             raise self.error(f"{self.file} asks for '{name}' ({where}): {what}, not {wanted}.")
@@ -207,7 +207,7 @@ class ClassPaths:
             else:
                 refused = strict or bool(_factory_kinds(hint))
             if refused:
-                expected = " or ".join(map(describe, kinds))
+                expected = " or ".join(map(_in_words, kinds))
                 raise self.error(
                     f"{self.file} gives the text {value[:60]!r} for {where}, which takes "
                     + (f"{expected}; a function is none." if expected else "none.")
@@ -373,12 +373,8 @@ def _takes_text(hint: Any) -> bool:
     return not _is_callable(hint) and any(map(_takes_text, get_args(hint)))
 
 
-def describe(kind: type) -> str:
-    """Return the name of a class as words: `an optimizer`, `a recurrent core`.
-
-    Args:
-        kind: The class.
-    """
+def _in_words(kind: type) -> str:
+    """Return the name of a class in words: `an optimizer`, `a recurrent core`."""
     words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", kind.__name__).split()
     text = " ".join(word if word.isupper() else word.lower() for word in words)
     return f"{'an' if text[0] in 'aeiouAEIOL' else 'a'} {text}"

@@ -30,7 +30,7 @@ NAMES = {
 
 
 def made_up(count: int, random: np.random.Generator) -> list[str]:
-    """Captions of words with Zipf's frequencies."""
+    """Make captions of words with Zipf's frequencies."""
     frequency = 1 / np.arange(1, 10_001)
     words = random.choice(10_000, (count, 15), p=frequency / frequency.sum())
     lengths = random.integers(10, 16, count)

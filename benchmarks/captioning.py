@@ -38,7 +38,7 @@ BEAM, LENGTH = 5, 15
 
 @torch.no_grad()
 def usual(model: Captioning, memory: Memory) -> list[int]:
-    """The usual beam search over one image, which sorts all candidates and puts the ended aside."""
+    """Search one image as is usual: all candidates are sorted, finished ones put aside."""
     decoder = model.decoder
     prepared = select_rows(decoder.prepare(memory), torch.zeros(BEAM, dtype=torch.int64))
     state = select_rows(decoder.initial_state(memory), torch.zeros(BEAM, dtype=torch.int64))
@@ -69,7 +69,7 @@ def usual(model: Captioning, memory: Memory) -> list[int]:
 
 @torch.no_grad()
 def ours(model: Captioning, memory: Memory) -> None:
-    """All images side by side."""
+    """Search all images side by side."""
     decoder = model.decoder
     beam_search(
         decoder.stepper(),
@@ -84,7 +84,7 @@ def ours(model: Captioning, memory: Memory) -> None:
 
 
 def timed(function: Callable[[], object], repeats: int) -> list[float]:
-    """Seconds of processor time of each call, after one that does not count."""
+    """Return the CPU seconds of each call, after one that does not count."""
     function()
     return [cpu_seconds(function) for _ in range(repeats)]
 
@@ -176,7 +176,7 @@ def training(root: str, name: str, epochs: int) -> None:
 
 
 def rate(root: str, name: str, epochs: int, captions: int, cached: bool) -> float:
-    """Images per second of training, the first epoch left out."""
+    """Return images per second of training, the first epoch left out."""
     data = CaptionData(
         root,
         val_fraction=0.0,

@@ -49,7 +49,7 @@ class CPUBudget(Callback):
 
 
 def single_layers() -> dict[str, type[RecurrentCore]]:
-    """The causal cores that are no composition of others."""
+    """Return the causal cores that are no composition of others."""
     return {
         name: core
         for name, core in discover_cores().items()
@@ -58,7 +58,7 @@ def single_layers() -> dict[str, type[RecurrentCore]]:
 
 
 def model_of(core: type[RecurrentCore], hidden_size: int, spec: dict) -> CharLM:
-    """One layer of a core as a language model."""
+    """Return one layer of a core as a language model."""
     return CharLM(
         spec,
         partial(core, hidden_size=hidden_size),
@@ -70,12 +70,12 @@ def model_of(core: type[RecurrentCore], hidden_size: int, spec: dict) -> CharLM:
 
 
 def size_of(core: type[RecurrentCore], hidden_size: int, spec: dict) -> int:
-    """The parameters of the model."""
+    """Count the parameters of the model."""
     return sum(p.numel() for p in model_of(core, hidden_size, spec).parameters())
 
 
 def hidden_size_for(core: type[RecurrentCore], parameters: int, spec: dict) -> int:
-    """The hidden size, a multiple of 16, whose model comes nearest to a number of parameters."""
+    """Return the multiple of 16 whose model comes nearest to a number of parameters."""
     sizes = range(64, 2049, 16)
     size = partial(size_of, core, spec=spec)
     place = bisect.bisect_left(sizes, parameters, key=size)
@@ -85,7 +85,7 @@ def hidden_size_for(core: type[RecurrentCore], parameters: int, spec: dict) -> i
 def train(
     core: type[RecurrentCore], hidden_size: int, seed: int, seconds: float, path: str
 ) -> tuple[float, int]:
-    """Validation loss in nats per character, and how many characters were read in the time."""
+    """Return the validation loss in nats per character, and how many characters were read."""
     seed_everything(seed, verbose=False)
     data = TextData(
         path, val_fraction=0.1, test_fraction=0.0, batch_size=16, chunk_length=100, seed=seed

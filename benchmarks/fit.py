@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def is_of_data(words: list[str], place: int) -> bool:
-    """Whether a word is a flag about the data, or the value of one."""
+    """Say whether a word is a flag about the data, or the value of one."""
     flag = words[place] if words[place].startswith("--") or not place else words[place - 1]
     return flag.startswith("--data.")
 

@@ -60,12 +60,12 @@ def checked(words: list[str]) -> None:
 
 
 def cells(scores: list[float], seconds: float | None) -> list[str]:
-    """The cells of a line of the table."""
+    """Return the cells of a line of the table."""
     return [*(f"{score:.1f}" for score in scores), "" if seconds is None else f"{seconds:.0f}"]
 
 
 def mean(rows: list[list[float]]) -> list[float]:
-    """The mean of each column."""
+    """Return the mean of each column."""
     return [statistics.fmean(column) for column in zip(*rows, strict=True)]
 
 

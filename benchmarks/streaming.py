@@ -19,7 +19,7 @@ from unrolled.tasks import VideoLabelling
 
 
 def milliseconds(call: Callable[[], object], *, calls: int, rounds: int) -> float:
-    """The median over rounds of the mean CPU time of a call."""
+    """Return the median over rounds of the mean CPU time of a call."""
     call()
     return 1000 * statistics.median(cpu_seconds(call, calls) for _ in range(rounds))
 

@@ -30,7 +30,7 @@ SIZES = "8x16x64,20x35x200,32x128x256"
 def pairs(
     run: Callable[[], object], peer: Callable[[], object], count: int
 ) -> tuple[list[float], list[float]]:
-    """Times two functions in turn, changing who goes first."""
+    """Time two functions in turn, changing who goes first."""
     for _ in range(2):
         run(), peer()
     repeats = max(1, round(0.03 / max(cpu_seconds(peer), 1e-6)))
@@ -43,7 +43,7 @@ def pairs(
 
 
 def median_interval(values: list[float]) -> tuple[float, float, float]:
-    """The median and its 95 % interval from order statistics (the binomial as a normal)."""
+    """Return the median and its 95 % interval from order statistics (binomial as normal)."""
     ordered = sorted(values)
     half = 0.98 * len(ordered) ** 0.5
     low = max(0, int(len(ordered) / 2 - half))
@@ -52,14 +52,14 @@ def median_interval(values: list[float]) -> tuple[float, float, float]:
 
 
 def row(label: str, ours: list[float], theirs: list[float], unit: float = 1e3) -> str:
-    """One line of a table: label, both medians, ratio and interval."""
+    """Return a line of a table: label, both medians, ratio and interval."""
     ratio, low, high = median_interval([a / b for a, b in zip(ours, theirs, strict=True)])
     medians = " | ".join(f"{statistics.median(times) * unit:.3f}" for times in (theirs, ours))
     return f"| {label} | {medians} | **{ratio:.3f}** | {low:.3f} to {high:.3f} |"
 
 
 def training_step(module: nn.Module, run: Callable[[], Tensor], x: Tensor) -> Callable[[], None]:
-    """Forward and backward, with the gradients of the weights and of the input."""
+    """Return forward and backward, with the gradients of the weights and of the input."""
 
     def step() -> None:
         module.zero_grad()
@@ -70,7 +70,7 @@ def training_step(module: nn.Module, run: Callable[[], Tensor], x: Tensor) -> Ca
 
 
 def sequences(count: int, sizes: list[tuple[int, int, int]], names: list[str]) -> None:
-    """Prints the tables for whole sequences, without and with lengths."""
+    """Print the tables for whole sequences, without and with lengths."""
     overhead, ragged = [], []
     for name in names:
         ours, theirs = CORES[name]
@@ -111,7 +111,7 @@ def sequences(count: int, sizes: list[tuple[int, int, int]], names: list[str]) -
 
 
 def main() -> None:
-    """Reads the arguments and prints the tables."""
+    """Read the arguments and print the tables."""
     options = parser(__doc__)
     options.add_argument("--pairs", type=int, default=21, help="pairs of measurements per line")
     options.add_argument("--sizes", default=SIZES, help="BxTxH, separated by commas")
@@ -128,7 +128,7 @@ def main() -> None:
 
 
 def processor() -> str:
-    """The processor's name and its number of cores."""
+    """Return the processor's name and its number of cores."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

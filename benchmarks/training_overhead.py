@@ -51,7 +51,7 @@ class Clock(Callback):
 
 
 def with_lightning(data: TextData, steps: int, skip: int, folder: str) -> float:
-    """CPU milliseconds per step of the trainer with the callbacks that every run has."""
+    """Return CPU milliseconds per step of the trainer with the callbacks of every run."""
     torch.manual_seed(0)
     model = CharLM(data.spec, partial(LSTM, hidden_size=64), embedding_size=64)
     clock = Clock(skip)
@@ -69,7 +69,7 @@ def with_lightning(data: TextData, steps: int, skip: int, folder: str) -> float:
 
 
 def bare(data: TextData, steps: int, skip: int) -> float:
-    """CPU milliseconds per step of a loop written out."""
+    """Return CPU milliseconds per step of a loop written out."""
     torch.manual_seed(0)
     model = CharLM(data.spec, partial(LSTM, hidden_size=64), embedding_size=64)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)

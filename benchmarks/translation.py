@@ -24,7 +24,7 @@ VOCABULARY = 4000
 
 
 def model() -> Translation:
-    """The model, with a vocabulary of nonsense."""
+    """Make the model, with a vocabulary of nonsense."""
     words = ("".join(letters) for letters in itertools.product("abcdefghijklmnop", repeat=3))
     spec = Subwords.train(words, kind="word", size=VOCABULARY).to_spec()
     return Translation(
@@ -36,7 +36,7 @@ def model() -> Translation:
 
 
 def batches(count: int, rows: int) -> list[TranslationBatch]:
-    """Batches of sentences of nearly one length each."""
+    """Make batches of sentences of nearly one length each."""
     draw = torch.Generator().manual_seed(0)
     made = []
     for _ in range(count):

@@ -33,7 +33,7 @@ def noisy_video(path: Path, frames: int, height: int, width: int) -> None:
 
 
 def seconds(work: Callable[[], Iterable[object]]) -> tuple[float, float]:
-    """Wall and CPU seconds of going through something; the best of three times."""
+    """Return wall and CPU seconds of going through something; the best of three times."""
     best = (float("inf"), float("inf"))
     for _ in range(3):
         wall, cpu = time.perf_counter(), time.process_time()

@@ -1,4 +1,4 @@
-"""Every script of `benchmarks/` runs, at sizes at which its figures mean nothing: it must not rot."""
+"""Every script of `benchmarks/` runs, at sizes at which its figures say nothing: none may rot."""
 
 from __future__ import annotations
 

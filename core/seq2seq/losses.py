@@ -32,7 +32,7 @@ def sequence_cross_entropy(logits: Tensor, target: Tensor, lengths: Tensor | Non
     Returns:
         A scalar, float32 or wider.
     """
-    _check("sequence_cross_entropy", logits, target, lengths)
+    _check_targets("sequence_cross_entropy", logits, target, lengths)
     if lengths is not None and lengths.numel() and int(lengths.min()) < target.shape[1]:
         valid = valid_steps(lengths, target.shape[1]).to(target.device)  # (B, T)
         target = target.masked_fill(~valid, IGNORED)
@@ -71,7 +71,7 @@ def chunked_cross_entropy(
     Returns:
         A scalar, float32 or wider.
     """
-    _check("chunked_cross_entropy", output, target, lengths)
+    _check_targets("chunked_cross_entropy", output, target, lengths)
     if lengths is not None and lengths.numel() and int(lengths.min()) < target.shape[1]:
         valid = valid_steps(lengths, target.shape[1]).to(target.device, non_blocking=True)
         # what does not count is not computed; on a GPU finding it would wait
@@ -199,7 +199,7 @@ def truncated_smoothness(
     Returns:
         A scalar, float32 or wider.
     """
-    _check("truncated_smoothness", logits, logits[..., 0], lengths)
+    _check_targets("truncated_smoothness", logits, logits[..., 0], lengths)
     logs = functional.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), -1)
     jumps = (logs[:, 1:] - logs[:, :-1].detach()).abs().clamp(max=threshold)  # (B, T - 1, V)
     if lengths is not None and jumps.numel() and int(lengths.min()) < logits.shape[1]:
@@ -208,7 +208,7 @@ def truncated_smoothness(
     return jumps.square().sum() / logits.shape[-1]
 
 
-def _check(name: str, output: Tensor, target: Tensor, lengths: Tensor | None) -> None:
+def _check_targets(name: str, output: Tensor, target: Tensor, lengths: Tensor | None) -> None:
     """Refuse what would be broadcast, or leave out steps unseen."""
     if output.dim() != 3 or target.shape != output.shape[:2]:
         raise ValueError(
