@@ -107,7 +107,9 @@ def newest_whole(run: Path) -> WholeFile:
 
 
 def find_checkpoint(given: str | os.PathLike[str]) -> WholeFile:
-    """Return the checkpoint file that a path names: the file, or the last whole one of a run or of a task's last run.
+    """Return the checkpoint file that a path names.
+
+    It is the file, or the last whole one of a run, or of a task's last run.
 
     Args:
         given: The path as the user typed it, or what this function returned.

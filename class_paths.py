@@ -47,20 +47,27 @@ class Recipe:
     arguments: dict[str, Any]
     factory: bool = False
 
-    def make(self) -> Any:
-        """Return an object of the class."""
-        return self.cls(**{name: _made(value) for name, value in self.arguments.items()})
+    def make(self, kind: type, **instead: Any) -> Any:
+        """Return an object of the class, or what makes one for whoever calls it.
+
+        Args:
+            kind: Classes in it that get other arguments.
+            instead: Those arguments; a class that does not take one gets none.
+        """
+        arguments = {name: _made(value, kind, instead) for name, value in self.arguments.items()}
+        if issubclass(self.cls, kind):
+            arguments |= accepted(self.cls, instead)
+        return functools.partial(self.cls, **arguments) if self.factory else self.cls(**arguments)
 
 
-def _made(value: Any) -> Any:
-    if isinstance(value, Recipe) and value.factory:
-        arguments = {name: _made(item) for name, item in value.arguments.items()}
-        return functools.partial(value.cls, **arguments)
+def _made(value: Any, kind: type, instead: dict[str, Any]) -> Any:
     if isinstance(value, Recipe):
-        return value.make()
+        return value.make(kind, **instead)
     if isinstance(value, dict):
-        return {name: _made(item) for name, item in value.items()}
-    return [_made(item) for item in value] if isinstance(value, list | tuple) else value
+        return {name: _made(item, kind, instead) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_made(item, kind, instead) for item in value]
+    return value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,7 +167,7 @@ class ClassPaths:
             raise self.error(
                 f"{self.file} asks for '{name}' ({where}), which this version does not have."
             ) from error
-        wanted = " or ".join(map(describe, kinds)) or "a class"
+        wanted = " or ".join(map(_in_words, kinds)) or "a class"
         if not isinstance(found, type):
             what = "a function" if callable(found) else "no class"
             raise self.error(f"{self.file} asks for '{name}' ({where}): {what}, not {wanted}.")
@@ -200,7 +207,7 @@ class ClassPaths:
             else:
                 refused = strict or bool(_factory_kinds(hint))
             if refused:
-                expected = " or ".join(map(describe, kinds))
+                expected = " or ".join(map(_in_words, kinds))
                 raise self.error(
                     f"{self.file} gives the text {value[:60]!r} for {where}, which takes "
                     + (f"{expected}; a function is none." if expected else "none.")
@@ -244,7 +251,8 @@ class ClassPaths:
         for name in arguments:
             if self.roots is not None and name not in hints and not open_ended:
                 raise self.error(
-                    f"{self.file}: {cls.__name__} has no argument {name!r}. It may be of another version."
+                    f"{self.file}: {cls.__name__} has no argument {name!r}. It may be of another "
+                    "version."
                 )
         return {
             name: value
@@ -252,6 +260,17 @@ class ClassPaths:
             else self.resolve(value, hints.get(name), f"{cls.__name__}.{name}")
             for name, value in arguments.items()
         }
+
+
+def accepted(cls: type, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return those of some arguments that a class's constructor has.
+
+    Args:
+        cls: The class.
+        arguments: Arguments by name.
+    """
+    hints, _ = parameters(cls)
+    return {name: value for name, value in arguments.items() if name in hints}
 
 
 def parameters(cls: type) -> tuple[dict[str, Any], bool]:
@@ -348,18 +367,14 @@ def _item(hint: Any) -> Any:
 
 
 def _takes_text(hint: Any) -> bool:
-    """Say whether a type takes text as it is: str, a Literal, a Path, or a union or list of such."""
+    """Say whether a type takes text as it is: str, a Literal, a Path, a union or list of such."""
     if hint in (str, Path) or get_origin(hint) is typing.Literal:
         return True
     return not _is_callable(hint) and any(map(_takes_text, get_args(hint)))
 
 
-def describe(kind: type) -> str:
-    """Return the name of a class as words: `an optimizer`, `a recurrent core`.
-
-    Args:
-        kind: The class.
-    """
+def _in_words(kind: type) -> str:
+    """Return the name of a class in words: `an optimizer`, `a recurrent core`."""
     words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", kind.__name__).split()
     text = " ".join(word if word.isupper() else word.lower() for word in words)
     return f"{'an' if text[0] in 'aeiouAEIOL' else 'a'} {text}"

@@ -167,7 +167,7 @@ class CheckedCheckpoint:
             DataError: The class refuses its arguments.
         """
         from .class_paths import Recipe
-        from .core.vision.encoders import weights_follow
+        from .core.vision.backbones import Backbone
 
         if lost := self.content["unrolled"].get("lost"):
             raise DataError(
@@ -176,8 +176,8 @@ class CheckedCheckpoint:
                 "`state_dict`."
             )
         try:
-            with weights_follow():
-                task: Task = Recipe(self._class, self._arguments).make()
+            # Its state dict brings the weights of its backbone.
+            task: Task = Recipe(self._class, self._arguments).make(Backbone, fetch=False)
         # a constructor may raise anything where its data are not its own
         except Exception as error:
             raise DataError(

@@ -1,4 +1,4 @@
-"""How fast captions are scored, and how far the scores are from those of coco-caption's own programs.
+"""How fast captions are scored, and how far the scores are from coco-caption's own.
 
 The speed is that of made-up captions (10 to 15 words of a vocabulary of 10,000, as frequent as
 words are), one thread. The differences need a file with captions and the scores that coco-caption
@@ -9,24 +9,16 @@ gave them.
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
-import statistics
-import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from measure import cpu_seconds, head, line, one_thread, parser, spread
 from unrolled.tasks.metrics import CaptionScores, CiderD
 
-GOLDEN = (
-    Path(__file__).resolve().parents[1].parent
-    / "shared"
-    / "data"
-    / "golden"
-    / "coco_caption_126.json"
-)
+SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 NAMES = {
     "bleu1": "Bleu_1",
     "bleu2": "Bleu_2",
@@ -38,7 +30,7 @@ NAMES = {
 
 
 def made_up(count: int, random: np.random.Generator) -> list[str]:
-    """Captions of words with Zipf's frequencies."""
+    """Make captions of words with Zipf's frequencies."""
     frequency = 1 / np.arange(1, 10_001)
     words = random.choice(10_000, (count, 15), p=frequency / frequency.sum())
     lengths = random.integers(10, 16, count)
@@ -48,21 +40,11 @@ def made_up(count: int, random: np.random.Generator) -> list[str]:
     ]
 
 
-def seconds(run: Callable[[], object], repeats: int) -> str:
-    """Median and range of the processor's time that a function takes: a busy machine does not change it much."""
-    times = []
-    for _ in range(repeats):
-        begin = time.process_time()
-        run()
-        times.append(time.process_time() - begin)
-    return f"{statistics.median(times):.2f} s ({min(times):.2f} to {max(times):.2f})"
-
-
-def speed(repeats: int) -> None:
+def speed(repeats: int, count: int) -> None:
     """Print the times."""
-    random = np.random.default_rng(0)
-    texts = made_up(30_000, random)
-    candidates, references = texts[:5000], [texts[5000 + 5 * n : 5005 + 5 * n] for n in range(5000)]
+    texts = made_up(6 * count, np.random.default_rng(0))
+    candidates = texts[:count]
+    references = [texts[count + 5 * n : count + 5 * n + 5] for n in range(count)]
 
     def whole_set() -> None:
         metric = CaptionScores()
@@ -72,24 +54,22 @@ def speed(repeats: int) -> None:
     scorer = CiderD.from_references(references)
     drawn = [text for text in candidates[:64] for _ in range(5)]
     wanted = [texts for texts in references[:64] for _ in range(5)]
-    print(
-        f"Python {platform.python_version()}, {platform.machine()}, one thread, {repeats} repeats, seed 0\n"
-    )
-    print("| what | processor time, median (range) |\n|---|---|")
-    whole, reward = (
-        seconds(whole_set, repeats),
-        seconds(lambda: scorer.scores(drawn, wanted), repeats),
-    )
-    print(f"| all scores of 5,000 captions with 5 references each | {whole} |")
-    print(f"| CIDEr-D reward of 5 captions for each of 64 images | {reward} |")
+    reward = partial(scorer.scores, drawn, wanted)
+    print(f"Python {platform.python_version()}, {platform.machine()}, one thread, ", end="")
+    print(f"{repeats} repeats, seed 0\n")
+    head("what", "processor time, median (range)")
+    for what, call in (
+        (f"all scores of {count:,} captions with 5 references each", whole_set),
+        (f"CIDEr-D reward of 5 captions for each of {len(drawn) // 5} images", reward),
+    ):
+        line(what, spread([cpu_seconds(call) for _ in range(repeats)], ".2f", " s"))
 
 
 def differences(golden: Path) -> None:
     """Print how far the scores are from the official ones."""
     data = json.loads(golden.read_text())
-    print(
-        "\n| score | coco-caption | difference from raw text | from its tokens |\n|---|---|---|---|"
-    )
+    print()
+    head("score", "coco-caption", "difference from raw text", "from its tokens")
     ours, each = {}, {}
     for kind in ("raw", "tok"):
         references = list(data[f"gts_{kind}"].values())
@@ -102,17 +82,20 @@ def differences(golden: Path) -> None:
     for name, theirs in NAMES.items():
         official = data["scores"][theirs]
         raw, tokens = (abs(ours[kind][name] - official) for kind in ("raw", "tok"))
-        print(f"| {name} | {official:.6f} | {raw:.1e} | {tokens:.1e} |")
-    print(f"| cider_d of each image, the largest | | {each['raw']:.1e} | {each['tok']:.1e} |")
+        line(name, f"{official:.6f}", f"{raw:.1e}", f"{tokens:.1e}")
+    line("cider_d of each image, the largest", "", f"{each['raw']:.1e}", f"{each['tok']:.1e}")
 
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--golden", type=Path, default=GOLDEN)
-    arguments = parser.parse_args()
-    speed(arguments.repeats)
+    options = parser(__doc__)
+    options.add_argument("--repeats", type=int, default=5)
+    options.add_argument("--captions", type=int, default=5000, help="how many are scored")
+    golden = SHARED / "golden" / "coco_caption_126.json"
+    options.add_argument("--golden", type=Path, default=golden)
+    arguments = options.parse_args()
+    one_thread()
+    speed(arguments.repeats, arguments.captions)
     if arguments.golden.exists():
         differences(arguments.golden)
     else:

@@ -1,39 +1,44 @@
-"""Images per second of captioning on a CPU: beam search, and training on the cached features of a frozen backbone.
+"""Images per second of captioning on a CPU: beam search, and training on cached features.
 
 Beam search is compared with the usual one, which takes one image at a time, over the same model.
-Training on cached features is compared with running the frozen backbone in each epoch. Prints
-Markdown tables.
+Training on the cached features of a frozen backbone is compared with running it in each epoch.
+Prints Markdown tables.
 
     python benchmarks/captioning.py --root FOLDER_OF_COCO
 """
 
 from __future__ import annotations
 
-import argparse
-import platform
 import statistics
 import tempfile
 import time
-import warnings
 from collections.abc import Callable
 from functools import partial
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from measure import QUIET, cpu_seconds, head, introduce, line, one_thread, parser
 from torch import Tensor
-from unrolled.core import LSTM, GatedAttention, ImageEncoder, Memory, SmallCNN, TorchvisionBackbone
-from unrolled.core.seq2seq.search import beam_search
+from unrolled.core import (
+    LSTM,
+    GatedAttention,
+    ImageEncoder,
+    Memory,
+    SmallCNN,
+    TorchvisionBackbone,
+    beam_search,
+)
 from unrolled.core.state import select_rows
 from unrolled.data import CaptionData, ScenesData
 from unrolled.data.tokenizer import Subwords
 from unrolled.tasks import Captioning
 
-IMAGES, BEAM, LENGTH = 64, 5, 15
+BEAM, LENGTH = 5, 15
 
 
 @torch.no_grad()
 def usual(model: Captioning, memory: Memory) -> list[int]:
-    """The usual beam search over one image: rows are expanded, all candidates sorted, finished ones put aside."""
+    """Search one image as is usual: all candidates are sorted, finished ones put aside."""
     decoder = model.decoder
     prepared = select_rows(decoder.prepare(memory), torch.zeros(BEAM, dtype=torch.int64))
     state = select_rows(decoder.initial_state(memory), torch.zeros(BEAM, dtype=torch.int64))
@@ -64,7 +69,7 @@ def usual(model: Captioning, memory: Memory) -> list[int]:
 
 @torch.no_grad()
 def ours(model: Captioning, memory: Memory) -> None:
-    """All images side by side."""
+    """Search all images side by side."""
     decoder = model.decoder
     beam_search(
         decoder.stepper(),
@@ -79,17 +84,12 @@ def ours(model: Captioning, memory: Memory) -> None:
 
 
 def timed(function: Callable[[], object], repeats: int) -> list[float]:
-    """Seconds of processor time of each call, after one that does not count."""
+    """Return the CPU seconds of each call, after one that does not count."""
     function()
-    seconds = []
-    for _ in range(repeats):
-        begin = time.process_time()
-        function()
-        seconds.append(time.process_time() - begin)
-    return seconds
+    return [cpu_seconds(function) for _ in range(repeats)]
 
 
-def decoding(repeats: int) -> None:
+def decoding(repeats: int, count: int) -> None:
     """Print the table of beam search."""
     torch.manual_seed(0)
     words = Subwords.train(
@@ -106,7 +106,7 @@ def decoding(repeats: int) -> None:
                 embedding_size=64,
                 input_feeding=False,
             ),
-            torch.randint(0, 256, (IMAGES, 3, 64, 64), dtype=torch.uint8),
+            torch.randint(0, 256, (count, 3, 64, 64), dtype=torch.uint8),
         ),
         "photographs: 10,004 words, LSTM(512), features of 49 places given": (
             Captioning(
@@ -119,10 +119,10 @@ def decoding(repeats: int) -> None:
                 partial(LSTM, hidden_size=512),
                 embedding_size=512,
             ),
-            torch.rand(IMAGES, 49, 2048).half(),
+            torch.rand(count, 49, 2048).half(),
         ),
     }
-    print("| model | | one image at a time | 64 at once | ratio |\n|---|---|---:|---:|---:|")
+    head("model", "", "one image at a time", f"{count} at once", "ratio")
     for name, (model, images) in models.items():
         model.eval()
         with torch.no_grad():
@@ -137,13 +137,9 @@ def decoding(repeats: int) -> None:
                 partial(encoded, ours, model, images),
             ),
         ):
-            rates = [
-                1 / statistics.median(timed(slow, 4 * repeats)),
-                IMAGES / statistics.median(timed(fast, repeats)),
-            ]
-            print(
-                f"| {name} | {what} | {rates[0]:,.0f} | {rates[1]:,.0f} | {rates[1] / rates[0]:.1f} |"
-            )
+            one = 1 / statistics.median(timed(slow, 4 * repeats))
+            many = count / statistics.median(timed(fast, repeats))
+            line(name, what, f"{one:,.0f}", f"{many:,.0f}", f"{many / one:.1f}")
 
 
 @torch.no_grad()
@@ -169,18 +165,18 @@ class Clock(Callback):
         self.times.append(time.process_time())
 
 
-def training(root: str, epochs: int) -> None:
+def training(root: str, name: str, epochs: int) -> None:
     """Print the table of training with a frozen backbone."""
-    print(
-        "\n| captions an image | encoded in each epoch | features from the cache | ratio |\n|---:|---:|---:|---:|"
-    )
+    print()
+    columns = ("captions an image", "encoded in each epoch", "features from the cache", "ratio")
+    head(*columns, align="---:")
     for captions in (1, 5):
-        rates = [rate(root, epochs, captions, cached) for cached in (False, True)]
-        print(f"| {captions} | {rates[0]:,.1f} | {rates[1]:,.1f} | {rates[1] / rates[0]:.1f} |")
+        slow, fast = (rate(root, name, epochs, captions, cached) for cached in (False, True))
+        line(captions, f"{slow:,.1f}", f"{fast:,.1f}", f"{fast / slow:.1f}")
 
 
-def rate(root: str, epochs: int, captions: int, cached: bool) -> float:
-    """Images per second of training, the first epoch left out."""
+def rate(root: str, name: str, epochs: int, captions: int, cached: bool) -> float:
+    """Return images per second of training, the first epoch left out."""
     data = CaptionData(
         root,
         val_fraction=0.0,
@@ -193,9 +189,8 @@ def rate(root: str, epochs: int, captions: int, cached: bool) -> float:
         cache_features=cached,
     )
     torch.manual_seed(0)
-    encoder = partial(
-        ImageEncoder, backbone=partial(TorchvisionBackbone, name="resnet50"), output_size=512
-    )
+    backbone = partial(TorchvisionBackbone, name=name)
+    encoder = partial(ImageEncoder, backbone=backbone, output_size=512)
     model = Captioning(
         data.spec,
         encoder,
@@ -205,38 +200,26 @@ def rate(root: str, epochs: int, captions: int, cached: bool) -> float:
         input_feeding=False,
     )
     clock = Clock()
-    settings = {
-        "accelerator": "cpu",
-        "logger": False,
-        "enable_checkpointing": False,
-        "limit_val_batches": 0,
-    }
-    settings |= {
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "use_distributed_sampler": False,
-    }
-    Trainer(max_epochs=epochs + 1, callbacks=[clock], **settings).fit(model, data)
+    Trainer(max_epochs=epochs + 1, limit_val_batches=0, callbacks=[clock], **QUIET).fit(model, data)
     spans = [end - begin for begin, end in zip(clock.times[1:], clock.times[2:], strict=False)]
     return len(data.references("train")) / statistics.median(spans)
 
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--root", help="images and captions, for the second table")
-    parser.add_argument("--epochs", type=int, default=3)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    warnings.filterwarnings("ignore")
-    print(
-        f"Images per second, beam {BEAM}, captions of {LENGTH} words, one thread, processor time, seed 0;"
-    )
-    print(f"torch {torch.__version__}, {platform.machine()}, {platform.system()}\n")
-    decoding(arguments.repeats)
+    options = parser(__doc__)
+    options.add_argument("--repeats", type=int, default=5)
+    options.add_argument("--images", type=int, default=64, help="how many are searched at once")
+    options.add_argument("--root", help="images and captions, for the second table")
+    options.add_argument("--backbone", default="resnet50", help="that of the second table")
+    options.add_argument("--epochs", type=int, default=3)
+    arguments = options.parse_args()
+    one_thread()
+    what = f"beam {BEAM}, captions of {LENGTH} words, one thread, processor time, seed 0"
+    introduce(f"Images per second, {what}")
+    decoding(arguments.repeats, arguments.images)
     if arguments.root:
-        training(arguments.root, arguments.epochs)
+        training(arguments.root, arguments.backbone, arguments.epochs)
 
 
 if __name__ == "__main__":

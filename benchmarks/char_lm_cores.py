@@ -10,18 +10,16 @@ parameters; the schedule follows the CPU time.
 
 from __future__ import annotations
 
-import argparse
+import bisect
 import inspect
-import logging
-import platform
 import statistics
 import tempfile
 import time
-import warnings
 from functools import partial
 
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
+from measure import QUIET, head, introduce, line, one_thread, parser
 from unrolled.core import discover_cores
 from unrolled.core.recurrent import RecurrentCore
 from unrolled.data import TextData
@@ -51,7 +49,7 @@ class CPUBudget(Callback):
 
 
 def single_layers() -> dict[str, type[RecurrentCore]]:
-    """The causal cores that are no composition of others."""
+    """Return the causal cores that are no composition of others."""
     return {
         name: core
         for name, core in discover_cores().items()
@@ -60,7 +58,7 @@ def single_layers() -> dict[str, type[RecurrentCore]]:
 
 
 def model_of(core: type[RecurrentCore], hidden_size: int, spec: dict) -> CharLM:
-    """One layer of a core as a language model."""
+    """Return one layer of a core as a language model."""
     return CharLM(
         spec,
         partial(core, hidden_size=hidden_size),
@@ -71,21 +69,23 @@ def model_of(core: type[RecurrentCore], hidden_size: int, spec: dict) -> CharLM:
     )
 
 
+def size_of(core: type[RecurrentCore], hidden_size: int, spec: dict) -> int:
+    """Count the parameters of the model."""
+    return sum(p.numel() for p in model_of(core, hidden_size, spec).parameters())
+
+
 def hidden_size_for(core: type[RecurrentCore], parameters: int, spec: dict) -> int:
-    """The hidden size, a multiple of 16, whose model comes nearest to a number of parameters."""
-
-    def distance(hidden_size: int) -> int:
-        return abs(
-            sum(p.numel() for p in model_of(core, hidden_size, spec).parameters()) - parameters
-        )
-
-    return min(range(64, 2049, 16), key=distance)
+    """Return the multiple of 16 whose model comes nearest to a number of parameters."""
+    sizes = range(64, 2049, 16)
+    size = partial(size_of, core, spec=spec)
+    place = bisect.bisect_left(sizes, parameters, key=size)
+    return min(sizes[max(place - 1, 0) : place + 1], key=lambda one: abs(size(one) - parameters))
 
 
 def train(
     core: type[RecurrentCore], hidden_size: int, seed: int, seconds: float, path: str
 ) -> tuple[float, int]:
-    """Validation loss in nats per character, and how many characters were read in the time."""
+    """Return the validation loss in nats per character, and how many characters were read."""
     seed_everything(seed, verbose=False)
     data = TextData(
         path, val_fraction=0.1, test_fraction=0.0, batch_size=16, chunk_length=100, seed=seed
@@ -93,13 +93,8 @@ def train(
     model = model_of(core, hidden_size, data.spec)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
+            **QUIET,
             max_epochs=1000,
-            accelerator="cpu",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
             limit_val_batches=0,
             gradient_clip_val=1.0,
             default_root_dir=folder,
@@ -107,14 +102,7 @@ def train(
         )
         trainer.fit(model, data)
         steps = trainer.global_step
-        evaluation = Trainer(
-            accelerator="cpu",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            default_root_dir=folder,
-        )
+        evaluation = Trainer(**QUIET, default_root_dir=folder)
         loss = evaluation.validate(model, data, verbose=False)[0]["val/loss"]
     return loss, steps * 1600
 
@@ -122,22 +110,20 @@ def train(
 def main() -> None:
     """Print the table."""
     cores = single_layers()
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("path", help="char-rnn's input.txt")
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--parameters", type=int, default=400_000)
-    parser.add_argument("--cores", nargs="+", choices=sorted(cores), default=sorted(cores))
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    options = parser(__doc__)
+    options.add_argument("path", help="char-rnn's input.txt")
+    options.add_argument("--seconds", type=float, default=60)
+    options.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    options.add_argument("--parameters", type=int, default=400_000)
+    options.add_argument("--cores", nargs="+", choices=sorted(cores), default=sorted(cores))
+    arguments = options.parse_args()
+    one_thread()
     torch.set_flush_denormal(True)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore")
     spec = TextData(arguments.path, val_fraction=0.1, test_fraction=0.0).spec
     rows = []
     for name in arguments.cores:
         hidden_size = hidden_size_for(cores[name], arguments.parameters, spec)
-        parameters = sum(p.numel() for p in model_of(cores[name], hidden_size, spec).parameters())
+        parameters = size_of(cores[name], hidden_size, spec)
         results = [
             train(cores[name], hidden_size, seed, arguments.seconds, arguments.path)
             for seed in arguments.seeds
@@ -145,15 +131,13 @@ def main() -> None:
         losses = [loss for loss, _ in results]
         rows.append((statistics.mean(losses), losses, name, hidden_size, parameters, results[0][1]))
         print(f"{name}: {' '.join(f'{loss:.4f}' for loss in losses)}", flush=True)
-    print(f"\n{arguments.seconds:.0f} CPU seconds each, one thread, seeds {arguments.seeds};")
-    print(f"torch {torch.__version__}, {platform.machine()}, {platform.system()}\n")
-    print("| core | hidden size | parameters | characters read | val loss, mean | least to most |")
-    print("|---|---|---|---|---|---|")
+    print()
+    introduce(f"{arguments.seconds:.0f} CPU seconds each, one thread, seeds {arguments.seeds}")
+    figures = ("characters read", "val loss, mean", "least to most")
+    head("core", "hidden size", "parameters", *figures)
     for mean, losses, name, hidden_size, parameters, characters in sorted(rows):
-        spread = f"{min(losses):.4f} to {max(losses):.4f}"
-        print(
-            f"| {name} | {hidden_size} | {parameters:,} | {characters / 1e6:.1f} M | {mean:.4f} | {spread} |"
-        )
+        read, least_to_most = f"{characters / 1e6:.1f} M", f"{min(losses):.4f} to {max(losses):.4f}"
+        line(name, hidden_size, f"{parameters:,}", read, f"{mean:.4f}", least_to_most)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Memory and time of encoding a corpus and reading batches from it, for a small corpus and a large one.
+"""Memory and time of encoding a corpus and reading batches from it, small and large.
 
 Peak memory must not grow with the corpus. Each corpus gets a process of its own. "Peak" is the
 kernel's high-water mark of all resident memory (VmHWM, set back after the imports): what the
@@ -22,12 +22,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+from measure import head, line, parser
 
 SEED = 0
 
 
 def write_corpus(path: Path, size: int) -> None:
-    """Write made-up words in sentences and paragraphs, with Zipf's frequencies, of about `size` bytes."""
+    """Write some `size` bytes of made-up words in sentences, as frequent as words are."""
     random = np.random.default_rng(SEED)
     letters = random.permutation(np.array(list("eeeeetttaaooiinnsshhrrddlluucmfywgpbvkéüß")))
     words = np.array(["".join(random.choice(letters, n)) for n in random.integers(1, 11, 20_000)])
@@ -92,46 +93,40 @@ def measure(path: str, cache: str, batches: int) -> None:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--megabytes", type=int, nargs="+", default=[10, 1000])
-    parser.add_argument("--batches", type=int, default=20_000)
-    parser.add_argument(
-        "--folder", help="where to make the corpora; twice the largest size is needed"
-    )
-    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--megabytes", type=int, nargs="+", default=[10, 1000])
+    options.add_argument("--batches", type=int, default=20_000)
+    options.add_argument("--folder", help="where to make the corpora: twice the largest is needed")
+    options.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
+    arguments = options.parse_args()
     if arguments.measure:
         measure(*arguments.measure, arguments.batches)
         return
     print(f"TextData, characters, 32 rows of 64 symbols, {arguments.batches} batches, seed {SEED};")
     print(f"numpy {np.__version__}, {platform.machine()}, {platform.system()}; MB = 10^6 bytes\n")
-    figures = "start | peak | allocated, start | allocated, peak"
-    print(f"| corpus | characters | batches an epoch | encode | a batch | {figures} |")
-    print("|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
+    figures = ("start", "peak", "allocated, start", "allocated, peak")
+    columns = ("corpus", "characters", "batches an epoch", "encode", "a batch", *figures)
+    head(*columns, align="---:")
     for size in arguments.megabytes:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
             path = Path(folder) / "corpus.txt"
             write_corpus(path, size * 10**6)
-            command = [
-                sys.executable,
-                __file__,
-                "--measure",
-                str(path),
-                folder,
-                "--batches",
-                str(arguments.batches),
-            ]
+            words = [__file__, "--measure", str(path), folder, "--batches", str(arguments.batches)]
             output = subprocess.run(
-                command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+                [sys.executable, *words],
+                check=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
             )
             found = json.loads(output.stdout)
-        print(
-            f"| {size} MB | {found['symbols']:,} | {found['epoch']:,} | {found['encode']:.2f} s "
-            f"| {found['each'] * 1e6:.0f} µs | {found['start']:.0f} MB | {found['peak']:.0f} MB "
-            f"| {found['allocated_start']:.0f} MB | {found['allocated']:.0f} MB |",
-            flush=True,
+        line(
+            f"{size} MB",
+            f"{found['symbols']:,}",
+            f"{found['epoch']:,}",
+            f"{found['encode']:.2f} s",
+            f"{found['each'] * 1e6:.0f} µs",
+            *(f"{found[key]:.0f} MB" for key in ("start", "peak", "allocated_start", "allocated")),
         )
 
 

@@ -1,4 +1,4 @@
-"""Characters per second of generation on a CPU, beside the usual loop that calls `nn.LSTM` with one step at a time.
+"""Characters per second of generation on a CPU, beside the usual loop, one step of `nn.LSTM` each.
 
 Both sides have two layers of 256 units and the same weights, one thread, in turn. Prints a Markdown
 table.
@@ -8,13 +8,11 @@ table.
 
 from __future__ import annotations
 
-import argparse
-import platform
 import statistics
-import time
 from functools import partial
 
 import torch
+from measure import cpu_seconds, head, introduce, line, one_thread, parser, spread
 from torch import nn
 from unrolled.core import LSTM, Stacked
 from unrolled.data.vocabulary import CharacterVocabulary
@@ -46,11 +44,11 @@ class Usual(nn.Module):
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--length", type=int, default=400)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    options = parser(__doc__)
+    options.add_argument("--repeats", type=int, default=7)
+    options.add_argument("--length", type=int, default=400)
+    arguments = options.parse_args()
+    one_thread()
     torch.manual_seed(0)
     spec = {"vocabulary": CharacterVocabulary(CHARACTERS).to_spec()}
     model = CharLM(
@@ -59,29 +57,22 @@ def main() -> None:
     with torch.no_grad():
         model.head.bias[model.vocabulary.END] = -1e4  # no text ends before its length
     usual = Usual(model).eval()
-    print(
-        f"2 x LSTM(256), CPU, one thread, {arguments.repeats} repeats of {arguments.length} characters in turn;"
-    )
-    print(f"seed 0, torch {torch.__version__}, {platform.machine()}, {platform.system()}\n")
-    print(
-        "| rows | nn.LSTM loop, characters/s | unrolled, characters/s | ratio, median (least to most) |"
-    )
-    print("|---|---|---|---|")
+    runs = f"{arguments.repeats} repeats of {arguments.length} characters in turn"
+    introduce(f"2 x LSTM(256), CPU, one thread, {runs}; seed 0")
+    ratio = "ratio, median (least to most)"
+    head("rows", "nn.LSTM loop, characters/s", "unrolled, characters/s", ratio)
     for rows in (1, 64):
         length = arguments.length if rows == 1 else arguments.length // 4
-        speeds: list[tuple[float, float]] = []
-        for repeat in range(arguments.repeats + 1):  # the first warms up
-            started = time.process_time()
-            usual.generate(rows, length)
-            middle = time.process_time()
-            model.generate([""] * rows, length=length, seed=repeat)
-            stopped = time.process_time()
-            speeds.append((rows * length / (middle - started), rows * length / (stopped - middle)))
-        speeds = speeds[1:]
-        ratios = sorted(ours / theirs for theirs, ours in speeds)
-        theirs, ours = (statistics.median(column) for column in zip(*speeds, strict=True))
-        spread = f"{statistics.median(ratios):.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f})"
-        print(f"| {rows} | {theirs:,.0f} | {ours:,.0f} | {spread} |")
+        texts = [""] * rows
+        theirs, ours = [], []
+        for repeat in range(arguments.repeats + 1):
+            generate = partial(model.generate, texts, length=length, seed=repeat)
+            theirs.append(rows * length / cpu_seconds(partial(usual.generate, rows, length)))
+            ours.append(rows * length / cpu_seconds(generate))
+        del theirs[0], ours[0]  # the first warms up
+        ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+        speeds = (f"{statistics.median(found):,.0f}" for found in (theirs, ours))
+        line(rows, *speeds, spread(ratios, ".1f"))
 
 
 if __name__ == "__main__":

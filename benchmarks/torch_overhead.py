@@ -12,14 +12,13 @@ Shapes: B batch, T time, H hidden (and input).
 
 from __future__ import annotations
 
-import argparse
 import platform
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from measure import cpu_seconds, head, one_thread, parser
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 from unrolled.core import GRU, LSTM, RNN
@@ -28,31 +27,23 @@ CORES = {"RNN": (RNN, nn.RNN), "LSTM": (LSTM, nn.LSTM), "GRU": (GRU, nn.GRU)}
 SIZES = "8x16x64,20x35x200,32x128x256"
 
 
-def seconds(run: Callable[[], object], repeats: int) -> float:
-    """CPU seconds of one call, averaged over `repeats`."""
-    start = time.process_time()
-    for _ in range(repeats):
-        run()
-    return (time.process_time() - start) / repeats
-
-
 def pairs(
     run: Callable[[], object], peer: Callable[[], object], count: int
 ) -> tuple[list[float], list[float]]:
-    """Times two functions in turn, changing who goes first."""
+    """Time two functions in turn, changing who goes first."""
     for _ in range(2):
         run(), peer()
-    repeats = max(1, round(0.03 / max(seconds(peer, 1), 1e-6)))
+    repeats = max(1, round(0.03 / max(cpu_seconds(peer), 1e-6)))
     ours, theirs = [], []
     for i in range(count):
         order = ((run, ours), (peer, theirs)) if i % 2 else ((peer, theirs), (run, ours))
         for function, times in order:
-            times.append(seconds(function, repeats))
+            times.append(cpu_seconds(function, repeats))
     return ours, theirs
 
 
 def median_interval(values: list[float]) -> tuple[float, float, float]:
-    """The median and its 95 % interval from order statistics (normal approximation of the binomial)."""
+    """Return the median and its 95 % interval from order statistics (binomial as normal)."""
     ordered = sorted(values)
     half = 0.98 * len(ordered) ** 0.5
     low = max(0, int(len(ordered) / 2 - half))
@@ -61,16 +52,14 @@ def median_interval(values: list[float]) -> tuple[float, float, float]:
 
 
 def row(label: str, ours: list[float], theirs: list[float], unit: float = 1e3) -> str:
-    """One line of a table: label, both medians, ratio and interval."""
+    """Return a line of a table: label, both medians, ratio and interval."""
     ratio, low, high = median_interval([a / b for a, b in zip(ours, theirs, strict=True)])
-    return (
-        f"| {label} | {statistics.median(theirs) * unit:.3f} | {statistics.median(ours) * unit:.3f} "
-        f"| **{ratio:.3f}** | {low:.3f} to {high:.3f} |"
-    )
+    medians = " | ".join(f"{statistics.median(times) * unit:.3f}" for times in (theirs, ours))
+    return f"| {label} | {medians} | **{ratio:.3f}** | {low:.3f} to {high:.3f} |"
 
 
 def training_step(module: nn.Module, run: Callable[[], Tensor], x: Tensor) -> Callable[[], None]:
-    """Forward and backward, with the gradients of the weights and of the input."""
+    """Return forward and backward, with the gradients of the weights and of the input."""
 
     def step() -> None:
         module.zero_grad()
@@ -81,7 +70,7 @@ def training_step(module: nn.Module, run: Callable[[], Tensor], x: Tensor) -> Ca
 
 
 def sequences(count: int, sizes: list[tuple[int, int, int]], names: list[str]) -> None:
-    """Prints the tables for whole sequences, without and with lengths."""
+    """Print the tables for whole sequences, without and with lengths."""
     overhead, ragged = [], []
     for name in names:
         ours, theirs = CORES[name]
@@ -104,54 +93,42 @@ def sequences(count: int, sizes: list[tuple[int, int, int]], names: list[str]) -
                 )
 
                 def packed(module: nn.Module = bare, x: Tensor = x, n: Tensor = lengths) -> Tensor:
-                    return module(
-                        pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False)
-                    )[0].data
+                    rows = pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False)
+                    return module(rows)[0].data
 
-                line = row(f"{label} | {what}", *pairs(cut, plain, count))
+                compared = row(f"{label} | {what}", *pairs(cut, plain, count))
                 times = pairs(training_step(bare, packed, x), plain, max(3, count // 4))
-                ragged.append(
-                    f"{line} {statistics.median(a / b for a, b in zip(*times, strict=True)):.2f} |"
-                )
+                ratio = statistics.median(a / b for a, b in zip(*times, strict=True))
+                ragged.append(f"{compared} {ratio:.2f} |")
+    sizes_of = ("core", "B x T x H")
     print("\n### Sequences, forward and backward\n")
-    print(
-        "| core | B x T x H | torch ms | ours ms | ratio | 95 % interval |\n|---|---|---|---|---|---|"
-    )
+    head(*sizes_of, "torch ms", "ours ms", "ratio", "95 % interval")
     print("\n".join(overhead))
     print("\n### Random lengths against none, forward and backward\n")
-    print(
-        "| core | B x T x H | lengths | without ms | with ms | ratio | 95 % interval | packed torch, ratio |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
+    compared = ("without ms", "with ms", "ratio", "95 % interval", "packed torch, ratio")
+    head(*sizes_of, "lengths", *compared)
     print("\n".join(ragged))
 
 
 def main() -> None:
-    """Reads the arguments and prints the tables."""
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").split("\n", 1)[0], allow_abbrev=False
-    )
-    parser.add_argument(
-        "--pairs", type=int, default=21, help="pairs of measurements per line (default 21)"
-    )
-    parser.add_argument(
-        "--sizes", default=SIZES, help=f"BxTxH, separated by commas (default {SIZES})"
-    )
-    parser.add_argument("--cores", default=",".join(CORES), help="which cores (default all)")
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    torch.set_num_threads(1)
+    """Read the arguments and print the tables."""
+    options = parser(__doc__)
+    options.add_argument("--pairs", type=int, default=21, help="pairs of measurements per line")
+    options.add_argument("--sizes", default=SIZES, help="BxTxH, separated by commas")
+    options.add_argument("--cores", default=",".join(CORES), help="which cores (default all)")
+    options.add_argument("--seed", type=int, default=0)
+    args = options.parse_args()
+    one_thread()
     torch.set_flush_denormal(True)
     torch.manual_seed(args.seed)
-    print(
-        f"torch {torch.__version__}, {processor()}, 1 thread, float32, seed {args.seed}, {args.pairs} pairs a line"
-    )
+    runs = f"seed {args.seed}, {args.pairs} pairs a line"
+    print(f"torch {torch.__version__}, {processor()}, 1 thread, float32, {runs}")
     sizes = [tuple(int(part) for part in size.split("x")) for size in args.sizes.split(",")]
     sequences(args.pairs, sizes, args.cores.split(","))
 
 
 def processor() -> str:
-    """The processor's name and its number of cores."""
+    """Return the processor's name and its number of cores."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

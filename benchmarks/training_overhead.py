@@ -9,20 +9,17 @@ a Markdown table.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
-import logging
-import platform
 import statistics
 import tempfile
 import time
-import warnings
 from functools import partial
 from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback, Trainer
+from measure import QUIET, head, introduce, line, one_thread, parser
 from unrolled.apps.run.training_callbacks import (
     AtomicCheckpointIO,
     FiniteLoss,
@@ -54,18 +51,13 @@ class Clock(Callback):
 
 
 def with_lightning(data: TextData, steps: int, skip: int, folder: str) -> float:
-    """CPU milliseconds per step of the trainer with the callbacks that every run has."""
+    """Return CPU milliseconds per step of the trainer with the callbacks of every run."""
     torch.manual_seed(0)
     model = CharLM(data.spec, partial(LSTM, hidden_size=64), embedding_size=64)
     clock = Clock(skip)
     trainer = Trainer(
+        **QUIET,
         max_steps=steps + skip,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
         limit_val_batches=0,
         gradient_clip_val=1.0,
         default_root_dir=folder,
@@ -77,7 +69,7 @@ def with_lightning(data: TextData, steps: int, skip: int, folder: str) -> float:
 
 
 def bare(data: TextData, steps: int, skip: int) -> float:
-    """CPU milliseconds per step of a loop written out."""
+    """Return CPU milliseconds per step of a loop written out."""
     torch.manual_seed(0)
     model = CharLM(data.spec, partial(LSTM, hidden_size=64), embedding_size=64)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
@@ -98,13 +90,11 @@ def bare(data: TextData, steps: int, skip: int) -> float:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=300)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore")
+    options = parser(__doc__)
+    options.add_argument("--pairs", type=int, default=7)
+    options.add_argument("--steps", type=int, default=300)
+    arguments = options.parse_args()
+    one_thread()
     with tempfile.TemporaryDirectory() as folder:
         text = Path(folder) / "text.txt"
         text.write_text("".join(chr(97 + (i * i + i // 7) % 26) for i in range(200_000)))
@@ -115,19 +105,15 @@ def main() -> None:
             with contextlib.redirect_stdout(io.StringIO()):
                 lightning = with_lightning(data, arguments.steps, 20, folder)
             pairs.append((plain, lightning))
-    added = sorted(lightning - plain for plain, lightning in pairs)
-    print(
-        f"B=8, T=16, H=64, one thread, {arguments.pairs} pairs of {arguments.steps} steps in turn, seed 0;"
-    )
-    print(f"torch {torch.__version__}, {platform.machine()}, {platform.system()}\n")
-    print("| loop | CPU ms per step, median | least | most |")
-    print("|---|---|---|---|")
+    runs = f"{arguments.pairs} pairs of {arguments.steps} steps in turn"
+    introduce(f"B=8, T=16, H=64, one thread, {runs}, seed 0")
+    head("loop", "CPU ms per step, median", "least", "most")
     for name, times in (
-        ("bare", [a for a, _ in pairs]),
-        ("Lightning and the task", [b for _, b in pairs]),
+        ("bare", [plain for plain, _ in pairs]),
+        ("Lightning and the task", [lightning for _, lightning in pairs]),
+        ("added", [lightning - plain for plain, lightning in pairs]),
     ):
-        print(f"| {name} | {statistics.median(times):.2f} | {min(times):.2f} | {max(times):.2f} |")
-    print(f"| added | {statistics.median(added):.2f} | {added[0]:.2f} | {added[-1]:.2f} |")
+        line(name, *(f"{pick(times):.2f}" for pick in (statistics.median, min, max)))
 
 
 if __name__ == "__main__":

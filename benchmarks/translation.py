@@ -10,26 +10,21 @@ medians of several runs, CPU time.
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import platform
-import statistics
-import time
-from collections.abc import Callable
 from functools import partial
 
 import torch
+from measure import cpu_seconds, head, introduce, line, one_thread, parser, spread
 from unrolled.core import GRU, Bidirectional, beam_search
 from unrolled.data.batch import TranslationBatch
 from unrolled.data.tokenizer import Subwords
 from unrolled.tasks import Translation
 
 VOCABULARY = 4000
-ROWS = 64
 
 
 def model() -> Translation:
-    """The model, with a vocabulary of nonsense."""
+    """Make the model, with a vocabulary of nonsense."""
     words = ("".join(letters) for letters in itertools.product("abcdefghijklmnop", repeat=3))
     spec = Subwords.train(words, kind="word", size=VOCABULARY).to_spec()
     return Translation(
@@ -40,43 +35,35 @@ def model() -> Translation:
     )
 
 
-def batches(count: int) -> list[TranslationBatch]:
-    """Batches of sentences of nearly one length each."""
+def batches(count: int, rows: int) -> list[TranslationBatch]:
+    """Make batches of sentences of nearly one length each."""
     draw = torch.Generator().manual_seed(0)
     made = []
     for _ in range(count):
         longest = int(torch.randint(8, 22, (1,), generator=draw))
-        lengths = longest - torch.randint(0, 2, (ROWS,), generator=draw)
-        sides = [torch.randint(4, VOCABULARY, (ROWS, longest), generator=draw) for _ in range(2)]
+        lengths = longest - torch.randint(0, 2, (rows,), generator=draw)
+        sides = [torch.randint(4, VOCABULARY, (rows, longest), generator=draw) for _ in range(2)]
         made.append(
-            TranslationBatch(sides[0], lengths, sides[1], lengths, torch.arange(ROWS), ("",) * ROWS)
+            TranslationBatch(sides[0], lengths, sides[1], lengths, torch.arange(rows), ("",) * rows)
         )
     return made
 
 
-def seconds(function: Callable[[], object]) -> float:
-    """CPU seconds of a call."""
-    start = time.process_time()
-    function()
-    return time.process_time() - start
-
-
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--repeats", type=int, default=5)
-    repeats = parser.parse_args().repeats
-    torch.set_num_threads(1)
+    options = parser(__doc__)
+    options.add_argument("--repeats", type=int, default=5)
+    options.add_argument("--rows", type=int, default=64, help="sentences of a batch")
+    options.add_argument("--batches", type=int, default=20, help="batches to train on")
+    arguments = options.parse_args()
+    rows, repeats = arguments.rows, range(arguments.repeats)
+    one_thread()
     torch.manual_seed(0)
     made = model()
-    print(
-        f"torch {torch.__version__}, {platform.machine()}, {platform.system()}, one thread, {repeats} runs each\n"
-    )
+    introduce(f"one thread, {arguments.repeats} runs each")
 
     optimizer = torch.optim.AdamW(made.parameters(), lr=1e-3)
-    given = batches(20)
+    given = batches(arguments.batches, rows)
 
     def train() -> None:
         for batch in given:
@@ -89,40 +76,28 @@ def main() -> None:
 
     train()
     tokens = sum(int(batch.target_lengths.sum()) for batch in given)
-    speeds = sorted(tokens / seconds(train) for _ in range(repeats))
-    print("| training, batch 64 | target subwords per CPU second |\n|---|---|")
-    print(
-        f"| forward, backward, AdamW | {statistics.median(speeds):,.0f} ({speeds[0]:,.0f} to {speeds[-1]:,.0f}) |\n"
-    )
+    head(f"training, batch {rows}", "target subwords per CPU second")
+    line("forward, backward, AdamW", spread([tokens / cpu_seconds(train) for _ in repeats], ",.0f"))
+    print()
 
     made.eval()
-    source, lengths = torch.randint(4, VOCABULARY, (ROWS, 13)), torch.full((ROWS,), 13)
+    source, lengths = torch.randint(4, VOCABULARY, (rows, 13)), torch.full((rows,), 13)
 
     @torch.inference_mode()
-    def decode(rows: int, beam_size: int, steps: int) -> None:
-        for first in range(0, ROWS, rows):
-            memory = made.encoder(source[first : first + rows], lengths[first : first + rows])
+    def decode(at_once: int, beam_size: int, steps: int) -> None:
+        for first in range(0, rows, at_once):
+            chunk = slice(first, first + at_once)
+            memory = made.encoder(source[chunk], lengths[chunk])
             decoder = made.decoder
             begin = decoder.stepper(), decoder.initial_state(memory), decoder.prepare(memory)
             forced = {"start": 1, "end": 2, "min_length": steps, "max_length": steps}
             beam_search(*begin, **forced, beam_size=beam_size)
 
-    print(
-        "| sentences side by side | beam | subwords of each | sentences per CPU second |\n|---|---|---|---|"
-    )
-    for rows, beam_size, steps in (
-        (64, 1, 15),
-        (64, 5, 15),
-        (64, 10, 15),
-        (64, 20, 15),
-        (64, 5, 60),
-        (1, 5, 15),
-    ):
-        speeds = sorted(
-            ROWS / seconds(partial(decode, rows, beam_size, steps)) for _ in range(repeats)
-        )
-        spread = f"{statistics.median(speeds):,.0f} ({speeds[0]:,.0f} to {speeds[-1]:,.0f})"
-        print(f"| {rows} | {beam_size} | {steps} | {spread} |")
+    head("sentences side by side", "beam", "subwords of each", "sentences per CPU second")
+    cases = [(rows, beam_size, 15) for beam_size in (1, 5, 10, 20)] + [(rows, 5, 60), (1, 5, 15)]
+    for case in cases:
+        speeds = [rows / cpu_seconds(partial(decode, *case)) for _ in repeats]
+        line(*case, spread(speeds, ",.0f"))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Labelling a video file: what decoding costs, what the network costs, and both with the decoder in a thread ahead.
+"""Labelling a video file: what decoding costs, what the network costs, and both at a time.
 
     python benchmarks/video_pipeline.py
     python benchmarks/video_pipeline.py --frames 2000 --width 1280 --height 720
@@ -8,7 +8,6 @@ The limit is the slower of the two, not their sum, where there are two CPU cores
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -16,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
+from measure import head, line, one_thread, parser
 from unrolled.core import QRNN, FrameEncoder, SmallCNN
 from unrolled.data.video.clips.module import write_video
 from unrolled.data.video.frames import prefetch, read_frames
@@ -24,7 +23,7 @@ from unrolled.tasks import VideoLabelling
 
 
 def noisy_video(path: Path, frames: int, height: int, width: int) -> None:
-    """Write a video with motion and some grain, which costs a decoder as much as a camera's does."""
+    """Write a video with motion and grain, which costs a decoder as much as a camera's does."""
     random = np.random.default_rng(0)
     scene = random.integers(40, 200, (height // 8, width // 8, 3)).repeat(8, 0).repeat(8, 1)
     grain = random.integers(-6, 6, (8, *scene.shape))
@@ -34,7 +33,7 @@ def noisy_video(path: Path, frames: int, height: int, width: int) -> None:
 
 
 def seconds(work: Callable[[], Iterable[object]]) -> tuple[float, float]:
-    """Wall and CPU seconds of going through something; the best of three times."""
+    """Return wall and CPU seconds of going through something; the best of three times."""
     best = (float("inf"), float("inf"))
     for _ in range(3):
         wall, cpu = time.perf_counter(), time.process_time()
@@ -46,15 +45,13 @@ def seconds(work: Callable[[], Iterable[object]]) -> tuple[float, float]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--frames", type=int, default=500)
-    parser.add_argument("--width", type=int, default=640)
-    parser.add_argument("--height", type=int, default=480)
-    parser.add_argument("--image_size", type=int, default=48)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    options = parser(__doc__)
+    options.add_argument("--frames", type=int, default=500)
+    options.add_argument("--width", type=int, default=640)
+    options.add_argument("--height", type=int, default=480)
+    options.add_argument("--image_size", type=int, default=48)
+    arguments = options.parse_args()
+    one_thread()
     size = arguments.image_size
     spec = {
         "classes": ["a", "b"],
@@ -81,15 +78,13 @@ def main() -> None:
                 frame.picture for frame in prefetch(read_frames(path, image_size=size))
             ),
         }
-        print(
-            f"{arguments.frames} frames of {arguments.width} x {arguments.height}, read at {size} x {size}\n"
-        )
-        print("| | frames/s | CPU ms a frame |\n|---|---|---|")
+        frames = arguments.frames
+        print(f"{frames} frames of {arguments.width} x {arguments.height}, ", end="")
+        print(f"read at {size} x {size}\n")
+        head("", "frames/s", "CPU ms a frame")
         for name, work in rows.items():
             wall, cpu = seconds(work)
-            print(
-                f"| {name} | {arguments.frames / wall:.0f} | {1000 * cpu / arguments.frames:.2f} |"
-            )
+            line(name, f"{frames / wall:.0f}", f"{1000 * cpu / frames:.2f}")
 
 
 if __name__ == "__main__":

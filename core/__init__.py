@@ -1,134 +1,74 @@
-"""Recurrent cores under one contract. Imports torch and nothing else."""
+"""Recurrent cores under one contract, and what is made of them. Imports torch and nothing else.
 
-from __future__ import annotations
+What is imported here under its own name is exported; helpers of states are in `core.state`.
+"""
 
 import importlib
 import inspect
 import pkgutil
 
-from .compose import Bidirectional, Stacked
-from .cores.gru import GRU, GRUState
-from .cores.ind_rnn import IndRNN, IndRNNState
-from .cores.layer_norm_lstm import LayerNormLSTM
-from .cores.lstm import LSTM, LSTMState
-from .cores.min_gru import MinGRU, MinGRUState
-from .cores.min_lstm import MinLSTM, MinLSTMState
-from .cores.mlstm import MLSTM, MLSTMState
-from .cores.mogrifier_lstm import MogrifierLSTM
-from .cores.qrnn import QRNN, QRNNState
-from .cores.rg_lru import RGLRU, RGLRUState
-from .cores.rnn import RNN, RNNState
-from .cores.slstm import SLSTM, SLSTMState
-from .dropout import EmbeddingDropout, LockedDropout, WeightDrop, Zoneout
-from .kernels.scan import linear_recurrence, linear_recurrence_reference
-from .recurrent import CoreFactory, RecurrentCore, reference
-from .seq2seq.attention import (
-    AdditiveAttention,
-    Attention,
-    AttentionFactory,
-    DotAttention,
-    GatedAttention,
-    GeneralAttention,
-)
-from .seq2seq.decoder import Decoded, DecoderState, SequenceDecoder
-from .seq2seq.encoder import Memory, SequenceEncoder
-from .seq2seq.sampling import choose, sample
-from .seq2seq.search import Hypothesis, beam_search, greedy_search, sample_search, search_sequences
-from .state import (
-    State,
-    concatenate,
-    detach,
-    from_plain,
-    leaves,
-    map_state,
-    select_rows,
-    split,
-    to_plain,
-    where_rows,
-)
-from .vision.encoders import (
-    Backbone,
-    BackboneFactory,
-    FrameEncoder,
-    ImageEncoder,
-    SmallCNN,
-    TorchvisionBackbone,
-)
-
-__all__ = [
-    "GRU",
-    "LSTM",
-    "MLSTM",
-    "QRNN",
-    "RGLRU",
-    "RNN",
-    "SLSTM",
-    "AdditiveAttention",
-    "Attention",
-    "AttentionFactory",
-    "Backbone",
-    "BackboneFactory",
-    "Bidirectional",
-    "CoreFactory",
-    "Decoded",
-    "DecoderState",
-    "DotAttention",
-    "EmbeddingDropout",
-    "FrameEncoder",
-    "GRUState",
-    "GatedAttention",
-    "GeneralAttention",
-    "Hypothesis",
-    "ImageEncoder",
-    "IndRNN",
-    "IndRNNState",
-    "LSTMState",
-    "LayerNormLSTM",
-    "LockedDropout",
-    "MLSTMState",
-    "Memory",
-    "MinGRU",
-    "MinGRUState",
-    "MinLSTM",
-    "MinLSTMState",
-    "MogrifierLSTM",
-    "QRNNState",
-    "RGLRUState",
-    "RNNState",
-    "RecurrentCore",
-    "SLSTMState",
-    "SequenceDecoder",
-    "SequenceEncoder",
-    "SmallCNN",
-    "Stacked",
-    "State",
-    "TorchvisionBackbone",
-    "WeightDrop",
-    "Zoneout",
-    "beam_search",
-    "choose",
-    "concatenate",
-    "detach",
-    "discover_cores",
-    "from_plain",
-    "greedy_search",
-    "leaves",
-    "linear_recurrence",
-    "linear_recurrence_reference",
-    "map_state",
-    "reference",
-    "sample",
-    "sample_search",
-    "search_sequences",
-    "select_rows",
-    "split",
-    "to_plain",
-    "where_rows",
-]
+from .compose import Bidirectional as Bidirectional
+from .compose import Stacked as Stacked
+from .cores.gru import GRU as GRU
+from .cores.gru import GRUState as GRUState
+from .cores.ind_rnn import IndRNN as IndRNN
+from .cores.ind_rnn import IndRNNState as IndRNNState
+from .cores.layer_norm_lstm import LayerNormLSTM as LayerNormLSTM
+from .cores.lstm import LSTM as LSTM
+from .cores.lstm import LSTMState as LSTMState
+from .cores.min_gru import MinGRU as MinGRU
+from .cores.min_gru import MinGRUState as MinGRUState
+from .cores.min_lstm import MinLSTM as MinLSTM
+from .cores.min_lstm import MinLSTMState as MinLSTMState
+from .cores.mlstm import MLSTM as MLSTM
+from .cores.mlstm import MLSTMState as MLSTMState
+from .cores.mogrifier_lstm import MogrifierLSTM as MogrifierLSTM
+from .cores.qrnn import QRNN as QRNN
+from .cores.qrnn import QRNNState as QRNNState
+from .cores.rg_lru import RGLRU as RGLRU
+from .cores.rg_lru import RGLRUState as RGLRUState
+from .cores.rnn import RNN as RNN
+from .cores.rnn import RNNState as RNNState
+from .cores.slstm import SLSTM as SLSTM
+from .cores.slstm import SLSTMState as SLSTMState
+from .dropout import EmbeddingDropout as EmbeddingDropout
+from .dropout import LockedDropout as LockedDropout
+from .dropout import WeightDrop as WeightDrop
+from .dropout import Zoneout as Zoneout
+from .kernels.scan import linear_recurrence as linear_recurrence
+from .kernels.scan import linear_recurrence_reference as linear_recurrence_reference
+from .recurrent import CoreFactory as CoreFactory
+from .recurrent import RecurrentCore as RecurrentCore
+from .recurrent import reference as reference
+from .seq2seq.attention import AdditiveAttention as AdditiveAttention
+from .seq2seq.attention import Attention as Attention
+from .seq2seq.attention import AttentionFactory as AttentionFactory
+from .seq2seq.attention import DotAttention as DotAttention
+from .seq2seq.attention import GatedAttention as GatedAttention
+from .seq2seq.attention import GeneralAttention as GeneralAttention
+from .seq2seq.decoder import Decoded as Decoded
+from .seq2seq.decoder import DecoderState as DecoderState
+from .seq2seq.decoder import SequenceDecoder as SequenceDecoder
+from .seq2seq.encoder import Memory as Memory
+from .seq2seq.encoder import SequenceEncoder as SequenceEncoder
+from .seq2seq.sampling import choose as choose
+from .seq2seq.sampling import sample as sample
+from .seq2seq.search import Hypothesis as Hypothesis
+from .seq2seq.search import beam_search as beam_search
+from .seq2seq.search import greedy_search as greedy_search
+from .seq2seq.search import sample_search as sample_search
+from .seq2seq.search import search_sequences as search_sequences
+from .state import State as State
+from .vision.backbones import Backbone as Backbone
+from .vision.backbones import BackboneFactory as BackboneFactory
+from .vision.backbones import SmallCNN as SmallCNN
+from .vision.backbones import TorchvisionBackbone as TorchvisionBackbone
+from .vision.encoders import FrameEncoder as FrameEncoder
+from .vision.encoders import ImageEncoder as ImageEncoder
 
 
 def discover_cores() -> dict[str, type[RecurrentCore]]:
-    """Finds every core by importing the modules of this folder.
+    """Find every core by importing the modules of this folder.
 
     Returns:
         Class by name, in alphabetical order: every concrete subclass of `RecurrentCore`. A core is
@@ -155,7 +95,11 @@ def discover_cores() -> dict[str, type[RecurrentCore]]:
 
 
 def __getattr__(name: str) -> type[RecurrentCore]:
-    """Finds a core that is not imported above: a new one is exported by existing."""
+    """Find a core that is not imported above: a new one is exported by existing."""
     if name[:1].isupper() and name in (found := discover_cores()):
         return found[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+_names = vars().copy()
+__all__ = [name for name in _names if name[0] != "_" and not inspect.ismodule(_names[name])]

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,8 +23,8 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.migration.utils import _pl_migrate_checkpoint
 
 from ...checkpoints import checkpoints_of
-from ...class_paths import ClassPaths, parameters
-from ...core.vision.encoders import weights_follow
+from ...class_paths import ClassPaths, accepted, parameters
+from ...core.vision.backbones import Backbone
 from ...data.base import DataModule
 from ...errors import DataError, SetupError, UnrolledError, UsageError, printable
 from ...loading import CheckedCheckpoint, first_lines, instantiate, trusted_roots
@@ -158,6 +158,8 @@ class TrainingCLI(LightningCLI):
             self.parser.add_instantiator(
                 _InstantiatorFn(cli=dumped, key=key), base, subclasses=True
             )
+        if self.stored:
+            self.parser.add_instantiator(_without_weights, Backbone, subclasses=True)
 
     def before_instantiate_classes(self) -> None:
         """Refuse what is no class of the right kind, and to resume another model than the checkpoint's."""
@@ -168,9 +170,7 @@ class TrainingCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         """Make data, model and trainer; what a constructor refuses is the configuration's fault."""
         try:
-            # A checkpoint brings its backbone's weights: they are not fetched again.
-            with weights_follow() if self.stored else nullcontext():
-                self.config_init = instantiate(self.parser, self.config)
+            self.config_init = instantiate(self.parser, self.config)
         except ValueError as error:
             raise cause(error) from error
         self.datamodule = self._get(self.config_init, "data")
@@ -371,6 +371,11 @@ def _spec_of(checkpoint: CheckedCheckpoint | None) -> Callable[..., LightningDat
         return cls(**arguments)
 
     return make
+
+
+def _without_weights(cls: type[Backbone], **arguments: Any) -> Backbone:
+    """Make a backbone that fetches no weights: the checkpoint brings them."""
+    return cls(**arguments | accepted(cls, {"fetch": False}))
 
 
 def tell(text: str) -> None:

@@ -1,1 +1,1 @@
-"""Encoders, decoders, attention, search and losses: what is made of cores for sequences to sequences."""
+"""What is made of cores for sequences: encoders, decoders, attention, search and losses."""

@@ -23,6 +23,13 @@ class Prepared(NamedTuple):
         keys: What queries are compared with (B, S, A).
         values: What is averaged (B, S, M), zero where not valid.
         bias: Added to the scores (B, S): 0 where valid, half of the dtype's least number elsewhere.
+
+    Example:
+        >>> import torch
+        >>> from unrolled.core import DotAttention, Memory
+        >>> memory = Memory(torch.ones(1, 3, 4), lengths=torch.tensor([2]))
+        >>> DotAttention(4, 4).prepare(memory).bias == 0
+        tensor([[ True,  True, False]])
     """
 
     keys: Tensor
@@ -38,6 +45,15 @@ class Attention(nn.Module, ABC):
     Args:
         query_size: Q.
         memory_size: M; the context has as many features.
+
+    Example:
+        >>> import torch
+        >>> from unrolled.core import DotAttention, Memory
+        >>> attention = DotAttention(4, 4)
+        >>> prepared = attention.prepare(Memory(torch.randn(2, 5, 4)))
+        >>> context, weights = attention(torch.randn(2, 3, 4), prepared)
+        >>> context.shape, weights.shape
+        (torch.Size([2, 3, 4]), torch.Size([2, 3, 5]))
     """
 
     __call__: Callable[..., tuple[Tensor, Tensor]]
@@ -64,14 +80,14 @@ class Attention(nn.Module, ABC):
         Args:
             memory: What the encoder found.
         """
-        valid = memory.valid()
-        output = memory.output
+        valid = memory.valid()  # (B, S)
+        output = memory.output  # (B, S, M)
         # Half of the least number: with a score added it stays finite, in 16 bits as well, and so
         # does an empty row.
         bias = output.new_zeros(valid.shape).masked_fill(~valid, torch.finfo(output.dtype).min / 2)
         if memory.lengths is not None:
             output = output.masked_fill(~valid.unsqueeze(2), 0.0)
-        return Prepared(self.keys(output), output, bias)
+        return Prepared(self.keys(output), output, bias)  # keys (B, S, A)
 
     def forward(self, query: Tensor, prepared: Prepared) -> tuple[Tensor, Tensor]:
         """Attend.
@@ -83,9 +99,9 @@ class Attention(nn.Module, ABC):
         Returns:
             Context (B, T, M) and weights (B, T, S), which sum to 1 over the valid steps.
         """
-        scores = self.scores(query, prepared.keys) + prepared.bias.unsqueeze(1)
+        scores = self.scores(query, prepared.keys) + prepared.bias.unsqueeze(1)  # (B, T, S)
         weights = scores.softmax(-1).to(prepared.values.dtype)
-        return torch.bmm(weights, prepared.values), weights
+        return torch.bmm(weights, prepared.values), weights  # (B, T, M), (B, T, S)
 
 
 AttentionFactory: TypeAlias = Callable[[int, int], Attention]
@@ -99,6 +115,13 @@ class AdditiveAttention(Attention):
         query_size: Q.
         memory_size: M.
         attention_size: A; Q when not given.
+
+    Example:
+        >>> import torch
+        >>> from unrolled.core import Memory
+        >>> attention = AdditiveAttention(4, 6, attention_size=8)
+        >>> attention.prepare(Memory(torch.randn(2, 5, 6))).keys.shape
+        torch.Size([2, 5, 8])
     """
 
     def __init__(
@@ -111,39 +134,46 @@ class AdditiveAttention(Attention):
         self.energy = nn.Linear(size, 1, bias=False)
 
     def keys(self, output: Tensor) -> Tensor:
-        """U m + b."""
-        keys: Tensor = self.key(output)
+        """Return U m + b."""
+        keys: Tensor = self.key(output)  # (B, S, A)
         return keys
 
     def scores(self, query: Tensor, keys: Tensor) -> Tensor:
         """Compare; holds (B, T, S, A) numbers."""
-        scores: Tensor = self.energy((self.query(query).unsqueeze(2) + keys.unsqueeze(1)).tanh_())
+        summed = self.query(query).unsqueeze(2) + keys.unsqueeze(1)  # (B, T, S, A)
+        scores: Tensor = self.energy(summed.tanh_())  # (B, T, S, 1)
         return scores.squeeze(3)
 
 
 class DotAttention(Attention):
-    """score = q^T m, of Luong et al. 2015 (https://arxiv.org/abs/1508.04025); Q and M must be equal.
+    """score = q^T m, of Luong et al. 2015 (https://arxiv.org/abs/1508.04025).
 
     Args:
         query_size: Q.
-        memory_size: M.
+        memory_size: M, which must be Q.
+
+    Example:
+        >>> import torch
+        >>> attention = DotAttention(2, 2)
+        >>> attention.scores(torch.tensor([[[1.0, 2.0]]]), torch.tensor([[[3.0, 4.0]]]))
+        tensor([[[11.]]])
     """
 
     def __init__(self, query_size: int, memory_size: int) -> None:
         super().__init__(query_size, memory_size)
         if query_size != memory_size:
             raise ValueError(
-                f"DotAttention: the query has {query_size} features and the memory {memory_size}; they must be equal: "
-                "change a core's size, or take GeneralAttention"
+                f"DotAttention: the query has {query_size} features and the memory {memory_size}; "
+                "they must be equal: change a core's size, or take GeneralAttention"
             )
 
     def keys(self, output: Tensor) -> Tensor:
-        """The vectors themselves."""
+        """Return the vectors themselves."""
         return output
 
     def scores(self, query: Tensor, keys: Tensor) -> Tensor:
-        """q^T m."""
-        return torch.bmm(query, keys.transpose(1, 2))
+        """Return q^T m."""
+        return torch.bmm(query, keys.transpose(1, 2))  # (B, T, S)
 
 
 class GeneralAttention(Attention):
@@ -152,6 +182,13 @@ class GeneralAttention(Attention):
     Args:
         query_size: Q.
         memory_size: M.
+
+    Example:
+        >>> import torch
+        >>> from unrolled.core import Memory
+        >>> attention = GeneralAttention(4, 6)
+        >>> attention.prepare(Memory(torch.randn(2, 5, 6))).keys.shape
+        torch.Size([2, 5, 4])
     """
 
     def __init__(self, query_size: int, memory_size: int) -> None:
@@ -159,25 +196,34 @@ class GeneralAttention(Attention):
         self.key = nn.Linear(memory_size, query_size, bias=False)
 
     def keys(self, output: Tensor) -> Tensor:
-        """W m."""
-        keys: Tensor = self.key(output)
+        """Return W m."""
+        keys: Tensor = self.key(output)  # (B, S, Q)
         return keys
 
     def scores(self, query: Tensor, keys: Tensor) -> Tensor:
-        """q^T (W m)."""
-        return torch.bmm(query, keys.transpose(1, 2))
+        """Return q^T (W m)."""
+        return torch.bmm(query, keys.transpose(1, 2))  # (B, T, S)
 
 
 class GatedAttention(Attention):
-    """context = sigmoid(f^T q + b) * (another attention's context), of Xu et al. 2015, section 4.2.1.
+    """context = sigmoid(f^T q + b) * (another attention's context), of Xu et al. 2015.
 
     The gate lets a decoder look away, at words that no place of the image shows
-    (https://arxiv.org/abs/1502.03044). The weights are those of the other attention; they sum to 1.
+    (https://arxiv.org/abs/1502.03044, section 4.2.1). The weights are those of the other attention;
+    they sum to 1.
 
     Args:
         query_size: Q.
         memory_size: M.
         attention: Makes the other attention.
+
+    Example:
+        >>> import torch
+        >>> from unrolled.core import Memory
+        >>> attention = GatedAttention(4, 4, attention=DotAttention)
+        >>> prepared = attention.prepare(Memory(torch.randn(2, 5, 4)))
+        >>> attention(torch.randn(2, 3, 4), prepared)[0].shape
+        torch.Size([2, 3, 4])
     """
 
     def __init__(
@@ -188,14 +234,15 @@ class GatedAttention(Attention):
         self.gate = nn.Linear(query_size, 1)
 
     def keys(self, output: Tensor) -> Tensor:
-        """The other attention's."""
+        """Return the other attention's."""
         return self.attention.keys(output)
 
     def scores(self, query: Tensor, keys: Tensor) -> Tensor:
-        """The other attention's."""
+        """Return the other attention's."""
         return self.attention.scores(query, keys)
 
     def forward(self, query: Tensor, prepared: Prepared) -> tuple[Tensor, Tensor]:
         """Attend, and weigh the context; see `Attention.forward`."""
         context, weights = self.attention(query, prepared)
-        return torch.sigmoid(self.gate(query)) * context, weights
+        gate = torch.sigmoid(self.gate(query))  # (B, T, 1)
+        return gate * context, weights

@@ -1,4 +1,4 @@
-"""The decoder that captioning and translation share: symbols in and out, attention to a memory, any causal core.
+"""The decoder that captioning and translation share: symbols in and out, attention to a memory.
 
 Shapes: B batch, T target steps, S memory steps, E embedding, H core output, M memory features, O
 output, V vocabulary; N rows of a search, k of them (its beams) for each row of the memory.
@@ -7,6 +7,7 @@ output, V vocabulary; N rows of a search, k of them (its beams) for each row of 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -27,6 +28,13 @@ class DecoderState(NamedTuple):
     Attributes:
         core: The core's state.
         feed: The output before (N, O), which is fed back; (N, 0) without input feeding.
+
+    Example:
+        >>> import torch
+        >>> from unrolled.core.state import select_rows
+        >>> state = DecoderState(core=torch.zeros(2, 8), feed=torch.zeros(2, 4))
+        >>> select_rows(state, torch.tensor([0, 0, 1])).feed.shape
+        torch.Size([3, 4])
     """
 
     core: State
@@ -40,6 +48,13 @@ class Decoded(NamedTuple):
         output: (B, T, O); `head` turns it into logits.
         attention: Weights over the memory (B, T, S); (B, T, 0) without attention.
         state: The state after the last step.
+
+    Example:
+        >>> import torch
+        >>> state = DecoderState(torch.zeros(2, 8), torch.zeros(2, 4))
+        >>> decoded = Decoded(torch.zeros(2, 5, 4), torch.zeros(2, 5, 7), state)
+        >>> decoded.attention.argmax(2).shape  # what each step looked at
+        torch.Size([2, 5])
     """
 
     output: Tensor
@@ -48,10 +63,19 @@ class Decoded(NamedTuple):
 
 
 class Head(nn.Linear):
-    """An output layer that a loss can look into without going past it: hooks fire for the loss as for logits."""
+    """An output layer that a loss can look into: hooks fire for the loss as for logits.
+
+    Example:
+        >>> import torch
+        >>> head = Head(4, 9)
+        >>> head(torch.randn(2, 5, 4)).shape
+        torch.Size([2, 5, 9])
+        >>> head(torch.randn(2, 5, 4), lambda output, weight, bias: weight.shape)
+        torch.Size([9, 4])
+    """
 
     def forward(self, input: Tensor, function: Callable[..., Tensor] = functional.linear) -> Tensor:
-        """Applies weight and bias.
+        """Apply weight and bias.
 
         Args:
             input: (..., H).
@@ -89,6 +113,18 @@ class SequenceDecoder(nn.Module):
     Raises:
         ValueError: The core is not causal, sizes don't allow tied weights, or no way leads from the
             memory.
+
+    Example:
+        >>> import torch
+        >>> from unrolled.core import GRU, AdditiveAttention, Memory
+        >>> core = lambda size: GRU(size, 16)
+        >>> decoder = SequenceDecoder(
+        ...     torch.nn.Embedding(100, 8), core, memory_size=32, attention=AdditiveAttention
+        ... )
+        >>> memory, target = Memory(torch.randn(2, 5, 32)), torch.randint(100, (2, 7))
+        >>> begin = decoder.prepare(memory), decoder.initial_state(memory)
+        >>> decoder.head(decoder(target, *begin).output).shape
+        torch.Size([2, 7, 100])
     """
 
     def __init__(
@@ -112,7 +148,8 @@ class SequenceDecoder(nn.Module):
             )
         if tie_weights and output_size not in (None, size):
             raise ValueError(
-                f"SequenceDecoder: tie_weights needs an output of the embedding's size {size}, not {output_size}"
+                f"SequenceDecoder: tie_weights needs an output of the embedding's size {size}, not "
+                f"{output_size}"
             )
         # The core's output size is known once it is made, and what it reads depends on the output's
         # size.
@@ -123,8 +160,8 @@ class SequenceDecoder(nn.Module):
         self.core = core(size + known if input_feeding else size)
         if not self.core.causal:
             raise ValueError(
-                f"{type(self.core).__name__} is not causal: a decoder must not see the symbols that it predicts; take "
-                "a core that reads forwards only"
+                f"{type(self.core).__name__} is not causal: a decoder must not see the symbols "
+                "that it predicts; take a core that reads forwards only"
             )
         self.output_size = known
         self.input_feeding = input_feeding
@@ -151,22 +188,22 @@ class SequenceDecoder(nn.Module):
         return () if self.attention is None else self.attention.prepare(memory)
 
     def initial_state(self, memory: Memory) -> DecoderState:
-        """The state before the first symbol.
+        """Return the state before the first symbol.
 
         Args:
             memory: What the encoder found.
         """
-        output = memory.output
+        output = memory.output  # (B, S, M)
         rows = output.shape[0]
-        feed = output.new_zeros(rows, self.output_size if self.input_feeding else 0)
+        feed = output.new_zeros(rows, self.output_size if self.input_feeding else 0)  # (B, O)
         state = self.core.initial_state(
             rows, device=output.device, dtype=torch.promote_types(output.dtype, torch.float32)
         )
         if self.bridge is not None:
             # The mean over the valid vectors; what lies past the lengths does not count, and none
             # at all is zero.
-            valid = memory.valid().unsqueeze(2)
-            mean = output.masked_fill(~valid, 0.0).sum(1) / valid.sum(1).clamp(min=1)
+            valid = memory.valid().unsqueeze(2)  # (B, S, 1)
+            mean = output.masked_fill(~valid, 0.0).sum(1) / valid.sum(1).clamp(min=1)  # (B, M)
             _, state = self.core.step(torch.tanh(self.bridge(mean)), state)
         return DecoderState(state, feed)
 
@@ -190,50 +227,45 @@ class SequenceDecoder(nn.Module):
             return self._whole(tokens, prepared, state)
         core, feed = state
         embedded = self.embedding(tokens)  # (B, T, E)
-        # of drawn symbols as well
-        mask = self.dropout(embedded.new_ones(tokens.shape[0], 1, embedded.shape[2]))
-        kept = (
-            self.dropout(embedded.new_ones(tokens.shape[0], 1, self.core.output_size))
-            if self.training
-            else None
-        )
+        # One mask for all steps, and for the symbols that are drawn as well.
+        ones = partial(embedded.new_ones, tokens.shape[0], 1)
+        mask = self.dropout(ones(embedded.shape[2]))  # (B, 1, E)
+        kept = self.dropout(ones(self.core.output_size)) if self.training else None  # (B, 1, H)
         own = torch.rand(tokens.shape, device=tokens.device) < sampling if sampling else None
         outputs: list[Tensor] = []
         weights: list[Tensor] = []
-        for t, x in enumerate((embedded * mask).unbind(1)):
+        for t, x in enumerate((embedded * mask).unbind(1)):  # (B, E)
             if own is not None and outputs:
                 with torch.no_grad():
-                    drawn = choose(self.head(outputs[-1]))
+                    drawn = choose(self.head(outputs[-1]))  # (B,)
                 x = torch.where(own[:, t, None], self.embedding(drawn) * mask[:, 0], x)
-            output, core = self.core.step(
-                torch.cat((x, feed), 1) if self.input_feeding else x, core
-            )
-            output = output.unsqueeze(1)
-            read, seen = self._read(output if kept is None else output * kept, prepared)
-            outputs.append(read.squeeze(1))
+            h, core = self.core.step(torch.cat((x, feed), 1) if self.input_feeding else x, core)
+            h = h.unsqueeze(1)  # (B, 1, H)
+            output, seen = self._attend(h if kept is None else h * kept, prepared)  # (B, 1, O)
+            outputs.append(output.squeeze(1))
             weights.append(seen)
             if self.input_feeding:
                 feed = outputs[-1]
         if not outputs:
             return self._whole(tokens, prepared, state)
-        return Decoded(
-            self.dropout(torch.stack(outputs, 1)), torch.cat(weights, 1), DecoderState(core, feed)
-        )
+        output, attention = torch.stack(outputs, 1), torch.cat(weights, 1)  # (B, T, O), (B, T, S)
+        return Decoded(self.dropout(output), attention, DecoderState(core, feed))
 
     def _whole(self, tokens: Tensor, prepared: State, state: DecoderState) -> Decoded:
-        x = self.dropout(self.embedding(tokens))
+        """Read a target in one piece: no step waits for the output before it."""
+        x = self.dropout(self.embedding(tokens))  # (B, T, E)
         if self.input_feeding:  # there is no step, but a graph
             x = torch.cat((x, state.feed.unsqueeze(1).expand(-1, x.shape[1], -1)), 2)
-        output, core = self.core(x, state.core)
-        read, weights = self._read(self.dropout(output), prepared)
-        return Decoded(self.dropout(read), weights, DecoderState(core, state.feed))
+        h, core = self.core(x, state.core)  # (B, T, H)
+        output, weights = self._attend(self.dropout(h), prepared)  # (B, T, O), (B, T, S)
+        return Decoded(self.dropout(output), weights, DecoderState(core, state.feed))
 
-    def _read(self, output: Tensor, prepared: State) -> tuple[Tensor, Tensor]:
-        """tanh(W_o [context; h]) (B, T, O) from the core's outputs (B, T, H), and the weights."""
+    def _attend(self, h: Tensor, prepared: State) -> tuple[Tensor, Tensor]:
+        """Return tanh(W_o [context; h]) (B, T, O) of the core's outputs (B, T, H), and weights."""
         if self.attention is None:
-            return torch.tanh(self.combine(output)), output.new_zeros(*output.shape[:2], 0)
-        context, weights = self.attention(output, prepared)
-        return torch.tanh(self.combine(torch.cat((context, output), 2))), weights
+            return torch.tanh(self.combine(h)), h.new_zeros(*h.shape[:2], 0)
+        context, weights = self.attention(h, prepared)  # (B, T, M), (B, T, S)
+        return torch.tanh(self.combine(torch.cat((context, h), 2))), weights
 
     def step(
         self, tokens: Tensor, state: DecoderState, prepared: State
@@ -251,23 +283,23 @@ class SequenceDecoder(nn.Module):
         return self._step(tokens, state, prepared, self.core.step)
 
     def stepper(self) -> Callable[[Tensor, DecoderState, State], tuple[Tensor, DecoderState]]:
-        """Makes `step` ready for many calls without gradients; see `RecurrentCore.stepper`."""
-        run = self.core.stepper()
-        return lambda tokens, state, prepared: self._step(tokens, state, prepared, run)
+        """Make `step` ready for many calls without gradients; see `RecurrentCore.stepper`."""
+        core_step = self.core.stepper()
+        return lambda tokens, state, prepared: self._step(tokens, state, prepared, core_step)
 
     def _step(
         self,
         tokens: Tensor,
         state: DecoderState,
         prepared: State,
-        run: Callable[[Tensor, State], tuple[Tensor, State]],
+        core_step: Callable[[Tensor, State], tuple[Tensor, State]],
     ) -> tuple[Tensor, DecoderState]:
-        x = self.embedding(tokens)
-        output, core = run(torch.cat((x, state.feed), 1) if self.input_feeding else x, state.core)
+        x = self.embedding(tokens)  # (N, E)
+        x = torch.cat((x, state.feed), 1) if self.input_feeding else x
+        h, core = core_step(x, state.core)  # (N, H)
+        # The k rows that read one row of the memory are its queries; with no rows any k will do.
         rows = prepared.values.shape[0] if isinstance(prepared, Prepared) else tokens.shape[0]
-        # (N, H) -> (N / k, k, H); with no rows any k will do
-        read, _ = self._read(
-            output.view(rows, output.shape[0] // max(rows, 1), output.shape[1]), prepared
-        )
-        read = read.flatten(0, 1)
-        return self.head(read), DecoderState(core, read if self.input_feeding else state.feed)
+        h = h.view(rows, h.shape[0] // max(rows, 1), h.shape[1])  # (N / k, k, H)
+        output, _ = self._attend(h, prepared)
+        output = output.flatten(0, 1)  # (N, O)
+        return self.head(output), DecoderState(core, output if self.input_feeding else state.feed)

@@ -24,6 +24,12 @@ class Memory(NamedTuple):
         output: The vectors (B, S, M).
         lengths: Valid vectors of each row (B,) int64, best kept on the CPU; None: all of S.
         state: The encoder's final state, where it has one.
+
+    Example:
+        >>> import torch
+        >>> Memory(torch.randn(2, 3, 8), lengths=torch.tensor([3, 1])).valid()
+        tensor([[ True,  True,  True],
+                [ True, False, False]])
     """
 
     output: Tensor
@@ -31,7 +37,7 @@ class Memory(NamedTuple):
     state: State = ()
 
     def valid(self) -> Tensor:
-        """Which vectors are real, (B, S) bool on the output's device."""
+        """Say which vectors are real: (B, S) bool on the output's device."""
         rows, steps = self.output.shape[:2]
         if self.lengths is None:
             return torch.ones(rows, steps, dtype=torch.bool, device=self.output.device)
@@ -48,6 +54,14 @@ class SequenceEncoder(nn.Module):
             2015, https://arxiv.org/abs/1409.0473).
         dropout: Locked dropout of the core's input and output (Gal and Ghahramani 2016,
             https://arxiv.org/abs/1512.05287).
+
+    Example:
+        >>> import torch
+        >>> from unrolled.core import LSTM, Bidirectional
+        >>> core = lambda size: Bidirectional(size, lambda size: LSTM(size, 16))
+        >>> encoder = SequenceEncoder(torch.nn.Embedding(100, 8), core)
+        >>> encoder(torch.randint(100, (2, 5)), lengths=torch.tensor([5, 3])).output.shape
+        torch.Size([2, 5, 32])
     """
 
     def __init__(self, embedding: nn.Embedding, core: CoreFactory, *, dropout: float = 0.0) -> None:
@@ -71,5 +85,6 @@ class SequenceEncoder(nn.Module):
         Returns:
             The memory; vectors past a row's length are zero.
         """
-        output, state = self.core(self.dropout(self.embedding(tokens)), lengths=lengths)
+        x = self.dropout(self.embedding(tokens))  # (B, S, E)
+        output, state = self.core(x, lengths=lengths)  # (B, S, M)
         return Memory(self.dropout(output), lengths, state)

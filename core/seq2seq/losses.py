@@ -21,7 +21,7 @@ IGNORED = -100
 
 
 def sequence_cross_entropy(logits: Tensor, target: Tensor, lengths: Tensor | None = None) -> Tensor:
-    """The sum of the cross-entropies over the valid steps, in nats.
+    """Sum the cross-entropies over the valid steps, in nats.
 
     Args:
         logits: (B, T, V).
@@ -32,16 +32,15 @@ def sequence_cross_entropy(logits: Tensor, target: Tensor, lengths: Tensor | Non
     Returns:
         A scalar, float32 or wider.
     """
-    _check("sequence_cross_entropy", logits, target, lengths)
+    _check_targets("sequence_cross_entropy", logits, target, lengths)
     if lengths is not None and lengths.numel() and int(lengths.min()) < target.shape[1]:
-        target = target.masked_fill(
-            ~valid_steps(lengths, target.shape[1]).to(target.device), IGNORED
-        )
+        valid = valid_steps(lengths, target.shape[1]).to(target.device)  # (B, T)
+        target = target.masked_fill(~valid, IGNORED)
     # Under autocast the logits are half precision; the sum of many logarithms must not be.
     wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return functional.cross_entropy(
         wide.flatten(0, 1), target.flatten(), ignore_index=IGNORED, reduction="sum"
-    )
+    )  # of (B T, V) and (B T,)
 
 
 def chunked_cross_entropy(
@@ -53,7 +52,7 @@ def chunked_cross_entropy(
     *,
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """The sum of the cross-entropies of an output layer over the valid steps, in nats.
+    """Sum the cross-entropies of an output layer over the valid steps, in nats.
 
     The logits of all steps never exist at once: a chunk of them is made, its loss and its gradient
     taken, and it is gone. So memory does not grow with B T V, and the logits stay in the cache. No
@@ -72,22 +71,18 @@ def chunked_cross_entropy(
     Returns:
         A scalar, float32 or wider.
     """
-    _check("chunked_cross_entropy", output, target, lengths)
+    _check_targets("chunked_cross_entropy", output, target, lengths)
     if lengths is not None and lengths.numel() and int(lengths.min()) < target.shape[1]:
         valid = valid_steps(lengths, target.shape[1]).to(target.device, non_blocking=True)
         # what does not count is not computed; on a GPU finding it would wait
         if target.device.type == "cpu":
-            output, target = output[valid], target[valid]
+            output, target = output[valid], target[valid]  # (N, H), (N,)
         else:
             target = target.masked_fill(~valid, IGNORED)
     gradient = torch.is_grad_enabled()
+    output, target = output.reshape(-1, output.shape[-1]), target.reshape(-1)  # (N, H), (N,)
     loss: Tensor = _ChunkedCrossEntropy.call(
-        output.reshape(-1, output.shape[-1]),
-        weight,
-        bias,
-        target.reshape(-1),
-        label_smoothing,
-        gradient,
+        output, weight, bias, target, label_smoothing, gradient
     )
     return loss
 
@@ -109,7 +104,7 @@ class _ChunkedCrossEntropy(Loop):
         gradient: bool,
     ) -> Tensor:
         """Make all logits at once."""
-        logits = torch.mm(output, weight.to(output.dtype).t())
+        logits = torch.mm(output, weight.to(output.dtype).t())  # (N, V)
         logits = logits.to(torch.promote_types(output.dtype, torch.float32))
         return functional.cross_entropy(
             logits if bias is None else logits + bias,
@@ -145,25 +140,28 @@ class _ChunkedCrossEntropy(Loop):
         grad_output, grad_weight, grad_bias = grads
         rows = max(1, _CHUNK // size)
         for first in range(0, output.shape[0], rows):
+            # The loss of a chunk of n rows: log of the sum of exp(logits), less the target's logit.
             part, wanted = output[first : first + rows], target[first : first + rows]
-            logits = torch.mm(part, used.t()).to(wide)
+            logits = torch.mm(part, used.t()).to(wide)  # (n, V)
             if bias is not None:
                 logits += bias
             valid = wanted != IGNORED
-            chosen = wanted.masked_fill(~valid, 0).unsqueeze(1)
-            norm = logits.logsumexp(1)
-            likely = logits.gather(1, chosen).squeeze(1)
+            chosen = wanted.masked_fill(~valid, 0).unsqueeze(1)  # (n, 1)
+            norm = logits.logsumexp(1)  # (n,)
+            likely = logits.gather(1, chosen).squeeze(1)  # (n,)
             losses = norm - (1 - label_smoothing) * likely
             if label_smoothing:
                 losses -= label_smoothing / size * logits.sum(1)
             loss += losses.masked_fill(~valid, 0.0).sum()
             if not any(needs):
                 continue
-            error = logits.sub_(norm.unsqueeze(1)).exp_()  # the probabilities
+            # Its gradient: the probabilities less the target distribution.
+            error = logits.sub_(norm.unsqueeze(1)).exp_()
             if label_smoothing:
                 error -= label_smoothing / size
             error.scatter_add_(1, chosen, error.new_full(chosen.shape, label_smoothing - 1))
             error.masked_fill_(~valid.unsqueeze(1), 0.0)
+            # Of the logits (n, V) it goes to the layer's bias (V,), input (n, H), weight (V, H).
             if grad_bias is not None:
                 grad_bias += error.sum(0)
             narrow = error.to(output.dtype)
@@ -187,7 +185,7 @@ class _ChunkedCrossEntropy(Loop):
 def truncated_smoothness(
     logits: Tensor, lengths: Tensor | None = None, *, threshold: float = 4.0
 ) -> Tensor:
-    """How much the log-probabilities jump from step to step, summed over the valid steps: MS-TCN's smoothing loss.
+    """Sum the jumps of log-probabilities from step to step: MS-TCN's smoothing loss.
 
     sum over t of the mean over V of min(|log p_t - log p_{t-1}|, threshold)^2, without a gradient
     through p_{t-1} (Abu Farha and Gall 2019, https://arxiv.org/abs/1903.01945, equations 7 to 9).
@@ -201,22 +199,21 @@ def truncated_smoothness(
     Returns:
         A scalar, float32 or wider.
     """
-    _check("truncated_smoothness", logits, logits[..., 0], lengths)
+    _check_targets("truncated_smoothness", logits, logits[..., 0], lengths)
     logs = functional.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), -1)
-    jumps = (logs[:, 1:] - logs[:, :-1].detach()).abs().clamp(max=threshold)
+    jumps = (logs[:, 1:] - logs[:, :-1].detach()).abs().clamp(max=threshold)  # (B, T - 1, V)
     if lengths is not None and jumps.numel() and int(lengths.min()) < logits.shape[1]:
-        jumps = jumps.masked_fill(
-            ~valid_steps(lengths - 1, jumps.shape[1]).to(jumps.device)[:, :, None], 0.0
-        )
+        valid = valid_steps(lengths - 1, jumps.shape[1]).to(jumps.device)  # (B, T - 1)
+        jumps = jumps.masked_fill(~valid.unsqueeze(2), 0.0)
     return jumps.square().sum() / logits.shape[-1]
 
 
-def _check(name: str, output: Tensor, target: Tensor, lengths: Tensor | None) -> None:
-    """Refuses what would be broadcast, or leave out steps unseen."""
+def _check_targets(name: str, output: Tensor, target: Tensor, lengths: Tensor | None) -> None:
+    """Refuse what would be broadcast, or leave out steps unseen."""
     if output.dim() != 3 or target.shape != output.shape[:2]:
         raise ValueError(
-            f"{name}: {describe(output)} does not go with targets {describe(target)}; they are (B, T, features) and "
-            "(B, T), one target per step"
+            f"{name}: {describe(output)} does not go with targets {describe(target)}; they are "
+            "(B, T, features) and (B, T), one target per step"
         )
     if lengths is not None:
         check_lengths_kind(name, lengths, output.shape[0])

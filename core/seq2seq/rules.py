@@ -24,6 +24,14 @@ class SearchRules:
 
     Raises:
         ValueError: A setting is out of its range.
+
+    Example:
+        >>> import torch
+        >>> rules = SearchRules(1, 0, 9, min_length=2, forbidden=[3], no_repeat_ngram=2)
+        >>> table = torch.zeros(1, 5)
+        >>> rules.forbid(table, history=torch.tensor([[1, 2, 1]]))  # not 2 again, and never 3
+        >>> table
+        tensor([[0., 0., -inf, -inf, 0.]])
     """
 
     def __init__(
@@ -38,7 +46,8 @@ class SearchRules:
         self.limits = [max_length] * rows if isinstance(max_length, int) else list(max_length)
         if len(self.limits) != rows:
             raise ValueError(
-                f"max_length has {len(self.limits)} numbers for {rows} rows: give one, or one for each"
+                f"max_length has {len(self.limits)} numbers for {rows} rows: give one, or one for "
+                "each"
             )
         for name, least in (
             ("max_length", min(self.limits, default=0)),
@@ -52,7 +61,8 @@ class SearchRules:
             )
         if no_repeat_ngram < 0:
             raise ValueError(
-                f"no_repeat_ngram={no_repeat_ngram}: must be at least 0 (0: anything may come again)"
+                f"no_repeat_ngram={no_repeat_ngram}: must be at least 0 (0: anything may come "
+                "again)"
             )
         self.end = end
         self.min_length = min_length
@@ -75,6 +85,6 @@ class SearchRules:
         size = self.no_repeat_ngram
         if size and history.shape[1] >= size:
             windows = history.unfold(1, size, 1)  # (N, t - size + 1, size)
-            begun = history[:, history.shape[1] - size + 1 :]  # the last size - 1 tokens
+            begun = history[:, history.shape[1] - size + 1 :]  # (N, size - 1), the last
             row, place = (windows[:, :, :-1] == begun.unsqueeze(1)).all(2).nonzero(as_tuple=True)
             table[row, windows[row, place, -1]] = -torch.inf

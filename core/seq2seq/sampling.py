@@ -49,15 +49,17 @@ def choose(
     check_sampling(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
     if logits.dim() != 2 or not logits.is_floating_point():
         raise ValueError(
-            f"logits is {describe(logits)}; it must be a float tensor (B, V), one row for each token drawn"
+            f"logits is {describe(logits)}; it must be a float tensor (B, V), one row for each "
+            "token drawn"
         )
     if temperature == 0:
-        return logits.argmax(-1)
-    logits = logits.float()
+        return logits.argmax(-1)  # (B,)
+    logits = logits.float()  # (B, V)
     if temperature != 1:
         logits = logits / temperature
     if top_k is not None and top_k < logits.shape[-1]:
-        logits = logits.masked_fill(logits < logits.topk(top_k).values[:, -1:], -torch.inf)
+        least = logits.topk(top_k).values[:, -1:]  # (B, 1)
+        logits = logits.masked_fill(logits < least, -torch.inf)
     if top_p is not None:
         ordered, order = logits.softmax(-1).sort(descending=True)  # (B, V)
         # the mass before a token already reaches top_p
@@ -65,14 +67,13 @@ def choose(
         logits = logits.masked_fill(beyond.gather(-1, order.argsort(-1)), -torch.inf)
     probabilities = logits.softmax(-1)
     if min_p is not None:
-        probabilities = probabilities * (
-            probabilities >= min_p * probabilities.amax(-1, keepdim=True)
-        )
+        most = probabilities.amax(-1, keepdim=True)  # (B, 1)
+        probabilities = probabilities * (probabilities >= min_p * most)
     # The largest p / e, e exponential, is drawn with probability p: one pass, and no check that
     # needs the host.
     noise = torch.empty_like(probabilities).exponential_(generator=generator)
     noise.clamp_(min=torch.finfo(noise.dtype).tiny)  # 0 / 0 would be the largest of all
-    return (probabilities / noise).argmax(-1)
+    return (probabilities / noise).argmax(-1)  # (B,)
 
 
 def check_sampling(

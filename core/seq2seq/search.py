@@ -9,6 +9,7 @@ Shapes: R rows (sentences, images), k hypotheses of each, N = R k, t tokens so f
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -19,9 +20,9 @@ from .rules import SearchRules
 from .sampling import check_sampling, choose
 
 SearchStep = Callable[[Tensor, Any, State], tuple[Tensor, Any]]
-"""(tokens (N,), state, prepared) -> (logits (N, V), state): rows i k to i k + k - 1 of N read row i of `prepared`.
+"""(tokens (N,), state, prepared) -> (logits (N, V), state); `SequenceDecoder.stepper()` is one.
 
-`SequenceDecoder.stepper()` is one.
+Rows i k to i k + k - 1 of N read row i of `prepared`.
 """
 
 
@@ -33,6 +34,13 @@ class Hypothesis(NamedTuple):
         score: What it is ranked by: the log-probability, over the length penalty in a beam search.
         log_probability: The model's, in nats, that of the end symbol included where there is one.
         finished: Whether it came to the end symbol within the length allowed.
+
+    Example:
+        >>> import torch
+        >>> def count(tokens, state, prepared):
+        ...     return torch.eye(6)[tokens + 1].log(), state
+        >>> greedy_search(count, torch.zeros(1, 1), (), start=0, end=5, max_length=9)
+        [Hypothesis(tokens=[1, 2, 3, 4], score=0.0, log_probability=0.0, finished=True)]
     """
 
     tokens: list[int]
@@ -89,29 +97,16 @@ def search_sequences(
         )
     if temperature is not None and num_hypotheses > 1:
         raise ValueError("temperature draws one sequence a row; it does not go with num_hypotheses")
-    rules: dict[str, Any] = {
-        "start": start,
-        "end": end,
-        "max_length": max_length,
-        "forbidden": forbidden,
-        "no_repeat_ngram": no_repeat_ngram,
-    }
+    begin = (step, state, prepared)
+    rules: dict[str, Any] = {"start": start, "end": end, "max_length": max_length}
+    rules |= {"forbidden": forbidden, "no_repeat_ngram": no_repeat_ngram}
     if temperature is not None:
-        drawn = sample_search(
-            step, state, prepared, **rules, temperature=temperature, generator=generator
-        )
-        return [[one] for one in drawn]
+        rules |= {"temperature": temperature, "generator": generator}
+        return [[drawn] for drawn in sample_search(*begin, **rules)]
     if beam_size == 1:
-        return [[one] for one in greedy_search(step, state, prepared, **rules)]
-    return beam_search(
-        step,
-        state,
-        prepared,
-        **rules,
-        beam_size=beam_size,
-        num_hypotheses=num_hypotheses,
-        length_penalty=length_penalty,
-    )
+        return [[best] for best in greedy_search(*begin, **rules)]
+    rules |= {"num_hypotheses": num_hypotheses, "length_penalty": length_penalty}
+    return beam_search(*begin, **rules, beam_size=beam_size)
 
 
 def greedy_search(
@@ -208,12 +203,12 @@ def sample_search(
     found: list[Hypothesis] = [Hypothesis([], 0.0, 0.0, False)] * rows
     running = list(range(rows))
     tokens = torch.full((rows,), start, device=device)
-    history = tokens.new_empty(rows, 0)
-    total: Tensor | None = None
+    history = tokens.new_empty(rows, 0)  # (N, t)
+    total: Tensor | None = None  # (N,)
     while running:
         length = history.shape[1]
         logits, state = step(tokens, state, prepared)
-        table = _log_probabilities(logits)
+        table = _log_probabilities(logits)  # (N, V)
         rules.forbid(table, history)
         tokens = choose(
             table,
@@ -223,9 +218,10 @@ def sample_search(
             min_p=min_p,
             generator=generator,
         )
-        gained = table.gather(1, tokens.unsqueeze(1)).squeeze(1)
+        gained = table.gather(1, tokens.unsqueeze(1)).squeeze(1)  # (N,)
         before = torch.zeros_like(gained) if total is None else total
         total = before + gained
+        # Rows that are done leave the batch.
         stays = []
         facts = zip(running, (tokens == end).tolist(), before.tolist(), total.tolist(), strict=True)
         for place, (row, ended, old, new) in enumerate(facts):
@@ -238,10 +234,10 @@ def sample_search(
                 stays.append(place)
         if len(stays) < len(running):
             running = [running[place] for place in stays]
-            index = torch.tensor(stays, device=device, dtype=torch.int64)
-            tokens, history, total = tokens[index], history[index], total[index]
-            state, prepared = select_rows(state, index), select_rows(prepared, index)
-        history = torch.cat((history, tokens.unsqueeze(1)), 1)
+            keep = torch.tensor(stays, device=device, dtype=torch.int64)
+            tokens, history, total = tokens[keep], history[keep], total[keep]  # fewer rows
+            state, prepared = select_rows(state, keep), select_rows(prepared, keep)
+        history = torch.cat((history, tokens.unsqueeze(1)), 1)  # (N, t + 1)
     return found
 
 
@@ -291,8 +287,8 @@ def beam_search(
     """
     if not 1 <= num_hypotheses <= beam_size:
         raise ValueError(
-            f"num_hypotheses={num_hypotheses}, beam_size={beam_size}: both must be at least 1, the first at most the "
-            "second"
+            f"num_hypotheses={num_hypotheses}, beam_size={beam_size}: both must be at least 1, the "
+            "first at most the second"
         )
     if not abs(length_penalty) <= _STRONGEST:
         raise ValueError(
@@ -301,109 +297,98 @@ def beam_search(
     device = leaves(state)[0].device
     rows = leaves(state)[0].shape[0]
     rules = SearchRules(rows, end, max_length, min_length, forbidden, no_repeat_ngram)
-    found: list[list[Hypothesis]] = [[] for _ in range(rows)]
-    running = list(range(rows))
+    beams = [_Beam(limit, beam_size, num_hypotheses, length_penalty) for limit in rules.limits]
+    running = beams
     tokens = torch.full((rows,), start, device=device)
     history = tokens.new_empty(rows, 1, 0)  # (R, k, t)
     scores: Tensor | None = None  # (R, k)
     while running:
         length = history.shape[2]
         logits, state = step(tokens, state, prepared)
-        table = _log_probabilities(logits)
+        table = _log_probabilities(logits)  # (R k, V)
         if scores is None:
             scores = table.new_zeros(rows, 1)
         rules.forbid(table, history.flatten(0, 1))
-        # A row's best 2 k are among the best 2 k of each of its hypotheses, and k of them do not
-        # end.
-        top, symbols = table.topk(min(2 * beam_size, table.shape[1]), 1)
+        # The candidates: a row's best 2 k are among the best 2 k of each of its hypotheses, and k
+        # of them do not end.
+        top, symbols = table.topk(min(2 * beam_size, table.shape[1]), 1)  # (R k, 2 k)
         width = top.shape[1]
-        candidates = (scores.view(-1, 1) + top).view(len(running), -1)
-        # (R, 2 k), falling
-        best, place = candidates.topk(min(2 * beam_size, candidates.shape[1]), 1)
+        candidates = (scores.view(-1, 1) + top).view(len(running), -1)  # (R, k 2 k)
+        best, place = candidates.topk(min(2 * beam_size, candidates.shape[1]), 1)  # (R, 2 k)
         parents, symbols = place // width, symbols.view(len(running), -1).gather(1, place)
+        # Those of the best k that end are finished.
         ends = symbols == end
-        ended = ends[:, :beam_size] & best[:, :beam_size].isfinite()
-        owners = ended.nonzero()[:, 0]
+        ended = ends[:, :beam_size] & best[:, :beam_size].isfinite()  # (R, k)
+        owners = ended.nonzero()[:, 0]  # (finished,)
         sequences = history[owners, parents[:, :beam_size][ended]].tolist()
         gains = best[:, :beam_size][ended].tolist()
-        for where, sequence, log_probability in zip(owners.tolist(), sequences, gains, strict=True):
-            score = log_probability / _penalty(length + 1, length_penalty)
-            found[running[where]].append(Hypothesis(sequence, score, log_probability, True))
-
-        # falling
-        follow = best.masked_fill(ends, -torch.inf).topk(min(beam_size, best.shape[1]), 1)
+        for owner, sequence, log_probability in zip(owners.tolist(), sequences, gains, strict=True):
+            running[owner].add(sequence, log_probability, finished=True)
+        # The best k of the others go on, in the rows that are not done.
+        others = best.masked_fill(ends, -torch.inf)
+        follow, order = others.topk(min(beam_size, best.shape[1]), 1)  # (R, k), falling
         stays = []
-        for where, (row, first) in enumerate(
-            zip(running, follow.values[:, 0].tolist(), strict=True)
-        ):
-            if length == rules.limits[row] or first == -torch.inf:
-                _add_unfinished(
-                    found[row], history[where], scores[where], length_penalty, num_hypotheses
-                )
-            elif not _is_done(
-                found[row],
-                first,
-                length,
-                rules.limits[row],
-                beam_size,
-                num_hypotheses,
-                length_penalty,
-            ):
-                stays.append(where)
+        for row, (beam, first) in enumerate(zip(running, follow[:, 0].tolist(), strict=True)):
+            if length == beam.limit or first == -torch.inf:
+                beam.fill_up(history[row], scores[row])
+            elif not beam.is_done(first, length):
+                stays.append(row)
         before, hypotheses = len(running), history.shape[1]
+        running = [running[row] for row in stays]
         keep = torch.tensor(stays, device=device, dtype=torch.int64)
-        running = [running[where] for where in stays]
-        order = follow.indices[keep]
-        parents, symbols, scores = (
-            parents[keep].gather(1, order),
-            symbols[keep].gather(1, order),
-            follow.values[keep],
-        )
-        tokens = symbols.flatten()
+        order, scores = order[keep], follow[keep]  # fewer rows
+        parents, symbols = parents[keep].gather(1, order), symbols[keep].gather(1, order)  # (R, k)
+        tokens = symbols.flatten()  # (R k,)
         history = torch.cat((history[keep.unsqueeze(1), parents], symbols.unsqueeze(2)), 2)
         state = select_rows(state, (keep.unsqueeze(1) * hypotheses + parents).flatten())
         if len(running) < before:
             prepared = select_rows(prepared, keep)
-    return [
-        sorted(row, key=lambda one: (one.finished, one.score), reverse=True)[:num_hypotheses]
-        for row in found
-    ]
+    return [beam.best() for beam in beams]
 
 
 def _log_probabilities(logits: Tensor) -> Tensor:
     return logits.log_softmax(1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
 
-def _penalty(length: int, exponent: float) -> float:
-    return float(((5 + length) / 6) ** exponent)
+@dataclass
+class _Beam:
+    """The hypotheses of one row that go no further; all but the limit as `beam_search` has it."""
 
+    limit: int
+    beam_size: int
+    num_hypotheses: int
+    length_penalty: float
+    found: list[Hypothesis] = field(default_factory=list)
 
-def _add_unfinished(
-    found: list[Hypothesis], history: Tensor, scores: Tensor, length_penalty: float, wanted: int
-) -> None:
-    """Fill up with hypotheses (k, t) that did not come to an end, the best first."""
-    known = {tuple(one.tokens) for one in found}
-    for sequence, log_probability in zip(history.tolist(), scores.tolist(), strict=True):
-        if len(found) < wanted and log_probability > -torch.inf and tuple(sequence) not in known:
-            score = log_probability / _penalty(len(sequence), length_penalty)
-            found.append(Hypothesis(sequence, score, log_probability, False))
+    def add(self, tokens: list[int], log_probability: float, *, finished: bool) -> None:
+        """Keep a hypothesis; a finished one has its end symbol besides the tokens."""
+        score = self.score(log_probability, len(tokens) + finished)
+        self.found.append(Hypothesis(tokens, score, log_probability, finished))
 
+    def score(self, log_probability: float, length: int) -> float:
+        """Return the log-probability over the length penalty."""
+        return float(log_probability / ((5 + length) / 6) ** self.length_penalty)
 
-def _is_done(
-    found: list[Hypothesis],
-    running: float,
-    length: int,
-    limit: int,
-    beam_size: int,
-    num_hypotheses: int,
-    length_penalty: float,
-) -> bool:
-    """Whether a row needs no further step, its best running hypothesis having this log-probability."""
-    if len(found) < num_hypotheses:
-        return False
-    if len(found) >= beam_size:
-        return True
-    # A log-probability only falls; what the length penalty makes of it is best at one end of the
-    # lengths to come.
-    bound = max(running / _penalty(ahead, length_penalty) for ahead in (length + 2, limit + 1))
-    return bound <= sorted((one.score for one in found), reverse=True)[num_hypotheses - 1]
+    def fill_up(self, history: Tensor, scores: Tensor) -> None:
+        """Add hypotheses (k, t) that did not come to an end, the best first, where some lack."""
+        known = {tuple(one.tokens) for one in self.found}
+        for tokens, log_probability in zip(history.tolist(), scores.tolist(), strict=True):
+            wanted = len(self.found) < self.num_hypotheses and tuple(tokens) not in known
+            if wanted and log_probability > -torch.inf:
+                self.add(tokens, log_probability, finished=False)
+
+    def is_done(self, running: float, length: int) -> bool:
+        """Say whether no step is needed, the best that runs having this log-probability."""
+        if len(self.found) < self.num_hypotheses:
+            return False
+        if len(self.found) >= self.beam_size:
+            return True
+        # A log-probability only falls; what the length penalty makes of it is best at one end of
+        # the lengths to come.
+        bound = max(self.score(running, ahead) for ahead in (length + 2, self.limit + 1))
+        return bound <= self.best()[-1].score
+
+    def best(self) -> list[Hypothesis]:
+        """Return as many as are wanted, finished ones before others, the best first."""
+        ranked = sorted(self.found, key=lambda one: (one.finished, one.score), reverse=True)
+        return ranked[: self.num_hypotheses]

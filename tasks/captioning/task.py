@@ -21,7 +21,8 @@ from ...core.recurrent import CoreFactory
 from ...core.seq2seq.attention import AttentionFactory, GatedAttention
 from ...core.seq2seq.decoder import Decoded, SequenceDecoder
 from ...core.seq2seq.losses import chunked_cross_entropy
-from ...core.vision.encoders import ImageEncoder, SmallCNN
+from ...core.vision.backbones import SmallCNN
+from ...core.vision.encoders import ImageEncoder
 from ...data.batch import CaptionBatch
 from ...data.spec import CaptionSpec
 from ...data.tokenizer import Subwords

@@ -1,4 +1,4 @@
-"""Encoder and decoder: step by step is the whole target, padding and batch mates change nothing, any core fits."""
+"""Encoder and decoder: step by step is the whole target, batch mates change nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from unrolled.core.seq2seq.attention import AdditiveAttention, DotAttention, Gen
 from unrolled.core.seq2seq.decoder import SequenceDecoder
 from unrolled.core.seq2seq.encoder import Memory, SequenceEncoder
 
-from .conftest import plain_cores
+from ..conftest import plain_cores
 
 B, T, S, E, H, V = 4, 6, 5, 4, 4, 7
 

@@ -14,7 +14,7 @@ from unrolled.core.seq2seq.decoder import SequenceDecoder
 from unrolled.core.seq2seq.encoder import SequenceEncoder
 from unrolled.core.seq2seq.search import Hypothesis, beam_search, greedy_search, sample_search
 
-from .conftest import HIDDEN, INPUT, plain_cores
+from ..conftest import HIDDEN, INPUT, plain_cores
 
 START, END = 0, 1
 

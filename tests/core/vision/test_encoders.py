@@ -1,4 +1,4 @@
-"""Backbones: frozen where they say so, whatever the network; encoders: an image's features are its own."""
+"""Backbones: frozen where they say so; encoders: an image's features are its own."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision import models
-from unrolled.core.vision.encoders import (
+from unrolled.core import (
     FrameEncoder,
     ImageEncoder,
     SmallCNN,
     TorchvisionBackbone,
-    weights_follow,
 )
 
 GRIDS = {
@@ -143,13 +142,14 @@ class TestWeights:
         torch.save(state, tmp_path / "w.pt")
         with pytest.raises(
             ValueError,
-            match=r"conv1.weight is missing; layer9.weight is unknown; layer1.0.conv1.weight is \(2, 2\) and not",
+            match=r"conv1.weight is missing; layer9.weight is unknown; "
+            r"layer1.0.conv1.weight is \(2, 2\) and not",
         ):
             TorchvisionBackbone("resnet18", weights=str(tmp_path / "w.pt"))
 
     def test_a_checkpoint_brings_its_own(self):
-        with weights_follow():
-            TorchvisionBackbone("squeezenet1_1", weights="no.pt")
+        later = TorchvisionBackbone("squeezenet1_1", weights="no.pt", frozen=False, fetch=False)
+        assert later.freeze_norm
         with pytest.raises(
             ValueError, match=r"no file 'no\.pt' with weights; or say default, none"
         ):
