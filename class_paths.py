@@ -212,8 +212,10 @@ class ClassPaths:
                 raise self.error(
                     f"{self.file}: {where} has the unknown key {min(unknown, key=str)!r}."
                 )
-            if hint is UNSEEN and str(value["class_path"]).startswith("lightning."):
-                return value  # it is made by nobody, and importing Lightning takes seconds
+            if hint is UNSEEN and str(value["class_path"]).startswith(
+                ("lightning.", "torchmetrics.")
+            ):
+                return value  # it is made by nobody, and importing these takes seconds
             if not kinds and strict and hint is not UNSEEN:
                 raise self.error(f"{self.file} names a class for {where}, which takes none.")
             cls = self.find(value["class_path"], kinds, where)

@@ -37,6 +37,7 @@ TRUSTED = (
     "torch.nn",
     "torch.optim",
     "torchvision.models",
+    "torchmetrics.classification",
     "lightning.pytorch.cli.ReduceLROnPlateau",  # a schedule that follows a metric
 )
 # What a Lightning checkpoint holds besides, all of it read as data.

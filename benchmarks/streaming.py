@@ -17,7 +17,7 @@ from functools import partial
 
 import torch
 from unrolled.core import GRU, LSTM, MinGRU, MinLSTM
-from unrolled.tasks import VideoLabelling
+from unrolled.tasks import VideoModel
 
 
 def milliseconds(call: Callable[[], object], *, calls: int, rounds: int) -> float:
@@ -57,7 +57,7 @@ def main() -> None:
     print("| core | ms a frame | core's step alone |")
     print("|---|---|---|")
     for core in (GRU, LSTM, MinGRU, MinLSTM):
-        model = VideoLabelling(spec, partial(core, hidden_size=arguments.hidden)).eval()
+        model = VideoModel(spec, partial(core, hidden_size=arguments.hidden)).eval()
         stream, frame = model.stream(), torch.randn(arguments.features)
         whole = milliseconds(partial(stream, frame), **timing)
         with torch.inference_mode():

@@ -6,7 +6,7 @@ import functools
 import inspect
 import math
 from abc import ABC
-from collections.abc import ItemsView, Iterator, Sequence, ValuesView
+from collections.abc import Callable, ItemsView, Iterator, Mapping, Sequence, ValuesView
 from typing import Any, ClassVar, Literal, NoReturn, TypeAlias, cast
 
 import torch
@@ -26,6 +26,8 @@ from .model import Model
 from .schedules import WarmupCosine
 
 Part: TypeAlias = Literal["val", "test"]
+MetricFactory: TypeAlias = Callable[[], Metric]
+"""Makes a metric: how a task receives one."""
 
 
 class Metrics(nn.ModuleDict):
@@ -33,6 +35,13 @@ class Metrics(nn.ModuleDict):
 
     def __getitem__(self, name: str) -> Metric:
         return cast(Metric, super().__getitem__(name))
+
+    def __setitem__(self, name: str, metric: nn.Module) -> None:
+        if hasattr(self, name) or not name.isidentifier():
+            raise ValueError(
+                f"metrics: the name {name!r} is taken, or not of letters, digits and _"
+            )
+        super().__setitem__(name, metric)
 
     def values(self) -> ValuesView[Metric]:
         """Return the metrics."""
@@ -55,10 +64,12 @@ class Task(LightningModule, ABC):
         lr_scheduler: Makes the schedule from the optimizer; it is stepped after every optimizer
             step.
         compile_core: Compile the recurrent cores with `torch.compile` when training starts.
+        metrics: Makes more metrics, by name; the task says what their `update` is given.
 
     Attributes:
         model: The network, which `unrolled.load` returns when it is trained.
         metrics: What is counted of validation and test, by name.
+        more_metrics: The names of those that the constructor was given.
         shown: Names of the scores that the progress bar shows.
     """
 
@@ -71,6 +82,7 @@ class Task(LightningModule, ABC):
         optimizer: OptimizerCallable,
         lr_scheduler: LRSchedulerCallable | None,
         compile_core: bool,
+        metrics: Mapping[str, MetricFactory] | None = None,
     ) -> None:
         super().__init__()
         self.make_optimizer = optimizer
@@ -78,6 +90,9 @@ class Task(LightningModule, ABC):
         self.compile_core = compile_core
         self.lost_hyperparameters: list[str] = []
         self.metrics = Metrics()
+        self.more_metrics = tuple(metrics or ())
+        for name, make in (metrics or {}).items():
+            self.metrics[name] = make()
 
     def setup(self, stage: str) -> None:
         """Take double precision at once: Lightning does so only after it has loaded the weights."""
@@ -145,6 +160,16 @@ class Task(LightningModule, ABC):
             part: What it is a batch of.
         """
         raise NotImplementedError(f"{type(self).__name__} has no evaluate(batch, part)")
+
+    def count(self, prediction: Any, truth: Any) -> None:
+        """Give the metrics of the configuration what they compare.
+
+        Args:
+            prediction: What the model says.
+            truth: What is right.
+        """
+        for name in self.more_metrics:
+            self.metrics[name].update(prediction, truth)
 
     def scores(self) -> dict[str, Tensor]:
         """Return what the metrics say: each by its name, one that says several things by theirs."""

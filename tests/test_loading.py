@@ -117,45 +117,20 @@ def test_what_only_the_task_has_lost_is_no_loss_to_the_model(tmp_path):
         CheckedTask(path).build_task()
 
 
-def test_the_task_is_made_again_too(last):
-    task = CheckedTask(last).build_task()
+def test_the_task_is_made_again_too_and_can_be_saved_again(last, tmp_path):
+    checkpoint = CheckedTask(last)
+    task = checkpoint.build_task()
     assert type(task) is CharLM
     assert task.model.core.output_size == 4
+    task.load_state_dict(checkpoint.weights)
+    again = unrolled.load(saved(task, tmp_path / "again.ckpt"))
+    assert same(again, unrolled.load(last))
 
 
 def test_a_model_may_have_to_be_of_a_kind(last):
     assert type(unrolled.load(last, kind=CharModel)) is CharModel
     with pytest.raises(UsageError, match=r"last\.ckpt' holds a CharModel, not a VideoModel"):
         unrolled.load(last, kind=VideoModel)
-
-
-def test_a_task_and_a_model_of_ones_own(tmp_path, monkeypatch):
-    (tmp_path / "my_models.py").write_text(
-        "import torch\nfrom torch import nn\nfrom unrolled.tasks import Model\n"
-        "class MyModel(Model):\n"
-        "    def __init__(self, spec, width: int = 3):\n"
-        "        super().__init__(spec)\n        self.layer = nn.Linear(width, 1)\n"
-    )
-    (tmp_path / "my_tasks.py").write_text(
-        "import torch\nfrom unrolled.tasks import Task\nfrom my_models import MyModel\n"
-        "class MyTask(Task):\n"
-        "    def __init__(self, spec, width: int = 3, rate: float = 0.1):\n"
-        "        super().__init__(optimizer=torch.optim.SGD, lr_scheduler=None, compile_core=False)\n"
-        "        self.save_hyperparameters(logger=False)\n"
-        "        self.model = MyModel(spec, width)\n        self.rate = rate\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    from my_tasks import MyTask
-
-    task = MyTask({"names": ["a"]}, width=5)
-    path = saved(task, tmp_path / "mine.ckpt")
-    with pytest.raises(DataError, match=r"asks for the class 'my_tasks\.MyTask'.*\n.*--trust"):
-        unrolled.load(path)
-    again = unrolled.load(path, trust="my_tasks, my_models")
-    assert type(again).__name__ == "MyModel"
-    assert again.spec == {"names": ["a"]}
-    assert same(again, task.model)
-    assert CheckedTask(path, trust="my_tasks, my_models").build_task().rate == 0.1
 
 
 def test_a_missing_file_is_answered_with_the_nearest(last):

@@ -18,7 +18,7 @@ from ...core.seq2seq.losses import sequence_cross_entropy
 from ...core.state import State, detach
 from ...data.batch import TextBatch
 from ...data.vocabulary import TextSpec
-from ..base import Part
+from ..base import MetricFactory, Part
 from ..carry import CarriesState, rows_of
 from ..metrics import BitsPerCharacter
 from .model import CharModel
@@ -46,6 +46,8 @@ class CharLM(CarriesState):
         activation_regularization: Weight of the mean square of the dropped output (AR).
         temporal_activation_regularization: Weight of the mean square of the output's differences in
             time (TAR).
+        metrics: Makes more metrics by their names, as {top5: {class_path: ...}}: of the characters'
+            logits (N, V) and numbers (N,).
         optimizer: Makes the optimizer from the parameters.
         lr_scheduler: Makes the schedule from the optimizer, stepped after every optimizer step.
         compile_core: Compile the core with `torch.compile` when training starts.
@@ -69,11 +71,17 @@ class CharLM(CarriesState):
         output_dropout: float = 0.0,
         activation_regularization: float = 0.0,
         temporal_activation_regularization: float = 0.0,
+        metrics: dict[str, MetricFactory] | None = None,
         optimizer: OptimizerCallable = lambda parameters: torch.optim.AdamW(parameters, lr=3e-3),
         lr_scheduler: LRSchedulerCallable | None = None,
         compile_core: bool = False,
     ) -> None:
-        super().__init__(optimizer=optimizer, lr_scheduler=lr_scheduler, compile_core=compile_core)
+        super().__init__(
+            optimizer=optimizer,
+            lr_scheduler=lr_scheduler,
+            compile_core=compile_core,
+            metrics=metrics,
+        )
         self.save_hyperparameters(logger=False)
         self.model = CharModel(
             spec,
@@ -139,6 +147,9 @@ class CharLM(CarriesState):
         )
         nats = sequence_cross_entropy(logits, batch.target, batch.lengths)
         self.metrics["bits_per_character"].update(nats, int(batch.lengths.sum()))
+        if self.more_metrics:
+            valid = valid_steps(batch.lengths, logits.shape[1]).to(logits.device)  # (B, T)
+            self.count(logits[valid], batch.target[valid])
 
     def scores(self) -> dict[str, Tensor]:
         """Return the cross-entropy over the whole text in nats and in bits."""

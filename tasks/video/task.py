@@ -21,7 +21,7 @@ from ...core.state import State, detach, leaves, where_rows
 from ...data.batch import VideoBatch
 from ...data.video.spec import VideoSpec
 from ...errors import UsageError
-from ..base import Part
+from ..base import MetricFactory, Part
 from ..carry import CarriesState, rows_of
 from ..metrics import FrameMAP, SegmentationScores
 from .model import EncoderFactory, VideoModel
@@ -61,6 +61,8 @@ class VideoLabelling(CarriesState):
         median: Post-processing: frames of the window of a running median of the scores, an odd
             number; 1 for none.
         min_length: Post-processing: frames that a segment has at least; 1 for no such rule.
+        metrics: Makes more metrics by their names, as {top2: {class_path: ...}}: of each video's
+            probabilities (T, C) and classes (T,), where it has labels.
         optimizer: Makes the optimizer from the parameters.
         lr_scheduler: Makes the schedule from the optimizer, stepped after every optimizer step.
         compile_core: Compile the core with `torch.compile` when training starts.
@@ -90,11 +92,17 @@ class VideoLabelling(CarriesState):
         pooled: bool = True,
         median: int = 1,
         min_length: int = 1,
+        metrics: dict[str, MetricFactory] | None = None,
         optimizer: OptimizerCallable = lambda parameters: torch.optim.AdamW(parameters, lr=1e-3),
         lr_scheduler: LRSchedulerCallable | None = None,
         compile_core: bool = False,
     ) -> None:
-        super().__init__(optimizer=optimizer, lr_scheduler=lr_scheduler, compile_core=compile_core)
+        super().__init__(
+            optimizer=optimizer,
+            lr_scheduler=lr_scheduler,
+            compile_core=compile_core,
+            metrics=metrics,
+        )
         self.save_hyperparameters(logger=False)
         if last_frames < 0:
             raise ValueError(f"last_frames={last_frames}: must be at least 0")
@@ -225,6 +233,8 @@ class VideoLabelling(CarriesState):
         scores = torch.cat([piece for piece, _ in pieces]).repeat_interleave(repeat, 0)  # (T s, C)
         true = torch.cat([piece for _, piece in pieces])  # (T s,)
         self.metrics["map"].update(scores, true)
+        if self.more_metrics:
+            self.count(scores[true >= 0], true[true >= 0])
         # Segments are found and changed one by one, which a GPU would be waited for each time.
         median, min_length = self.model.median, self.model.min_length
         labels = label_video(scores.cpu(), median=median, min_length=min_length)
