@@ -6,7 +6,7 @@ Shapes: B targets, T target steps.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Literal
+from typing import Any
 
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
@@ -15,11 +15,8 @@ from torchmetrics import MeanMetric
 from ..core.seq2seq.decoder import Decoded
 from ..core.seq2seq.encoder import Memory
 from ..core.seq2seq.losses import chunked_cross_entropy
-from .base import Task
+from .base import Part, Task
 from .sequence_model import EncoderDecoder, check_sizes
-
-
-Part = Literal["val", "test"]
 
 
 class EncoderDecoderTask(Task):
@@ -61,7 +58,7 @@ class EncoderDecoderTask(Task):
         self.label_smoothing = label_smoothing
         self.scheduled_sampling = scheduled_sampling
         self.val_beam_size = val_beam_size
-        self.nats = MeanMetric()
+        self.metrics["loss"] = MeanMetric()
 
     @abstractmethod
     def loss(self, batch: Any, *, sampling: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -127,37 +124,8 @@ class EncoderDecoderTask(Task):
             The best text about each row of the memory.
         """
         count = int(lengths.sum())
-        self.nats.update(self.cross_entropy(decoded, target, lengths) / max(count, 1), count)
+        nats = self.cross_entropy(decoded, target, lengths)
+        self.metrics["loss"].update(nats / max(count, 1), count)
         beam_size = self.model.beam_size if part == "test" else self.val_beam_size
         found = self.model.search(memory, beam_size=beam_size)
         return [self.model.vocabulary.decode(hypotheses[0].tokens) for hypotheses in found]
-
-    # provisional
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self.model(*args, **kwargs)
-
-    @property
-    def symbol_rows(self):
-        return {f"model.{name}": key for name, key in self.model.symbol_rows.items()}
-
-    def on_validation_epoch_start(self) -> None:
-        self.start_evaluation()
-
-    on_test_epoch_start = on_validation_epoch_start
-
-    def start_evaluation(self):
-        self.nats.reset()
-        if hasattr(self, "bleu"):
-            self.bleu.reset()
-
-    def validation_step(self, batch, batch_idx):
-        self.evaluate(batch, "val")
-
-    def test_step(self, batch, batch_idx):
-        self.evaluate(batch, "test")
-
-    def on_validation_epoch_end(self):
-        self.log_scores("val")
-
-    def on_test_epoch_end(self):
-        self.log_scores("test")

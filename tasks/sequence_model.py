@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, TypedDict, Unpack
+from typing import Any, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -191,11 +191,10 @@ class EncoderDecoder(Model):
         )
 
     def _begin(self, memory: Memory, rows: Tensor | None) -> tuple[State, DecoderState]:
-        """What the decoder begins with."""
-        prepared, state = self.decoder.prepare(memory), self.decoder.initial_state(memory)
-        if rows is None:
-            return prepared, state
-        return select_rows(prepared, rows), select_rows(state, rows)  # R -> B rows
+        """Return what the decoder begins with, a row for each target."""
+        index = slice(None) if rows is None else rows
+        prepared = select_rows(self.decoder.prepare(memory), index)  # B rows
+        return prepared, select_rows(self.decoder.initial_state(memory), index)
 
     @torch.inference_mode()
     def write(

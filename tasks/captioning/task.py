@@ -20,8 +20,9 @@ from ...core.seq2seq.attention import AttentionFactory, GatedAttention
 from ...data.batch import CaptionBatch
 from ...data.captioning.spec import CaptionSource, CaptionSpec
 from ...errors import UsageError
+from ..base import Part
 from ..metrics import CaptionScores
-from ..sequence import EncoderDecoderTask, Part
+from ..sequence import EncoderDecoderTask
 from ..sequence_model import padded, with_end
 from . import blind
 from .blind import Said
@@ -254,21 +255,20 @@ class Captioning(EncoderDecoderTask):
         loss = policy_loss(logits, caption, lengths, advantage.to(self.device))
         return self.global_mean(loss, lengths.sum())
 
-    def start_evaluation(self) -> None:
-        super().start_evaluation()
+    def begin_scores(self) -> None:
+        """Begin to count, with nothing said."""
+        super().begin_scores()
         self._said = []
 
     def evaluate(self, batch: CaptionBatch, part: Part) -> None:
         """Score the references, and caption freely."""
-        if not len(batch.lengths):
-            return
         decoded, memory = self.model(batch.image, batch.caption, batch.image_of)
         texts = self.answers(decoded, memory, batch.caption, batch.lengths, part)
         self._said += map(Said, batch.number.tolist(), texts, batch.references)
 
     def log_scores(self, part: Part) -> None:
         """Log the scores of the whole part; in a test, beside them those of captions that saw no image."""
-        self.log(f"{part}/loss", self.nats.compute().to(self.device), prog_bar=True, sync_dist=True)
+        super().log_scores(part)
         self._log_captions(part, "", self._said)
         if part == "val":
             return

@@ -15,8 +15,9 @@ from ...core.recurrent import CoreFactory
 from ...core.seq2seq.attention import AdditiveAttention, AttentionFactory
 from ...data.batch import TranslationBatch
 from ...data.tokenizer import TranslationSpec
-from ..sequence import EncoderDecoderTask, Part
+from ..base import Part
 from ..metrics import SacreBLEU
+from ..sequence import EncoderDecoderTask
 from .model import TranslationModel
 
 
@@ -59,6 +60,7 @@ class Translation(EncoderDecoderTask):
     """
 
     model: TranslationModel
+    shown = ("loss", "bleu")
 
     def __init__(
         self,
@@ -105,7 +107,7 @@ class Translation(EncoderDecoderTask):
             compile_core=compile_core,
         )
         self.save_hyperparameters(logger=False)
-        self.bleu = SacreBLEU(tokenize=tokenize)
+        self.metrics["bleu"] = self.bleu = SacreBLEU(tokenize=tokenize)
 
     def loss(self, batch: TranslationBatch, *, sampling: float = 0.0) -> tuple[Tensor, Tensor]:
         """Return the smoothed cross-entropy, summed over the pairs, twice; see `EncoderDecoderTask.loss`."""
@@ -124,13 +126,8 @@ class Translation(EncoderDecoderTask):
         self.bleu.update(texts, batch.reference)
 
     def log_scores(self, part: Part) -> None:
-        """Log loss, BLEU, chrF and exact matches of the whole part; after a test, say how they were computed."""
-        scores = self.bleu.compute()
-        self.log(f"{part}/loss", self.nats.compute().to(self.device), prog_bar=True, sync_dist=True)
-        for name, value in scores.items():
-            shown = name == "bleu"
-            value = value.float().to(self.device)
-            self.log(f"{part}/{name}", value, prog_bar=shown, sync_dist=True)
+        """Log loss, BLEU, chrF and exact matches; of the test also say how they are computed."""
+        super().log_scores(part)
         if part == "test":
             for signature in self.bleu.signatures().values():
                 rank_zero_info(signature)
