@@ -1,4 +1,4 @@
-"""What the tasks of translation and captioning share: losses, the ramp of scheduled sampling, free answers.
+"""What the training of translation and captioning shares: loss, scheduled sampling, free answers.
 
 Shapes: B targets, T target steps.
 """

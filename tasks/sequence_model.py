@@ -1,6 +1,7 @@
-"""What the models of translation and captioning share: an encoder, a decoder, a search for what to say.
+"""What the models of translation and captioning share: encoder, decoder, and the search for a text.
 
-Shapes: R rows of a memory (sentences, images), B targets, T target steps, S vectors of a memory row.
+Shapes: R rows of a memory (sentences, images), S vectors of a row, M features of each, B targets, T
+target steps.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from ..core.recurrent import CoreFactory
 from ..core.seq2seq.attention import AttentionFactory
-from ..core.seq2seq.decoder import Decoded, DecoderState, SequenceDecoder
+from ..core.seq2seq.decoder import Decoded, SequenceDecoder
 from ..core.seq2seq.encoder import Memory, SequenceEncoder
 from ..core.seq2seq.search import Hypothesis, search_sequences
 from ..core.state import State, select_rows
@@ -130,7 +131,7 @@ class EncoderDecoder(Model):
 
     @abstractmethod
     def length_limit(self, memory: Memory) -> int | list[int]:
-        """Return how many symbols a text may have, where a call does not say: one number, or each row's.
+        """Return how many symbols a text may have, where a call does not say, or each row's.
 
         Args:
             memory: What the encoder found.
@@ -190,7 +191,7 @@ class EncoderDecoder(Model):
             **settings,
         )
 
-    def _begin(self, memory: Memory, rows: Tensor | None) -> tuple[State, DecoderState]:
+    def _begin(self, memory: Memory, rows: Tensor | None) -> tuple[State, State]:
         """Return what the decoder begins with, a row for each target."""
         index = slice(None) if rows is None else rows
         prepared = select_rows(self.decoder.prepare(memory), index)  # B rows

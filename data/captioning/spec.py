@@ -23,7 +23,7 @@ class CaptionSpec(TypedDict):
 
 
 @runtime_checkable
-class CaptionSource(Protocol):
+class CaptionKnowledge(Protocol):
     """What the training of captions asks of a data module; `CaptioningData` answers."""
 
     def references(self, part: Literal["train", "val", "test"]) -> Sequence[Sequence[str]]:

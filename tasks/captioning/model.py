@@ -1,4 +1,4 @@
-"""The captioning model: a convolutional encoder, an attentive decoder, and what they say of images.
+"""A captioning model and what it says of images.
 
 Shapes: N images, B captions, T steps of a caption, P = h w places of the encoder's grid, S side of
 a picture.
@@ -50,25 +50,18 @@ class Captioned(NamedTuple):
 class CaptioningModel(EncoderDecoder):
     """A convolutional encoder and a recurrent decoder with attention to the places of the image.
 
-    Show, Attend and Tell (Xu et al. 2015, https://arxiv.org/abs/1502.03044) with the decoder that
-    translation has too; see `ImageEncoder` and `SequenceDecoder`. An image is encoded once for all
-    its captions.
-
     Args:
         spec: What the data module found out about images and captions: the words.
-        encoder: Makes the image encoder; None: a `SmallCNN` without a projection.
+        encoder: Makes the image encoder.
         decoder: Makes the decoder's core from its input size; it has to be causal.
-        attention: Makes the attention; None: the decoder sees the mean of the grid once, as in Show
-            and Tell.
-        embedding_size: Size of the words' vectors.
-        input_feeding: Feed the decoder's output back into its input.
-        tie_weights: The output layer's weights are the embedding's.
-        dropout: Locked dropout of the embedded words, of the core's output and of the output
-            layer's input.
-        beam_size: Hypotheses that `caption` keeps; 1 is greedy search.
-        length_penalty: Exponent of ((5 + length) / 6), which divides a hypothesis's log-probability
-            (Wu et al. 2016, https://arxiv.org/abs/1609.08144).
-        max_length: Words of a caption at most.
+        attention: This and what follows `Captioning` describes, which trains the model.
+        embedding_size: See `Captioning`.
+        input_feeding: See `Captioning`.
+        tie_weights: See `Captioning`.
+        dropout: See `Captioning`.
+        beam_size: See `Captioning`.
+        length_penalty: See `Captioning`.
+        max_length: See `Captioning`.
 
     Attributes:
         vocabulary: The words.

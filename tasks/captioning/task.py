@@ -18,7 +18,7 @@ from ...core.masks import valid_steps
 from ...core.recurrent import CoreFactory
 from ...core.seq2seq.attention import AttentionFactory, GatedAttention
 from ...data.batch import CaptionBatch
-from ...data.captioning.spec import CaptionSource, CaptionSpec
+from ...data.captioning.spec import CaptionKnowledge, CaptionSpec
 from ...errors import UsageError
 from ..base import Part
 from ..metrics import CaptionScores
@@ -129,7 +129,8 @@ class Captioning(EncoderDecoderTask):
         self.save_hyperparameters(logger=False)
         if doubly_stochastic < 0 or (doubly_stochastic and attention is None):
             raise ValueError(
-                f"doubly_stochastic={doubly_stochastic}: must be at least 0, and 0 without attention"
+                f"doubly_stochastic={doubly_stochastic}: must be at least 0, and 0 without "
+                "attention"
             )
         if self_critical < 0 or self_critical == 1:
             raise ValueError(
@@ -149,25 +150,25 @@ class Captioning(EncoderDecoderTask):
         self._reward: Reward | None = None
 
     @property
-    def _source(self) -> CaptionSource | None:
-        data = self.trainer.datamodule
-        return data if isinstance(data, CaptionSource) else None
+    def _knowledge(self) -> CaptionKnowledge | None:
+        data = getattr(self.trainer, "datamodule", None)
+        return data if isinstance(data, CaptionKnowledge) else None
 
     def setup(self, stage: str) -> None:
-        """Offer a frozen backbone's features to the data, and count the references for the reward."""
+        """Offer a frozen backbone's features to the data, and make the reward of the references."""
         super().setup(stage)
-        backbone, source = self.model.encoder.backbone, self._source
+        backbone, knowledge = self.model.encoder.backbone, self._knowledge
         if backbone.frozen and self.unfreeze_epoch is not None:
             self._thawing = list(backbone.parameters())
-        elif backbone.frozen and source is not None:
-            source.use_features(self._features, backbone.fingerprint)
+        elif backbone.frozen and knowledge is not None:
+            knowledge.use_features(self._features, backbone.fingerprint)
         if self.self_critical and stage == "fit":
-            if source is None:
+            if knowledge is None:
                 raise UsageError(
-                    "self_critical needs a data module with references: the reward counts all those "
-                    "of the training images"
+                    "self_critical needs a data module: the reward counts all the training "
+                    "references"
                 )
-            self._reward = Reward(source.references("train"))
+            self._reward = Reward(knowledge.references("train"))
 
     @torch.no_grad()
     def _features(self, images: Tensor) -> Tensor:
@@ -221,7 +222,7 @@ class Captioning(EncoderDecoderTask):
         return nats + self.doubly_stochastic * uneven, nats
 
     def _alike(self, lengths: Tensor) -> Sequence[Tensor]:
-        """Return rows of similar length: one long caption would have all the others padded to its length.
+        """Return rows of similar length: a long caption would have the others padded to its length.
 
         On a GPU, where few rows are as slow as many, they stay together.
         """
@@ -229,7 +230,7 @@ class Captioning(EncoderDecoderTask):
         return lengths.argsort(stable=True).tensor_split(max(1, min(groups, 4)))
 
     def training_step(self, batch: CaptionBatch, batch_idx: int) -> Tensor:
-        """Return the loss, a mean over all processes' words: that of the references, or the self-critical one."""
+        """Return the loss of the references, or the self-critical one: a mean over all words."""
         if self.self_critical and len(batch.lengths):
             return self._criticise(batch)
         return self.learn(batch, batch.lengths.sum())
@@ -267,7 +268,7 @@ class Captioning(EncoderDecoderTask):
         self._said += map(Said, batch.number.tolist(), texts, batch.references)
 
     def log_scores(self, part: Part) -> None:
-        """Log the scores of the whole part; in a test, beside them those of captions that saw no image."""
+        """Log the scores of a whole part; of the test also those of captions that saw no image."""
         super().log_scores(part)
         self._log_captions(part, "", self._said)
         if part == "val":
@@ -277,7 +278,7 @@ class Captioning(EncoderDecoderTask):
         everyone, rank = self._everyones_said(), self.trainer.global_rank
         others = blind.shuffled(everyone)
         self._log_captions(part, "shuffled_", others[rank :: self.trainer.world_size])
-        training = [] if self._source is None else self._source.references("train")
+        training = [] if self._knowledge is None else self._knowledge.references("train")
         constant = blind.best_constant(training, everyone)
         rank_zero_info(f"The best constant caption: {constant}")
         alike = [one._replace(caption=constant) for one in self._said]
@@ -291,10 +292,10 @@ class Captioning(EncoderDecoderTask):
             [one.number for one in said],
         )
         scores = {name: value.float() for name, value in metric.compute().items()}
-        source = self._source
+        knowledge = self._knowledge
         # The built-in data know what is true.
-        if source is not None and source.judge(part, 0, "") is not None:
-            right = sum(bool(source.judge(part, one.number, one.caption)) for one in said)
+        if knowledge is not None and knowledge.judge(part, 0, "") is not None:
+            right = sum(bool(knowledge.judge(part, one.number, one.caption)) for one in said)
             counts = torch.tensor([right, len(said)], dtype=torch.float32, device=self.device)
             right, count = self.trainer.strategy.reduce(counts, reduce_op="sum")
             scores["exact"] = right / count.clamp(min=1)

@@ -1,4 +1,4 @@
-"""The translation model: a recurrent encoder, an attentive decoder, and what they make of sentences.
+"""A translation model and what it makes of sentences.
 
 Shapes: B batch, S source steps, T target steps.
 """
@@ -49,27 +49,20 @@ def _bidirectional_gru(input_size: int) -> Bidirectional:
 
 
 class TranslationModel(EncoderDecoder):
-    """A recurrent encoder-decoder with attention.
-
-    Bahdanau et al. 2015 (https://arxiv.org/abs/1409.0473) and Luong et al. 2015
-    (https://arxiv.org/abs/1508.04025), with the regularisers of later work; see `SequenceEncoder`
-    and `SequenceDecoder`.
+    """A recurrent encoder and a recurrent decoder with attention to it.
 
     Args:
         spec: What the data module found out about the sentences: the subwords.
-        encoder: Makes the encoder's core from the embedding size; None: a bidirectional GRU of 2 x
-            128.
+        encoder: Makes the encoder's core from the embedding size.
         decoder: Makes the decoder's core from its input size; it has to be causal.
-        attention: Makes the attention; None: the decoder sees the mean of the encoder's outputs
-            once.
-        embedding_size: Size of the symbols' vectors.
-        input_feeding: Feed the decoder's output back into its input.
-        share_embeddings: One table for source and target, which must have one joint vocabulary.
-        tie_weights: The output layer's weights are the target embedding's.
-        dropout: Locked dropout of the embedded symbols and of the cores' outputs.
-        beam_size: Hypotheses that `translate` keeps; 1 is greedy search.
-        length_penalty: Exponent of ((5 + length) / 6), which divides a hypothesis's log-probability
-            (Wu et al. 2016, https://arxiv.org/abs/1609.08144).
+        attention: This and what follows `Translation` describes, which trains the model.
+        embedding_size: See `Translation`.
+        input_feeding: See `Translation`.
+        share_embeddings: See `Translation`.
+        tie_weights: See `Translation`.
+        dropout: See `Translation`.
+        beam_size: See `Translation`.
+        length_penalty: See `Translation`.
 
     Attributes:
         source: The source's subwords.

@@ -110,7 +110,7 @@ class Translation(EncoderDecoderTask):
         self.metrics["bleu"] = self.bleu = SacreBLEU(tokenize=tokenize)
 
     def loss(self, batch: TranslationBatch, *, sampling: float = 0.0) -> tuple[Tensor, Tensor]:
-        """Return the smoothed cross-entropy, summed over the pairs, twice; see `EncoderDecoderTask.loss`."""
+        """Return the smoothed cross-entropy, summed over the pairs: it is the whole loss."""
         decoded, _ = self.model(batch.source, batch.source_lengths, batch.target, sampling=sampling)
         nats = self.cross_entropy(decoded, batch.target, batch.target_lengths, self.label_smoothing)
         return nats, nats
