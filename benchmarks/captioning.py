@@ -26,13 +26,13 @@ from unrolled.core.seq2seq.search import beam_search
 from unrolled.core.state import select_rows
 from unrolled.data import CaptionData, ScenesData
 from unrolled.data.tokenizer import Subwords
-from unrolled.tasks import Captioning
+from unrolled.tasks import Captioning, CaptioningModel
 
 IMAGES, BEAM, LENGTH = 64, 5, 15
 
 
 @torch.no_grad()
-def usual(model: Captioning, memory: Memory) -> list[int]:
+def usual(model: CaptioningModel, memory: Memory) -> list[int]:
     """The usual beam search over one image: rows are expanded, all candidates sorted, finished ones put aside."""
     decoder = model.decoder
     prepared = select_rows(decoder.prepare(memory), torch.zeros(BEAM, dtype=torch.int64))
@@ -63,7 +63,7 @@ def usual(model: Captioning, memory: Memory) -> list[int]:
 
 
 @torch.no_grad()
-def ours(model: Captioning, memory: Memory) -> None:
+def ours(model: CaptioningModel, memory: Memory) -> None:
     """All images side by side."""
     decoder = model.decoder
     beam_search(
@@ -99,7 +99,7 @@ def decoding(repeats: int) -> None:
     network = partial(SmallCNN, channels=[16, 32, 64, 96], blocks=[0, 0, 0, 1])
     models = {
         "built-in scenes: 52 words, LSTM(128), 16 places of 96 features": (
-            Captioning(
+            CaptioningModel(
                 scenes.spec,
                 partial(ImageEncoder, backbone=network),
                 partial(LSTM, hidden_size=128),
@@ -109,7 +109,7 @@ def decoding(repeats: int) -> None:
             torch.randint(0, 256, (IMAGES, 3, 64, 64), dtype=torch.uint8),
         ),
         "photographs: 10,004 words, LSTM(512), features of 49 places given": (
-            Captioning(
+            CaptioningModel(
                 {"vocabulary": words.to_spec(), "image_size": 224},
                 partial(
                     ImageEncoder,
@@ -148,7 +148,7 @@ def decoding(repeats: int) -> None:
 
 @torch.no_grad()
 def encoded(
-    search: Callable[[Captioning, Memory], object], model: Captioning, images: Tensor
+    search: Callable[[CaptioningModel, Memory], object], model: CaptioningModel, images: Tensor
 ) -> None:
     """Search, and the encoder before it."""
     search(model, model.encoder(images))

@@ -29,7 +29,7 @@ ROWS = 64
 
 
 def model() -> Translation:
-    """The model, with a vocabulary of nonsense."""
+    """A task whose vocabulary is nonsense."""
     words = ("".join(letters) for letters in itertools.product("abcdefghijklmnop", repeat=3))
     spec = Subwords.train(words, kind="word", size=VOCABULARY).to_spec()
     return Translation(
@@ -70,7 +70,8 @@ def main() -> None:
     repeats = parser.parse_args().repeats
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    made = model()
+    task = model()
+    made = task.model
     print(
         f"torch {torch.__version__}, {platform.machine()}, {platform.system()}, one thread, {repeats} runs each\n"
     )
@@ -81,8 +82,8 @@ def main() -> None:
     def train() -> None:
         for batch in given:
             decoded, _ = made(batch.source, batch.source_lengths, batch.target)
-            loss = made.cross_entropy(decoded, batch, 0.1) / batch.target_lengths.sum()
-            loss.backward()
+            loss = task.cross_entropy(decoded, batch.target, batch.target_lengths, 0.1)
+            (loss / batch.target_lengths.sum()).backward()
             torch.nn.utils.clip_grad_norm_(made.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
