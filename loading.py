@@ -321,17 +321,21 @@ def _read(file: Path, *, mmap: bool) -> dict[str, Any]:
 
 
 def torch_problem(version: str) -> str | None:
-    """Say what is known to be unsafe about reading checkpoints with a version of torch; None: nothing.
+    """Say what is unsafe about reading checkpoints with a version of torch; None: nothing known.
 
     Args:
         version: As `torch.__version__` says.
     """
-    number = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
-    if number < (2, 6):
-        return f"torch {version} can be made to run code by a checkpoint (CVE-2025-32434, mended in 2.6)."
-    if number < (2, 10):
-        return f"torch {version} can be made to corrupt memory by a checkpoint (CVE-2026-24747, mended in 2.10)."
-    return None
+    release = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    if release < (2, 6):
+        what, number, mended = "run code", "2025-32434", "2.6"
+    elif release < (2, 10):
+        what, number, mended = "corrupt memory", "2026-24747", "2.10"
+    else:
+        return None
+    return (
+        f"torch {version} can be made to {what} by a checkpoint (CVE-{number}, mended in {mended})."
+    )
 
 
 def instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:

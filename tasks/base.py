@@ -116,7 +116,7 @@ class Task(LightningModule, ABC):
         if self.lost_hyperparameters:
             rank_zero_warn(
                 f"{', '.join(self.lost_hyperparameters)}: made by a function, which a checkpoint "
-                "can't hold, so `unrolled.load` won't rebuild this model; give "
+                "can't hold, so what needs it can't be made again from one: give "
                 "functools.partial(LSTM, hidden_size=256) instead"
             )
         if self.compile_core:
@@ -272,7 +272,7 @@ class Task(LightningModule, ABC):
         super().save_hyperparameters(
             *args, **{"frame": caller.f_back if caller else None, **kwargs}
         )
-        parameters = inspect.signature(type(self).__init__).parameters
+        signature = inspect.signature(type(self).__init__).parameters
         plain: dict[str, Any] = {"_class_path": _name(type(self))}
         for name, value in self.hparams.items():
             if name.startswith("_"):  # LightningCLI's own
@@ -280,7 +280,7 @@ class Task(LightningModule, ABC):
             try:
                 plain[name] = to_plain(value)
             except TypeError:
-                if name not in parameters or value is not parameters[name].default:
+                if name not in signature or value is not signature[name].default:
                     self.lost_hyperparameters.append(name)
         self._hparams = AttributeDict(plain)
         self._hparams_initial = AttributeDict(plain)

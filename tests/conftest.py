@@ -1,4 +1,4 @@
-"""What every test gets: one thread, a cache of its own, and the data that is shared but not in the repository."""
+"""What every test gets: one thread, a cache of its own, the data outside the repository, a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # most tests need no Lightning
 
 @pytest.fixture(scope="session", autouse=True)
 def _quiet_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Use one thread, so that results repeat, and leave the user's cache alone (subprocesses inherit both)."""
+    """Use one thread, so that results repeat, and another cache than the user's; children too."""
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
@@ -27,7 +27,7 @@ def _quiet_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Callable[[str], Path]:
-    """Return a function that gives the path of a shared data set, and skips the test where it is not there."""
+    """Gives the path of a shared data set, and skips the test where it is not there."""
     root = Path(
         os.environ.get("UNROLLED_SHARED_DATA")
         or Path(__file__).resolve().parents[1].parent / "shared" / "data"

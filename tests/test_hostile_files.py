@@ -1,4 +1,4 @@
-"""Files that are damaged on purpose: every command answers in two lines and says whose fault it is."""
+"""Files that are damaged on purpose: every command says in two lines whose fault it is."""
 
 from __future__ import annotations
 

@@ -211,7 +211,8 @@ def evil_module(tmp_path, monkeypatch) -> Path:
     trace = tmp_path / "imported"
     (tmp_path / "evil_module.py").write_text(
         f"import pathlib\npathlib.Path({str(trace)!r}).touch()\n"
-        "from unrolled.core import LSTM\nclass Core(LSTM):\n    pass\ndef function(size):\n    return Core(size, 8)\n"
+        "from unrolled.core import LSTM\nclass Core(LSTM):\n    pass\n"
+        "def function(size):\n    return Core(size, 8)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     return trace

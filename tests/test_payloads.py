@@ -1,4 +1,4 @@
-"""Planted checkpoints and configurations: nothing that they name is run, whichever command reads them."""
+"""Planted checkpoints and configurations: nothing that they name is run by any command."""
 
 from __future__ import annotations
 
@@ -357,7 +357,7 @@ def test_a_run_is_resumed_and_tested_with_a_package_that_is_trusted(here):
 
 
 def test_the_gate_is_the_only_door():
-    """No file but the gate, and the reader of a backbone's weights, reads what torch has pickled."""
+    """Only the gate, and the reader of a backbone's weights, reads what torch has pickled."""
     doors = {"load", "load_from_checkpoint", "pl_load", "Unpickler"}
     found = set()
     for path in sorted(ROOT.glob("*.py")) + [

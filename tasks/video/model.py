@@ -254,7 +254,7 @@ class VideoModel(Model):
             yield from self._labels(logits[0].softmax(-1), sum(given))
 
     def _chunks(self, frames: Iterable[FrameLike], chunk: int) -> Iterator[tuple[Tensor, int]]:
-        """Yield the inputs of up to `chunk` read frames, and how many of the source they are for."""
+        """Yield inputs of up to `chunk` read frames, and how many of the source they are for."""
         stride = self.spec["stride"]
         inputs: list[Tensor] = []
         count = 0

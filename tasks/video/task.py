@@ -1,7 +1,6 @@
 """The training of a network that labels every frame of a video.
 
-Shapes: B rows, T frames of the longest row, N valid frames of all rows, C classes, s labels for each
-frame that is read.
+Shapes: B rows, T frames of the longest row, C classes, s labels for each frame that is read.
 """
 
 from __future__ import annotations

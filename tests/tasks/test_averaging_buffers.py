@@ -1,4 +1,4 @@
-"""Averages of models that hold more than real weights: counters, masks, running statistics, other precisions."""
+"""Averages of models that hold counters, masks, running statistics and other precisions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXACT = {"normal.num_batches_tracked", "seen", "steps"}
 
 
 class Encoder(nn.Module):
-    """An encoder of pictures with a buffer of every kind, which all change, and a weight that doesn't learn."""
+    """An encoder with a buffer of every kind, which all change, and a weight that doesn't learn."""
 
     output_size = 3
 

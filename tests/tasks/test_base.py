@@ -1,4 +1,4 @@
-"""What every task shares: the arguments of its model, metrics of the configuration, what is saved."""
+"""What every task shares: its model's arguments, metrics of the configuration, what is saved."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def test_a_task_and_a_model_of_ones_own(tmp_path, monkeypatch, trainer):
         "import torch\nfrom unrolled.tasks import Task\nfrom my_models import MyModel\n"
         "class MyTask(Task):\n"
         "    def __init__(self, spec, width: int = 3, rate: float = 0.1):\n"
-        "        super().__init__(optimizer=torch.optim.SGD, lr_scheduler=None, compile_core=False)\n"
+        "        super().__init__(\n"
+        "            optimizer=torch.optim.SGD, lr_scheduler=None, compile_core=False\n        )\n"
         "        self.save_hyperparameters(logger=False)\n"
         "        self.model = MyModel(spec, width)\n        self.rate = rate\n"
     )
@@ -78,7 +79,7 @@ class TestMetrics:
     def test_one_of_the_configuration_is_logged_and_needs_no_trust(self, here, capsys):
         accuracy = {
             "class_path": "torchmetrics.classification.MulticlassAccuracy",
-            "init_args": {"num_classes": 14, "average": "micro"},
+            "init_args": {"num_classes": 13, "average": "micro"},
         }
         config = {"model": {"init_args": {"metrics": {"right": accuracy}}}}
         Path("more.yaml").write_text(yaml.safe_dump(config))

@@ -1,4 +1,4 @@
-"""A batch that leaves nothing to one process: every task's training step, with a gradient for every parameter.
+"""A batch that leaves nothing to one process: every parameter of every task has a gradient.
 
 And layers that are changed from outside: a pruned output layer learns.
 """

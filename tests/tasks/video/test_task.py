@@ -120,8 +120,8 @@ class TestScores:
             logged = {"acc": "accuracy", "acc_mean": "mean_accuracy"}.get(name, name)
             assert found[f"test/{logged}"] == pytest.approx(value, rel=1e-6)
         assert (
-            "Scores over 2 videos: edit and F1 leave out rest; accuracy and F1 are pooled over videos"
-            in caplog.text
+            "Scores over 2 videos: edit and F1 leave out rest; accuracy and F1 are pooled over "
+            "videos" in caplog.text
         )
         assert "post-processed with a running median over 3 frames" in caplog.text
 
