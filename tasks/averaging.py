@@ -25,10 +25,10 @@ _AVERAGED = (
 class EMA(WeightAveraging):
     """Exponential moving average of the weights (Polyak and Juditsky 1992).
 
-    It is validated and saved in the weights' place. Lightning's callback, with a warm-up: after update n the average keeps min(decay, (1 + n) / (10
-    + n)) of itself. Without it a short run would be judged by its random start. Buffers (a batch
-    normalisation's running statistics) are averaged too; those of whole numbers and truth values
-    (its counter) are the model's own.
+    It is validated and saved in the weights' place. Lightning's callback, with a warm-up: after
+    update n the average keeps min(decay, (1 + n) / (10 + n)) of itself. Without it a short run
+    would be judged by its random start. Buffers (a batch normalisation's running statistics) are
+    averaged too; those of whole numbers and truth values (its counter) are the model's own.
 
     Args:
         decay: Share of itself that the average keeps at each step, in the long run.

@@ -43,7 +43,7 @@ class CarriesState(Task):
         self.evaluation_state = None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the carried state, all processes' rows (B * W, ...); all of them have to call this."""
+        """Add the carried state, all processes' rows (B * W, ...): all of them must call this."""
         super().on_save_checkpoint(checkpoint)
         if self.training_state is None or self._trainer is None or self.trainer.state.fn != "fit":
             return

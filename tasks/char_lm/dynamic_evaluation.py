@@ -20,9 +20,9 @@ from .task import CharLM
 class DynamicEvaluation(Callback):
     """Fits a language model to the recent text while it is evaluated.
 
-    Krause et al. 2018 (https://arxiv.org/abs/1709.07432). Every chunk is scored first; then the weights take one step of gradient descent on it, and a
-    step back towards the trained weights: w <- w - learning_rate * gradient + decay * (trained -
-    w). The trained weights are back when the evaluation ends. (The paper's variant with RMS-scaled
+    Krause et al. 2018 (https://arxiv.org/abs/1709.07432). Every chunk is scored first; then the
+    weights take one step of gradient descent on it, and a step back towards the trained weights:
+    w <- w - learning_rate * gradient + decay * (trained - w). The trained weights are back when the evaluation ends. (The paper's variant with RMS-scaled
     rates needs a pass over the training text first; this is its "SGD dynamic evaluation" with the
     decay prior.)
 

@@ -97,7 +97,7 @@ class CaptionScores(Metric):
         super().sync(dist_sync_fn, process_group, should_sync, distributed_available)
 
     def compute(self) -> dict[str, Tensor]:
-        """Return fractions: bleu1, ..., bleu4, rouge_l, cider_d, distinct; all 0 without captions."""
+        """Return fractions: bleu1 to bleu4, rouge_l, cider_d, distinct; all 0 without captions."""
         candidates, references = self._texts()
         scores = caption_scores(candidates, references)
         return {name: torch.tensor(value, dtype=torch.float64) for name, value in scores.items()}

@@ -55,8 +55,8 @@ class BitsPerCharacter(Metric):
 class SacreBLEU(Metric):
     """BLEU and chrF as sacreBLEU computes them, and exact matches.
 
-    Post 2018 (https://arxiv.org/abs/1804.08771). The texts of all processes are scored together, so the number of processes does not change the
-    result.
+    Post 2018 (https://arxiv.org/abs/1804.08771). The texts of all processes are scored together,
+    so the number of processes does not change the result.
 
     Args:
         tokenize: sacreBLEU's tokenization: 13a, zh, ja-mecab, ko-mecab, char, intl, flores200,
