@@ -22,9 +22,9 @@ class DynamicEvaluation(Callback):
 
     Krause et al. 2018 (https://arxiv.org/abs/1709.07432). Every chunk is scored first; then the
     weights take one step of gradient descent on it, and a step back towards the trained weights:
-    w <- w - learning_rate * gradient + decay * (trained - w). The trained weights are back when the evaluation ends. (The paper's variant with RMS-scaled
-    rates needs a pass over the training text first; this is its "SGD dynamic evaluation" with the
-    decay prior.)
+    w <- w - learning_rate * gradient + decay * (trained - w). The trained weights are back when the
+    evaluation ends. (The paper's variant with RMS-scaled rates needs a pass over the training text
+    first; this is its "SGD dynamic evaluation" with the decay prior.)
 
     Use it with `validate` or `test`, one stream on one process, so that no character is scored by
     weights that have seen what comes after it: `--trainer.callbacks+ DynamicEvaluation

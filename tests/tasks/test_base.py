@@ -11,13 +11,14 @@ import pytest
 import torch
 import unrolled.tasks
 import yaml
+from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
 from unrolled.cli import main
-from unrolled.core import GRU
-from unrolled.data import SegmentationData, TextData
+from unrolled.core import GRU, ImageEncoder, SmallCNN
+from unrolled.data import ScenesData, SegmentationData, TextData
 from unrolled.errors import DataError
 from unrolled.loading import CheckedTask
-from unrolled.tasks import CharLM, Task
+from unrolled.tasks import Captioning, CharLM, Task
 from video_models import CLASSES, make_task, write_videos
 
 TASKS = [
@@ -118,3 +119,21 @@ class TestMetrics:
     def test_a_name_is_a_new_one(self, name):
         with pytest.raises(ValueError, match=f"metrics: the name '{name}' is taken, or not of"):
             CharLM({"vocabulary": {"kind": "bytes", "symbols": ""}}, metrics={name: torch.nn.ReLU})
+
+    def test_texts_are_given_with_their_references(self, trainer, tmp_path):
+        class Pairs(Metric):
+            def __init__(self) -> None:
+                super().__init__()
+                self.add_state("pairs", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+            def update(self, texts, references):
+                assert all(isinstance(text, str) for text in texts)
+                self.pairs += sum(1 for _ in zip(texts, references, strict=True))
+
+            def compute(self):
+                return self.pairs
+
+        data = ScenesData(4, 5, test_size=0, batch_size=2, cache_dir=str(tmp_path))
+        encoder = partial(ImageEncoder, backbone=partial(SmallCNN, channels=[4, 6]))
+        task = Captioning(data.spec, encoder, partial(GRU, hidden_size=4), metrics={"n": Pairs})
+        assert trainer().validate(task, data, verbose=False)[0]["val/n"] == 5
