@@ -2,7 +2,9 @@
 
 A checkpoint may come from anybody. Nothing of it is executed: the file is read with `weights_only`,
 and every class that it names has to be a class of the kind that is needed there, in a trusted
-package. Whatever reads a checkpoint takes a `CheckedCheckpoint`, and making one is the check.
+package. Whatever reads a checkpoint takes a `CheckedCheckpoint`, and making one is the check. Where
+the task is made again too, to train or to test, it is a `CheckedTask`, which looks at the kinds of
+what only the task needs. Reading a model imports neither Lightning nor torchmetrics.
 """
 
 from __future__ import annotations
@@ -13,10 +15,10 @@ import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from .checkpoints import find_checkpoint
-from .class_paths import ClassPaths
+from .class_paths import UNSEEN, ClassPaths, Recipe, parameters
 from .errors import DataError, SetupError, UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
 
     from .tasks.base import Task
+    from .tasks.model import Model
+
+M = TypeVar("M", bound="Model")
 
 TRUSTED = (
     "unrolled.core",
@@ -32,6 +37,7 @@ TRUSTED = (
     "torch.nn",
     "torch.optim",
     "torchvision.models",
+    "torchmetrics.classification",
     "lightning.pytorch.cli.ReduceLROnPlateau",  # a schedule that follows a metric
 )
 # What a Lightning checkpoint holds besides, all of it read as data.
@@ -49,26 +55,47 @@ def trusted_roots(trust: str | Sequence[str]) -> tuple[str, ...]:
     return (*TRUSTED, *(name for package in packages if (name := package.strip().rstrip("."))))
 
 
+@overload
 def load(
     path: str | os.PathLike[str],
     *,
     device: str | torch.device = "cpu",
     trust: str | Sequence[str] = (),
-) -> Task:
+) -> Model: ...
+
+
+@overload
+def load(
+    path: str | os.PathLike[str],
+    *,
+    kind: type[M],
+    device: str | torch.device = "cpu",
+    trust: str | Sequence[str] = (),
+) -> M: ...
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    kind: type[Model] | None = None,
+    device: str | torch.device = "cpu",
+    trust: str | Sequence[str] = (),
+) -> Model:
     """Return the trained model of a checkpoint, ready for use.
 
     Args:
         path: The checkpoint, or the folder of a run.
+        kind: What the model has to be, as `unrolled.tasks.CharModel`; None: any.
         device: Where to put the model.
         trust: Packages of one's own that the checkpoint may name classes of, besides `unrolled`,
             `torch.nn` and `torch.optim`: a list, or text with commas in between.
 
     Returns:
-        The task in evaluation mode.
+        The model in evaluation mode.
 
     Raises:
         DataError: The file is missing, damaged, or not a checkpoint of `unrolled`.
-        UsageError: There is no such kind of device.
+        UsageError: There is no such kind of device, or the model is of another kind.
         SetupError: This machine has no such device.
     """
     checkpoint = CheckedCheckpoint(path, trust=trust)
@@ -80,15 +107,22 @@ def load(
         raise UsageError(
             f"There is no kind of device '{device}': say cpu, cuda, cuda:1 or mps."
         ) from error
-    task = checkpoint.build()
+    model = checkpoint.build()
+    if kind is not None and not isinstance(model, kind):
+        raise UsageError(f"'{path}' holds a {type(model).__name__}, not a {kind.__name__}.")
+    weights = {
+        name.removeprefix("model."): value
+        for name, value in checkpoint.weights.items()
+        if name.startswith("model.")
+    }
     try:
-        task.load_state_dict(checkpoint.weights)
+        model.load_state_dict(weights)
     except RuntimeError as error:
         raise DataError(
             f"'{path}': the weights don't fit the model that it names.\n{first_lines(error)}"
         ) from error
     try:
-        return task.to(device).eval()
+        return model.to(device).eval()
     except (RuntimeError, AssertionError) as error:
         raise SetupError(f"There is no device '{device}' here: {first_lines(error, 1)}") from error
 
@@ -118,16 +152,23 @@ class CheckedCheckpoint:
         file = find_checkpoint(path)
         self.path = file.path
         self.content = _read(file.path, mmap=mmap)
-        rules = ClassPaths(f"'{self.path}'", trusted_roots(trust), DataError)
+        self._rules = rules = ClassPaths(f"'{self.path}'", trusted_roots(trust), DataError)
         if any(rules.names("spec", self.spec)):
             raise DataError(f"'{self.path}' names a class in its spec, which is data: not loaded.")
-        rules.refuse_strangers("unrolled", {"class_path": self.content["unrolled"].get("task")})
+        made = self.content["unrolled"]
+        for name in (made.get("task"), made["model"], self.task):
+            rules.refuse_strangers("unrolled", {"class_path": name})
         rules.refuse_strangers("model", self.model)
-        from .tasks.base import Task
+        if self.task != made["task"]:
+            raise DataError(f"'{self.path}' names two tasks, {made['task']} and {self.task}.")
+        from .tasks.model import Model
 
-        cls = rules.find(self.task, (Task,), "its model")
-        self._arguments = rules.arguments(cls, self.parameters)
-        self._class: type[Task] = cls
+        cls = rules.find(made["model"], (Model,), "its model")
+        names = made.get("arguments") or ()
+        own = {name: value for name, value in self.parameters.items() if name in names}
+        others = {name: value for name, value in self.parameters.items() if name not in names}
+        self._model = Recipe(cls, rules.arguments(cls, own))
+        rules.resolve(others, UNSEEN, "its task")
 
     @property
     def weights(self) -> dict[str, torch.Tensor]:
@@ -150,39 +191,76 @@ class CheckedCheckpoint:
 
     @property
     def task(self) -> Any:
-        """The full name of the model's class."""
-        parameters = self.content["hyper_parameters"]
-        return parameters.get("_class_path", self.content["unrolled"].get("task"))
+        """The full name of the task's class."""
+        return self.content["hyper_parameters"].get("_class_path")
+
+    @property
+    def lost(self) -> list[str]:
+        """Arguments that are not there: functions had made them, in Python."""
+        return self.content["unrolled"].get("lost") or []
 
     @property
     def model(self) -> dict[str, Any]:
-        """The model as a configuration says it, without the spec, which the data give."""
+        """What a configuration says at `model`: the task, without the spec, which the data give."""
         arguments = {name: value for name, value in self.parameters.items() if name != "spec"}
         return {"class_path": self.task, "init_args": arguments}
 
-    def build(self) -> Task:
+    def build(self) -> Model:
         """Return the model that the checkpoint describes, untrained.
 
         Raises:
-            DataError: The class refuses its arguments.
+            DataError: The class refuses its arguments, or not all of them are there.
         """
-        from .class_paths import Recipe
+        known = parameters(self._model.cls)[0]
+        model: Model = self._make(self._model, [name for name in self.lost if name in known])
+        return model
+
+    def _make(self, recipe: Recipe, lost: Sequence[str]) -> Any:
         from .core.vision.backbones import Backbone
 
-        if lost := self.content["unrolled"].get("lost"):
+        if lost:
             raise DataError(
-                f"'{self.path}' does not say what {', '.join(map(str, lost))} was: a function made "
-                "it, in Python.\nMake the same model there, and give it the checkpoint's "
-                "`state_dict`."
+                f"'{self.path}' does not say what {', '.join(lost)} was: a function made it, in "
+                "Python.\nMake the same model there, and give it the checkpoint's `state_dict`."
             )
         try:
             # Its state dict brings the weights of its backbone.
-            task: Task = Recipe(self._class, self._arguments).make(Backbone, fetch=False)
+            return recipe.make(Backbone, fetch=False)
         # a constructor may raise anything where its data are not its own
         except Exception as error:
             raise DataError(
                 f"'{self.path}' describes a model that can't be made: {first_lines(error)}"
             ) from error
+
+
+class CheckedTask(CheckedCheckpoint):
+    """A checkpoint of which everything that the task needs was checked too: of which kind it is.
+
+    Args:
+        path: As for `CheckedCheckpoint`, also the rest.
+        trust: As there.
+        mmap: As there.
+
+    Raises:
+        DataError: As there.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, trust: str | Sequence[str] = (), mmap: bool = True
+    ) -> None:
+        super().__init__(path, trust=trust, mmap=mmap)
+        from .tasks.base import Task
+
+        cls = self._rules.find(self.task, (Task,), "its task")
+        self._task = Recipe(cls, self._rules.arguments(cls, self.parameters))
+
+    def build_task(self) -> Task:
+        """Return the task that the checkpoint describes, its model untrained.
+
+        Raises:
+            DataError: The class refuses its arguments, or not all of them are there.
+        """
+        task: Task = self._make(self._task, self.lost)
         return task
 
 
@@ -213,14 +291,20 @@ def _read(file: Path, *, mmap: bool) -> dict[str, Any]:
     for part in ("state_dict", "hyper_parameters"):
         if any(not isinstance(name, str) for name in content[part]):
             raise DataError(f"'{file}': a name in its {part} is no text.")
+    if odd := [name for name in content["hyper_parameters"] if not name.isidentifier()]:
+        raise DataError(f"'{file}': {odd[0]!r} can't be the name of an argument.")
     for name, value in content["state_dict"].items():
         plain = isinstance(value, torch.Tensor) and value.layout is torch.strided
         if not plain or value.is_nested or value.is_quantized or value.is_meta:
             raise DataError(f"'{file}': its weight {name!r} is no tensor of numbers.")
+    made = content["unrolled"]
+    if "model" not in made:
+        raise DataError(f"'{file}' is of an early version of `unrolled`: train the model again.")
     others = {
         "spec": (dict, content["hyper_parameters"].get("spec")),
-        "version": (str, content["unrolled"].get("version")),
-        "lost": (list, content["unrolled"].get("lost")),
+        "version": (str, made.get("version")),
+        "arguments": (list, made.get("arguments")),
+        "lost": (list, made.get("lost")),
         "global_step": (int, content.get("global_step")),
         "epoch": (int, content.get("epoch")),
         "callbacks": (dict, content.get("callbacks")),
@@ -230,21 +314,28 @@ def _read(file: Path, *, mmap: bool) -> dict[str, Any]:
             raise DataError(
                 f"'{file}': its {name} is a {type(value).__name__}, not a {kind.__name__}."
             )
+    for name in (*(made.get("arguments") or ()), *(made.get("lost") or ())):
+        if not isinstance(name, str):
+            raise DataError(f"'{file}': the name of an argument is no text.")
     return content
 
 
 def torch_problem(version: str) -> str | None:
-    """Say what is known to be unsafe about reading checkpoints with a version of torch; None: nothing.
+    """Say what is unsafe about reading checkpoints with a version of torch; None: nothing known.
 
     Args:
         version: As `torch.__version__` says.
     """
-    number = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
-    if number < (2, 6):
-        return f"torch {version} can be made to run code by a checkpoint (CVE-2025-32434, mended in 2.6)."
-    if number < (2, 10):
-        return f"torch {version} can be made to corrupt memory by a checkpoint (CVE-2026-24747, mended in 2.10)."
-    return None
+    release = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    if release < (2, 6):
+        what, number, mended = "run code", "2025-32434", "2.6"
+    elif release < (2, 10):
+        what, number, mended = "corrupt memory", "2026-24747", "2.10"
+    else:
+        return None
+    return (
+        f"torch {version} can be made to {what} by a checkpoint (CVE-{number}, mended in {mended})."
+    )
 
 
 def instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:

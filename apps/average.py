@@ -24,11 +24,11 @@ def average(output: str, *checkpoints: str, trust: str = "") -> None:
 
     import torch
 
-    from ..loading import CheckedCheckpoint
+    from ..loading import CheckedTask
     from .run.compare import differences
     from .run.training_callbacks import AtomicCheckpointIO
 
-    first = CheckedCheckpoint(checkpoints[0], trust=trust)
+    first = CheckedTask(checkpoints[0], trust=trust)
     # What has no mean (a counter, a mask) is the first checkpoint's.
     sums = {
         name: tensor.to(torch.promote_types(tensor.dtype, torch.float64))
@@ -37,7 +37,7 @@ def average(output: str, *checkpoints: str, trust: str = "") -> None:
     }
     shapes = {name: tensor.shape for name, tensor in first.weights.items()}
     for path in checkpoints[1:]:
-        other = CheckedCheckpoint(path, trust=trust)
+        other = CheckedTask(path, trust=trust)
         others = {name: tensor.shape for name, tensor in other.weights.items()}
         changes = itertools.chain(
             differences("model", first.model, other.model),

@@ -13,7 +13,7 @@ from ..errors import DataError, UnrolledError, UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..tasks.captioning.captioner import Captioned
+    from ..tasks.captioning.model import Captioned
 
 _SHOWN = 256  # pixels of a panel's side
 
@@ -60,10 +60,10 @@ def caption(
     targets = _targets(found, attention) if attention is not None else {}
 
     from ..loading import load
-    from ..tasks.captioning.captioner import Captioner
+    from ..tasks.captioning.model import CaptioningModel
 
     model = load(path, device=device, trust=trust)
-    if not isinstance(model, Captioner):
+    if not isinstance(model, CaptioningModel):
         raise UsageError(f"'{path}' holds a {type(model).__name__}, which does not caption images.")
     unreadable = 0
     for first in range(0, len(found), batch_size):

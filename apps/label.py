@@ -17,8 +17,7 @@ from ..errors import DataError, UnrolledError, UsageError
 from .pictures.timeline import Segment, draw_timeline, palette
 
 if TYPE_CHECKING:
-    from ..tasks.video.stream import FrameLabel
-    from ..tasks.video.task import VideoLabelling
+    from ..tasks.video.model import FrameLabel, VideoModel
 
 _REMEMBERED = 10_000  # frames whose latency counts; memory does not grow with the stream
 
@@ -54,10 +53,10 @@ def label(
         raise UsageError(f"--chunk {chunk}: must be at least 1.")
 
     from ..loading import load
-    from ..tasks.video.task import VideoLabelling
+    from ..tasks.video.model import VideoModel
 
     model = load(path, device=device, trust=trust)
-    if not isinstance(model, VideoLabelling):
+    if not isinstance(model, VideoModel):
         raise UsageError(f"'{path}' holds a {type(model).__name__}, which does not label videos.")
     if stream and not model.causal:
         raise UsageError(
@@ -125,7 +124,7 @@ def _targets(found: Sequence[Path], name: str) -> dict[Path, Path]:
     return targets
 
 
-def _frames(model: VideoLabelling, video: Path, times: deque[float]) -> Iterator[Any]:
+def _frames(model: VideoModel, video: Path, times: deque[float]) -> Iterator[Any]:
     """Yield what the model reads of each frame, decoded ahead in a thread; `times` is given when each is shown."""
     if model.spec["feature_size"]:
         for row in _features(video, model.spec["feature_size"]):
@@ -162,7 +161,7 @@ def _features(path: Path, size: int) -> Any:
     return features.T if features.shape[0] == size else features
 
 
-def _label(model: VideoLabelling, video: Path, target: Path, *, chunk: int, overlay: bool) -> None:
+def _label(model: VideoModel, video: Path, target: Path, *, chunk: int, overlay: bool) -> None:
     """Write a video's files; nothing is left of a video that breaks off."""
     files = [target.with_name(target.name + suffix) for suffix in (".csv", ".png", ".mp4")]
     if target.parent.resolve() == video.parent.resolve():  # where labels made by hand lie, too
@@ -190,7 +189,7 @@ def _label(model: VideoLabelling, video: Path, target: Path, *, chunk: int, over
 
 
 def _write_csv(
-    model: VideoLabelling, video: Path, file: Path, chunk: int
+    model: VideoModel, video: Path, file: Path, chunk: int
 ) -> tuple[list[Segment], float]:
     """Write a row for every frame; return the segments, and the seconds of the last frame (NaN where unknown)."""
     times: deque[float] = deque()
@@ -224,7 +223,7 @@ def _named(labels: Iterator[FrameLabel], video: Path) -> Iterator[FrameLabel]:
         raise DataError(f"'{video}': {error}.") from error
 
 
-def _stream(model: VideoLabelling, video: Path, lines: str) -> None:
+def _stream(model: VideoModel, video: Path, lines: str) -> None:
     """Print labels as the frames come."""
     step = model.stream()
     times: deque[float] = deque()

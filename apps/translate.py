@@ -58,17 +58,17 @@ def translate(
     waiting = _lines(source)  # a file that does not exist is answered before torch is imported
 
     from ..loading import load
+    from ..tasks.translation.model import TranslationModel
 
     model = load(path, device=device, trust=trust)
-    search = getattr(model, "translations", None)
-    if search is None:
+    if not isinstance(model, TranslationModel):
         raise UsageError(f"'{path}' holds a {type(model).__name__}, which does not translate.")
     # Drawing is repeatable where the same sentences are drawn together: what has arrived by now
     # must not count.
     groups = _as_they_come(waiting) if seed is None else _of_one_size(waiting)
     for number, texts in enumerate(groups):
         try:
-            found = search(
+            found = model.translations(
                 texts,
                 beam_size=beam_size,
                 num_hypotheses=nbest,

@@ -31,13 +31,13 @@ from unrolled.core import (
 from unrolled.core.state import select_rows
 from unrolled.data import CaptionData, ScenesData
 from unrolled.data.tokenizer import Subwords
-from unrolled.tasks import Captioning
+from unrolled.tasks import Captioning, CaptioningModel
 
 BEAM, LENGTH = 5, 15
 
 
 @torch.no_grad()
-def usual(model: Captioning, memory: Memory) -> list[int]:
+def usual(model: CaptioningModel, memory: Memory) -> list[int]:
     """Search one image as is usual: all candidates are sorted, finished ones put aside."""
     decoder = model.decoder
     prepared = select_rows(decoder.prepare(memory), torch.zeros(BEAM, dtype=torch.int64))
@@ -68,7 +68,7 @@ def usual(model: Captioning, memory: Memory) -> list[int]:
 
 
 @torch.no_grad()
-def ours(model: Captioning, memory: Memory) -> None:
+def ours(model: CaptioningModel, memory: Memory) -> None:
     """Search all images side by side."""
     decoder = model.decoder
     beam_search(
@@ -99,7 +99,7 @@ def decoding(repeats: int, count: int) -> None:
     network = partial(SmallCNN, channels=[16, 32, 64, 96], blocks=[0, 0, 0, 1])
     models = {
         "built-in scenes: 52 words, LSTM(128), 16 places of 96 features": (
-            Captioning(
+            CaptioningModel(
                 scenes.spec,
                 partial(ImageEncoder, backbone=network),
                 partial(LSTM, hidden_size=128),
@@ -109,7 +109,7 @@ def decoding(repeats: int, count: int) -> None:
             torch.randint(0, 256, (count, 3, 64, 64), dtype=torch.uint8),
         ),
         "photographs: 10,004 words, LSTM(512), features of 49 places given": (
-            Captioning(
+            CaptioningModel(
                 {"vocabulary": words.to_spec(), "image_size": 224},
                 partial(
                     ImageEncoder,
@@ -144,7 +144,7 @@ def decoding(repeats: int, count: int) -> None:
 
 @torch.no_grad()
 def encoded(
-    search: Callable[[Captioning, Memory], object], model: Captioning, images: Tensor
+    search: Callable[[CaptioningModel, Memory], object], model: CaptioningModel, images: Tensor
 ) -> None:
     """Search, and the encoder before it."""
     search(model, model.encoder(images))

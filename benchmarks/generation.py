@@ -16,7 +16,7 @@ from measure import cpu_seconds, head, introduce, line, one_thread, parser, spre
 from torch import nn
 from unrolled.core import LSTM, Stacked
 from unrolled.data.vocabulary import CharacterVocabulary
-from unrolled.tasks import CharLM
+from unrolled.tasks import CharModel
 
 CHARACTERS = "".join(chr(code) for code in range(32, 127))
 
@@ -24,7 +24,7 @@ CHARACTERS = "".join(chr(code) for code in range(32, 127))
 class Usual(nn.Module):
     """A language model around `nn.LSTM`, and its loop."""
 
-    def __init__(self, model: CharLM) -> None:
+    def __init__(self, model: CharModel) -> None:
         super().__init__()
         self.embedding = model.embedding
         self.lstm = nn.LSTM(model.embedding.embedding_dim, 256, num_layers=2, batch_first=True)
@@ -51,7 +51,7 @@ def main() -> None:
     one_thread()
     torch.manual_seed(0)
     spec = {"vocabulary": CharacterVocabulary(CHARACTERS).to_spec()}
-    model = CharLM(
+    model = CharModel(
         spec, partial(Stacked, core=partial(LSTM, hidden_size=256), num_layers=2), embedding_size=64
     ).eval()
     with torch.no_grad():

@@ -25,7 +25,7 @@ from measure import QUIET, cpu_seconds, head, introduce, line, one_thread, parse
 from unrolled.cli import main as unrolled
 from unrolled.core import discover_cores
 from unrolled.data import SegmentationData
-from unrolled.loading import load
+from unrolled.loading import CheckedTask
 
 NAMES = ("acc", "acc_mean", "edit", "f1@10", "f1@25", "f1@50")
 COLUMNS = ("accuracy", "mean over classes", "edit", "F1@10", "F1@25", "F1@50", "mAP")
@@ -43,13 +43,15 @@ def train_and_test(
     fit += ["--trainer.accelerator", "cpu"]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         seconds = cpu_seconds(partial(checked, fit))
-        model = load(f"runs/video/{name}/checkpoints/last.ckpt")
-        test = SegmentationData(str(root), split=split, spec=dict(model.spec))
-        precision = Trainer(**QUIET).test(model, test, verbose=False)[0]["test/map"]
-    pooled = model.scores.compute()
+        checkpoint = CheckedTask(f"runs/video/{name}/checkpoints/last.ckpt")
+        task = checkpoint.build_task()
+        task.load_state_dict(checkpoint.weights)
+        test = SegmentationData(str(root), split=split, spec=checkpoint.spec)
+        precision = Trainer(**QUIET).test(task, test, verbose=False)[0]["test/map"]
+    pooled = task.segments.compute()
     # the same videos, counted the other way
-    model.scores.pooled, model.scores._computed = False, None
-    by_video = model.scores.compute()
+    task.segments.pooled, task.segments._computed = False, None
+    by_video = task.segments.compute()
     means = [by_video[name] for name in ("acc", "f1@10", "f1@25", "f1@50")]
     return [*(pooled[name] for name in NAMES), precision, *means], seconds
 

@@ -15,7 +15,7 @@ from functools import partial
 import torch
 from measure import cpu_seconds, head, introduce, line, one_thread, parser
 from unrolled.core import GRU, LSTM, MinGRU, MinLSTM
-from unrolled.tasks import VideoLabelling
+from unrolled.tasks import VideoModel
 
 
 def milliseconds(call: Callable[[], object], *, calls: int, rounds: int) -> float:
@@ -46,7 +46,7 @@ def main() -> None:
     introduce(f"{sizes}, {arguments.classes} classes, one thread")
     head("core", "ms a frame", "core's step alone")
     for core in (GRU, LSTM, MinGRU, MinLSTM):
-        model = VideoLabelling(spec, partial(core, hidden_size=arguments.hidden)).eval()
+        model = VideoModel(spec, partial(core, hidden_size=arguments.hidden)).eval()
         stream, frame = model.stream(), torch.randn(arguments.features)
         whole = milliseconds(partial(stream, frame), **timing)
         with torch.inference_mode():

@@ -78,7 +78,7 @@ def bare(data: TextData, steps: int, skip: int) -> float:
         if step == skip:
             started = time.process_time()
         batch = next(batches)
-        logits, state = model(batch.input, state, reset=batch.reset)
+        logits, state = model.model(batch.input, state, reset=batch.reset)
         state = detach(state)
         loss = sequence_cross_entropy(logits, batch.target) / batch.target.numel()
         optimizer.zero_grad()

@@ -24,7 +24,7 @@ VOCABULARY = 4000
 
 
 def model() -> Translation:
-    """Make the model, with a vocabulary of nonsense."""
+    """Make a task whose vocabulary is nonsense."""
     words = ("".join(letters) for letters in itertools.product("abcdefghijklmnop", repeat=3))
     spec = Subwords.train(words, kind="word", size=VOCABULARY).to_spec()
     return Translation(
@@ -59,7 +59,8 @@ def main() -> None:
     rows, repeats = arguments.rows, range(arguments.repeats)
     one_thread()
     torch.manual_seed(0)
-    made = model()
+    task = model()
+    made = task.model
     introduce(f"one thread, {arguments.repeats} runs each")
 
     optimizer = torch.optim.AdamW(made.parameters(), lr=1e-3)
@@ -68,8 +69,8 @@ def main() -> None:
     def train() -> None:
         for batch in given:
             decoded, _ = made(batch.source, batch.source_lengths, batch.target)
-            loss = made.cross_entropy(decoded, batch, 0.1) / batch.target_lengths.sum()
-            loss.backward()
+            loss = task.cross_entropy(decoded, batch.target, batch.target_lengths, 0.1)
+            (loss / batch.target_lengths.sum()).backward()
             torch.nn.utils.clip_grad_norm_(made.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()

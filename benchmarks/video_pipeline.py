@@ -19,7 +19,7 @@ from measure import head, line, one_thread, parser
 from unrolled.core import QRNN, FrameEncoder, SmallCNN
 from unrolled.data.video.clips.module import write_video
 from unrolled.data.video.frames import prefetch, read_frames
-from unrolled.tasks import VideoLabelling
+from unrolled.tasks import VideoModel
 
 
 def noisy_video(path: Path, frames: int, height: int, width: int) -> None:
@@ -61,9 +61,7 @@ def main() -> None:
         "stride": 1,
     }
     encoder = partial(FrameEncoder, backbone=partial(SmallCNN, channels=[8, 16, 32]), places=3)
-    model = VideoLabelling(
-        spec, partial(QRNN, hidden_size=128), encoder=encoder, projection_size=64
-    )
+    model = VideoModel(spec, partial(QRNN, hidden_size=128), encoder=encoder, projection_size=64)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
         noisy_video(path, arguments.frames, arguments.height, arguments.width)

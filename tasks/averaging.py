@@ -23,12 +23,12 @@ _AVERAGED = (
 
 
 class EMA(WeightAveraging):
-    """Exponential moving average of the weights (Polyak and Juditsky 1992), validated and saved in the weights' place.
+    """Exponential moving average of the weights (Polyak and Juditsky 1992).
 
-    Lightning's callback, with a warm-up: after update n the average keeps min(decay, (1 + n) / (10
-    + n)) of itself. Without it a short run would be judged by its random start. Buffers (a batch
-    normalisation's running statistics) are averaged too; those of whole numbers and truth values
-    (its counter) are the model's own.
+    It is validated and saved in the weights' place. Lightning's callback, with a warm-up: after
+    update n the average keeps min(decay, (1 + n) / (10 + n)) of itself. Without it a short run
+    would be judged by its random start. Buffers (a batch normalisation's running statistics) are
+    averaged too; those of whole numbers and truth values (its counter) are the model's own.
 
     Args:
         decay: Share of itself that the average keeps at each step, in the long run.
@@ -42,7 +42,7 @@ class EMA(WeightAveraging):
         super().__init__(multi_avg_fn=self._average)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Copy the model; in double precision too, which Lightning gives the model itself only later."""
+        """Copy the model, also in double precision: Lightning converts the model only later."""
         super().setup(trainer, pl_module, stage)
         if self._average_model is not None and trainer.precision == "64-true":
             self._average_model.double()

@@ -1,4 +1,4 @@
-"""What every task shares: optimizer and schedule, losses that are exact over processes, checkpoints of plain data."""
+"""What every task shares: optimizer, evaluation, exact losses, checkpoints of plain data."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import functools
 import inspect
 import math
 from abc import ABC
-from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, NoReturn
+from collections.abc import Callable, ItemsView, Iterator, Mapping, Sequence, ValuesView
+from typing import Any, ClassVar, Literal, NoReturn, TypeAlias, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -15,30 +15,66 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.parsing import AttributeDict
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
+from torchmetrics import Metric
 
+from ..class_paths import parameters
 from ..core.empty import attach
 from ..core.recurrent import RecurrentCore
 from ..errors import UsageError
+from .model import Model
 from .schedules import WarmupCosine
+
+Part: TypeAlias = Literal["val", "test"]
+MetricFactory: TypeAlias = Callable[[], Metric]
+"""Makes a metric: how a task receives one."""
+
+
+class Metrics(nn.ModuleDict):
+    """Metrics by name: a dict of modules that knows what they are."""
+
+    def __getitem__(self, name: str) -> Metric:
+        return cast(Metric, super().__getitem__(name))
+
+    def __setitem__(self, name: str, metric: nn.Module) -> None:
+        if hasattr(self, name) or not name.isidentifier():
+            raise ValueError(
+                f"metrics: the name {name!r} is taken, or not of letters, digits and _"
+            )
+        super().__setitem__(name, metric)
+
+    def values(self) -> ValuesView[Metric]:
+        """Return the metrics."""
+        return cast(ValuesView[Metric], super().values())
+
+    def items(self) -> ItemsView[str, Metric]:
+        """Return the metrics and their names."""
+        return cast(ItemsView[str, Metric], super().items())
 
 
 class Task(LightningModule, ABC):
-    """A network, its loss and its metrics.
+    """What trains a model: its loss, its metrics, its optimizer.
+
+    A subclass makes `model`, adds its metrics to `metrics`, and says what `training_step` and
+    `evaluate` do. `validate` and `test` are the same but for `part`; what the metrics say is logged
+    as `val/NAME` or `test/NAME`.
 
     Args:
         optimizer: Makes the optimizer from the parameters.
         lr_scheduler: Makes the schedule from the optimizer; it is stepped after every optimizer
             step.
         compile_core: Compile the recurrent cores with `torch.compile` when training starts.
+        metrics: Makes more metrics, by name; the task says what their `update` is given.
 
     Attributes:
-        symbol_rows: Names of the tensors of the state dict whose rows stand for symbols, and the
-            key of the spec that lists these: a run that begins with another's weights takes such
-            rows by symbol, not by position. Whoever adds such a tensor declares it here.
+        model: The network, which `unrolled.load` returns when it is trained.
+        metrics: What is counted of validation and test, by name.
+        more_metrics: The names of those that the constructor was given.
+        shown: Names of the scores that the progress bar shows.
     """
 
-    symbol_rows: ClassVar[Mapping[str, str]] = {}
+    model: Model
+    shown: ClassVar[Sequence[str]] = ("loss",)
 
     def __init__(
         self,
@@ -46,20 +82,25 @@ class Task(LightningModule, ABC):
         optimizer: OptimizerCallable,
         lr_scheduler: LRSchedulerCallable | None,
         compile_core: bool,
+        metrics: Mapping[str, MetricFactory] | None = None,
     ) -> None:
         super().__init__()
         self.make_optimizer = optimizer
         self.make_schedule = lr_scheduler
         self.compile_core = compile_core
         self.lost_hyperparameters: list[str] = []
+        self.metrics = Metrics()
+        self.more_metrics = tuple(metrics or ())
+        for name, make in (metrics or {}).items():
+            self.metrics[name] = make()
 
     def setup(self, stage: str) -> None:
-        """Take double precision at once: Lightning converts the model after it has loaded a checkpoint's weights."""
+        """Take double precision at once: Lightning does so only after it has loaded the weights."""
         if self.trainer.precision == "64-true":
             self.double()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimizer and, where there is one, its schedule by steps."""
+        """Return the optimizer and, where there is one, its schedule by steps."""
         optimizer = self.make_optimizer(self.parameters())
         if self.make_schedule is None:
             return optimizer
@@ -74,8 +115,9 @@ class Task(LightningModule, ABC):
         """Say at the start what a checkpoint will lack, and compile."""
         if self.lost_hyperparameters:
             rank_zero_warn(
-                f"{', '.join(self.lost_hyperparameters)}: made by a function, which a checkpoint can't hold, so "
-                "`unrolled.load` won't rebuild this model; give functools.partial(LSTM, hidden_size=256) instead"
+                f"{', '.join(self.lost_hyperparameters)}: made by a function, which a checkpoint "
+                "can't hold, so what needs it can't be made again from one: give "
+                "functools.partial(LSTM, hidden_size=256) instead"
             )
         if self.compile_core:
             for core in self.cores():
@@ -88,7 +130,7 @@ class Task(LightningModule, ABC):
             schedule.set_run_length(self._run_length())
 
     def _run_length(self) -> int:
-        """Optimizer steps of the whole run, as the trainer's limits say."""
+        """Return the optimizer steps of the whole run, as the trainer's limits say."""
         trainer = self.trainer
         limits = []
         if trainer.max_steps >= 0:
@@ -104,13 +146,87 @@ class Task(LightningModule, ABC):
             )
         if not limits:
             raise UsageError(
-                "WarmupCosine needs the length of the run, and so does scheduled_sampling: give --trainer.max_steps or "
-                "--trainer.max_epochs (WarmupCosine alone also goes by its total_steps)"
+                "WarmupCosine needs the length of the run, and so does scheduled_sampling: give "
+                "--trainer.max_steps or --trainer.max_epochs (WarmupCosine alone also goes by its "
+                "total_steps)"
             )
         return int(min(limits))
 
+    def evaluate(self, batch: Any, part: Part) -> None:
+        """Add a batch to the metrics.
+
+        Args:
+            batch: The batch.
+            part: What it is a batch of.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no evaluate(batch, part)")
+
+    def count(self, prediction: Any, truth: Any) -> None:
+        """Give the metrics of the configuration what they compare.
+
+        Args:
+            prediction: What the model says.
+            truth: What is right.
+        """
+        for name in self.more_metrics:
+            self.metrics[name].update(prediction, truth)
+
+    def scores(self) -> dict[str, Tensor]:
+        """Return what the metrics say: each by its name, one that says several things by theirs."""
+        found: dict[str, Any] = {}
+        for name, metric in self.metrics.items():
+            value = metric.compute()
+            found |= value if isinstance(value, dict) else {name: value}
+        return {
+            name: torch.as_tensor(value, dtype=torch.float32, device=self.device)
+            for name, value in found.items()
+        }
+
+    def begin_scores(self) -> None:
+        """Begin to count."""
+        for metric in self.metrics.values():
+            metric.reset()
+
+    def log_scores(self, part: Part) -> None:
+        """Log the scores of a whole part.
+
+        Args:
+            part: The part.
+        """
+        for name, value in self.scores().items():  # already the same in every process
+            self.log(f"{part}/{name}", value, prog_bar=name in self.shown, sync_dist=True)
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin to count."""
+        self.begin_scores()
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Count a batch."""
+        self.evaluate(batch, "val")
+
+    def on_validation_epoch_end(self) -> None:
+        """Log what was counted."""
+        self.log_scores("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Begin to count."""
+        self.begin_scores()
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """Count a batch."""
+        self.evaluate(batch, "test")
+
+    def on_test_epoch_end(self) -> None:
+        """Log what was counted."""
+        self.log_scores("test")
+
+    @property
+    def symbol_rows(self) -> dict[str, str]:
+        """The model's `symbol_rows`, by the tensors' names in the task's state dict."""
+        return {f"model.{name}": key for name, key in self.model.symbol_rows.items()}
+
     def cores(self) -> Iterator[RecurrentCore]:
-        """The task's cores, not those inside of others."""
+        """Yield the task's cores, not those inside of others."""
         waiting = list(self.children())
         while waiting:
             module = waiting.pop(0)
@@ -120,14 +236,14 @@ class Task(LightningModule, ABC):
                 waiting = [*module.children(), *waiting]
 
     def zero(self) -> Tensor:
-        """A zero that every parameter has a part in: the loss of a batch that leaves nothing to this process.
+        """Return a zero that every parameter has a part in: the loss of a batch of nothing.
 
         Under ddp the processes wait for every gradient of each other.
         """
         return attach(torch.zeros((), device=self.device), self.parameters())
 
     def global_mean(self, total: Tensor, count: Tensor) -> Tensor:
-        """The mean over all processes' items, in a form whose gradients Lightning may average over processes.
+        """Return the mean over all processes' items; Lightning may average its gradients over them.
 
         Args:
             total: This process's sum, with its gradient.
@@ -143,7 +259,7 @@ class Task(LightningModule, ABC):
         return total * (self.trainer.world_size / everyone.clamp(min=1))
 
     def save_hyperparameters(self, *args: Any, **kwargs: Any) -> None:
-        """Keep the constructor's arguments as plain data, so that `weights_only=True` loads the checkpoint.
+        """Keep the constructor's arguments as plain data, which `weights_only=True` loads.
 
         What can't be had as plain data is left out, and named when training starts; a default is
         found again in the signature.
@@ -156,17 +272,15 @@ class Task(LightningModule, ABC):
         super().save_hyperparameters(
             *args, **{"frame": caller.f_back if caller else None, **kwargs}
         )
-        parameters = inspect.signature(type(self).__init__).parameters
-        plain: dict[str, Any] = {
-            "_class_path": f"{type(self).__module__}.{type(self).__qualname__}"
-        }
+        signature = inspect.signature(type(self).__init__).parameters
+        plain: dict[str, Any] = {"_class_path": _name(type(self))}
         for name, value in self.hparams.items():
             if name.startswith("_"):  # LightningCLI's own
                 continue
             try:
                 plain[name] = to_plain(value)
             except TypeError:
-                if name not in parameters or value is not parameters[name].default:
+                if name not in signature or value is not signature[name].default:
                     self.lost_hyperparameters.append(name)
         self._hparams = AttributeDict(plain)
         self._hparams_initial = AttributeDict(plain)
@@ -184,18 +298,25 @@ class Task(LightningModule, ABC):
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say who made the checkpoint."""
+        """Say who made the checkpoint, and of which hyper-parameters the model is made."""
         from .. import __version__
 
+        known = parameters(type(self.model))[0]
         checkpoint["unrolled"] = {
             "version": __version__,
             "task": self.hparams["_class_path"],
+            "model": _name(type(self.model)),
+            "arguments": [name for name in self.hparams if name in known],
             "lost": self.lost_hyperparameters,
         }
 
 
+def _name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
 def to_plain(value: Any) -> Any:
-    """Plain data that jsonargparse turns into the value again.
+    """Return plain data that jsonargparse turns into the value again.
 
     Args:
         value: Numbers, strings, lists, dicts; a class; a `functools.partial` of a class.
@@ -217,5 +338,5 @@ def to_plain(value: Any) -> Any:
         return {**to_plain(value.func), "init_args": to_plain(value.keywords)}
     # in no function, in no other class
     if isinstance(value, type) and "." not in value.__qualname__:
-        return {"class_path": f"{value.__module__}.{value.__qualname__}"}
+        return {"class_path": _name(value)}
     raise TypeError(f"{value!r} is no plain data")

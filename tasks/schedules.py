@@ -46,7 +46,7 @@ class WarmupCosine(LRScheduler):
         super().__init__(optimizer)
 
     def set_run_length(self, steps: int) -> None:
-        """Take the length of the run as N, unless the user gave one, and set the learning rates anew.
+        """Take the length of the run as N, unless one was given, and set the learning rates anew.
 
         Args:
             steps: Optimizer steps of the whole run, those before a resume included.
@@ -57,7 +57,7 @@ class WarmupCosine(LRScheduler):
                 group["lr"] = rate
 
     def get_lr(self) -> list[float | Tensor]:
-        """The learning rates of this step, in closed form: no rounding error gathers."""
+        """Return the learning rates of this step, in closed form: no rounding error gathers."""
         total = max(self.total_steps, 1)
         rise = min(1.0, (self.last_epoch + 1) / (self.warmup * total)) if self.warmup else 1.0
         fall = (1 + math.cos(math.pi * min(1.0, self.last_epoch / total))) / 2

@@ -1,8 +1,9 @@
-"""What every test gets: one thread, a cache of its own, and the data that is shared but not in the repository."""
+"""What every test gets: one thread, a cache of its own, the data outside the repository, a run."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ if TYPE_CHECKING:  # most tests need no Lightning
 
 @pytest.fixture(scope="session", autouse=True)
 def _quiet_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Use one thread, so that results repeat, and leave the user's cache alone (subprocesses inherit both)."""
+    """Use one thread, so that results repeat, and another cache than the user's; children too."""
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
@@ -26,7 +27,7 @@ def _quiet_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Callable[[str], Path]:
-    """Return a function that gives the path of a shared data set, and skips the test where it is not there."""
+    """Gives the path of a shared data set, and skips the test where it is not there."""
     root = Path(
         os.environ.get("UNROLLED_SHARED_DATA")
         or Path(__file__).resolve().parents[1].parent / "shared" / "data"
@@ -66,3 +67,26 @@ def text_file(tmp_path: Path) -> Path:
     path = tmp_path / "text.txt"
     path.write_text("the quick brown fox jumps over the lazy dog;\n" * 20)
     return path
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `text.txt` and `runs/char_lm/a`, a step of training: only to be read."""
+    from unrolled.cli import main
+
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "text.txt").write_text("the cat sat on the mat. " * 40)
+    flags = ["--data.batch_size", "2", "--data.chunk_length", "8", "--trainer.accelerator", "cpu"]
+    flags += ["--trainer.max_steps", "1", "--model.core.hidden_size", "4", "--name", "a"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["fit", "char_lm", "--data.path", "text.txt", *flags]) == 0
+    return folder
+
+
+@pytest.fixture
+def here(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that folder to work in."""
+    shutil.copytree(trained, tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "here"

@@ -1,4 +1,4 @@
-"""Files that are damaged on purpose: every command answers in two lines and says whose fault it is."""
+"""Files that are damaged on purpose: every command says in two lines whose fault it is."""
 
 from __future__ import annotations
 
@@ -12,30 +12,9 @@ import pytest
 import torch
 from unrolled.apps.run.training import CheckedCheckpointIO
 from unrolled.cli import main
-from unrolled.loading import CheckedCheckpoint
+from unrolled.loading import CheckedTask
 
-FLAGS = ["--data.batch_size", "2", "--data.chunk_length", "8", "--trainer.accelerator", "cpu"]
 LAST = Path("runs/char_lm/a/checkpoints/last.ckpt")
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a text and a run."""
-    folder = tmp_path_factory.mktemp("hostile")
-    (folder / "text.txt").write_text("the cat sat on the mat. " * 40)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        flags = [*FLAGS, "--trainer.max_steps", "1", "--model.core.hidden_size", "4", "--name", "a"]
-        assert main(["fit", "char_lm", "--data.path", "text.txt", *flags]) == 0
-    return folder
-
-
-@pytest.fixture
-def here(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of that folder to work in."""
-    shutil.copytree(trained, tmp_path / "here")
-    monkeypatch.chdir(tmp_path / "here")
-    return tmp_path / "here"
 
 
 def last_line(capsys: pytest.CaptureFixture[str], words: list[str], code: int) -> str:
@@ -135,7 +114,7 @@ def test_what_a_checkpoint_says_never_reaches_the_terminal_raw(here, capsys):
 
 
 def test_only_files_of_checkpoints_are_removed_by_a_resumed_run(here):
-    plugin = CheckedCheckpointIO(CheckedCheckpoint(LAST, mmap=False))
+    plugin = CheckedCheckpointIO(CheckedTask(LAST, mmap=False))
     folder = LAST.parent
     shutil.copy(LAST, folder / "best.ckpt")
     kept = [

@@ -1,10 +1,16 @@
-"""Who may import whom: cli -> apps -> tasks -> core, cli -> data; core imports nothing but torch."""
+"""The picture of the house: arrows go down only, and no two files need each other.
+
+    cli -> apps -> loading -> tasks (task -> model) -> data, core
+
+`core` and `data` know nothing of each other; below them lie `errors` and `class_paths`.
+"""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +18,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("core", "data", "tasks", "apps")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+ALL = [*FILES, *sorted(ROOT.glob("*.py"))]
+MODELS = sorted([ROOT / "tasks/model.py", *(ROOT / "tasks").glob("*/model.py")])
 
 # What a file of a folder may import of this package: folders, or single modules of them.
 ALLOWED = {
@@ -26,6 +34,7 @@ ALLOWED = {
         "data.tokenizer",
         "data.spec",
         "data.vocabulary",
+        "class_paths",
         "errors",
         "__version__",
     },
@@ -69,6 +78,7 @@ OUTSIDE = {
         "PIL",
     },
 }
+TRAINING = {"lightning", "torchmetrics", "jsonargparse"}
 
 
 def imports(path: Path) -> set[str]:
@@ -103,6 +113,70 @@ def test_arrows_point_the_right_way(path):
             assert top in sys.stdlib_module_names or top in OUTSIDE[folder], name
 
 
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_model_knows_nothing_of_its_training(path):
+    """Neither by itself nor through what it imports of its room and of `tasks`."""
+    waiting, seen = [path], set()
+    while waiting:
+        file = waiting.pop()
+        seen.add(file)
+        assert not {name.partition(".")[0] for name in imports(file)} & TRAINING, file
+        assert file.name != "task.py"
+        waiting += {other for other in needed(file) if ROOT / "tasks" in other.parents} - seen
+
+
+def needed(path: Path) -> set[Path]:
+    """The files of this package that a file imports, also for its annotations alone.
+
+    A name that a package's `__init__` passes on counts as an import of where it comes from.
+    """
+    return {
+        file for name in imports(path) if name.startswith("unrolled.") for file in home(name, path)
+    }
+
+
+def home(name: str, asking: Path) -> Iterator[Path]:
+    *folders, last = name.split(".")[1:]
+    place = ROOT.joinpath(*folders)
+    if (place / f"{last}.py").is_file():
+        yield place / f"{last}.py"
+    elif place.with_suffix(".py").is_file():
+        yield place.with_suffix(".py")
+    elif (place / "__init__.py").is_file() and place / "__init__.py" != asking:
+        for other in imports(place / "__init__.py"):
+            if other.startswith("unrolled.") and other.endswith(f".{last}"):
+                yield from home(other, place / "__init__.py")
+
+
+def circle(graph: dict[Path, set[Path]]) -> list[Path]:
+    """Files that need each other in turn, the first once more at the end; none: an empty list."""
+    done: set[Path] = set()
+
+    def visit(file: Path, way: list[Path]) -> list[Path]:
+        if file in way:
+            return [*way[way.index(file) :], file]
+        if file in done:
+            return []
+        done.add(file)
+        return next(filter(None, (visit(other, [*way, file]) for other in sorted(graph[file]))), [])
+
+    return next(filter(None, (visit(file, []) for file in graph)), [])
+
+
+def test_no_file_needs_itself_by_way_of_others():
+    graph = {path: needed(path) for path in ALL if path.name != "__init__.py"}
+    assert len(graph) > 100
+    found = circle(graph)
+    assert not found, "a circle: " + " -> ".join(str(path.relative_to(ROOT)) for path in found)
+
+
+def test_a_circle_is_found():
+    a, b, c = map(Path, "abc")
+    assert circle({a: {b}, b: {c}, c: set()}) == []
+    assert circle({a: {b}, b: {c}, c: {b}}) == [b, c, b]
+    assert ROOT / "core/cores/gru.py" in needed(ROOT / "tasks/video/model.py")
+
+
 @pytest.mark.parametrize(
     ("statement", "absent"),
     [
@@ -114,9 +188,24 @@ def test_arrows_point_the_right_way(path):
         ),
         ("import unrolled.data, unrolled.tasks", ["torch", "lightning"]),
         ("from unrolled.tasks import CharLM", ["datasets", "tensorboard"]),
+        (
+            "from unrolled.tasks import CharModel, VideoModel",
+            [*sorted(TRAINING), "torchvision", "datasets", "PIL", "av"],
+        ),
     ],
 )
 def test_imports_stay_light(statement, absent):
-    code = f"{statement}\nimport sys\nprint([name for name in {absent!r} if name in sys.modules])"
+    assert loaded(statement, absent) == "[]"
+
+
+def test_a_trained_model_is_loaded_without_what_trained_it(trained):
+    absent = [*sorted(TRAINING), "torchvision", "datasets", "yaml", "PIL", "av"]
+    load = f"import unrolled; unrolled.load({str(trained / 'runs/char_lm/a')!r}).generate('the')"
+    assert loaded(load, absent) == "[]"
+
+
+def loaded(statement: str, names: list[str]) -> str:
+    """Which of some modules a statement imports, in a process of its own."""
+    code = f"{statement}\nimport sys\nprint([name for name in {names!r} if name in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "[]"
+    return run.stdout.strip()

@@ -11,31 +11,21 @@ import pytest
 import torch
 import unrolled
 from lightning.pytorch import Trainer
-from unrolled.cli import main
 from unrolled.core import LSTM, Stacked
 from unrolled.data.vocabulary import CharacterVocabulary
 from unrolled.errors import DataError, SetupError, UsageError
-from unrolled.loading import CheckedCheckpoint, torch_problem
-from unrolled.tasks import CharLM
-
-TINY = ["--data.batch_size", "2", "--data.chunk_length", "8", "--model.core.hidden_size", "8"]
+from unrolled.loading import CheckedCheckpoint, CheckedTask, torch_problem
+from unrolled.tasks import CharLM, CharModel, Task, VideoModel
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder with a trained model."""
-    folder = tmp_path_factory.mktemp("loading")
-    (folder / "text.txt").write_text("the cat sat on the mat. " * 40)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        flags = [*TINY, "--trainer.max_steps", "2", "--trainer.accelerator", "cpu"]
-        assert main(["fit", "char_lm", "--data.path", "text.txt", "--name", "a", *flags]) == 0
-    return folder / "runs" / "char_lm" / "a"
+@pytest.fixture
+def run(trained: Path) -> Path:
+    return trained / "runs/char_lm/a"
 
 
 @pytest.fixture
 def last(run: Path) -> Path:
-    return run / "checkpoints" / "last.ckpt"
+    return run / "checkpoints/last.ckpt"
 
 
 @pytest.fixture
@@ -58,12 +48,14 @@ def spec() -> dict:
 
 def test_load_gives_a_model_ready_for_use(last):
     model = unrolled.load(last)
-    assert isinstance(model, CharLM)
+    assert type(model) is CharModel
     assert not model.training
     assert isinstance(model.core, LSTM)
-    assert model.core.output_size == 8
+    assert model.core.output_size == 4
     stored = torch.load(last, weights_only=True)["state_dict"]
-    assert all(torch.equal(value, stored[name]) for name, value in model.state_dict().items())
+    assert {f"model.{name}" for name in model.state_dict()} == stored.keys()
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, stored[f"model.{name}"])
     assert model.generate("the", length=5, seed=0) == model.generate("the", length=5, seed=0)
 
 
@@ -76,6 +68,20 @@ def test_load_takes_the_folder_of_a_run_or_of_a_tasks_runs(run, last):
         )
 
 
+def saved(task: Task, path: Path) -> Path:
+    trainer = Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
+    trainer.strategy.connect(task)
+    trainer.save_checkpoint(path)
+    return path
+
+
+def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    weights = other.state_dict()
+    return all(torch.equal(value, weights[name]) for name, value in one.state_dict().items())
+
+
 @pytest.mark.parametrize(
     "core",
     [
@@ -84,18 +90,11 @@ def test_load_takes_the_folder_of_a_run_or_of_a_tasks_runs(run, last):
     ],
 )
 def test_a_model_made_in_python_is_rebuilt(tmp_path, core):
-    model = CharLM(spec(), core=core, embedding_size=5)
-    trainer = Trainer(
-        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
-    )
-    trainer.strategy.connect(model)
-    trainer.save_checkpoint(tmp_path / "mine.ckpt")
-    again = unrolled.load(tmp_path / "mine.ckpt")
-    assert type(again.core) is type(model.core)
-    assert again.embedding.weight.shape == (model.vocabulary.size, 5)
-    assert all(
-        torch.equal(value, model.state_dict()[name]) for name, value in again.state_dict().items()
-    )
+    task = CharLM(spec(), core=core, embedding_size=5)
+    again = unrolled.load(saved(task, tmp_path / "mine.ckpt"))
+    assert type(again.core) is type(task.model.core)
+    assert again.embedding.weight.shape == (task.model.vocabulary.size, 5)
+    assert same(again, task.model)
 
 
 class Outer:
@@ -104,21 +103,34 @@ class Outer:
 
 
 def test_a_class_within_a_class_is_said_to_be_lost(tmp_path):
-    model = CharLM(spec(), core=functools.partial(Outer.Inner, hidden_size=6))
-    assert model.lost_hyperparameters == ["core"]
+    task = CharLM(spec(), core=functools.partial(Outer.Inner, hidden_size=6))
+    assert task.lost_hyperparameters == ["core"]
+    with pytest.raises(DataError, match="does not say what core was: a function made it"):
+        unrolled.load(saved(task, tmp_path / "lost.ckpt"))
 
 
-def test_a_loaded_model_can_be_saved_and_loaded_again(last, tmp_path):
-    model = unrolled.load(last)
-    trainer = Trainer(
-        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
-    )
-    trainer.strategy.connect(model)
-    trainer.save_checkpoint(tmp_path / "again.ckpt")
-    again = unrolled.load(tmp_path / "again.ckpt")
-    assert all(
-        torch.equal(value, model.state_dict()[name]) for name, value in again.state_dict().items()
-    )
+def test_what_only_the_task_has_lost_is_no_loss_to_the_model(tmp_path):
+    task = CharLM(spec(), optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1))
+    path = saved(task, tmp_path / "lost.ckpt")
+    assert same(unrolled.load(path), task.model)
+    with pytest.raises(DataError, match="does not say what optimizer was"):
+        CheckedTask(path).build_task()
+
+
+def test_the_task_is_made_again_too_and_can_be_saved_again(last, tmp_path):
+    checkpoint = CheckedTask(last)
+    task = checkpoint.build_task()
+    assert type(task) is CharLM
+    assert task.model.core.output_size == 4
+    task.load_state_dict(checkpoint.weights)
+    again = unrolled.load(saved(task, tmp_path / "again.ckpt"))
+    assert same(again, unrolled.load(last))
+
+
+def test_a_model_may_have_to_be_of_a_kind(last):
+    assert type(unrolled.load(last, kind=CharModel)) is CharModel
+    with pytest.raises(UsageError, match=r"last\.ckpt' holds a CharModel, not a VideoModel"):
+        unrolled.load(last, kind=VideoModel)
 
 
 def test_a_missing_file_is_answered_with_the_nearest(last):
@@ -199,7 +211,8 @@ def evil_module(tmp_path, monkeypatch) -> Path:
     trace = tmp_path / "imported"
     (tmp_path / "evil_module.py").write_text(
         f"import pathlib\npathlib.Path({str(trace)!r}).touch()\n"
-        "from unrolled.core import LSTM\nclass Core(LSTM):\n    pass\ndef function(size):\n    return Core(size, 8)\n"
+        "from unrolled.core import LSTM\nclass Core(LSTM):\n    pass\n"
+        "def function(size):\n    return Core(size, 8)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     return trace
@@ -212,7 +225,7 @@ def set_core(value):
 @pytest.mark.parametrize(
     "change",
     [
-        set_core({"class_path": "evil_module.Core", "init_args": {"hidden_size": 8}}),
+        set_core({"class_path": "evil_module.Core", "init_args": {"hidden_size": 4}}),
         set_core(
             {
                 "class_path": "unrolled.core.Stacked",
@@ -222,6 +235,7 @@ def set_core(value):
         set_core({"class_path": ["evil_module.Core"]}),
         lambda content: content["hyper_parameters"].update(_class_path="evil_module.Task"),
         lambda content: content["unrolled"].update(task="evil_module.Task"),
+        lambda content: content["unrolled"].update(model="evil_module.Model"),
         lambda content: content["hyper_parameters"].update(
             extra=[{"a": {"class_path": "evil_module.Core"}}]
         ),
@@ -241,11 +255,14 @@ def test_a_class_of_an_untrusted_package_is_refused_before_it_is_imported(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (set_core("evil_module.function"), "gives the text 'evil_module.function' for CharLM.core"),
+        (
+            set_core("evil_module.function"),
+            "gives the text 'evil_module.function' for CharModel.core",
+        ),
         (set_core("class_path: evil_module.Core"), "gives the text"),
         (
             set_core([{"class_path": "torch.nn.Linear"}]),
-            "names a class for CharLM.core, which takes none",
+            "names a class for CharModel.core, which takes none",
         ),
         (set_core(["evil_module.function"]), "gives the text"),
         (set_core({"class_path": "unrolled.core.GUR"}), "which this version does not have"),
@@ -255,13 +272,20 @@ def test_a_class_of_an_untrusted_package_is_refused_before_it_is_imported(
         ),
         (set_core({"class_path": "unrolled.core.LSTM", "call": {}}), "unknown key 'call'"),
         (
-            lambda content: content["hyper_parameters"].update(size=3),
-            "CharLM has no argument 'size'",
+            lambda content: (
+                content["hyper_parameters"].update(size=3),
+                content["unrolled"]["arguments"].append("size"),
+            ),
+            "CharModel has no argument 'size'",
         ),
         (
             lambda content: content["hyper_parameters"].update(_class_path="torch.nn.Identity"),
-            "is not a task",
+            "names two tasks",
         ),
+        (lambda content: content["unrolled"].update(model="torch.nn.Identity"), "is not a model"),
+        (lambda content: content["unrolled"].update(arguments=[3]), "is no text"),
+        (lambda content: content["unrolled"].update(arguments={}), "is a dict, not a list"),
+        (lambda content: content["unrolled"].pop("model"), "of an early version"),
         (
             lambda content: content["hyper_parameters"].update(spec={"vocabulary": {}}),
             "can't be made",
@@ -279,16 +303,46 @@ def test_hyper_parameters_that_are_not_the_classs_are_refused(
     assert not evil_module.exists()
 
 
+def set_task(name):
+    def change(content):
+        content["hyper_parameters"]["_class_path"] = content["unrolled"]["task"] = name
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda content: content["hyper_parameters"].update(size=3),
+            "CharLM has no argument 'size'",
+        ),
+        (set_task("torch.nn.Identity"), "is not a task"),
+        (
+            lambda content: content["hyper_parameters"].update(
+                optimizer={"class_path": "torch.nn.Linear"}
+            ),
+            "is not an optimizer",
+        ),
+    ],
+)
+def test_what_makes_the_task_looks_at_the_kinds_of_its_arguments(altered, change, message):
+    path = altered(change)
+    assert unrolled.load(path).generate("the", length=0) == ""
+    with pytest.raises(DataError, match=message):
+        CheckedTask(path)
+
+
 def test_an_instantiator_in_the_checkpoint_is_never_called(altered, evil_module):
     path = altered(
         lambda content: content["hyper_parameters"].update(_instantiator="evil_module.function")
     )
-    assert isinstance(unrolled.load(path), CharLM)
+    assert isinstance(unrolled.load(path), CharModel)
     assert not evil_module.exists()
 
 
 def test_a_trusted_package_is_loaded(altered, evil_module):
-    path = altered(set_core({"class_path": "evil_module.Core", "init_args": {"hidden_size": 8}}))
+    path = altered(set_core({"class_path": "evil_module.Core", "init_args": {"hidden_size": 4}}))
     assert type(unrolled.load(path, trust=["evil_module"]).core).__name__ == "Core"
     with pytest.raises(DataError, match="trust=\\['evil_module'\\]"):
         unrolled.load(path, trust=["evil"])
@@ -325,4 +379,4 @@ def test_other_versions_of_torch_load_without_a_warning(last):
     if torch_problem(torch.__version__) is None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            assert CheckedCheckpoint(last).content["global_step"] == 2
+            assert CheckedCheckpoint(last).content["global_step"] == 1

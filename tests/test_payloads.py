@@ -1,4 +1,4 @@
-"""Planted checkpoints and configurations: nothing that they name is run, whichever command reads them."""
+"""Planted checkpoints and configurations: nothing that they name is run by any command."""
 
 from __future__ import annotations
 
@@ -17,37 +17,22 @@ import yaml
 from unrolled.apps.run.training import CheckedCheckpointIO
 from unrolled.cli import main
 from unrolled.errors import DataError
-from unrolled.loading import CheckedCheckpoint
+from unrolled.loading import CheckedCheckpoint, CheckedTask
 
 ROOT = Path(__file__).resolve().parent.parent
-FLAGS = ["--data.batch_size", "2", "--data.chunk_length", "8", "--trainer.accelerator", "cpu"]
 TRACE = "executed"  # what a payload makes in the working folder when it is run
 SHELL = f"touch {TRACE}"
 SOURCE = f"open({TRACE!r}, 'w')"
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a text, a run and a package of one's own."""
-    folder = tmp_path_factory.mktemp("payloads")
-    (folder / "text.txt").write_text("the cat sat on the mat. " * 40)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        flags = [*FLAGS, "--trainer.max_steps", "1", "--model.core.hidden_size", "4", "--name", "a"]
-        assert main(["fit", "char_lm", "--data.path", "text.txt", *flags]) == 0
-    return folder
-
-
 @pytest.fixture
-def here(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of that folder to work in, with a module that leaves a trace when it is imported."""
-    shutil.copytree(trained, tmp_path / "here")
-    (tmp_path / "here" / "planted.py").write_text(
+def here(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder with a run, and a module in it that leaves a trace when it is imported."""
+    (here / "planted.py").write_text(
         f"{SOURCE}\nfrom unrolled.core import LSTM\nclass Core(LSTM):\n    pass\n"
     )
-    monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.syspath_prepend(tmp_path / "here")
-    return tmp_path / "here"
+    monkeypatch.syspath_prepend(here)
+    return here
 
 
 def executed() -> bool:
@@ -372,7 +357,7 @@ def test_a_run_is_resumed_and_tested_with_a_package_that_is_trusted(here):
 
 
 def test_the_gate_is_the_only_door():
-    """No file but the gate, and the reader of a backbone's weights, reads what torch has pickled."""
+    """Only the gate, and the reader of a backbone's weights, reads what torch has pickled."""
     doors = {"load", "load_from_checkpoint", "pl_load", "Unpickler"}
     found = set()
     for path in sorted(ROOT.glob("*.py")) + [
@@ -391,13 +376,13 @@ def test_the_gate_is_the_only_door():
                     found.add(str(path.relative_to(ROOT)))
                     keywords = {word.arg: ast.unparse(word.value) for word in node.keywords}
                     assert keywords.get("weights_only") == "True", path
-    assert found <= {"loading.py", "core/feature_grid.py"}
+    assert found <= {"loading.py", "core/vision/feature_grid.py"}
 
 
 def test_what_was_checked_is_what_lightning_gets(here):
     """The file is read once: what takes its place meanwhile is not seen."""
     last = Path("runs/char_lm/a/checkpoints/last.ckpt")
-    checked = CheckedCheckpoint(last, mmap=False)
+    checked = CheckedTask(last, mmap=False)
     torch.save({"state_dict": Reduced()}, last)
     again = CheckedCheckpointIO(checked).load_checkpoint(last)
     assert again == checked.content

@@ -11,12 +11,12 @@ from ...errors import DataError, UsageError
 from ...tasks.base import Task
 
 if TYPE_CHECKING:
-    from ...loading import CheckedCheckpoint
+    from ...loading import CheckedTask
 
 _SHOWN = 10
 
 
-def same_model(checkpoint: CheckedCheckpoint, config: dict[str, Any]) -> None:
+def same_model(checkpoint: CheckedTask, config: dict[str, Any]) -> None:
     """Refuse a configuration of another model than the checkpoint's.
 
     Args:
@@ -46,7 +46,7 @@ def same_model(checkpoint: CheckedCheckpoint, config: dict[str, Any]) -> None:
         )
 
 
-def same_spec(checkpoint: CheckedCheckpoint, spec: Any) -> None:
+def same_spec(checkpoint: CheckedTask, spec: Any) -> None:
     """Refuse data that need another model than the checkpoint's.
 
     Args:
@@ -118,7 +118,7 @@ def _contrast(old: Any, new: Any) -> str:
     return f"{_brief(old)} there and {_brief(new)} here"
 
 
-def take_weights(model: Task, checkpoint: CheckedCheckpoint) -> str:
+def take_weights(model: Task, checkpoint: CheckedTask) -> str:
     """Give a new model the weights of a checkpoint that fit it, and say which do not.
 
     Rows that stand for symbols are matched by symbol; those of new symbols stay as they are.
@@ -166,7 +166,7 @@ def take_weights(model: Task, checkpoint: CheckedCheckpoint) -> str:
     return "; ".join(parts + list(dict.fromkeys(same.told for same in matches.values())))
 
 
-def _matches(model: Task, checkpoint: CheckedCheckpoint) -> dict[str, Match]:
+def _matches(model: Task, checkpoint: CheckedTask) -> dict[str, Match]:
     """Match the symbols of each part of a model's spec with those of a checkpoint's."""
     ours, theirs = model.hparams.get("spec") or {}, checkpoint.spec
     keys = [

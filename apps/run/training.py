@@ -27,7 +27,7 @@ from ...class_paths import ClassPaths, accepted, parameters
 from ...core.vision.backbones import Backbone
 from ...data.base import DataModule
 from ...errors import DataError, SetupError, UnrolledError, UsageError, printable
-from ...loading import CheckedCheckpoint, first_lines, instantiate, trusted_roots
+from ...loading import CheckedTask, first_lines, instantiate, trusted_roots
 from ...tasks.base import Task
 from . import compare, folders
 from .arguments import Parser, cause
@@ -50,7 +50,7 @@ class CheckedCheckpointIO(AtomicCheckpointIO):
         checkpoint: The checkpoint of the run.
     """
 
-    def __init__(self, checkpoint: CheckedCheckpoint) -> None:
+    def __init__(self, checkpoint: CheckedTask) -> None:
         super().__init__()
         self.checkpoint = checkpoint
 
@@ -93,14 +93,14 @@ class TrainingCLI(LightningCLI):
     def __init__(self, request: Request, data_class: type[LightningDataModule]) -> None:
         self.request = request
         self.folder: Path | None = None
-        self.stored: CheckedCheckpoint | None = None
-        self.donor: CheckedCheckpoint | None = None
+        self.stored: CheckedTask | None = None
+        self.donor: CheckedTask | None = None
         if request.init_from:
-            self.donor = CheckedCheckpoint(request.init_from, trust=request.trust)
+            self.donor = CheckedTask(request.init_from, trust=request.trust)
         self.rules = _rules_of(request)
         # read whole: a resumed run must not depend on a file that it replaces
         if request.checkpoint:
-            self.stored = CheckedCheckpoint(request.checkpoint, trust=request.trust, mmap=False)
+            self.stored = CheckedTask(request.checkpoint, trust=request.trust, mmap=False)
         super().__init__(
             Task,
             data_class,
@@ -175,7 +175,7 @@ class TrainingCLI(LightningCLI):
             raise cause(error) from error
         self.datamodule = self._get(self.config_init, "data")
         if self.request.command != "fit" and self.stored:
-            self.model = self.stored.build()
+            self.model = self.stored.build_task()
         else:
             self.model = self._get(self.config_init, "model")
         self.trainer = self.instantiate_trainer()
@@ -310,7 +310,7 @@ class TrainingCLI(LightningCLI):
             (
                 app
                 for app in ("generate", "translate", "caption", "label")
-                if hasattr(self.model, app)
+                if hasattr(self.model.model, app)
             ),
             None,
         )
@@ -357,7 +357,7 @@ def _resolve(rules: ClassPaths, config: dict[str, Any]) -> None:
         rules.resolve(config.get(section), base, section)
 
 
-def _spec_of(checkpoint: CheckedCheckpoint | None) -> Callable[..., LightningDataModule]:
+def _spec_of(checkpoint: CheckedTask | None) -> Callable[..., LightningDataModule]:
     """Return what makes a data module for a trained model.
 
     The model's spec never goes through the parser, which makes an object of any class in it.

@@ -39,7 +39,7 @@ def shuffled(said: Sequence[Said]) -> list[Said]:
 
 
 def best_constant(training: Iterable[Sequence[str]], said: Sequence[Said]) -> str:
-    """The frequent caption of the training images that has the highest CIDEr-D when it is said of every image.
+    """Return the frequent training caption with the highest CIDEr-D when it is said of every image.
 
     Args:
         training: The references of each training image; without any, those of `said` take their

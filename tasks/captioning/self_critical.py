@@ -1,4 +1,4 @@
-"""Self-critical training: a caption is as good as its CIDEr-D, compared with others drawn for the same image.
+"""Self-critical training: a caption is as good as its CIDEr-D beside others of the same image.
 
 Shapes: N images, k captions drawn of each, B = N k captions, T steps, V vocabulary.
 """
@@ -50,7 +50,7 @@ class Reward:
 
 
 def advantages(rewards: Tensor) -> Tensor:
-    """How much better each caption is than the mean of the others of its image.
+    """Return how much better each caption is than the mean of the others of its image.
 
     Luo 2020 (https://arxiv.org/abs/2003.09971): a baseline without bias, for no further decoding.
 
@@ -60,12 +60,12 @@ def advantages(rewards: Tensor) -> Tensor:
     Returns:
         (N, k).
     """
-    others = (rewards.sum(1, keepdim=True) - rewards) / (rewards.shape[1] - 1)
-    return rewards - others
+    others = (rewards.sum(1, keepdim=True) - rewards) / (rewards.shape[1] - 1)  # (N, k)
+    return rewards - others  # (N, k)
 
 
 def policy_loss(logits: Tensor, caption: Tensor, lengths: Tensor, advantage: Tensor) -> Tensor:
-    """What REINFORCE makes smaller: the negative log-probabilities of the words drawn, weighted by the advantages.
+    """Return REINFORCE's loss: the words' negative log-probabilities times the advantages.
 
     Args:
         logits: (B, T, V).

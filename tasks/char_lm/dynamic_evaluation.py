@@ -18,13 +18,13 @@ from .task import CharLM
 
 
 class DynamicEvaluation(Callback):
-    """Fits a language model to the recent text while it is evaluated (Krause et al. 2018, https://arxiv.org/abs/1709.07432).
+    """Fits a language model to the recent text while it is evaluated.
 
-    Every chunk is scored first; then the weights take one step of gradient descent on it, and a
-    step back towards the trained weights: w <- w - learning_rate * gradient + decay * (trained -
-    w). The trained weights are back when the evaluation ends. (The paper's variant with RMS-scaled
-    rates needs a pass over the training text first; this is its "SGD dynamic evaluation" with the
-    decay prior.)
+    Krause et al. 2018 (https://arxiv.org/abs/1709.07432). Every chunk is scored first; then the
+    weights take one step of gradient descent on it, and a step back towards the trained weights:
+    w <- w - learning_rate * gradient + decay * (trained - w). The trained weights are back when the
+    evaluation ends. (The paper's variant with RMS-scaled rates needs a pass over the training text
+    first; this is its "SGD dynamic evaluation" with the decay prior.)
 
     Use it with `validate` or `test`, one stream on one process, so that no character is scored by
     weights that have seen what comes after it: `--trainer.callbacks+ DynamicEvaluation
@@ -53,11 +53,13 @@ class DynamicEvaluation(Callback):
         """Refuse what dynamic evaluation is not defined for."""
         if stage == "fit":
             raise UsageError(
-                "DynamicEvaluation belongs to validate and test: take it out of the callbacks of fit"
+                "DynamicEvaluation belongs to validate and test: take it out of the callbacks of "
+                "fit"
             )
         if not isinstance(pl_module, CharLM):
             raise UsageError(
-                f"DynamicEvaluation is for character language models, not for {type(pl_module).__name__}"
+                "DynamicEvaluation is for character language models, not for "
+                f"{type(pl_module).__name__}"
             )
         if trainer.world_size > 1:
             raise UsageError(
@@ -79,8 +81,8 @@ class DynamicEvaluation(Callback):
         """Remember the state before the chunk."""
         if batch.input.shape[0] != 1:
             raise UsageError(
-                f"DynamicEvaluation reads one stream, in order, but a batch has {batch.input.shape[0]}: give "
-                "--data.batch_size 1"
+                "DynamicEvaluation reads one stream, in order, but a batch has "
+                f"{batch.input.shape[0]}: give --data.batch_size 1"
             )
         assert isinstance(pl_module, CharLM)
         self._state = pl_module.evaluation_state

@@ -24,7 +24,7 @@ class _Caption(NamedTuple):
 
 
 class CaptionScores(Metric):
-    """BLEU-1 to BLEU-4, ROUGE-L and CIDEr-D as coco-caption computes them, and the share of different captions.
+    """BLEU-1 to BLEU-4, ROUGE-L and CIDEr-D as coco-caption has them, and how many captions differ.
 
     Every score needs the whole set (CIDEr-D even for a single image), so the texts are kept until
     `compute`, which gathers those of all processes. A process may have none.
@@ -59,7 +59,8 @@ class CaptionScores(Metric):
         numbers = [None] * len(candidates) if number is None else torch.as_tensor(number).tolist()
         if not len(candidates) == len(references) == len(numbers):
             raise ValueError(
-                f"{len(candidates)} candidates, {len(references)} lists of references and {len(numbers)} numbers: "
+                f"{len(candidates)} candidates, {len(references)} lists of references and "
+                f"{len(numbers)} numbers: "
                 "every image needs one of each"
             )
         if not all(references):
@@ -96,7 +97,7 @@ class CaptionScores(Metric):
         super().sync(dist_sync_fn, process_group, should_sync, distributed_available)
 
     def compute(self) -> dict[str, Tensor]:
-        """The scores as fractions: bleu1, bleu2, bleu3, bleu4, rouge_l, cider_d, distinct; all 0 without captions."""
+        """Return fractions: bleu1 to bleu4, rouge_l, cider_d, distinct; all 0 without captions."""
         candidates, references = self._texts()
         scores = caption_scores(candidates, references)
         return {name: torch.tensor(value, dtype=torch.float64) for name, value in scores.items()}

@@ -30,7 +30,7 @@ def ngrams(words: Words) -> Counter[Ngram]:
 
 
 def bleu(candidates: Sequence[Words], references: Sequence[Sequence[Words]]) -> list[float]:
-    """BLEU-1 to BLEU-4 of a whole set (Papineni et al. 2002, https://aclanthology.org/P02-1040).
+    """Return BLEU-1 to BLEU-4 of a set (Papineni et al. 2002, https://aclanthology.org/P02-1040).
 
     Args:
         candidates: A caption of each image.
@@ -79,7 +79,9 @@ def bleu_of_counts(
 
 
 def rouge_l(candidate: Words, references: Sequence[Words]) -> float:
-    """ROUGE-L of one caption (Lin 2004, https://aclanthology.org/W04-1013): the best precision with the best recall.
+    """Return ROUGE-L of one caption: the best precision with the best recall.
+
+    Lin 2004, https://aclanthology.org/W04-1013.
 
     Args:
         candidate: A caption.
@@ -96,7 +98,7 @@ def rouge_l(candidate: Words, references: Sequence[Words]) -> float:
 
 
 def longest_common_subsequence(left: Words, right: Words) -> int:
-    """Length of the longest common subsequence, a row of the table as the bits of one integer.
+    """Return the length of the longest common subsequence; a row of the table is one integer.
 
     Hyyrö 2004, "Bit-parallel LCS-length computation revisited": a bit is 0 where the table rises.
 

@@ -45,7 +45,7 @@ _SIGNS = str.maketrans(
 
 
 def ptb_words(text: str) -> list[str]:
-    """Split a caption as coco-caption does: the Penn Treebank's rules in lower case, then punctuation dropped.
+    """Split a caption as coco-caption does: the Penn Treebank's rules, no capitals, no punctuation.
 
     The rules are those that captions meet: contractions (`do n't`, `someone 's`), hyphenated words,
     numbers, abbreviations. coco-caption means to drop brackets too, but looks for them in upper

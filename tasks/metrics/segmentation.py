@@ -52,7 +52,9 @@ def run_lengths(labels: np.ndarray, background: Sequence[int] = ()) -> Segments:
 
 
 def edit_score(pred: np.ndarray, true: np.ndarray) -> float:
-    """How alike two orders of actions are: 1 - Levenshtein distance / the longer length (Lea et al. 2016).
+    """Return how alike two orders of actions are: 1 - Levenshtein distance / the longer length.
+
+    Lea et al. 2016.
 
     Args:
         pred: The predicted segments' classes (N,).
@@ -149,7 +151,7 @@ class SegmentationScores(Metric):
             self.add_state(name, default=torch.zeros(size, dtype=torch.int64), dist_reduce_fx="sum")
 
     def settings(self, names: Sequence[str] | None = None) -> str:
-        """What has to be said with the scores.
+        """Say what has to be said with the scores.
 
         Args:
             names: The classes' names; None for their numbers.
@@ -173,7 +175,8 @@ class SegmentationScores(Metric):
         """
         if pred.shape != true.shape or pred.dim() != 1:
             raise ValueError(
-                f"pred is {tuple(pred.shape)} and true {tuple(true.shape)}: one number for each frame of one video"
+                f"pred is {tuple(pred.shape)} and true {tuple(true.shape)}: one number for each "
+                "frame of one video"
             )
         labels, truth = pred.cpu().numpy(), true.cpu().numpy()
         labels, truth = labels[truth >= 0], truth[truth >= 0]
@@ -199,7 +202,7 @@ class SegmentationScores(Metric):
         self.videos += 1
 
     def compute(self) -> dict[str, float]:
-        """The scores: acc, acc_mean, edit, f1@10, f1@25, f1@50."""
+        """Return the scores: acc, acc_mean, edit, f1@10, f1@25, f1@50."""
         right, frames, matches, by_video = (
             state.cpu().double() for state in (self.right, self.frames, self.matches, self.by_video)
         )
@@ -256,7 +259,7 @@ class FrameMAP(Metric):
         self.true.append(true[true >= 0])
 
     def compute(self) -> Tensor:
-        """Mean average precision; 0 where no class counts."""
+        """Return the mean average precision; 0 where no class counts."""
         scores, true = dim_zero_cat(self.scores), dim_zero_cat(self.true)
         counted = torch.bincount(true, minlength=self.num_classes) > 0
         counted[self.background] = False

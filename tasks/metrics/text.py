@@ -47,16 +47,16 @@ class BitsPerCharacter(Metric):
         self.characters += characters
 
     def compute(self) -> Tensor:
-        """Bits per character."""
+        """Return the bits per character."""
         nats = dim_zero_cat(self.nats).cpu().double().sum()
         return nats / self.characters.cpu() / math.log(2)
 
 
 class SacreBLEU(Metric):
-    """BLEU and chrF as sacreBLEU computes them (Post 2018, https://arxiv.org/abs/1804.08771), and exact matches.
+    """BLEU and chrF as sacreBLEU computes them, and exact matches.
 
-    The texts of all processes are scored together, so the number of processes does not change the
-    result.
+    Post 2018 (https://arxiv.org/abs/1804.08771). The texts of all processes are scored together,
+    so the number of processes does not change the result.
 
     Args:
         tokenize: sacreBLEU's tokenization: 13a, zh, ja-mecab, ko-mecab, char, intl, flores200,
@@ -97,7 +97,7 @@ class SacreBLEU(Metric):
         self.texts.append(torch.tensor(bytearray(packed), dtype=torch.uint8, device=self.device))
 
     def compute(self) -> dict[str, Tensor]:
-        """BLEU, chrF and exact matches in percent: `bleu`, `chrf`, `exact`; all 0 where there is no sentence."""
+        """Return percents: `bleu`, `chrf`, `exact` (matches); all 0 where there is no sentence."""
         packed = bytes(dim_zero_cat(self.texts).cpu().numpy())
         texts = [text.decode() for text in packed.split(_END)[:-1]]
         candidates, references = texts[::2], texts[1::2]
@@ -116,7 +116,7 @@ class SacreBLEU(Metric):
         return {name: torch.tensor(score, dtype=torch.float64) for name, score in scores.items()}
 
     def signatures(self) -> dict[str, str]:
-        """How the last scores were computed, in sacreBLEU's short form; asked for after `compute`."""
+        """Say in sacreBLEU's short form how the last scores were computed; after `compute`."""
         return {
             "bleu": f"BLEU|{self.bleu.get_signature()}",
             "chrf": f"chrF2|{self.chrf.get_signature()}",

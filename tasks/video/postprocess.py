@@ -1,4 +1,6 @@
-"""What may be done to the scores of a whole video before it is labelled. It looks ahead, so no stream can use it.
+"""What may be done to the scores of a whole video before it is labelled.
+
+It looks ahead, so no stream can use it.
 
 Shapes: T frames, C classes.
 """
@@ -27,7 +29,7 @@ def label_video(scores: Tensor, *, median: int = 1, min_length: int = 1) -> Tens
 
 
 def running_median(scores: Tensor, width: int) -> Tensor:
-    """Replace each score by the median of those around it, the first and last score going on at the ends.
+    """Replace each score by the median of those around it; the ends go on beyond themselves.
 
     Args:
         scores: (T, C).
@@ -38,14 +40,16 @@ def running_median(scores: Tensor, width: int) -> Tensor:
     """
     if width == 1 or not len(scores):
         return scores
-    # (C, T + width - 1)
-    ends = functional.pad(scores.t()[None], (width // 2, width // 2), mode="replicate")[0]
+    sides = (width // 2, width // 2)
+    ends = functional.pad(scores.t()[None], sides, mode="replicate")[0]  # (C, T + width - 1)
     # A class at a time: the windows of all of them at once would take width times the memory.
-    return torch.stack([row.unfold(0, width, 1).median(-1).values for row in ends], 1)
+    return torch.stack([row.unfold(0, width, 1).median(-1).values for row in ends], 1)  # (T, C)
 
 
 def without_short_segments(labels: Tensor, scores: Tensor, length: int) -> Tensor:
-    """Give segments below a length, the shortest first, to the neighbour whose class has the higher scores there.
+    """Give segments below a length, the shortest first, to the likelier neighbour.
+
+    That is the one whose class has the higher scores there.
 
     Args:
         labels: Class numbers (T,).

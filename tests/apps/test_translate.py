@@ -1,4 +1,4 @@
-"""`unrolled translate`: a line in, a line out, from files, standard input and compressed; and `unrolled average`."""
+"""`unrolled translate`, from files, standard input and compressed; and `unrolled average`."""
 
 from __future__ import annotations
 
@@ -147,9 +147,9 @@ def test_a_missing_file_and_a_checkpoint_of_another_task(checkpoint, corpus, tmp
         CharLM({"vocabulary": {"kind": "bytes", "symbols": ""}}), tmp_path / "char_lm.ckpt"
     )
     assert main(["translate", str(other), str(corpus)]) == 2
-    assert "CharLM, which does not translate" in capsys.readouterr().err
+    assert "CharModel, which does not translate" in capsys.readouterr().err
     assert main(["generate", str(checkpoint)]) == 2
-    assert "Translation, which does not write text" in capsys.readouterr().err
+    assert "TranslationModel, which does not write text" in capsys.readouterr().err
     assert (
         main(
             [

@@ -18,7 +18,7 @@ class Record(Callback):
         self.weights: list[torch.Tensor] = []
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        self.weights.append(pl_module.head.weight.detach().clone())
+        self.weights.append(pl_module.model.head.weight.detach().clone())
 
 
 @pytest.mark.parametrize("decay", [0.9, 0.5])
@@ -32,7 +32,7 @@ def test_is_the_moving_average_with_a_warm_up(text_file, trainer, decay):
     for step, weight in enumerate(record.weights[1:], start=1):
         keep = min(decay, (1 + step) / (10 + step))
         average = keep * average + (1 - keep) * weight
-    torch.testing.assert_close(model.head.weight.detach(), average)
+    torch.testing.assert_close(model.model.head.weight.detach(), average)
 
 
 def test_a_decay_out_of_range_is_named():

@@ -1,4 +1,4 @@
-"""Averages of models that hold more than real weights: counters, masks, running statistics, other precisions."""
+"""Averages of models that hold counters, masks, running statistics and other precisions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXACT = {"normal.num_batches_tracked", "seen", "steps"}
 
 
 class Encoder(nn.Module):
-    """An encoder of pictures with a buffer of every kind, which all change, and a weight that doesn't learn."""
+    """An encoder with a buffer of every kind, which all change, and a weight that doesn't learn."""
 
     output_size = 3
 
@@ -103,23 +103,27 @@ def test_counters_are_copied_and_the_rest_is_averaged(trainer, precision):
             expected[name] = keep * expected[name] + (1 - keep) * value if averaged else value
     found = everything(made)
     last = record.states[-1]
-    assert {name for name in last if name.removeprefix("encoder.") in EXACT} == {
-        f"encoder.{name}" for name in EXACT
+    assert {name for name in last if name.removeprefix("model.encoder.") in EXACT} == {
+        f"model.encoder.{name}" for name in EXACT
     }
     for name, value in found.items():
         assert value.dtype == last[name].dtype
-        if name.removeprefix("encoder.") in EXACT:
+        if name.removeprefix("model.encoder.") in EXACT:
             assert torch.equal(value, last[name]), name
         else:
             loose = {"rtol": 1e-2, "atol": 1e-2} if value.dtype == torch.float16 else {}
             torch.testing.assert_close(value, expected[name], **loose)
-    assert int(found["encoder.steps"]) == int(found["encoder.normal.num_batches_tracked"]) == 6
+    assert (
+        int(found["model.encoder.steps"])
+        == int(found["model.encoder.normal.num_batches_tracked"])
+        == 6
+    )
     moving = {
-        "encoder.normal.running_mean",
-        "encoder.wave",
-        "encoder.doubles",
-        "encoder.gone",
-        "head.weight",
+        "model.encoder.normal.running_mean",
+        "model.encoder.wave",
+        "model.encoder.doubles",
+        "model.encoder.gone",
+        "model.head.weight",
     }
     assert not [name for name in moving if torch.equal(found[name], last[name])]
 
@@ -140,9 +144,9 @@ def test_a_resumed_average_is_that_of_the_whole_run(trainer, tmp_path):
     assert not [
         name
         for name, value in whole.items()
-        if name != "encoder.gone" and not value.equal(resumed[name])
+        if name != "model.encoder.gone" and not value.equal(resumed[name])
     ]
-    assert int(resumed["encoder.steps"]) == 12
+    assert int(resumed["model.encoder.steps"]) == 12
 
 
 def test_a_validation_does_not_round_the_average_to_the_models_precision(trainer):

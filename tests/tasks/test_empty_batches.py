@@ -1,4 +1,4 @@
-"""A batch that leaves nothing to one process: every task's training step, with a gradient for every parameter.
+"""A batch that leaves nothing to one process: every parameter of every task has a gradient.
 
 And layers that are changed from outside: a pruned output layer learns.
 """
@@ -115,7 +115,7 @@ def test_a_pruned_output_layer_learns(name, tmp_path, monkeypatch):
     torch.manual_seed(0)
     task, _, batch = TASKS[name](tmp_path)
     monkeypatch.setattr(task, "log", lambda *args, **kwargs: None)
-    head = task.decoder.head if hasattr(task, "decoder") else task.head
+    head = task.model.decoder.head if hasattr(task.model, "decoder") else task.model.head
     prune.l1_unstructured(head, "weight", 0.5)
     optimizer = torch.optim.SGD(task.parameters(), lr=0.1)
     before = head.weight_orig.detach().clone()

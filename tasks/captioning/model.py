@@ -1,0 +1,204 @@
+"""A captioning model and what it says of images.
+
+Shapes: N images, B captions, T steps of a caption, P = h w places of the encoder's grid, S side of
+a picture.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple, TypeAlias, Unpack
+
+import torch
+from torch import Tensor
+
+from ...core.cores.lstm import LSTM
+from ...core.recurrent import CoreFactory
+from ...core.seq2seq.attention import AttentionFactory, GatedAttention
+from ...core.seq2seq.decoder import Decoded
+from ...core.seq2seq.encoder import Memory
+from ...core.vision.backbones import SmallCNN
+from ...core.vision.encoders import ImageEncoder
+from ...data.images import open_image
+from ...data.spec import CaptionSpec
+from ...data.tokenizer import Subwords
+from ..sequence_model import EncoderDecoder, SearchSettings, check_sizes, symbol_vectors
+
+ImageEncoderFactory: TypeAlias = Callable[[], ImageEncoder]
+"""Makes an image encoder: how the model receives it."""
+
+
+class Captioned(NamedTuple):
+    """One caption of an image.
+
+    Attributes:
+        text: The caption.
+        score: What the search ranked it by: the log-probability over the length penalty.
+        log_probability: The model's, in nats, the end symbol included.
+        words: The caption's words; with the end symbol, if it came to an end.
+        attention: How much each word looked at each place of the image (T, h, w), on the CPU; None
+            where it was not asked for.
+    """
+
+    text: str
+    score: float
+    log_probability: float
+    words: list[str]
+    attention: Tensor | None
+
+
+class CaptioningModel(EncoderDecoder):
+    """A convolutional encoder and a recurrent decoder with attention to the places of the image.
+
+    Args:
+        spec: What the data module found out about images and captions: the words.
+        encoder: Makes the image encoder.
+        decoder: Makes the decoder's core from its input size; it has to be causal.
+        attention: This and what follows `Captioning` describes, which trains the model.
+        embedding_size: See `Captioning`.
+        input_feeding: See `Captioning`.
+        tie_weights: See `Captioning`.
+        dropout: See `Captioning`.
+        beam_size: See `Captioning`.
+        length_penalty: See `Captioning`.
+        max_length: See `Captioning`.
+
+    Attributes:
+        vocabulary: The words.
+        image_size: S.
+
+    Raises:
+        ValueError: A setting is out of its range, or sizes don't allow shared weights.
+    """
+
+    symbol_rows: ClassVar = dict.fromkeys(
+        ("decoder.embedding.weight", "decoder.head.weight", "decoder.head.bias"), "vocabulary"
+    )
+    encoder: ImageEncoder
+
+    def __init__(
+        self,
+        spec: CaptionSpec,
+        encoder: ImageEncoderFactory | None = None,
+        decoder: CoreFactory = lambda input_size: LSTM(input_size, hidden_size=256),
+        attention: AttentionFactory | None = GatedAttention,
+        *,
+        embedding_size: int = 128,
+        input_feeding: bool = True,
+        tie_weights: bool = False,
+        dropout: float = 0.0,
+        beam_size: int = 5,
+        length_penalty: float = 1.0,
+        max_length: int = 30,
+    ) -> None:
+        check_sizes(max_length=max_length)
+        vocabulary = Subwords.from_spec(spec["vocabulary"])
+        embedding = symbol_vectors(vocabulary.size, embedding_size)
+        super().__init__(
+            spec,
+            encoder() if encoder is not None else ImageEncoder(SmallCNN),
+            embedding,
+            decoder,
+            attention,
+            vocabulary=vocabulary,
+            input_feeding=input_feeding,
+            tie_weights=tie_weights,
+            dropout=dropout,
+            beam_size=beam_size,
+            length_penalty=length_penalty,
+        )
+        self.image_size = spec["image_size"]
+        self.max_length = max_length
+
+    def forward(
+        self, image: Tensor, caption: Tensor, image_of: Tensor, *, sampling: float = 0.0
+    ) -> tuple[Decoded, Memory]:
+        """Read images and known captions.
+
+        Args:
+            image: (N, 3, S, S) uint8, or the backbone's features (N, P, D).
+            caption: (B, T) int64, each row ends with the end symbol.
+            image_of: Which image each caption is about (B,) int64.
+            sampling: Probability that the decoder reads a word of its own.
+
+        Returns:
+            What the decoder made of it (`decoder.head` turns its output into logits), and the
+            memory, N rows.
+        """
+        memory = self.encoder(image)
+        return self.decode(memory, caption, image_of, sampling=sampling), memory
+
+    def read(self, inputs: Sequence[Any]) -> Memory:
+        """Encode images.
+
+        Args:
+            inputs: Paths, PIL images, or tensors (3, S, S) uint8.
+        """
+        images = torch.stack([self._picture(image) for image in inputs])  # (N, 3, S, S)
+        return self.encoder(images.to(self.device))
+
+    def _picture(self, image: Any) -> Tensor:
+        size = self.image_size
+        if not isinstance(image, Tensor):
+            return open_image(image, size)
+        if image.shape != (3, size, size) or image.dtype != torch.uint8:
+            raise ValueError(
+                f"an image is {str(image.dtype).removeprefix('torch.')} {tuple(image.shape)}; a "
+                f"tensor must be uint8 (3, {size}, {size}); paths and PIL images may have any size"
+            )
+        return image
+
+    def length_limit(self, memory: Memory) -> int:
+        """Return `max_length`.
+
+        Args:
+            memory: What the encoder found.
+        """
+        return self.max_length
+
+    def caption(self, images: Any, **settings: Unpack[SearchSettings]) -> str | list[str]:
+        """Say what is to be seen.
+
+        Args:
+            images: An image; a list of them is answered with a list. See `captions`.
+            settings: See `SearchSettings`.
+
+        Returns:
+            The best caption of each image.
+        """
+        several = isinstance(images, list | tuple)
+        found = self.captions(images if several else [images], **settings)
+        best = [one[0].text for one in found]
+        return best if several else best[0]
+
+    def captions(
+        self, images: Sequence[Any], **settings: Unpack[SearchSettings]
+    ) -> list[list[Captioned]]:
+        """Caption images, and say all that is known of the captions.
+
+        Args:
+            images: Paths, PIL images, or tensors (3, S, S) uint8.
+            settings: See `SearchSettings`; `max_length` is the model's own where it is not given.
+
+        Returns:
+            The captions of each image, the best first.
+
+        Raises:
+            ValueError: A setting is out of its range.
+            DataError: An image can't be read.
+        """
+        written = self.write(images, **settings)
+        return [
+            [Captioned(*one[:-1], self._on_grid(one.attention)) for one in found]
+            for found in written
+        ]
+
+    def _on_grid(self, attention: Tensor | None) -> Tensor | None:
+        if attention is None:
+            return None
+        return attention.view(-1, *self._grid).float()  # (T, P) -> (T, h, w)
+
+    @functools.cached_property
+    def _grid(self) -> tuple[int, int]:
+        return self.encoder.grid(self.image_size, self.image_size)

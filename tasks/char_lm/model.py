@@ -1,0 +1,262 @@
+"""A character language model and what it writes.
+
+Shapes: B batch, T time, D embedding, H output of the core, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ...core import LSTM
+from ...core.dropout import EmbeddingDropout, LockedDropout
+from ...core.recurrent import CoreFactory
+from ...core.seq2seq.sampling import check_sampling, sample
+from ...core.state import State
+from ...data.spec import TextSpec
+from ...data.vocabulary import UnknownCharacters, vocabulary_from_spec
+from ..model import Model
+
+
+class CharModel(Model):
+    """Characters in, a distribution over the next character out, at every step.
+
+    Args:
+        spec: What the data module found out about the text.
+        core: Makes the recurrent core from the embedding size; it has to be causal.
+        embedding_size: D; this and what follows `CharLM` describes, which trains the model.
+        tie_weights: See `CharLM`.
+        embedding_dropout: See `CharLM`.
+        input_dropout: See `CharLM`.
+        output_dropout: See `CharLM`.
+
+    Raises:
+        ValueError: The core is not causal, or the sizes don't allow tied weights.
+    """
+
+    symbol_rows: ClassVar = dict.fromkeys(
+        ("embedding.weight", "head.weight", "head.bias"), "vocabulary"
+    )
+
+    def __init__(
+        self,
+        spec: TextSpec,
+        core: CoreFactory = lambda input_size: LSTM(input_size, hidden_size=256),
+        *,
+        embedding_size: int = 64,
+        tie_weights: bool = False,
+        embedding_dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        output_dropout: float = 0.0,
+    ) -> None:
+        super().__init__(spec)
+        self.vocabulary = vocabulary_from_spec(spec["vocabulary"])
+        self.embedding = nn.Embedding(self.vocabulary.size, embedding_size)
+        self.embedding_dropout = EmbeddingDropout(embedding_dropout)
+        self.input_dropout = LockedDropout(input_dropout)
+        self.core = core(embedding_size)
+        if not self.core.causal:
+            raise ValueError(
+                f"{type(self.core).__name__} is not causal: a language model must not see the "
+                "characters that it predicts; take a core that reads forwards only"
+            )
+        self.output_dropout = LockedDropout(output_dropout)
+        self.head = nn.Linear(self.core.output_size, self.vocabulary.size)
+        if tie_weights:
+            if self.core.output_size != embedding_size:
+                raise ValueError(
+                    f"tie_weights: the core's output has {self.core.output_size} features, the "
+                    f"embedding {embedding_size}; they must be equal"
+                )
+            self.head.weight = self.embedding.weight
+
+    def forward(
+        self,
+        input: Tensor,
+        state: State | None = None,
+        *,
+        lengths: Tensor | None = None,
+        reset: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
+        """Predict the next character after every character.
+
+        Args:
+            input: Characters (B, T) int64.
+            state: The core's state before them; None: its initial state.
+            lengths: Valid characters of each row (B,) int64; None: all.
+            reset: Where a row starts anew (B, T) bool; None: nowhere.
+
+        Returns:
+            Logits (B, T, V) and the core's state after them.
+        """
+        output, state = self.read(input, state, lengths=lengths, reset=reset)
+        return self.head(self.output_dropout(output)), state  # (B, T, V)
+
+    def read(
+        self,
+        input: Tensor,
+        state: State | None = None,
+        *,
+        lengths: Tensor | None = None,
+        reset: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
+        """Return the core's output for every character (B, T, H), and its state after them.
+
+        Args:
+            input: Characters (B, T) int64.
+            state: See `forward`, also for the rest.
+            lengths: See `forward`.
+            reset: See `forward`.
+        """
+        embedded = self.input_dropout(self.embedding_dropout(self.embedding, input))  # (B, T, D)
+        return self.core(embedded, state, lengths=lengths, reset=reset)  # (B, T, H)
+
+    def step(self, input: Tensor, state: State) -> tuple[Tensor, State]:
+        """Predict the next character after one character.
+
+        Args:
+            input: Characters (B,) int64.
+            state: The core's state before them.
+
+        Returns:
+            Logits (B, V) and the core's state after them.
+        """
+        output, state = self.core.step(self.embedding(input), state)  # (B, H)
+        return self.head(output), state  # (B, V)
+
+    def generate(
+        self,
+        prompt: str | Sequence[str] = "",
+        *,
+        length: int = 500,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = None,
+        seed: int | None = None,
+        unknown: Literal["error", "skip"] = "error",
+    ) -> str | list[str]:
+        """Write on.
+
+        Args:
+            prompt: The text to go on from; a list of them is answered with a list.
+            length: How many characters (bytes, for a model of bytes) at most: a document's end ends
+                it earlier.
+            temperature: Divides the logits; 0 takes the most probable character.
+            top_k: Keep this many of the most probable characters.
+            top_p: Keep the smallest set of most probable characters whose probabilities reach this
+                sum.
+            min_p: Keep characters of at least this fraction of the most probable one's probability.
+            seed: Makes the text repeatable; None: another text each time.
+            unknown: What to do with a character of the prompt that the model never saw.
+
+        Returns:
+            The new text, without the prompt.
+
+        Raises:
+            DataError: The prompt has a character that the model never saw.
+            ValueError: A setting is out of its range.
+        """
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        texts = ["" for _ in prompts]
+        for pieces in self.generate_stream(
+            prompts,
+            length=length,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            seed=seed,
+            unknown=unknown,
+        ):
+            texts = [text + piece for text, piece in zip(texts, pieces, strict=True)]
+        return texts[0] if isinstance(prompt, str) else texts
+
+    @torch.inference_mode()
+    def generate_stream(
+        self,
+        prompts: Sequence[str],
+        *,
+        length: int = 500,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = None,
+        seed: int | None = None,
+        unknown: Literal["error", "skip"] = "error",
+    ) -> Iterator[list[str]]:
+        """Write on, a character at a time.
+
+        Args:
+            prompts: The texts to go on from.
+            length: See `generate`, also for the rest.
+            temperature: See `generate`.
+            top_k: See `generate`.
+            top_p: See `generate`.
+            min_p: See `generate`.
+            seed: See `generate`.
+            unknown: See `generate`.
+
+        Yields:
+            What comes next in each text: a character, or nothing (after the end, or in the middle
+            of a character's bytes).
+        """
+        check_sampling(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
+        if length < 0:
+            raise ValueError(f"length={length}: must be at least 0")
+        if not prompts or length == 0:
+            return
+        self.eval()
+        generator = torch.Generator(self.device)
+        if seed is None:
+            generator.seed()
+        else:
+            generator.manual_seed(seed)
+        vocabulary = self.vocabulary
+        try:
+            ids = [
+                torch.tensor([vocabulary.END, *vocabulary.encode(text, unknown=unknown)])
+                for text in prompts
+            ]
+        except UnknownCharacters as error:
+            remedy = "Write without them, or leave them out with unknown='skip' (--unknown skip)."
+            raise UnknownCharacters(error.counts, where="The prompt", remedy=remedy) from None
+        lengths = torch.tensor([len(row) for row in ids])
+        padded = nn.utils.rnn.pad_sequence(ids, batch_first=True)  # (B, T)
+        output, state = self.read(padded.to(self.device), lengths=lengths)  # (B, T, H)
+        last = output[torch.arange(len(ids)), lengths - 1]  # (B, H)
+        embedding, head, bias = self.embedding.weight, self.head.weight.t(), self.head.bias.clone()
+        bias[list(vocabulary.never_written)] = -torch.inf
+        core_step = self.core.stepper()
+        decoders = [vocabulary.decoder() for _ in ids]
+        finished = [False] * len(ids)
+
+        def step(tokens: Tensor, state: State) -> tuple[Tensor, State]:
+            output, state = core_step(embedding[tokens], state)
+            return torch.addmm(bias, output, head), state
+
+        for tokens in sample(
+            step,
+            torch.addmm(bias, last, head),
+            state,
+            length=length,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            generator=generator,
+        ):
+            pieces = []
+            for row, token in enumerate(tokens.tolist()):
+                finished[row] = finished[row] or token == vocabulary.END
+                pieces.append("" if finished[row] else decoders[row].push([token]))
+            yield pieces
+            if all(finished):
+                break
+        # an incomplete character of a model of bytes
+        rest = [decoder.finish() for decoder in decoders]
+        if any(rest):
+            yield rest

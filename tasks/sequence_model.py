@@ -1,0 +1,311 @@
+"""What the models of translation and captioning share: encoder, decoder, and the search for a text.
+
+Shapes: R rows of a memory (sentences, images), S vectors of a row, M features of each, B targets, T
+target steps.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, TypedDict
+
+import torch
+from torch import Tensor, nn
+
+from ..core.recurrent import CoreFactory
+from ..core.seq2seq.attention import AttentionFactory
+from ..core.seq2seq.decoder import Decoded, SequenceDecoder
+from ..core.seq2seq.encoder import Memory, SequenceEncoder
+from ..core.seq2seq.search import Hypothesis, search_sequences
+from ..core.state import State, select_rows
+from ..core.vision.encoders import ImageEncoder
+from ..data.tokenizer import Subwords
+from .model import Model
+
+
+class SearchSettings(TypedDict, total=False):
+    """How a trained model is to look for what it says; what is left out is as said here.
+
+    Attributes:
+        beam_size: Hypotheses to keep; None: the model's own setting; 1: greedy search.
+        num_hypotheses: How many to return for each input, at most `beam_size`; 1.
+        length_penalty: Exponent of the length that divides a log-probability; None: the model's own
+            setting.
+        max_length: Symbols at most; None: as the model says.
+        no_repeat_ngram: No sequence of so many symbols comes twice; 0: it may.
+        temperature: Draw from the model's distribution instead of searching, its logits divided by
+            this; None: search.
+        seed: Makes drawing repeatable; None: another result each time.
+        attention: Return the attention weights; False.
+        batch_size: Inputs side by side, 64; what a search finds does not depend on it.
+    """
+
+    beam_size: int | None
+    num_hypotheses: int
+    length_penalty: float | None
+    max_length: int | None
+    no_repeat_ngram: int
+    temperature: float | None
+    seed: int | None
+    attention: bool
+    batch_size: int
+
+
+class Written(NamedTuple):
+    """What a model wrote about an input.
+
+    Attributes:
+        text: The text.
+        score: What the search ranked it by: the log-probability over the length penalty.
+        log_probability: The model's, in nats, the end symbol included.
+        symbols: Its words or subwords; with the end symbol, if it came to an end.
+        attention: How much each symbol looked at each vector of the memory (T, S), on the CPU; None
+            where it was not asked for.
+    """
+
+    text: str
+    score: float
+    log_probability: float
+    symbols: list[str]
+    attention: Tensor | None
+
+
+class EncoderDecoder(Model):
+    """An encoder, a decoder with attention to what it found, and what they write.
+
+    A subclass says how inputs are read, and how long a text may become.
+
+    Args:
+        spec: What the model knows of its data.
+        encoder: Reads the inputs.
+        embedding: The vectors of the decoder's symbols.
+        decoder: Makes the decoder's core from its input size; it has to be causal.
+        attention: Makes the attention; None: the decoder sees the mean of the memory once.
+        vocabulary: The decoder's symbols.
+        input_feeding: Feed the decoder's output back into its input.
+        tie_weights: The output layer's weights are the embedding's.
+        dropout: Locked dropout of the decoder.
+        beam_size: Hypotheses to keep, where a call does not say.
+        length_penalty: The search's, likewise.
+    """
+
+    def __init__(
+        self,
+        spec: Any,
+        encoder: SequenceEncoder | ImageEncoder,
+        embedding: nn.Embedding,
+        decoder: CoreFactory,
+        attention: AttentionFactory | None,
+        *,
+        vocabulary: Subwords,
+        input_feeding: bool,
+        tie_weights: bool,
+        dropout: float,
+        beam_size: int,
+        length_penalty: float,
+    ) -> None:
+        super().__init__(spec)
+        check_sizes(beam_size=beam_size)
+        self.vocabulary = vocabulary
+        self.encoder = encoder
+        self.decoder = SequenceDecoder(
+            embedding,
+            decoder,
+            memory_size=encoder.output_size,
+            attention=attention,
+            input_feeding=input_feeding,
+            tie_weights=tie_weights,
+            dropout=dropout,
+        )
+        self.beam_size = beam_size
+        self.length_penalty = length_penalty
+
+    @abstractmethod
+    def read(self, inputs: Sequence[Any]) -> Memory:
+        """Encode inputs.
+
+        Args:
+            inputs: R of what `write` is given.
+        """
+
+    @abstractmethod
+    def length_limit(self, memory: Memory) -> int | list[int]:
+        """Return how many symbols a text may have, where a call does not say, or each row's.
+
+        Args:
+            memory: What the encoder found.
+        """
+
+    def decode(
+        self, memory: Memory, target: Tensor, rows: Tensor | None = None, *, sampling: float = 0.0
+    ) -> Decoded:
+        """Read known targets (teacher forcing).
+
+        Args:
+            memory: What the encoder found, R rows.
+            target: (B, T) int64, each row ends with the end symbol.
+            rows: Which row of the memory each target is about (B,) int64; None: each its own.
+            sampling: Probability that the decoder reads a symbol of its own.
+
+        Returns:
+            What the decoder made of it; `decoder.head` turns its output into logits.
+        """
+        start = torch.full_like(target[:, :1], Subwords.START)  # (B, 1), or (B, 0) of no steps
+        before = torch.cat((start, target[:, :-1]), 1)  # (B, T)
+        decoded: Decoded = self.decoder(before, *self._begin(memory, rows), sampling=sampling)
+        return decoded
+
+    @torch.no_grad()
+    def search(
+        self,
+        memory: Memory,
+        rows: Tensor | None = None,
+        *,
+        max_length: int | None = None,
+        length_penalty: float | None = None,
+        **settings: Any,
+    ) -> list[list[Hypothesis]]:
+        """Look for what to write.
+
+        Args:
+            memory: What the encoder found, R rows.
+            rows: Which row of the memory each text is to be about (B,) int64; None: each its own.
+            max_length: Symbols at most; None: `length_limit`.
+            length_penalty: None: the model's own.
+            settings: See `search_sequences`.
+
+        Returns:
+            The hypotheses of each row, the best first.
+        """
+        prepared, state = self._begin(memory, rows)
+        return search_sequences(
+            self.decoder.stepper(),
+            state,
+            prepared,
+            start=Subwords.START,
+            end=Subwords.END,
+            forbidden=(Subwords.PAD, Subwords.START, Subwords.UNKNOWN),
+            max_length=self.length_limit(memory) if max_length is None else max_length,
+            length_penalty=self.length_penalty if length_penalty is None else length_penalty,
+            **settings,
+        )
+
+    def _begin(self, memory: Memory, rows: Tensor | None) -> tuple[State, State]:
+        """Return what the decoder begins with, a row for each target."""
+        index = slice(None) if rows is None else rows
+        prepared = select_rows(self.decoder.prepare(memory), index)  # B rows
+        return prepared, select_rows(self.decoder.initial_state(memory), index)
+
+    @torch.inference_mode()
+    def write(
+        self,
+        inputs: Sequence[Any],
+        *,
+        beam_size: int | None = None,
+        num_hypotheses: int = 1,
+        seed: int | None = None,
+        attention: bool = False,
+        batch_size: int = 64,
+        **settings: Any,
+    ) -> list[list[Written]]:
+        """Say something about each input.
+
+        Args:
+            inputs: What `read` reads.
+            beam_size: See `SearchSettings`, also for the rest.
+            num_hypotheses: See there.
+            seed: See there.
+            attention: See there.
+            batch_size: See there.
+            settings: See there.
+
+        Returns:
+            The texts of each input, the best first.
+
+        Raises:
+            ValueError: A setting is out of its range.
+        """
+        check_sizes(batch_size=batch_size)
+        if attention and self.decoder.attention is None:
+            raise ValueError("this model was made without attention; there is none to show")
+        self.eval()
+        settings |= {
+            "beam_size": max(self.beam_size, num_hypotheses) if beam_size is None else beam_size,
+            "num_hypotheses": num_hypotheses,
+            "generator": torch.Generator(self.device),
+        }
+        drawing = settings["generator"]
+        drawing.seed() if seed is None else drawing.manual_seed(seed)
+        results = []
+        for first in range(0, len(inputs), batch_size):
+            memory = self.read(inputs[first : first + batch_size])
+            for row, hypotheses in enumerate(self.search(memory, **settings)):
+                length = None if memory.lengths is None else int(memory.lengths[row])
+                one = Memory(memory.output[row : row + 1, :length])  # (1, S, M)
+                results.append([self._written(one, each, attention) for each in hypotheses])
+        return results
+
+    def _written(self, memory: Memory, hypothesis: Hypothesis, attention: bool) -> Written:
+        """Describe one text about one memory row; its attention is that of reading it again."""
+        symbols = with_end(hypothesis)
+        weights = None
+        if attention:
+            target = torch.tensor([symbols], dtype=torch.int64, device=self.device)  # (1, T)
+            weights = self.decode(memory, target).attention[0].cpu()  # (T, S)
+        return Written(
+            self.vocabulary.decode(hypothesis.tokens),
+            hypothesis.score,
+            hypothesis.log_probability,
+            self.vocabulary.symbols(symbols),
+            weights,
+        )
+
+
+def with_end(hypothesis: Hypothesis) -> list[int]:
+    """Return a hypothesis's symbols; with the end symbol, if it came to an end.
+
+    Args:
+        hypothesis: What a search found.
+    """
+    return hypothesis.tokens + [Subwords.END] * hypothesis.finished
+
+
+def padded(rows: Iterable[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Return rows of ids as one tensor (B, T), and their lengths (B,), both int64 and on the CPU.
+
+    Args:
+        rows: Ids, B rows of them.
+    """
+    tensors = [torch.tensor(row, dtype=torch.int64) for row in rows]
+    ids = nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=Subwords.PAD)
+    return ids, torch.tensor([len(row) for row in tensors])
+
+
+def symbol_vectors(count: int, size: int) -> nn.Embedding:
+    """Make an embedding of symbols, whose weights may be an output layer's as well.
+
+    Args:
+        count: Number of symbols.
+        size: Size of their vectors.
+    """
+    check_sizes(embedding_size=size)
+    table = nn.Embedding(count, size, padding_idx=Subwords.PAD)
+    # A tied output layer would start with logits far too large otherwise.
+    nn.init.normal_(table.weight, std=size**-0.5)
+    nn.init.zeros_(table.weight[Subwords.PAD])
+    return table
+
+
+def check_sizes(**sizes: int) -> None:
+    """Refuse sizes below 1.
+
+    Args:
+        sizes: By the names of their arguments.
+
+    Raises:
+        ValueError: One is too small.
+    """
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name}={size}: must be at least 1")

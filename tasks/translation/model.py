@@ -1,0 +1,215 @@
+"""A translation model and what it makes of sentences.
+
+Shapes: B batch, S source steps, T target steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple, Unpack
+
+from torch import Tensor
+
+from ...core import GRU, Bidirectional
+from ...core.recurrent import CoreFactory
+from ...core.seq2seq.attention import AdditiveAttention, AttentionFactory
+from ...core.seq2seq.decoder import Decoded
+from ...core.seq2seq.encoder import Memory, SequenceEncoder
+from ...data.spec import TranslationSpec
+from ...data.tokenizer import Subwords
+from ...errors import DataError
+from ..sequence_model import EncoderDecoder, SearchSettings, padded, symbol_vectors
+
+_LONGEST = 2000
+"""Subwords of a sentence that is translated."""
+
+
+class Translated(NamedTuple):
+    """One translation of a sentence.
+
+    Attributes:
+        text: The translation.
+        score: What the search ranked it by: the log-probability over the length penalty.
+        log_probability: The model's, in nats, the end symbol included.
+        source: The source's subwords, the end symbol included.
+        target: The translation's subwords; with the end symbol, if it came to an end.
+        attention: How much each target subword (row) looked at each source subword (column), on the
+            CPU; None where it was not asked for.
+    """
+
+    text: str
+    score: float
+    log_probability: float
+    source: list[str]
+    target: list[str]
+    attention: Tensor | None
+
+
+def _bidirectional_gru(input_size: int) -> Bidirectional:
+    return Bidirectional(input_size, lambda size: GRU(size, hidden_size=128))
+
+
+class TranslationModel(EncoderDecoder):
+    """A recurrent encoder and a recurrent decoder with attention to it.
+
+    Args:
+        spec: What the data module found out about the sentences: the subwords.
+        encoder: Makes the encoder's core from the embedding size.
+        decoder: Makes the decoder's core from its input size; it has to be causal.
+        attention: This and what follows `Translation` describes, which trains the model.
+        embedding_size: See `Translation`.
+        input_feeding: See `Translation`.
+        share_embeddings: See `Translation`.
+        tie_weights: See `Translation`.
+        dropout: See `Translation`.
+        beam_size: See `Translation`.
+        length_penalty: See `Translation`.
+
+    Attributes:
+        source: The source's subwords.
+        target: The target's.
+
+    Raises:
+        ValueError: A setting is out of its range, or sizes or vocabularies don't allow shared
+            weights.
+    """
+
+    symbol_rows: ClassVar = {
+        "encoder.embedding.weight": "source",
+        "decoder.embedding.weight": "target",
+        "decoder.head.weight": "target",
+        "decoder.head.bias": "target",
+    }
+    encoder: SequenceEncoder
+
+    def __init__(
+        self,
+        spec: TranslationSpec,
+        encoder: CoreFactory | None = None,
+        decoder: CoreFactory = lambda input_size: GRU(input_size, hidden_size=256),
+        attention: AttentionFactory | None = AdditiveAttention,
+        *,
+        embedding_size: int = 128,
+        input_feeding: bool = True,
+        share_embeddings: bool = False,
+        tie_weights: bool = False,
+        dropout: float = 0.0,
+        beam_size: int = 5,
+        length_penalty: float = 1.0,
+    ) -> None:
+        if share_embeddings and not spec["joint"]:
+            raise ValueError(
+                "share_embeddings needs one vocabulary for both languages: set "
+                "--data.joint_vocabulary true, or --model.share_embeddings false"
+            )
+        source = Subwords.from_spec(spec["source"])
+        target = source if spec["joint"] else Subwords.from_spec(spec["target"])
+        vectors = symbol_vectors(target.size, embedding_size)
+        others = vectors if share_embeddings else symbol_vectors(source.size, embedding_size)
+        super().__init__(
+            spec,
+            SequenceEncoder(others, encoder or _bidirectional_gru, dropout=dropout),
+            vectors,
+            decoder,
+            attention,
+            vocabulary=target,
+            input_feeding=input_feeding,
+            tie_weights=tie_weights,
+            dropout=dropout,
+            beam_size=beam_size,
+            length_penalty=length_penalty,
+        )
+        self.source = source
+        self.target = target
+
+    def forward(
+        self, source: Tensor, source_lengths: Tensor, target: Tensor, *, sampling: float = 0.0
+    ) -> tuple[Decoded, Memory]:
+        """Read sources and their known targets.
+
+        Args:
+            source: (B, S) int64, each row ends with the end symbol.
+            source_lengths: (B,) int64, on the CPU.
+            target: (B, T) int64, each row ends with the end symbol.
+            sampling: Probability that the decoder reads a symbol of its own.
+
+        Returns:
+            What the decoder made of it (`decoder.head` turns its output into logits), and the
+            memory.
+        """
+        memory = self.encoder(source, source_lengths)
+        return self.decode(memory, target, sampling=sampling), memory
+
+    def read(self, inputs: Sequence[Sequence[int]]) -> Memory:
+        """Encode sentences.
+
+        Args:
+            inputs: Their subwords' ids, without start and end.
+        """
+        source, lengths = padded([*ids, Subwords.END] for ids in inputs)  # (B, S)
+        memory: Memory = self.encoder(source.to(self.device), lengths)
+        return memory
+
+    def length_limit(self, memory: Memory) -> list[int]:
+        """Return twice the source's subwords, and 10.
+
+        Args:
+            memory: What the encoder found.
+        """
+        assert memory.lengths is not None
+        return [2 * length + 10 for length in memory.lengths.tolist()]
+
+    def translate(
+        self, text: str | Sequence[str], **settings: Unpack[SearchSettings]
+    ) -> str | list[str]:
+        """Translate.
+
+        Args:
+            text: A sentence; a list of them is answered with a list.
+            settings: See `SearchSettings`.
+
+        Returns:
+            The best translation of each sentence; an empty one's is empty.
+        """
+        texts = [text] if isinstance(text, str) else list(text)
+        best = [found[0].text for found in self.translations(texts, **settings)]
+        return best[0] if isinstance(text, str) else best
+
+    def translations(
+        self, texts: Sequence[str], **settings: Unpack[SearchSettings]
+    ) -> list[list[Translated]]:
+        """Translate, and say all that is known of the translations.
+
+        Args:
+            texts: Sentences.
+            settings: See `SearchSettings`; `max_length` is twice the source's subwords, and 10,
+                where it is not given.
+
+        Returns:
+            The translations of each sentence, the best first.
+
+        Raises:
+            ValueError: A setting is out of its range.
+            DataError: A sentence has more than 2,000 subwords.
+        """
+        ids = self.source.encode_batch(texts)
+        for text, subwords in zip(texts, ids, strict=True):
+            if len(subwords) > _LONGEST:
+                raise DataError(
+                    f"The sentence that begins '{text[:40]}' has {len(subwords):,} subwords; the "
+                    f"time to translate grows with their square, so at most {_LONGEST:,} are read "
+                    "at once: split it"
+                )
+        results = [[Translated("", 0.0, 0.0, [], [], None)]] * len(texts)
+        # Sentences of similar length go together; there is nothing to translate in an empty one.
+        order = sorted((n for n, row in enumerate(ids) if row), key=lambda n: len(ids[n]))
+        written = self.write([ids[number] for number in order], **settings)
+        for number, found in zip(order, written, strict=True):
+            source = self.source.symbols([*ids[number], Subwords.END])
+            results[number] = [
+                Translated(
+                    one.text, one.score, one.log_probability, source, one.symbols, one.attention
+                )
+                for one in found
+            ]
+        return results

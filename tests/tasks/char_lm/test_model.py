@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from unrolled.core import LSTM, Bidirectional
+from unrolled.data.vocabulary import ByteVocabulary, CharacterVocabulary
+from unrolled.errors import DataError
+from unrolled.tasks import CharModel
+
+TEXT = "the quick brown fox jumps over the lazy dog;\n" * 20
+SPEC = {"vocabulary": CharacterVocabulary(TEXT).to_spec()}
+SMALL = partial(LSTM, hidden_size=12)
+
+
+@pytest.fixture
+def model() -> CharModel:
+    torch.manual_seed(0)
+    return CharModel(SPEC, SMALL, embedding_size=6).double().eval()
+
+
+def test_step_by_step_equals_the_sequence(model):
+    ids = torch.from_numpy(model.vocabulary.encode(TEXT[:20])).view(2, 10)
+    whole, _ = model(ids)
+    state = model.core.initial_state(2, dtype=torch.float64)
+    for t in range(10):
+        logits, state = model.step(ids[:, t], state)
+        torch.testing.assert_close(logits, whole[:, t])
+
+
+def test_tied_weights_are_one_tensor_and_need_equal_sizes():
+    model = CharModel(SPEC, SMALL, embedding_size=12, tie_weights=True)
+    assert model.head.weight is model.embedding.weight
+    with pytest.raises(
+        ValueError, match="the core's output has 12 features, the embedding 6; they must be equal"
+    ):
+        CharModel(SPEC, SMALL, embedding_size=6, tie_weights=True)
+
+
+def test_a_core_that_reads_backwards_is_refused():
+    with pytest.raises(ValueError, match="Bidirectional is not causal"):
+        CharModel(SPEC, partial(Bidirectional, core=SMALL))
+
+
+class TestGenerate:
+    def test_the_same_seed_writes_the_same_text(self, model):
+        assert model.generate("the ", length=50, seed=3) == model.generate(
+            "the ", length=50, seed=3
+        )
+        assert model.generate("the ", length=50, seed=3) != model.generate(
+            "the ", length=50, seed=4
+        )
+
+    def test_without_a_seed_the_global_generator_is_left_alone(self, model):
+        with torch.no_grad():
+            model.head.bias[model.vocabulary.END] = -1e4
+        before = torch.get_rng_state()
+        assert len(model.generate("the ", length=50)) == 50
+        assert torch.equal(torch.get_rng_state(), before)
+
+    def test_temperature_zero_is_the_most_probable_character_each_time(self, model):
+        text = model.generate("the ", length=30, temperature=0)
+        ids = [model.vocabulary.END, *model.vocabulary.encode("the ").tolist()]
+        for character in text:
+            logits, _ = model(torch.tensor([ids]))
+            best = logits[0, -1].clone()
+            best[model.vocabulary.UNKNOWN] = -torch.inf
+            assert model.vocabulary.decode([int(best.argmax())]) == character
+            ids.append(int(best.argmax()))
+        assert text == model.generate("the ", length=30, top_k=1)
+
+    def test_a_batch_is_answered_as_each_alone(self, model):
+        prompts = ["the quick", "", "fox"]
+        together = model.generate(prompts, length=20, temperature=0)
+        assert together == [model.generate(prompt, length=20, temperature=0) for prompt in prompts]
+
+    def test_a_documents_end_ends_the_text_of_its_row(self, model):
+        with torch.no_grad():
+            model.head.bias[model.vocabulary.END] = 1e4
+        assert model.generate(["a", "b"], length=20, temperature=0) == ["", ""]
+
+    def test_unknown_characters_of_the_prompt(self, model):
+        with pytest.raises(
+            DataError, match=r"The prompt has 1 character .*'é' \(1 x\)\.\n.*--unknown skip"
+        ):
+            model.generate("thé")
+        skipped = model.generate("thé", length=9, temperature=0, unknown="skip")
+        assert skipped == model.generate("th", length=9, temperature=0)
+
+    def test_a_model_of_bytes_writes_whole_characters(self):
+        torch.manual_seed(0)
+        model = CharModel({"vocabulary": ByteVocabulary().to_spec()}, SMALL)
+        with torch.no_grad():  # only the two bytes of "é" and the space are possible
+            model.head.bias.fill_(-1e4)
+            model.head.bias[[0xC3 + 1, 0xA9 + 1, 0x20 + 1]] = 0
+        pieces = [piece for (piece,) in model.generate_stream(["é"], length=200, seed=0)]
+        assert "é" in pieces
+        assert set("".join(pieces)) <= {"é", " ", "\ufffd"}
+
+    @pytest.mark.parametrize(
+        ("setting", "value"),
+        [
+            ("temperature", -1.0),
+            ("top_k", 0),
+            ("top_p", 0.0),
+            ("top_p", 1.1),
+            ("min_p", -0.1),
+            ("length", -1),
+        ],
+    )
+    def test_settings_out_of_range_are_named(self, model, setting, value):
+        with pytest.raises(ValueError, match=f"{setting}={value}: must be"):
+            model.generate("the", **{setting: value})
+
+    def test_nothing_asked_nothing_written(self, model):
+        assert model.generate("the", length=0) == ""
+        assert model.generate([], length=5) == []
