@@ -20,7 +20,7 @@ from ...core.seq2seq.attention import AttentionFactory, GatedAttention
 from ...data.batch import CaptionBatch
 from ...data.captioning.spec import CaptionKnowledge, CaptionSpec
 from ...errors import UsageError
-from ..base import Part
+from ..base import MetricFactory, Part
 from ..metrics import CaptionScores
 from ..sequence import EncoderDecoderTask
 from ..sequence_model import padded, with_end
@@ -69,6 +69,8 @@ class Captioning(EncoderDecoderTask):
         length_penalty: Exponent of ((5 + length) / 6), which divides a hypothesis's log-probability
             (Wu et al. 2016, https://arxiv.org/abs/1609.08144).
         max_length: Words of a caption at most.
+        metrics: Makes more metrics by their names, as {bleu: {class_path: ...}}: of captions and all
+            references of each image.
         optimizer: Makes the optimizer from the parameters.
         lr_scheduler: Makes the schedule from the optimizer, stepped after every optimizer step.
         compile_core: Compile the core with `torch.compile` when training starts.
@@ -100,6 +102,7 @@ class Captioning(EncoderDecoderTask):
         val_beam_size: int = 1,
         length_penalty: float = 1.0,
         max_length: int = 30,
+        metrics: dict[str, MetricFactory] | None = None,
         optimizer: OptimizerCallable = lambda parameters: torch.optim.AdamW(parameters, lr=1e-3),
         lr_scheduler: LRSchedulerCallable | None = None,
         compile_core: bool = False,
@@ -122,6 +125,7 @@ class Captioning(EncoderDecoderTask):
             label_smoothing=label_smoothing,
             scheduled_sampling=scheduled_sampling,
             val_beam_size=val_beam_size,
+            metrics=metrics,
             optimizer=optimizer,
             lr_scheduler=lr_scheduler,
             compile_core=compile_core,
@@ -265,6 +269,7 @@ class Captioning(EncoderDecoderTask):
         """Score the references, and caption freely."""
         decoded, memory = self.model(batch.image, batch.caption, batch.image_of)
         texts = self.answers(decoded, memory, batch.caption, batch.lengths, part)
+        self.count(texts, batch.references)
         self._said += map(Said, batch.number.tolist(), texts, batch.references)
 
     def log_scores(self, part: Part) -> None:

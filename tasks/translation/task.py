@@ -15,7 +15,7 @@ from ...core.recurrent import CoreFactory
 from ...core.seq2seq.attention import AdditiveAttention, AttentionFactory
 from ...data.batch import TranslationBatch
 from ...data.tokenizer import TranslationSpec
-from ..base import Part
+from ..base import MetricFactory, Part
 from ..metrics import SacreBLEU
 from ..sequence import EncoderDecoderTask
 from .model import TranslationModel
@@ -50,6 +50,8 @@ class Translation(EncoderDecoderTask):
         length_penalty: Exponent of ((5 + length) / 6), which divides a hypothesis's log-probability
             (Wu et al. 2016, https://arxiv.org/abs/1609.08144).
         tokenize: sacreBLEU's tokenization: 13a, zh, char, intl or none.
+        metrics: Makes more metrics by their names, as {wer: {class_path: ...}}: of translations and
+            references, a text of each sentence.
         optimizer: Makes the optimizer from the parameters.
         lr_scheduler: Makes the schedule from the optimizer, stepped after every optimizer step.
         compile_core: Compile the cores with `torch.compile` when training starts.
@@ -80,6 +82,7 @@ class Translation(EncoderDecoderTask):
         val_beam_size: int = 1,
         length_penalty: float = 1.0,
         tokenize: str = "13a",
+        metrics: dict[str, MetricFactory] | None = None,
         optimizer: OptimizerCallable = lambda parameters: torch.optim.AdamW(parameters, lr=1e-3),
         lr_scheduler: LRSchedulerCallable | None = None,
         compile_core: bool = False,
@@ -102,6 +105,7 @@ class Translation(EncoderDecoderTask):
             label_smoothing=label_smoothing,
             scheduled_sampling=scheduled_sampling,
             val_beam_size=val_beam_size,
+            metrics=metrics,
             optimizer=optimizer,
             lr_scheduler=lr_scheduler,
             compile_core=compile_core,
@@ -124,6 +128,7 @@ class Translation(EncoderDecoderTask):
         decoded, memory = self.model(batch.source, batch.source_lengths, batch.target)
         texts = self.answers(decoded, memory, batch.target, batch.target_lengths, part)
         self.bleu.update(texts, batch.reference)
+        self.count(texts, batch.reference)
 
     def log_scores(self, part: Part) -> None:
         """Log loss, BLEU, chrF and exact matches; of the test also say how they are computed."""
