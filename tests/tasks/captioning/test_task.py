@@ -196,7 +196,7 @@ class TestScores:
         task = made(data, metrics={"bleu": BLEUScore})
         scores = trainer().test(task, data, verbose=False)[0]
         assert "test/bleu" in scores
-        assert task.metrics["bleu"].trans_len > 0
+        assert task.metrics["bleu"].preds_len > 0
 
     def test_exact_is_what_the_data_judge(self, data, trainer, monkeypatch):
         texts = iter(texts[0] for texts in data.references("test"))
