@@ -6,17 +6,15 @@ Shapes: B targets, T target steps.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from typing import Any
 
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torchmetrics import MeanMetric
 
 from ..core.seq2seq.decoder import Decoded
 from ..core.seq2seq.encoder import Memory
 from ..core.seq2seq.losses import chunked_cross_entropy
-from .base import MetricFactory, Part, Task
+from .base import Part, Task
 from .sequence_model import EncoderDecoder, check_sizes
 
 
@@ -31,10 +29,7 @@ class EncoderDecoderTask(Task):
         scheduled_sampling: Probability, at the end of the run, that the decoder reads a symbol of
             its own instead of the reference's; it grows from 0 in proportion to the steps.
         val_beam_size: Hypotheses that validation during training keeps.
-        metrics: Makes more metrics, by name: of the texts that are written and the references.
-        optimizer: See `Task`, also for the rest.
-        lr_scheduler: See there.
-        compile_core: See there.
+        others: See `Task`; the `update` of its metrics is given texts and references.
     """
 
     model: EncoderDecoder
@@ -46,17 +41,9 @@ class EncoderDecoderTask(Task):
         label_smoothing: float,
         scheduled_sampling: float,
         val_beam_size: int,
-        metrics: Mapping[str, MetricFactory] | None,
-        optimizer: OptimizerCallable,
-        lr_scheduler: LRSchedulerCallable | None,
-        compile_core: bool,
+        **others: Any,
     ) -> None:
-        super().__init__(
-            optimizer=optimizer,
-            lr_scheduler=lr_scheduler,
-            compile_core=compile_core,
-            metrics=metrics,
-        )
+        super().__init__(**others)
         shares = {"label_smoothing": label_smoothing, "scheduled_sampling": scheduled_sampling}
         for name, share in shares.items():
             if not 0 <= share < 1:

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
 
-from ..core.recurrent import CoreFactory
-from ..core.seq2seq.attention import AttentionFactory
 from ..core.seq2seq.decoder import Decoded, SequenceDecoder
 from ..core.seq2seq.encoder import Memory, SequenceEncoder
 from ..core.seq2seq.search import Hypothesis, search_sequences
@@ -59,15 +57,15 @@ class Written(NamedTuple):
         text: The text.
         score: What the search ranked it by: the log-probability over the length penalty.
         log_probability: The model's, in nats, the end symbol included.
-        symbols: Its words or subwords; with the end symbol, if it came to an end.
-        attention: How much each symbol looked at each vector of the memory (T, S), on the CPU; None
-            where it was not asked for.
+        words: Its words or subwords; with the end symbol, if it came to an end.
+        attention: How much each word looked at each vector of the memory (T, S), of an image at
+            each place (T, h, w), on the CPU; None where it was not asked for.
     """
 
     text: str
     score: float
     log_probability: float
-    symbols: list[str]
+    words: list[str]
     attention: Tensor | None
 
 
@@ -79,13 +77,8 @@ class EncoderDecoder(Model):
     Args:
         spec: What the model knows of its data.
         encoder: Reads the inputs.
-        embedding: The vectors of the decoder's symbols.
-        decoder: Makes the decoder's core from its input size; it has to be causal.
-        attention: Makes the attention; None: the decoder sees the mean of the memory once.
+        decoder: Reads the memory, and predicts symbols.
         vocabulary: The decoder's symbols.
-        input_feeding: Feed the decoder's output back into its input.
-        tie_weights: The output layer's weights are the embedding's.
-        dropout: Locked dropout of the decoder.
         beam_size: Hypotheses to keep, where a call does not say.
         length_penalty: The search's, likewise.
     """
@@ -94,14 +87,9 @@ class EncoderDecoder(Model):
         self,
         spec: Any,
         encoder: SequenceEncoder | ImageEncoder,
-        embedding: nn.Embedding,
-        decoder: CoreFactory,
-        attention: AttentionFactory | None,
-        *,
+        decoder: SequenceDecoder,
         vocabulary: Subwords,
-        input_feeding: bool,
-        tie_weights: bool,
-        dropout: float,
+        *,
         beam_size: int,
         length_penalty: float,
     ) -> None:
@@ -109,15 +97,7 @@ class EncoderDecoder(Model):
         check_sizes(beam_size=beam_size)
         self.vocabulary = vocabulary
         self.encoder = encoder
-        self.decoder = SequenceDecoder(
-            embedding,
-            decoder,
-            memory_size=encoder.output_size,
-            attention=attention,
-            input_feeding=input_feeding,
-            tie_weights=tie_weights,
-            dropout=dropout,
-        )
+        self.decoder = decoder
         self.beam_size = beam_size
         self.length_penalty = length_penalty
 
@@ -199,26 +179,13 @@ class EncoderDecoder(Model):
 
     @torch.inference_mode()
     def write(
-        self,
-        inputs: Sequence[Any],
-        *,
-        beam_size: int | None = None,
-        num_hypotheses: int = 1,
-        seed: int | None = None,
-        attention: bool = False,
-        batch_size: int = 64,
-        **settings: Any,
+        self, inputs: Sequence[Any], **settings: Unpack[SearchSettings]
     ) -> list[list[Written]]:
         """Say something about each input.
 
         Args:
             inputs: What `read` reads.
-            beam_size: See `SearchSettings`, also for the rest.
-            num_hypotheses: See there.
-            seed: See there.
-            attention: See there.
-            batch_size: See there.
-            settings: See there.
+            settings: See `SearchSettings`.
 
         Returns:
             The texts of each input, the best first.
@@ -226,40 +193,33 @@ class EncoderDecoder(Model):
         Raises:
             ValueError: A setting is out of its range.
         """
-        check_sizes(batch_size=batch_size)
+        asked: dict[str, Any] = {"num_hypotheses": 1, **settings}
+        seed, attention = asked.pop("seed", None), asked.pop("attention", False)
+        check_sizes(batch_size=(batch_size := asked.pop("batch_size", 64)))
         if attention and self.decoder.attention is None:
             raise ValueError("this model was made without attention; there is none to show")
+        if asked.get("beam_size") is None:
+            asked["beam_size"] = max(self.beam_size, asked["num_hypotheses"])
         self.eval()
-        settings |= {
-            "beam_size": max(self.beam_size, num_hypotheses) if beam_size is None else beam_size,
-            "num_hypotheses": num_hypotheses,
-            "generator": torch.Generator(self.device),
-        }
-        drawing = settings["generator"]
-        drawing.seed() if seed is None else drawing.manual_seed(seed)
+        asked["generator"] = generator = torch.Generator(self.device)
+        generator.seed() if seed is None else generator.manual_seed(seed)
         results = []
         for first in range(0, len(inputs), batch_size):
             memory = self.read(inputs[first : first + batch_size])
-            for row, hypotheses in enumerate(self.search(memory, **settings)):
+            for row, hypotheses in enumerate(self.search(memory, **asked)):
                 length = None if memory.lengths is None else int(memory.lengths[row])
                 one = Memory(memory.output[row : row + 1, :length])  # (1, S, M)
                 results.append([self._written(one, each, attention) for each in hypotheses])
         return results
 
     def _written(self, memory: Memory, hypothesis: Hypothesis, attention: bool) -> Written:
-        """Describe one text about one memory row; its attention is that of reading it again."""
-        symbols = with_end(hypothesis)
-        weights = None
+        """Return a text about one row of a memory; its attention is that of reading it again."""
+        tokens, weights = with_end(hypothesis), None
         if attention:
-            target = torch.tensor([symbols], dtype=torch.int64, device=self.device)  # (1, T)
+            target = torch.tensor([tokens], dtype=torch.int64, device=self.device)  # (1, T)
             weights = self.decode(memory, target).attention[0].cpu()  # (T, S)
-        return Written(
-            self.vocabulary.decode(hypothesis.tokens),
-            hypothesis.score,
-            hypothesis.log_probability,
-            self.vocabulary.symbols(symbols),
-            weights,
-        )
+        text, words = self.vocabulary.decode(hypothesis.tokens), self.vocabulary.symbols(tokens)
+        return Written(text, hypothesis.score, hypothesis.log_probability, words, weights)
 
 
 def with_end(hypothesis: Hypothesis) -> list[int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple, TypeAlias, Unpack
+from typing import Any, ClassVar, TypeAlias, Unpack
 
 import torch
 from torch import Tensor
@@ -16,36 +16,19 @@ from torch import Tensor
 from ...core.cores.lstm import LSTM
 from ...core.recurrent import CoreFactory
 from ...core.seq2seq.attention import AttentionFactory, GatedAttention
-from ...core.seq2seq.decoder import Decoded
+from ...core.seq2seq.decoder import Decoded, SequenceDecoder
 from ...core.seq2seq.encoder import Memory
 from ...core.vision.backbones import SmallCNN
 from ...core.vision.encoders import ImageEncoder
 from ...data.images import open_image
 from ...data.spec import CaptionSpec
 from ...data.tokenizer import Subwords
-from ..sequence_model import EncoderDecoder, SearchSettings, check_sizes, symbol_vectors
+from ..sequence_model import EncoderDecoder, SearchSettings, Written, check_sizes, symbol_vectors
 
 ImageEncoderFactory: TypeAlias = Callable[[], ImageEncoder]
 """Makes an image encoder: how the model receives it."""
-
-
-class Captioned(NamedTuple):
-    """One caption of an image.
-
-    Attributes:
-        text: The caption.
-        score: What the search ranked it by: the log-probability over the length penalty.
-        log_probability: The model's, in nats, the end symbol included.
-        words: The caption's words; with the end symbol, if it came to an end.
-        attention: How much each word looked at each place of the image (T, h, w), on the CPU; None
-            where it was not asked for.
-    """
-
-    text: str
-    score: float
-    log_probability: float
-    words: list[str]
-    attention: Tensor | None
+Captioned: TypeAlias = Written
+"""One caption of an image."""
 
 
 class CaptioningModel(EncoderDecoder):
@@ -95,18 +78,18 @@ class CaptioningModel(EncoderDecoder):
         check_sizes(max_length=max_length)
         vocabulary = Subwords.from_spec(spec["vocabulary"])
         embedding = symbol_vectors(vocabulary.size, embedding_size)
-        super().__init__(
-            spec,
-            encoder() if encoder is not None else ImageEncoder(SmallCNN),
+        looker = encoder() if encoder is not None else ImageEncoder(SmallCNN)
+        writer = SequenceDecoder(
             embedding,
             decoder,
-            attention,
-            vocabulary=vocabulary,
+            memory_size=looker.output_size,
+            attention=attention,
             input_feeding=input_feeding,
             tie_weights=tie_weights,
             dropout=dropout,
-            beam_size=beam_size,
-            length_penalty=length_penalty,
+        )
+        super().__init__(
+            spec, looker, writer, vocabulary, beam_size=beam_size, length_penalty=length_penalty
         )
         self.image_size = spec["image_size"]
         self.max_length = max_length
@@ -190,7 +173,7 @@ class CaptioningModel(EncoderDecoder):
         """
         written = self.write(images, **settings)
         return [
-            [Captioned(*one[:-1], self._on_grid(one.attention)) for one in found]
+            [one._replace(attention=self._on_grid(one.attention)) for one in found]
             for found in written
         ]
 

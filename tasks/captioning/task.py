@@ -70,8 +70,8 @@ class Captioning(EncoderDecoderTask):
         length_penalty: Exponent of ((5 + length) / 6), which divides a hypothesis's log-probability
             (Wu et al. 2016, https://arxiv.org/abs/1609.08144).
         max_length: Words of a caption at most.
-        metrics: Makes more metrics by their names, as {ter: {class_path: ...}}: of the captions and
-            the references, several for each.
+        metrics: Makes more metrics by their names, as {bleu: {class_path: ...}}: of captions and
+            all references of each image.
         optimizer: Makes the optimizer from the parameters.
         lr_scheduler: Makes the schedule from the optimizer, stepped after every optimizer step.
         compile_core: Compile the core with `torch.compile` when training starts.
@@ -270,8 +270,8 @@ class Captioning(EncoderDecoderTask):
         """Score the references, and caption freely."""
         decoded, memory = self.model(batch.image, batch.caption, batch.image_of)
         texts = self.answers(decoded, memory, batch.caption, batch.lengths, part)
-        self._said += map(Said, batch.number.tolist(), texts, batch.references)
         self.count(texts, batch.references)
+        self._said += map(Said, batch.number.tolist(), texts, batch.references)
 
     def log_scores(self, part: Part) -> None:
         """Log the scores of a whole part; of the test also those of captions that saw no image."""

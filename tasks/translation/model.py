@@ -13,7 +13,7 @@ from torch import Tensor
 from ...core import GRU, Bidirectional
 from ...core.recurrent import CoreFactory
 from ...core.seq2seq.attention import AdditiveAttention, AttentionFactory
-from ...core.seq2seq.decoder import Decoded
+from ...core.seq2seq.decoder import Decoded, SequenceDecoder
 from ...core.seq2seq.encoder import Memory, SequenceEncoder
 from ...data.spec import TranslationSpec
 from ...data.tokenizer import Subwords
@@ -106,18 +106,18 @@ class TranslationModel(EncoderDecoder):
         target = source if spec["joint"] else Subwords.from_spec(spec["target"])
         vectors = symbol_vectors(target.size, embedding_size)
         others = vectors if share_embeddings else symbol_vectors(source.size, embedding_size)
-        super().__init__(
-            spec,
-            SequenceEncoder(others, encoder or _bidirectional_gru, dropout=dropout),
+        reader = SequenceEncoder(others, encoder or _bidirectional_gru, dropout=dropout)
+        writer = SequenceDecoder(
             vectors,
             decoder,
-            attention,
-            vocabulary=target,
+            memory_size=reader.output_size,
+            attention=attention,
             input_feeding=input_feeding,
             tie_weights=tie_weights,
             dropout=dropout,
-            beam_size=beam_size,
-            length_penalty=length_penalty,
+        )
+        super().__init__(
+            spec, reader, writer, target, beam_size=beam_size, length_penalty=length_penalty
         )
         self.source = source
         self.target = target
@@ -208,7 +208,7 @@ class TranslationModel(EncoderDecoder):
             source = self.source.symbols([*ids[number], Subwords.END])
             results[number] = [
                 Translated(
-                    one.text, one.score, one.log_probability, source, one.symbols, one.attention
+                    one.text, one.score, one.log_probability, source, one.words, one.attention
                 )
                 for one in found
             ]

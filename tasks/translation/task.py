@@ -50,8 +50,8 @@ class Translation(EncoderDecoderTask):
         length_penalty: Exponent of ((5 + length) / 6), which divides a hypothesis's log-probability
             (Wu et al. 2016, https://arxiv.org/abs/1609.08144).
         tokenize: sacreBLEU's tokenization: 13a, zh, char, intl or none.
-        metrics: Makes more metrics by their names, as {ter: {class_path: ...}}: of the translations
-            and the references, one for each.
+        metrics: Makes more metrics by their names, as {wer: {class_path: ...}}: of translations and
+            references, a text of each sentence.
         optimizer: Makes the optimizer from the parameters.
         lr_scheduler: Makes the schedule from the optimizer, stepped after every optimizer step.
         compile_core: Compile the cores with `torch.compile` when training starts.

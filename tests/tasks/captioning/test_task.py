@@ -12,6 +12,7 @@ from caption_models import CORE, first_batch, make_data
 from caption_models import make_task as made
 from torch import nn
 from torch.nn import functional
+from torchmetrics.text import BLEUScore
 from unrolled.core import (
     GRU,
     AdditiveAttention,
@@ -190,6 +191,12 @@ class TestScores:
             nats += task.loss(batch)[1].item()
             words += int(batch.lengths.sum())
         assert scores["test/loss"] == pytest.approx(nats / words, rel=1e-5)
+
+    def test_a_metric_of_the_configuration_is_given_texts_and_references(self, data, trainer):
+        task = made(data, metrics={"bleu": BLEUScore})
+        scores = trainer().test(task, data, verbose=False)[0]
+        assert "test/bleu" in scores
+        assert task.metrics["bleu"].preds_len > 0
 
     def test_exact_is_what_the_data_judge(self, data, trainer, monkeypatch):
         texts = iter(texts[0] for texts in data.references("test"))

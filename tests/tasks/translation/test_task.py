@@ -8,6 +8,7 @@ import pytest
 import torch
 import unrolled
 from torch.utils.data import DataLoader
+from torchmetrics.text import WordErrorRate
 from translation_models import ENGLISH, GERMAN, PAIRS, batch
 from translation_models import make_task as made
 from unrolled import core
@@ -67,6 +68,14 @@ def test_every_core_in_both_places_trains_and_is_loaded_again(name, tmp_path, tr
     run.save_checkpoint(path)
     loaded = unrolled.load(path)
     assert loaded.translate(GERMAN) == task.model.eval().translate(GERMAN)
+
+
+def test_a_metric_of_the_configuration_is_given_texts_and_references(trainer):
+    task = made(metrics={"wer": WordErrorRate}).float()
+    given = batch(task.model, PAIRS)
+    [scores] = trainer().test(task, loader(given, 1), verbose=False)
+    expected = WordErrorRate()(task.model.translate(GERMAN), ENGLISH)
+    assert scores["test/wer"] == pytest.approx(float(expected))
 
 
 def test_a_batch_that_leaves_nothing_to_this_process_gives_every_parameter_a_gradient():
