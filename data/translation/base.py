@@ -18,7 +18,7 @@ from ..spec import Kind, SubwordsSpec, TranslationSpec
 from ..splits import Part
 from ..tokenizer import KINDS, Subwords
 from .checks import PairChecks, check_pairs
-from .files import PairFiles, encode_pairs
+from .dataset import PairFiles, encode_pairs
 from .pairs import Pairs
 from .sampler import BucketSampler, check_budget
 
