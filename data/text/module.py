@@ -165,9 +165,6 @@ class TextData(DataModule):
     def bounds(self, part: Part) -> tuple[int, int]:
         """Return a part's first pair and the one after its last, as positions in `tokens`.
 
-        Args:
-            part: The part.
-
         Raises:
             DataError: If a share of the text was asked for and it comes to nothing.
         """
@@ -182,11 +179,7 @@ class TextData(DataModule):
         return first, end
 
     def contents(self, part: Part) -> tuple[StreamDataset, SamplerFactory] | None:
-        """Return the pairs of a part and their order, None where its share is 0.
-
-        Args:
-            part: The part.
-        """
+        """Return the pairs of a part and their order, None where its share is 0."""
         first, end = self.bounds(part)
         length = end - first
         if not length:
