@@ -65,18 +65,10 @@ class DataModule(LightningDataModule, ABC):
 
     @abstractmethod
     def contents(self, part: Part) -> tuple[BatchDataset, SamplerFactory] | None:
-        """Return what makes the batches of a part, and what orders them; None for an empty part.
-
-        Args:
-            part: The part.
-        """
+        """Return what makes the batches of a part, and what orders them; None for an empty part."""
 
     def remedy(self, part: Part) -> str:
-        """Return what to do about an empty part, as a sentence.
-
-        Args:
-            part: The part.
-        """
+        """Return what to do about an empty part, as a sentence."""
         if part == "train":
             return "Make val_fraction or test_fraction smaller."
         return f"Set --data.{part}_fraction above 0."

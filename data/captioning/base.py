@@ -153,9 +153,6 @@ class CaptioningData(DataModule):
     def features(self, part: Part) -> ArrayFile:
         """Return the features of a part's pictures, made now if they are not in the cache.
 
-        Args:
-            part: The part.
-
         Raises:
             UsageError: If nothing says how to make them.
             DataError: If a picture can't be read.
@@ -194,11 +191,7 @@ class CaptioningData(DataModule):
             yield features
 
     def contents(self, part: Part) -> tuple[CaptionDataset, SamplerFactory] | None:
-        """Return the images and captions of a part and their order, None where it has no images.
-
-        Args:
-            part: The part.
-        """
+        """Return the images and captions of a part and their order, None where it has no images."""
         references = self.references(part)
         if not references:
             return None

@@ -148,19 +148,11 @@ class CaptionData(CaptioningData):
         self.cache_images = cache_images
 
     def references(self, part: Part) -> list[tuple[str, ...]]:
-        """Return the captions of each image of a part, as they were written.
-
-        Args:
-            part: The part.
-        """
+        """Return the captions of each image of a part, as they were written."""
         return self._parts[part].references
 
     def pictures(self, part: Part) -> Pictures:
-        """Return the pictures of a part.
-
-        Args:
-            part: The part.
-        """
+        """Return the pictures of a part."""
         images = self._parts[part].images
         pictures = OpenedPictures(images, self.image_size, missing=self.missing)
         if not self.cache_images:
@@ -184,11 +176,7 @@ class CaptionData(CaptioningData):
         return RandomView(flip=self.random_flip, min_crop=self.min_crop)
 
     def remedy(self, part: Part) -> str:
-        """Return what to do about an empty part, as a sentence.
-
-        Args:
-            part: The part.
-        """
+        """Return what to do about an empty part, as a sentence."""
         if part != "train" and self.shares[part]:
             return f"The captions say which images each part has, and {part} has none."
         return super().remedy(part)

@@ -8,61 +8,20 @@ from __future__ import annotations
 from functools import cached_property, partial
 from typing import Any, Literal
 
-import numpy as np
-import torch
 from lightning.pytorch.utilities import rank_zero_info
 
 from ...errors import DataError, UsageError
 from ..arrays import ArrayFile
 from ..base import DataModule
-from ..batch import TextBatch
 from ..cache import cache_folder
 from ..samplers import SamplerFactory
 from ..sources import Source, builtin_source, dataset_source, path_source
 from ..spec import TextSpec
 from ..splits import Part, cut, shares
-from ..vocabulary import ByteVocabulary, Vocabulary, vocabulary_from_spec
+from ..vocabulary import Vocabulary, vocabulary_from_spec
 from .corpus import Corpus, Units
-from .sampler import Chunk, StreamSampler
-
-
-class StreamDataset:
-    """The pairs of a part of a text, read as batches.
-
-    Pair k is symbol `first + k` and the one after it.
-
-    Args:
-        tokens: The whole text.
-        first: The first pair's input.
-        length: N, the number of pairs.
-    """
-
-    def __init__(self, tokens: ArrayFile, first: int, length: int) -> None:
-        self._tokens = tokens
-        self._first = first
-        self._length = length
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, chunk: Chunk) -> TextBatch:
-        """Return the batch of a chunk; steps past a row's length hold zeros."""
-        index = np.array(chunk.starts)[:, None] + np.arange(chunk.steps)  # (B, T)
-        index[index >= self._length] -= self._length
-        index += self._first
-        inputs, targets = self._tokens[index], self._tokens[index + 1]
-        reset = inputs == ByteVocabulary.END
-        if min(chunk.lengths) < chunk.steps:
-            past = np.arange(chunk.steps) >= np.array(chunk.lengths)[:, None]  # (B, T)
-            inputs[past], targets[past], reset[past] = 0, 0, False
-        if chunk.first:
-            reset[:, 0] = True
-        return TextBatch(
-            input=torch.from_numpy(inputs),
-            target=torch.from_numpy(targets),
-            reset=torch.from_numpy(reset),
-            lengths=torch.tensor(chunk.lengths),
-        )
+from .dataset import StreamDataset
+from .sampler import StreamSampler
 
 
 class TextData(DataModule):
@@ -206,9 +165,6 @@ class TextData(DataModule):
     def bounds(self, part: Part) -> tuple[int, int]:
         """Return a part's first pair and the one after its last, as positions in `tokens`.
 
-        Args:
-            part: The part.
-
         Raises:
             DataError: If a share of the text was asked for and it comes to nothing.
         """
@@ -223,11 +179,7 @@ class TextData(DataModule):
         return first, end
 
     def contents(self, part: Part) -> tuple[StreamDataset, SamplerFactory] | None:
-        """Return the pairs of a part and their order, None where its share is 0.
-
-        Args:
-            part: The part.
-        """
+        """Return the pairs of a part and their order, None where its share is 0."""
         first, end = self.bounds(part)
         length = end - first
         if not length:

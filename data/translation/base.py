@@ -18,7 +18,7 @@ from ..spec import Kind, SubwordsSpec, TranslationSpec
 from ..splits import Part
 from ..tokenizer import KINDS, Subwords
 from .checks import PairChecks, check_pairs
-from .files import PairFiles, encode_pairs
+from .dataset import PairFiles, encode_pairs
 from .pairs import Pairs
 from .sampler import BucketSampler, check_budget
 
@@ -100,11 +100,7 @@ class TranslationData(DataModule):
 
     @abstractmethod
     def pairs(self, part: Part) -> Pairs | None:
-        """Return the pairs of a part, None where there is none.
-
-        Args:
-            part: The part.
-        """
+        """Return the pairs of a part, None where there is none."""
 
     @property
     def _cache(self) -> Path:
@@ -153,11 +149,7 @@ class TranslationData(DataModule):
         return pairs
 
     def files(self, part: Part) -> PairFiles | None:
-        """Return the encoded pairs of a part, None where there is none; told of the first time.
-
-        Args:
-            part: The part.
-        """
+        """Return the encoded pairs of a part, None where there is none; told of the first time."""
         if part not in self._files:
             pairs = self.pairs(part)
             if pairs is None:
@@ -224,11 +216,7 @@ class TranslationData(DataModule):
             )
 
     def contents(self, part: Part) -> tuple[PairFiles, SamplerFactory] | None:
-        """Return the encoded pairs of a part and their order, None where there are none.
-
-        Args:
-            part: The part.
-        """
+        """Return the encoded pairs of a part and their order, None where there are none."""
         files = self.files(part)
         if files is None:
             return None

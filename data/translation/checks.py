@@ -11,7 +11,7 @@ import numpy as np
 
 from ..cache import cached_json, key_of
 from ..tokenizer import Subwords
-from .files import PairFiles
+from .dataset import PairFiles
 
 _FORMAT = 1  # of what is kept in the cache: raise it when the checks change
 _SAMPLE = 2000  # pairs of each part that are looked at

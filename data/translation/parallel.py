@@ -177,9 +177,6 @@ class ParallelData(TranslationData):
 
         The first time, the files of all parts are looked for.
 
-        Args:
-            part: The part.
-
         Raises:
             DataError: A file that was named does not exist.
         """
@@ -188,11 +185,7 @@ class ParallelData(TranslationData):
         return self._found[part]
 
     def remedy(self, part: Part) -> str:
-        """Return how to name a part.
-
-        Args:
-            part: The part.
-        """
+        """Return how to name a part."""
         if self.root is not None:
             return (
                 f"Put it into '{self.root}', or say what it is called there: "

@@ -81,11 +81,7 @@ class VideoLabellingData(DataModule):
 
     @abstractmethod
     def videos(self, part: Part) -> Sequence[LabelledVideo]:
-        """Return the videos of a part; none where it was asked to be empty.
-
-        Args:
-            part: The part.
-        """
+        """Return the videos of a part; none where it was asked to be empty."""
 
     @cached_property
     def spec(self) -> dict[str, Any]:
@@ -113,11 +109,7 @@ class VideoLabellingData(DataModule):
         )
 
     def contents(self, part: Part) -> tuple[VideoDataset, SamplerFactory] | None:
-        """Return the videos of a part and their order, None where there are none.
-
-        Args:
-            part: The part.
-        """
+        """Return the videos of a part and their order, None where there are none."""
         videos = self.videos(part)
         if not videos:
             return None

@@ -265,11 +265,7 @@ class SegmentationData(VideoLabellingData):
         )
 
     def videos(self, part: Part) -> list[FeatureVideo]:
-        """Return the videos of a part; none where it was asked to be empty.
-
-        Args:
-            part: The part.
-        """
+        """Return the videos of a part; none where it was asked to be empty."""
         found = (self.files[name] for name in self.parts[part])
         return [
             FeatureVideo(video.name, video.labels, video.features, self.transposed, self.stride)

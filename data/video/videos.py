@@ -180,9 +180,6 @@ class VideoData(VideoLabellingData):
     def videos(self, part: Part) -> list[PictureVideo]:
         """Return the videos of a part, decoded where they are not in the cache yet.
 
-        Args:
-            part: The part.
-
         Raises:
             DataError: Videos can't be read, or their labels don't fit them; all of them are named
                 at once.

@@ -150,11 +150,7 @@ class ScenesData(CaptioningData):
         self._references = lru_cache(None)(self._write_references)
 
     def remedy(self, part: Part) -> str:
-        """Return what to do about an empty part.
-
-        Args:
-            part: The part.
-        """
+        """Return what to do about an empty part."""
         return f"Set --data.{part}_size above 0."
 
     def _random(self, purpose: int, part: Part, number: int) -> np.random.Generator:
@@ -182,19 +178,11 @@ class ScenesData(CaptioningData):
         return self._scenes(part)[number]
 
     def references(self, part: Part) -> list[tuple[str, ...]]:
-        """Return the sentences about each scene of a part.
-
-        Args:
-            part: The part.
-        """
+        """Return the sentences about each scene of a part."""
         return self._references(part)
 
     def pictures(self, part: Part) -> KeptPictures:
-        """Return the pictures of a part, drawn now if they are not in the cache.
-
-        Args:
-            part: The part.
-        """
+        """Return the pictures of a part, drawn now if they are not in the cache."""
         size = self.sizes[part]
         name = key_of("scenes", _VERSION, self.seed, part, size)
         file = cache_folder(self.cache_dir, kind="captions") / f"scenes-{name}.npy"

@@ -99,19 +99,11 @@ class CLDRData(TranslationData):
         self.sizes: dict[Part, int] = {"train": num_sentences, "val": num_val, "test": num_test}
 
     def remedy(self, part: Part) -> str:
-        """Return how to get a part.
-
-        Args:
-            part: The part.
-        """
+        """Return how to get a part."""
         return f"Set --data.{'num_sentences' if part == 'train' else f'num_{part}'} above 0."
 
     def pairs(self, part: Part) -> Pairs | None:
-        """Return the pairs of a part, None where none were asked for.
-
-        Args:
-            part: The part.
-        """
+        """Return the pairs of a part, None where none were asked for."""
         if not self.sizes[part]:
             return None
         label = f"CLDR {babel.__version__} {part}"

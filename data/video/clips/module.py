@@ -129,19 +129,11 @@ class ClipsData(VideoLabellingData):
                 write_segments(folder / part / f"{clip:04}.csv", labels, CLASSES)
 
     def remedy(self, part: Part) -> str:
-        """Return what to do about an empty part, as a sentence.
-
-        Args:
-            part: The part.
-        """
+        """Return what to do about an empty part, as a sentence."""
         return f"Set --data.{part}_clips above 0."
 
     def videos(self, part: Part) -> list[PictureVideo]:
-        """Return the clips of a part.
-
-        Args:
-            part: The part.
-        """
+        """Return the clips of a part."""
         numbers = {name: number for number, name in enumerate(self.spec["classes"])}
         if unknown := sorted(set(CLASSES) - set(numbers)):
             raise DataError(
