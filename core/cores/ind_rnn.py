@@ -77,7 +77,7 @@ class IndRNN(ElementwiseCore):
         (hidden,) = state
         output = IndRNNLoop.call(
             _step, self.weight_hh.to(hidden.dtype), hidden, reset,
-            source=partial(_projected, hidden.dtype), given=(x, self.weight_ih, self.bias),
+            source=partial(project, dtype=hidden.dtype), given=(x, self.weight_ih, self.bias),
         )  # fmt: skip
         return output, IndRNNState(output)  # (T, B, H)
 
@@ -85,10 +85,6 @@ class IndRNN(ElementwiseCore):
         """Show the options in the module's representation."""
         bias = "" if self.bias is not None else ", bias=False"
         return f"{self.input_size}, {self.hidden_size}, chunk={self.chunk}{bias}"
-
-
-def _projected(dtype: torch.dtype, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return project(x, weight, bias).to(dtype)
 
 
 def _step(projected: Tensor, weight: Tensor, hidden: Tensor) -> Tensor:

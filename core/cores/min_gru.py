@@ -5,10 +5,14 @@ Shapes: D input, H hidden.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
-from ..families.minimal import MinimalCore
+from ..families.elementwise import project
+from ..families.minimal import MinimalCore, positive
+from ..kernels.min_gru import MinGRULoop
 from ..state import HiddenState
 
 MinGRUState = HiddenState
@@ -48,7 +52,19 @@ class MinGRU(MinimalCore):
 
     gates = 2
 
-    def _factors(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        z, n = self._parts(x, dtype)
+    def _gates(self, projected: Tensor) -> tuple[Tensor, Tensor]:
+        z, n = self._parts(projected)
         z = torch.sigmoid(z)
         return 1 - z, z * n
+
+    def _run(
+        self, x: Tensor, state: HiddenState, reset: Tensor | None
+    ) -> tuple[Tensor, HiddenState]:
+        if x.device.type != "cpu":  # where tiles would be many small kernels
+            return super()._run(x, state, reset)
+        (hidden,) = state
+        output = MinGRULoop.call(
+            self._gates, positive if self.candidate == "positive" else None, hidden, reset,
+            source=partial(project, dtype=hidden.dtype), given=(x, self.weight, self.bias),
+        )  # fmt: skip
+        return output, HiddenState(output)  # (T, B, H)

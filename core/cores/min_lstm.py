@@ -49,7 +49,7 @@ class MinLSTM(MinimalCore):
 
     gates = 3
 
-    def _factors(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        f, i, n = self._parts(x, dtype)
+    def _gates(self, projected: Tensor) -> tuple[Tensor, Tensor]:
+        f, i, n = self._parts(projected)
         share = torch.sigmoid(F.logsigmoid(f) - F.logsigmoid(i))
         return share, (1 - share) * n

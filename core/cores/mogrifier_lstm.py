@@ -119,11 +119,11 @@ class MogrifierLSTM(LSTMLoop):
     def _scalings(self) -> list[Tensor]:
         """Return the matrices of Q^1, R^2, Q^3, ..., factor by factor."""
         suffixes = ("",) if self.rank is None else ("_left", "_right")
-        return [
-            getattr(self, f"weight_{'qr'[i % 2]}{suffix}")[i // 2]
-            for i in range(self.rounds)
-            for suffix in suffixes
+        stacks = [
+            [getattr(self, f"weight_{name}{suffix}").unbind() for suffix in suffixes]
+            for name in "qr"[: self.rounds]  # without two rounds nothing scales h
         ]
+        return [stack[i // 2] for i in range(self.rounds) for stack in stacks[i % 2]]
 
     def _options(self) -> str:
         rank = "" if self.rank is None else f", rank={self.rank}"

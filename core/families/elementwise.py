@@ -181,16 +181,20 @@ class _Held:
         return getattr(self._core, name)
 
 
-def project(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def project(
+    x: Tensor, weight: Tensor, bias: Tensor | None, *, dtype: torch.dtype | None = None
+) -> Tensor:
     """Multiply every step's input by one matrix.
 
     Args:
         x: Input (..., D).
         weight: Matrix (K, D).
         bias: (K,), or None.
+        dtype: The result's; the product's when not given.
 
     Returns:
         (..., K).
     """
     # flat: the bias joins the product
-    return F.linear(x.flatten(0, -2), weight, bias).view(*x.shape[:-1], -1)
+    flat = F.linear(x.flatten(0, -2), weight, bias)
+    return flat.to(dtype).view(*x.shape[:-1], len(weight))

@@ -5,6 +5,7 @@ Shapes: D input, H hidden, G gates.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import ClassVar, Literal
 
 import torch
@@ -55,9 +56,16 @@ class MinimalCore(LinearCore):
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -(self.input_size**-0.5), self.input_size**-0.5)
 
-    def _parts(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        """Project x (..., D) to the gates before their sigmoid and the candidate, (..., H) each."""
-        *gates, v = project(x, self.weight, self.bias).to(dtype).chunk(self.gates, -1)
+    def _factors(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        return self._gates(project(x, self.weight, self.bias, dtype=dtype))
+
+    @abstractmethod
+    def _gates(self, projected: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute a and b, each (..., H), of the projected input (..., G * H)."""
+
+    def _parts(self, projected: Tensor) -> tuple[Tensor, ...]:
+        """Take apart the gates before their sigmoid, and the candidate, (..., H) each."""
+        *gates, v = projected.chunk(self.gates, -1)
         return *gates, positive(v) if self.candidate == "positive" else v
 
     def extra_repr(self) -> str:

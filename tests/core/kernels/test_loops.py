@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from unrolled.core import SLSTM, IndRNN, LayerNormLSTM, MogrifierLSTM, RecurrentCore
-from unrolled.core.kernels import loops
+from unrolled.core import SLSTM, IndRNN, LayerNormLSTM, MinGRU, MogrifierLSTM, RecurrentCore
+from unrolled.core.kernels import loops, min_gru
 from unrolled.core.state import leaves, map_state
 
 B, T, D, H = 3, 17, 5, 4
@@ -17,6 +17,7 @@ CORES: dict[str, list[Callable[[], RecurrentCore]]] = {
         lambda: LayerNormLSTM(D, H),
         lambda: LayerNormLSTM(D, H, recurrent_dropout=0.4),
     ],
+    "MinGRULoop": [lambda: MinGRU(D, H), lambda: MinGRU(D, H, candidate="linear", bias=False)],
     "MogrifierLoop": [
         *(lambda rounds=rounds: MogrifierLSTM(D, H, rounds=rounds) for rounds in range(4)),
         lambda: MogrifierLSTM(D, H, rank=2, recurrent_dropout=0.4),
@@ -51,3 +52,18 @@ def test_is_its_formula_with_its_gradients(monkeypatch, name, masked, dtype, tol
             found.append([*results, *torch.autograd.grad(total, given)])
         for one, other in zip(*found, strict=True):
             torch.testing.assert_close(one, other, atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 16, 17])
+def test_tiles_change_nothing(monkeypatch, steps):
+    torch.manual_seed(0)
+    core = MinGRU(D, H).double()
+    x, reset = torch.randn(B, T, D, dtype=torch.float64, requires_grad=True), torch.rand(B, T) < 0.2
+    found = []
+    for elements in (min_gru._TILE, steps * B * H):
+        monkeypatch.setattr(min_gru, "_TILE", elements)
+        output, state = core(x, lengths=torch.tensor([T, 9, 0]), reset=reset)
+        total = output.sin().sum() + state.hidden.sin().sum()
+        found.append([output, *state, *torch.autograd.grad(total, [x, *core.parameters()])])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-12)
