@@ -29,6 +29,7 @@ ALLOWED = {
         "tasks",
         "core",
         "data.batch",
+        "data.captioning.base",  # what a captioning task asks of its data module
         "data.captioning.spec",
         "data.images",  # a trained captioner opens images as its data module did
         "data.tokenizer",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,35 @@ from .sampler import ImageSampler
 from .spec import CaptionSpec
 
 _ENCODED_AT_ONCE = 64
+
+
+@runtime_checkable
+class CaptionKnowledge(Protocol):
+    """What a captioning task asks of its data module, beside batches; `CaptioningData` has it all.
+
+    A task asks by `isinstance`: with a data module that lacks one of these it does without them.
+    """
+
+    def references(self, part: Part) -> list[tuple[str, ...]]:
+        """Return the captions of each image of a part, as they were written, by its number."""
+
+    def judge(self, part: Part, number: int, caption: str) -> bool | None:
+        """Say whether a caption is exactly right, None where the data can't tell.
+
+        Args:
+            part: The image's part.
+            number: The image's number.
+            caption: What a model says.
+        """
+
+    def use_features(self, encode: Callable[[Tensor], Tensor], key: Callable[[], str]) -> None:
+        """Hear how features are made of pictures, for a user who wants them kept.
+
+        Args:
+            encode: Turns pictures (n, 3, S, S) uint8 into features (n, P, D).
+            key: Names everything that the features depend on, save the pictures: backbone, weights,
+                preprocessing.
+        """
 
 
 class CaptioningData(DataModule):

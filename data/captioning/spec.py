@@ -1,11 +1,8 @@
-"""What a model has to know of images and their captions, and what its training asks of the data."""
+"""What a model has to know of images and their captions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal, Protocol, TypedDict, runtime_checkable
-
-from torch import Tensor
+from typing import TypedDict
 
 from ..tokenizer import SubwordsSpec
 
@@ -20,19 +17,3 @@ class CaptionSpec(TypedDict):
 
     vocabulary: SubwordsSpec
     image_size: int
-
-
-@runtime_checkable
-class CaptionKnowledge(Protocol):
-    """What the training of captions asks of a data module; `CaptioningData` answers."""
-
-    def references(self, part: Literal["train", "val", "test"]) -> Sequence[Sequence[str]]:
-        """Return the captions of each image of a part, in the order of the images' numbers."""
-
-    def use_features(self, encode: Callable[[Tensor], Tensor], key: Callable[[], str]) -> None:
-        """Take a frozen backbone's features, and what they depend on, for a cache of them."""
-
-    def judge(
-        self, part: Literal["train", "val", "test"], number: int, caption: str
-    ) -> bool | None:
-        """Say whether a caption of an image is exactly right, None where the data can't tell."""

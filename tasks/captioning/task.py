@@ -18,7 +18,8 @@ from ...core.masks import valid_steps
 from ...core.recurrent import CoreFactory
 from ...core.seq2seq.attention import AttentionFactory, GatedAttention
 from ...data.batch import CaptionBatch
-from ...data.captioning.spec import CaptionKnowledge, CaptionSpec
+from ...data.captioning.base import CaptionKnowledge
+from ...data.captioning.spec import CaptionSpec
 from ...errors import UsageError
 from ..base import MetricFactory, Part
 from ..metrics import CaptionScores
