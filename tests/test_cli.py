@@ -12,28 +12,16 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from tiny_runs import CPU, TINY, enter, fit
 from unrolled.cli import main
-
-TINY = ["--data.path", "text.txt", "--data.batch_size", "2", "--data.chunk_length", "8"]
-CPU = ["--trainer.accelerator", "cpu"]
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder with a text."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "text.txt").write_text("the cat sat on the mat. " * 40)
-    return tmp_path
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    enter(tmp_path, monkeypatch)
 
 
-def fit(*flags: str, task: str = "char_lm", steps: int = 2) -> int:
-    size = (
-        [] if "--resume" in flags or "--model.core" in flags else ["--model.core.hidden_size", "8"]
-    )
-    return main(["fit", task, *TINY, *CPU, *size, "--trainer.max_steps", str(steps), *flags])
-
-
-def test_fit_then_use_the_model(folder, capsys):
+def test_fit_then_use_the_model(capsys):
     assert fit() == 0
     output = capsys.readouterr()
     last = Path("runs/char_lm/1/checkpoints/last.ckpt")

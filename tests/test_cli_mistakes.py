@@ -8,16 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiny_runs import CPU, TINY, enter, fit
 from unrolled.cli import main
-
-TINY = ["--data.path", "text.txt", "--data.batch_size", "2", "--data.chunk_length", "8"]
-CPU = ["--trainer.accelerator", "cpu"]
 
 
 @pytest.fixture(autouse=True)
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "text.txt").write_text("the cat sat on the mat. " * 40)
+    enter(tmp_path, monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -144,21 +141,7 @@ def test_what_needs_no_torch_is_answered_without_importing_it(words, code, answe
 
 
 def test_every_configuration_counts_in_an_evaluation(capsys):
-    assert (
-        main(
-            [
-                "fit",
-                "char_lm",
-                *TINY,
-                *CPU,
-                "--trainer.max_steps",
-                "1",
-                "--model.core.hidden_size",
-                "4",
-            ]
-        )
-        == 0
-    )
+    assert fit(steps=1) == 0
     Path("a.yaml").write_text("data: {init_args: {path: no.txt}}")
     Path("b.yaml").write_text("data: {init_args: {path: text.txt}}")
     evaluate = ["validate", "char_lm", "--ckpt_path", "runs/char_lm", *CPU]
@@ -178,7 +161,7 @@ def test_an_unexpected_error_is_one_line_and_exit_code_1(capsys, monkeypatch):
     def broken(*_):
         raise RuntimeError("out of luck")
 
-    monkeypatch.setattr("unrolled.apps.listing.render", broken)
+    monkeypatch.setattr("unrolled.apps.list.render", broken)
     assert main(["list"]) == 1
     assert capsys.readouterr().err == (
         "unrolled: error: RuntimeError: out of luck\nunrolled: --debug shows where it happened\n"

@@ -1,4 +1,4 @@
-"""A video with its labels burnt in: the label and its colour above, the timeline and the place in it below."""
+"""A video with its labels burnt in: the label with its colour above, the timeline below."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _RATE = 25  # frames a second where the source doesn't say
 def burn_in(
     video: Path, target: Path, segments: Sequence[Segment], colours: dict[str, Colour]
 ) -> None:
-    """Write a video with the labels of its frames. Each frame is shown when it is in the source; there is no sound.
+    """Write a video with the labels of its frames, each shown when it is in the source; no sound.
 
     Args:
         video: A video file, or a folder of pictures.
@@ -81,7 +81,7 @@ def _pictures(video: Path) -> Iterator[tuple[Image.Image, float | None]]:
 
 
 def _enlarged(size: tuple[int, int]) -> tuple[int, int]:
-    """Return the size to write: at least so large that text can be read, and even, as H.264 wants it."""
+    """Return the size to write: so large that text can be read, and even, as H.264 wants it."""
     factor = max(1, -(-_LEAST // min(size)))
     width, height = (side * factor + side * factor % 2 for side in size)
     return width, height

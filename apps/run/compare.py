@@ -61,7 +61,8 @@ def same_spec(checkpoint: CheckedCheckpoint, spec: Any) -> None:
         shown = "; ".join(f"{key} is {_contrast(old, new)}" for key, old, new in changes[:2])
         raise UsageError(
             f"'{checkpoint.path}' was trained on other data: {shown}.\n"
-            "Resume with the data it was begun with, or begin a new run with its weights: --init_from."
+            "Resume with the data it was begun with, or begin a new run with its weights: "
+            "--init_from."
         )
 
 
@@ -114,7 +115,10 @@ def _contrast(old: Any, new: Any) -> str:
     if isinstance(old, str) and isinstance(new, str) and old and new and len(old) + len(new) > 60:
         lost = "".join(sorted(set(old) - set(new)))
         gained = "".join(sorted(set(new) - set(old)))
-        return f"{len(old)} symbols there and {len(new)} here (only there: {lost[:20]!r}, only here: {gained[:20]!r})"
+        return (
+            f"{len(old)} symbols there and {len(new)} here "
+            f"(only there: {lost[:20]!r}, only here: {gained[:20]!r})"
+        )
     return f"{_brief(old)} there and {_brief(new)} here"
 
 

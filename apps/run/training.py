@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Callable
@@ -12,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
@@ -20,66 +18,28 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, _Instan
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from lightning.pytorch.utilities.migration.utils import _pl_migrate_checkpoint
 
 from ...checkpoints import checkpoints_of
-from ...class_paths import ClassPaths, parameters
+from ...class_paths import parameters
 from ...core.vision.encoders import weights_follow
 from ...data.base import DataModule
-from ...errors import DataError, SetupError, UnrolledError, UsageError, printable
-from ...loading import CheckedCheckpoint, first_lines, instantiate, trusted_roots
+from ...errors import DataError, SetupError, UnrolledError, UsageError
+from ...loading import CheckedCheckpoint, first_lines, instantiate
 from ...tasks.base import Task
+from ..shell.arguments import Parser, cause
 from . import compare, folders
-from .arguments import Parser, cause
-from .callbacks import Bar, Checkpoint, SaveConfig, StopEarly
+from .configuration import resolve, rules_of
+from .preemption import Preempted
+from .progress import Bar, LineProgress, hush_lightning, tell
 from .request import Request
 from .resuming import ExactResume
-from .shipped import PACKAGE, read_yaml
+from .saving import AtomicCheckpointIO, CheckedCheckpointIO, Checkpoint, SaveConfig
+from .stopping import StopEarly
 from .tables import MetricsTable
-from .training_callbacks import AtomicCheckpointIO, LineProgress, Preempted
 
 
 class TrainingParser(Parser, LightningArgumentParser):
     """LightningCLI's parser with our error messages."""
-
-
-class CheckedCheckpointIO(AtomicCheckpointIO):
-    """Gives Lightning the checkpoint that was checked, where it would read the file once more.
-
-    Args:
-        checkpoint: The checkpoint of the run.
-    """
-
-    def __init__(self, checkpoint: CheckedCheckpoint) -> None:
-        super().__init__()
-        self.checkpoint = checkpoint
-
-    def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
-        """Return what the checkpoint holds; Lightning takes parts out of the dict.
-
-        Args:
-            path: The checkpoint's.
-        """
-        if Path(path) != self.checkpoint.path:
-            raise ValueError(f"'{path}' was not checked: only '{self.checkpoint.path}' was.")
-        try:
-            # Lightning does it too, where nobody can tell that the file is at fault.
-            return _pl_migrate_checkpoint(dict(self.checkpoint.content), path)
-        except Exception as error:  # another version's states, or none
-            raise DataError(
-                f"'{path}' is of no version of Lightning that is known: {first_lines(error)}"
-            ) from error
-
-    def remove_checkpoint(self, path: str | Path) -> None:
-        """Remove an older checkpoint; which, the one that was resumed says, and so may name anything.
-
-        Args:
-            path: The file; a folder, another kind of file or one on another file system stays.
-        """
-        place = Path(path)
-        # Lightning has seen that it begins with the folder of the checkpoints.
-        if place.suffix == ".ckpt" and ".." not in place.parts and place.is_file():
-            place.unlink()
 
 
 class TrainingCLI(LightningCLI):
@@ -87,23 +47,29 @@ class TrainingCLI(LightningCLI):
 
     Args:
         request: What the command line asks for.
-        data_class: The base class of the data modules.
+
+    Attributes:
+        folder: The folder of the run, as soon as it has one.
     """
 
-    def __init__(self, request: Request, data_class: type[LightningDataModule]) -> None:
+    def __init__(self, request: Request) -> None:
         self.request = request
         self.folder: Path | None = None
         self.stored: CheckedCheckpoint | None = None
         self.donor: CheckedCheckpoint | None = None
+
+    def carry_out(self) -> None:
+        """Parse the configuration, make what it describes, and run: Lightning's constructor."""
+        request = self.request
         if request.init_from:
             self.donor = CheckedCheckpoint(request.init_from, trust=request.trust)
-        self.rules = _rules_of(request)
+        self.rules = rules_of(request)
         # read whole: a resumed run must not depend on a file that it replaces
         if request.checkpoint:
             self.stored = CheckedCheckpoint(request.checkpoint, trust=request.trust, mmap=False)
         super().__init__(
             Task,
-            data_class,
+            DataModule,
             save_config_callback=SaveConfig if request.command == "fit" else None,
             parser_class=TrainingParser,
             parser_kwargs={request.command: {"dump_header": folders.header(request.word)}},
@@ -117,8 +83,8 @@ class TrainingCLI(LightningCLI):
             ],
         )
 
-    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static there; one command starts faster
-        """Return the command's arguments of `Trainer` that are no flags."""
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static there
+        """Return the `Trainer`'s arguments that are no flags; one command starts faster."""
         skipped = {"model", "datamodule", "dataloaders", "train_dataloaders", "val_dataloaders"}
         return {self.request.command: {*skipped, "ckpt_path", "weights_only", "verbose"}}
 
@@ -142,7 +108,7 @@ class TrainingCLI(LightningCLI):
         self.config = parser.parse_args(args)
 
     def _parse_ckpt_path(self) -> None:
-        """Nothing: Lightning would merge a checkpoint's hyper-parameters over the command line, silently."""
+        """Do nothing: Lightning would merge a checkpoint's hyper-parameters over the flags."""
 
     def _add_instantiators(self) -> None:
         # An optimizer's factory keeps the parser and with it these; Lightning's keep the command
@@ -160,8 +126,8 @@ class TrainingCLI(LightningCLI):
             )
 
     def before_instantiate_classes(self) -> None:
-        """Refuse what is no class of the right kind, and to resume another model than the checkpoint's."""
-        _resolve(self.rules, self.config_dump)
+        """Refuse what is no class of the right kind, and another model than the checkpoint's."""
+        resolve(self.rules, self.config_dump)
         if self.request.command == "fit" and self.stored:
             compare.same_model(self.stored, self.config_dump["model"])
 
@@ -239,8 +205,8 @@ class TrainingCLI(LightningCLI):
         if subcommand == "predict":
             if type(self.datamodule).predict_dataloader is LightningDataModule.predict_dataloader:
                 raise UsageError(
-                    f"{type(self.datamodule).__name__} has nothing to predict: `unrolled {self._app()} CKPT ...` takes "
-                    "what you give it."
+                    f"{type(self.datamodule).__name__} has nothing to predict: "
+                    f"`unrolled {self._app()} CKPT ...` takes what you give it."
                 )
         else:
             kwargs["verbose"] = False
@@ -261,20 +227,21 @@ class TrainingCLI(LightningCLI):
             if not self.stored or not self.trainer._checkpoint_connector._loaded_checkpoint:
                 raise
             raise DataError(
-                f"'{self.stored.path}' holds states that don't fit this run: {type(error).__name__}: "
-                f"{first_lines(error)}"
+                f"'{self.stored.path}' holds states that don't fit this run: "
+                f"{type(error).__name__}: {first_lines(error)}"
             ) from error
 
     def _say_what_begins(self) -> None:
         parameters = sum(
             parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad
         )
-        what = f"{type(self.model).__name__} with {' and '.join(type(core).__name__ for core in self.model.cores())}"
+        cores = " and ".join(type(core).__name__ for core in self.model.cores())
         where = (
             f", in {folders.short(self.folder)}" if self.folder else ", a trial that writes nothing"
         )
         device = self.trainer.strategy.root_device.type
-        tell(f"{what}, {parameters:,} parameters, on {self.trainer.world_size} x {device}{where}")
+        what = f"{type(self.model).__name__} with {cores}, {parameters:,} parameters"
+        tell(f"{what}, on {self.trainer.world_size} x {device}{where}")
         if self.stored:
             tell(f"going on from {self.stored.path}, step {self.stored.content.get('global_step')}")
         elif self.request.run:
@@ -286,8 +253,8 @@ class TrainingCLI(LightningCLI):
             return
         if self.stored and self.stored.content.get("global_step") == trainer.global_step:
             tell(
-                f"the run had reached its end at step {trainer.global_step}: give a larger --trainer.max_steps, "
-                "--trainer.max_epochs or --trainer.max_time to train on"
+                f"the run had reached its end at step {trainer.global_step}: give a larger "
+                "--trainer.max_steps, --trainer.max_epochs or --trainer.max_time to train on"
             )
         callback = self._get(self.config_init, "checkpoint")
         last, best = folders.short(callback.last), callback.best_model_path
@@ -316,47 +283,6 @@ class TrainingCLI(LightningCLI):
         )
 
 
-def _rules_of(request: Request) -> ClassPaths:
-    """Return which classes a command's configuration may name: any, where its user has named it.
-
-    Raises:
-        DataError: A configuration that lay beside a checkpoint names a class of another package.
-    """
-    if not request.foreign:
-        return ClassPaths("The configuration", None, UsageError)
-    roots = (
-        *trusted_roots(request.trust),
-        "unrolled.apps",
-        "lightning.pytorch",
-        "lightning.fabric",
-    )
-    rules = ClassPaths(f"The configuration beside '{request.checkpoint}'", roots, DataError)
-    for config in request.configs:
-        content = read_yaml(Path(config)) if config.endswith(".yaml") else yaml.safe_load(config)
-        rules.refuse_strangers("config", content)
-        if odd := next((key for key in content if not str(key).isidentifier()), None):
-            raise DataError(f"{rules.file} has the unknown key {odd!r}.")
-        # before the parser imports what text in the place of a class names
-        _resolve(rules, content)
-    return rules
-
-
-def _resolve(rules: ClassPaths, config: dict[str, Any]) -> None:
-    """Refuse a configuration in which a name is of no class of the kind that is needed there.
-
-    Raises:
-        UnrolledError: The rules' `error`: there is such a name.
-    """
-    trainer = config.get("trainer") or {}
-    if not isinstance(trainer, dict):
-        raise rules.error(
-            f"{rules.file} gives {trainer!r} for trainer, which takes settings by name."
-        )
-    rules.arguments(Trainer, trainer)
-    for section, base in (("model", Task), ("data", DataModule)):
-        rules.resolve(config.get(section), base, section)
-
-
 def _spec_of(checkpoint: CheckedCheckpoint | None) -> Callable[..., LightningDataModule]:
     """Return what makes a data module for a trained model.
 
@@ -373,48 +299,23 @@ def _spec_of(checkpoint: CheckedCheckpoint | None) -> Callable[..., LightningDat
     return make
 
 
-def tell(text: str) -> None:
-    """Print a line about the run, on the first rank only and apart from the results.
-
-    Args:
-        text: The line.
-    """
-    if folders.rank() == 0:
-        print(printable(text), file=sys.stderr, flush=True)
-
-
-def _worth_reading(record: logging.LogRecord) -> bool:
-    """Say whether a message is a warning or our own; Lightning's others are devices, seeds and advertisements."""
-    path = Path(record.pathname)
-    ours = path.is_relative_to(PACKAGE) and path.relative_to(PACKAGE).parts[0] in (
-        "apps",
-        "core",
-        "data",
-        "tasks",
-    )
-    return ours or record.levelno >= logging.WARNING
-
-
-def run(request: Request, data_class: type[LightningDataModule], *, debug: bool = False) -> int:
+def run(request: Request, *, debug: bool = False) -> int:
     """Carry out a command and return its exit code.
 
     Args:
         request: What the command line asks for.
-        data_class: The base class of the data modules.
         debug: Show what Lightning says.
 
     Raises:
         UnrolledError: What went wrong, with its exit code.
     """
     if not debug:
-        for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
-            for handler in logging.getLogger(name).handlers:
-                handler.addFilter(_worth_reading)
+        hush_lightning()
     # where TensorFlow is installed, TensorBoard lets it talk
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    cli = TrainingCLI.__new__(TrainingCLI)
+    cli = TrainingCLI(request)
     try:
-        cli.__init__(request, data_class)  # type: ignore[misc]  # it runs the command, and is asked when that fails
+        cli.carry_out()
     except MisconfigurationException as error:
         raise UsageError(str(error)) from error
     except torch.cuda.OutOfMemoryError as error:
@@ -423,20 +324,18 @@ def run(request: Request, data_class: type[LightningDataModule], *, debug: bool 
         trainer = getattr(cli, "trainer", None)
         if trainer is None or trainer.state.status != TrainerStatus.INTERRUPTED:
             return int(stop.code or 0)
-        folder = cli.folder
-        where = (
-            f"; go on with: unrolled fit --resume {folders.short(folder)}"
-            if folder and checkpoints_of(folder)
-            else ""
-        )
-        # Of a SIGTERM before the first step, which is not yet ours to answer, Lightning tells like
-        # this.
+        again = ""
+        if cli.folder and checkpoints_of(cli.folder):
+            again = f"; go on with: unrolled fit --resume {folders.short(cli.folder)}"
+        # Of a SIGTERM before the first step, which `Preemption` can't answer yet, Lightning tells
+        # like this.
         asked = isinstance(stop, SIGTERMException)
-        tell(f"{'asked to stop (SIGTERM)' if asked else 'interrupted'}{where}")
+        tell(f"{'asked to stop (SIGTERM)' if asked else 'interrupted'}{again}")
         return Preempted.exit_code if asked else 130
     finally:
         folders.forget()
-        if folder := getattr(cli, "folder", None):
+        if cli.folder:
             with suppress(OSError):
-                folder.rmdir()  # where nothing came of the run; a folder that holds something stays
+                # where nothing came of the run; a folder that holds something stays
+                cli.folder.rmdir()
     return 0

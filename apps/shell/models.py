@@ -1,0 +1,37 @@
+"""What commands open: the trained model of a checkpoint, of the kind that they need."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from ...checkpoints import WholeFile
+from ...errors import UsageError
+
+Kind = TypeVar("Kind")
+
+
+def open_model(
+    checkpoint: WholeFile, kind: type[Kind], purpose: str, *, device: str, trust: str
+) -> Kind:
+    """Return the trained model of a checkpoint.
+
+    Args:
+        checkpoint: The checkpoint, as `find_checkpoint` returned it: that is known in no time.
+        kind: The class that the model has to be of.
+        purpose: What such a model does, for the message about another one.
+        device: Where to put it.
+        trust: Packages of one's own, with commas in between, whose classes it may name.
+
+    Raises:
+        DataError: The file is damaged, or not a checkpoint of `unrolled`.
+        UsageError: It holds a model of another kind; or there is no such kind of device.
+        SetupError: This machine has no such device.
+    """
+    from ...loading import load
+
+    model = load(checkpoint, device=device, trust=trust)
+    if not isinstance(model, kind):
+        raise UsageError(
+            f"'{checkpoint}' holds a {type(model).__name__}, which does not {purpose}."
+        )
+    return model
