@@ -54,14 +54,7 @@ def average(output: str, *checkpoints: str, trust: str = "") -> None:
         for name, tensor in other.weights.items():
             if name in sums:
                 sums[name] = sums[name] + tensor
-    kept = (
-        "state_dict",
-        "hyper_parameters",
-        "unrolled",
-        "pytorch-lightning_version",
-        "global_step",
-        "epoch",
-    )
+    kept = ("hyper_parameters", "unrolled", "pytorch-lightning_version", "global_step", "epoch")
     result = {name: first.content[name] for name in kept if name in first.content}
     result["state_dict"] = {
         name: (sums[name] / len(checkpoints)).to(tensor.dtype) if name in sums else tensor

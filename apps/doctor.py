@@ -177,18 +177,11 @@ def _jsonargparse() -> Iterator[Finding]:
 
 
 def _optional() -> Iterator[Finding]:
-    """Packages that are used where they are installed, and whose libraries often fail to load."""
-    for name, remedy in (
-        (
-            "torchcodec",
-            "install FFmpeg's libraries, or take torchcodec away: PyAV reads videos without it",
-        ),
-        (
-            "torchtext",
-            f'it loads with torch 2.3 only: {_INSTALL} "unrolled[torchtext]" in its own '
-            "environment",
-        ),
-    ):
+    """Yield what is used where it is installed, and often fails to load."""
+    own = f'{_INSTALL} "unrolled[torchtext]" in its own environment'
+    ffmpeg = "install FFmpeg's libraries, or take torchcodec away: PyAV reads videos without it"
+    remedies = {"torchcodec": ffmpeg, "torchtext": f"it loads with torch 2.3 only: {own}"}
+    for name, remedy in remedies.items():
         version = _version(name)
         if version is None:
             continue

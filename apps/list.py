@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from ..errors import UsageError, did_you_mean
 from .shell.shipped import Entry, list_tasks, list_variants
@@ -23,28 +24,18 @@ def list_(what: str | None = None) -> None:
         print(line)
 
 
-def list_cores() -> list[Entry]:
-    """Return the cores and the wrappers around them."""
-    return _described("core", "RecurrentCore")
-
-
-def list_datasets() -> list[Entry]:
-    """Return the data modules."""
-    return _described("data", "DataModule")
-
-
-def _described(folder: str, root: str) -> list[Entry]:
+def _classes(folder: str, root: str) -> list[Entry]:
     return [
         Entry(name, (ast.get_docstring(source.node) or "").partition("\n")[0])
         for name, source in subclasses(folder, root).items()
     ]
 
 
-LISTS = {
+LISTS: dict[str, Callable[[], list[Entry]]] = {
     "tasks": list_tasks,
     "variants": list_variants,
-    "cores": list_cores,
-    "datasets": list_datasets,
+    "cores": partial(_classes, "core", "RecurrentCore"),
+    "datasets": partial(_classes, "data", "DataModule"),
 }
 
 

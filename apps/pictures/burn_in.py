@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .timeline import Colour, Segment, draw_bar, font
+from .timeline import Colour, Segment, draw_bar
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -31,13 +31,14 @@ def burn_in(
         colours: By label.
     """
     import av
+    from PIL import ImageFont
 
     pictures = _pictures(video)
     first = next(pictures)
     size = _enlarged(first[0].size)
     strip = max(8, size[1] // 14)
     bar = draw_bar(segments, colours, size[0], strip)
-    text = font(max(14, size[1] // 16))
+    text = ImageFont.load_default(max(14, size[1] // 16))
     names = (segment.label for segment in segments for _ in range(segment.start, segment.end))
     last = -1
     with av.open(str(target), "w") as container:
@@ -99,9 +100,9 @@ def _labelled(
     from PIL import Image, ImageDraw
 
     if picture.size != size:
+        whole = picture.width * 2 <= size[0]  # pixels stay squares where each becomes several
         picture = picture.resize(
-            size,
-            Image.Resampling.NEAREST if picture.width * 2 <= size[0] else Image.Resampling.BILINEAR,
+            size, Image.Resampling.NEAREST if whole else Image.Resampling.BILINEAR
         )
     draw = ImageDraw.Draw(picture)
     _, _, right, bottom = draw.textbbox((10, 6), name, font=text)

@@ -26,16 +26,10 @@ def same_model(checkpoint: CheckedCheckpoint, config: dict[str, Any]) -> None:
     Raises:
         UsageError: They differ; it shows both values.
     """
-    ours = {
-        **config,
-        "init_args": {key: value for key, value in config["init_args"].items() if key != "spec"},
-    }
+    arguments = {key: value for key, value in config["init_args"].items() if key != "spec"}
+    found = differences("model", checkpoint.model, {**config, "init_args": arguments})
     # A hyper-parameter that the checkpoint does not know is newer than it, and has its default.
-    changes = [
-        change
-        for change in differences("model", checkpoint.model, ours)
-        if change[1] is not _MISSING
-    ]
+    changes = [change for change in found if change[1] is not _MISSING]
     if changes:
         shown = "; ".join(
             f"{key} is {_brief(old)} there and {_brief(new)} here" for key, old, new in changes[:3]
@@ -173,9 +167,8 @@ def take_weights(model: Task, checkpoint: CheckedCheckpoint) -> str:
 def _matches(model: Task, checkpoint: CheckedCheckpoint) -> dict[str, Match]:
     """Match the symbols of each part of a model's spec with those of a checkpoint's."""
     ours, theirs = model.hparams.get("spec") or {}, checkpoint.spec
-    keys = [
-        key for key in dict.fromkeys(model.symbol_rows.values()) if key in ours and key in theirs
-    ]
+    named = dict.fromkeys(model.symbol_rows.values())
+    keys = [key for key in named if key in ours and key in theirs]
     try:
         pairs = {key: (alphabet(theirs[key]), alphabet(ours[key])) for key in keys}
     except Exception as error:  # a stranger's spec may hold anything

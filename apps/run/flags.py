@@ -94,13 +94,9 @@ def _class_flags(flag: str, config: Any, depth: int = 0) -> Iterator[str]:
     if not isinstance(config, dict) or "class_path" not in config:
         return
     name = str(config["class_path"]).rpartition(".")[2]
-    folder = next(
-        (folder for folder in ("data", "tasks", "core") if name in classes_in(folder)), None
-    )
-    if folder is None:
-        return
+    folders = (folder for folder in ("data", "tasks", "core") if name in classes_in(folder))
+    found = arguments(next(folders, "core"), name)
     given = config.get("init_args") or {}
-    found = arguments(folder, name)
     if depth and found and found[0].name == "optimizer":
         found = found[1:]  # a schedule is given its optimizer
     if found:

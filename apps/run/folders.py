@@ -116,11 +116,8 @@ def started_with(run: Path) -> str | None:
         run: The run's folder.
     """
     config = run / CONFIG
-    found = (
-        _HEADER.search(config.read_text(encoding="utf-8", errors="replace")[:2000])
-        if config.is_file()
-        else None
-    )
+    text = config.read_text(encoding="utf-8", errors="replace") if config.is_file() else ""
+    found = _HEADER.search(text[:2000])
     return found[1] if found else None
 
 
@@ -147,9 +144,7 @@ def newest_run(root: Path, task: str, word: str) -> Path:
         UsageError: There is none.
     """
     folder = root / task
-    runs = (
-        [path for path in folder.iterdir() if (path / CONFIG).is_file()] if folder.is_dir() else []
-    )
+    runs = [path.parent for path in folder.glob(f"*/{CONFIG}") if path.is_file()]
     runs = [run for run in runs if started_with(run) in (None, word) and checkpoints_of(run)]
     if not runs:
         raise UsageError(

@@ -25,19 +25,15 @@ class Bar(RichProgressBar):
         initials = re.compile(r"([a-z])[a-z]*_|(?<=_)([a-z])[a-z]*")
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)  # the run's folder says which it is
-        return {
-            initials.sub(r"\1\2", name).removesuffix("/loss"): value
-            for name, value in metrics.items()
-        }
+        short = (initials.sub(r"\1\2", name).removesuffix("/loss") for name in metrics)
+        return dict(zip(short, metrics.values(), strict=True))
 
     def _get_train_description(self, current_epoch: int) -> str:
         described = str(super()._get_train_description(current_epoch))
         # a run that is limited by its steps has no number of epochs; Lightning shows -2
-        return (
-            f"Epoch {current_epoch}".ljust(len(described))
-            if (self.trainer.max_epochs or -1) < 0
-            else described
-        )
+        if (self.trainer.max_epochs or -1) < 0:
+            return f"Epoch {current_epoch}".ljust(len(described))
+        return described
 
 
 class LineProgress(ProgressBar):

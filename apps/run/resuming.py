@@ -25,12 +25,7 @@ class RandomState(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Gather the generators of all processes."""
-        mine = random_state()
-        states: list[Any] = [mine]
-        if trainer.world_size > 1:
-            states = [None] * trainer.world_size
-            distributed.all_gather_object(states, mine)
-        checkpoint["random_state"] = states
+        checkpoint["random_state"] = _of_all(trainer, random_state())
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -45,19 +40,22 @@ class RandomState(Callback):
         self._restored = None
 
 
+def _of_all(trainer: Trainer, mine: Any) -> list[Any]:
+    """Gather what each process has."""
+    found = [mine] * trainer.world_size
+    if trainer.world_size > 1:
+        distributed.all_gather_object(found, mine)
+    return found
+
+
 def random_state() -> dict[str, Any]:
     """Return the state of Python's, numpy's and torch's generators as plain data."""
     version, words, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    words_of_numpy = np.asarray(keys).astype(np.int64)
     return {
         "python": [version, torch.tensor(words), gauss],
-        "numpy": [
-            name,
-            torch.from_numpy(np.asarray(keys).astype(np.int64)),
-            position,
-            has_gauss,
-            cached,
-        ],
+        "numpy": [name, torch.from_numpy(words_of_numpy), position, has_gauss, cached],
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
@@ -98,11 +96,7 @@ class ExactResume(Callback):
         if accumulates:
             weights = pl_module.named_parameters()
             mine = {name: weight.grad for name, weight in weights if weight.grad is not None}
-            gradients: list[Any] = [mine]
-            if trainer.world_size > 1:
-                gradients = [None] * trainer.world_size
-                distributed.all_gather_object(gradients, mine)
-            checkpoint["gradients"] = gradients
+            checkpoint["gradients"] = _of_all(trainer, mine)
         by_steps = getattr(trainer, "_val_check_time_interval", None) is None
         if trainer.validating and not (by_steps and _validates(trainer, stopping=False)):
             # The clock or the end of the run asked for this validation; a restart won't, and has to

@@ -282,11 +282,8 @@ class Checkpoint(ModelCheckpoint):
 
 
 def _tables(trainer: Trainer) -> list[MetricsTable]:
-    return [
-        logger
-        for logger in trainer.loggers
-        if isinstance(logger, MetricsTable) and trainer.is_global_zero
-    ]
+    loggers = trainer.loggers if trainer.is_global_zero else []
+    return [logger for logger in loggers if isinstance(logger, MetricsTable)]
 
 
 def _stops(trainer: Trainer) -> bool:

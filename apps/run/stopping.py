@@ -75,18 +75,12 @@ class FiniteLoss(Callback):
         finite, copied = torch.isfinite(loss.detach()), None
         if finite.is_cuda:
             # Into page-locked memory: the host would wait for a copy into any other.
-            finite = torch.empty(finite.shape, dtype=torch.bool, pin_memory=True).copy_(
-                finite, non_blocking=True
-            )
+            pinned = torch.empty(finite.shape, dtype=torch.bool, pin_memory=True)
+            finite = pinned.copy_(finite, non_blocking=True)
             copied = torch.cuda.Event()
             copied.record()
-        self._pending = (
-            finite,
-            copied,
-            trainer.global_step,
-            trainer.current_epoch,
-            trainer.fit_loop.batch_idx,
-        )
+        place = trainer.global_step, trainer.current_epoch, trainer.fit_loop.batch_idx
+        self._pending = (finite, copied, *place)
         if copied is None:
             self._check()
 

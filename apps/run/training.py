@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
@@ -20,15 +21,15 @@ from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from ...checkpoints import checkpoints_of
-from ...class_paths import parameters
+from ...class_paths import ClassPaths, parameters
 from ...core.vision.encoders import weights_follow
 from ...data.base import DataModule
 from ...errors import DataError, SetupError, UnrolledError, UsageError
-from ...loading import CheckedCheckpoint, first_lines, instantiate
+from ...loading import CheckedCheckpoint, first_lines, instantiate, trusted_roots
 from ...tasks.base import Task
 from ..shell.arguments import Parser, cause
+from ..shell.shipped import read_yaml
 from . import compare, folders
-from .configuration import resolve, rules_of
 from .preemption import Preempted
 from .progress import Bar, LineProgress, hush_lightning, tell
 from .request import Request
@@ -63,7 +64,7 @@ class TrainingCLI(LightningCLI):
         request = self.request
         if request.init_from:
             self.donor = CheckedCheckpoint(request.init_from, trust=request.trust)
-        self.rules = rules_of(request)
+        self.rules = _rules_of(request)
         # read whole: a resumed run must not depend on a file that it replaces
         if request.checkpoint:
             self.stored = CheckedCheckpoint(request.checkpoint, trust=request.trust, mmap=False)
@@ -127,7 +128,7 @@ class TrainingCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Refuse what is no class of the right kind, and another model than the checkpoint's."""
-        resolve(self.rules, self.config_dump)
+        _resolve(self.rules, self.config_dump)
         if self.request.command == "fit" and self.stored:
             compare.same_model(self.stored, self.config_dump["model"])
 
@@ -212,9 +213,8 @@ class TrainingCLI(LightningCLI):
             kwargs["verbose"] = False
         result = self._carry_out(subcommand, kwargs)
         if self.trainer.is_global_zero and subcommand != "predict":
-            for name, value in sorted(
-                {name: value for part in result for name, value in part.items()}.items()
-            ):
+            scores = {name: value for part in result for name, value in part.items()}
+            for name, value in sorted(scores.items()):
                 print(f"{name}  {value:.4f}")
 
     def _carry_out(self, subcommand: str, kwargs: dict[str, Any]) -> Any:
@@ -232,16 +232,12 @@ class TrainingCLI(LightningCLI):
             ) from error
 
     def _say_what_begins(self) -> None:
-        parameters = sum(
-            parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad
-        )
+        size = sum(weight.numel() for weight in self.model.parameters() if weight.requires_grad)
         cores = " and ".join(type(core).__name__ for core in self.model.cores())
-        where = (
-            f", in {folders.short(self.folder)}" if self.folder else ", a trial that writes nothing"
-        )
-        device = self.trainer.strategy.root_device.type
-        what = f"{type(self.model).__name__} with {cores}, {parameters:,} parameters"
-        tell(f"{what}, on {self.trainer.world_size} x {device}{where}")
+        device = f"{self.trainer.world_size} x {self.trainer.strategy.root_device.type}"
+        where = f"in {folders.short(self.folder)}" if self.folder else "a trial that writes nothing"
+        model = type(self.model).__name__
+        tell(f"{model} with {cores}, {size:,} parameters, on {device}, {where}")
         if self.stored:
             tell(f"going on from {self.stored.path}, step {self.stored.content.get('global_step')}")
         elif self.request.run:
@@ -260,12 +256,10 @@ class TrainingCLI(LightningCLI):
         last, best = folders.short(callback.last), callback.best_model_path
         if not last.is_file():
             return
-        score = callback.best_model_score
-        named = (
-            f" (best {callback.monitor} {float(score):.4f}: {folders.short(Path(best))})"
-            if best
-            else ""
-        )
+        named = ""
+        if best:
+            score = f"{callback.monitor} {float(callback.best_model_score):.4f}"
+            named = f" (best {score}: {folders.short(Path(best))})"
         print(f"Trained to step {trainer.global_step}: {last}{named}")
         if app := self._app():
             given = {"generate": " --prompt ...", "caption": " IMAGE...", "label": " VIDEO..."}
@@ -273,14 +267,49 @@ class TrainingCLI(LightningCLI):
 
     def _app(self) -> str | None:
         """Return the command that uses such a model, where there is one."""
-        return next(
-            (
-                app
-                for app in ("generate", "translate", "caption", "label")
-                if hasattr(self.model, app)
-            ),
-            None,
+        apps = ("generate", "translate", "caption", "label")
+        return next((app for app in apps if hasattr(self.model, app)), None)
+
+
+def _rules_of(request: Request) -> ClassPaths:
+    """Return which classes a command's configuration may name: any, where its user has named it.
+
+    Raises:
+        DataError: A configuration that lay beside a checkpoint names a class of another package.
+    """
+    if not request.foreign:
+        return ClassPaths("The configuration", None, UsageError)
+    roots = (
+        *trusted_roots(request.trust),
+        "unrolled.apps",
+        "lightning.pytorch",
+        "lightning.fabric",
+    )
+    rules = ClassPaths(f"The configuration beside '{request.checkpoint}'", roots, DataError)
+    for config in request.configs:
+        content = read_yaml(Path(config)) if config.endswith(".yaml") else yaml.safe_load(config)
+        rules.refuse_strangers("config", content)
+        if odd := next((key for key in content if not str(key).isidentifier()), None):
+            raise DataError(f"{rules.file} has the unknown key {odd!r}.")
+        # before the parser imports what text in the place of a class names
+        _resolve(rules, content)
+    return rules
+
+
+def _resolve(rules: ClassPaths, config: dict[str, Any]) -> None:
+    """Refuse a configuration in which a name is of no class of the kind that is needed there.
+
+    Raises:
+        UnrolledError: The rules' `error`: there is such a name.
+    """
+    trainer = config.get("trainer") or {}
+    if not isinstance(trainer, dict):
+        raise rules.error(
+            f"{rules.file} gives {trainer!r} for trainer, which takes settings by name."
         )
+    rules.arguments(Trainer, trainer)
+    for section, base in (("model", Task), ("data", DataModule)):
+        rules.resolve(config.get(section), base, section)
 
 
 def _spec_of(checkpoint: CheckedCheckpoint | None) -> Callable[..., LightningDataModule]:

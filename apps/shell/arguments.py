@@ -130,17 +130,9 @@ def cause(error: Exception) -> Exception:
 
 
 def _shortened(message: str) -> str:
-    lines = [line.strip(" -") for line in message.splitlines()]
-    told = [
-        line
-        for line in lines
-        if line and not line.startswith(("Parser key", "Does not validate", "Subtypes"))
-    ]
-    told = [
-        line
-        for line in told
-        if line not in ("Errors:",) and not line.startswith("Given value type")
-    ]
+    frame = ("Parser key", "Does not validate", "Subtypes", "Given value type")
+    lines = (line.strip(" -") for line in message.splitlines())
+    told = [line for line in lines if line not in ("", "Errors:") and not line.startswith(frame)]
     return _TYPE.sub(lambda match: match[1].rpartition(".")[2], " ".join(told[:3]))
 
 

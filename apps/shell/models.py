@@ -19,13 +19,11 @@ def open_model(
         checkpoint: The checkpoint, as `find_checkpoint` returned it: that is known in no time.
         kind: The class that the model has to be of.
         purpose: What such a model does, for the message about another one.
-        device: Where to put it.
-        trust: Packages of one's own, with commas in between, whose classes it may name.
+        device: As for `load`.
+        trust: As for `load`.
 
     Raises:
-        DataError: The file is damaged, or not a checkpoint of `unrolled`.
-        UsageError: It holds a model of another kind; or there is no such kind of device.
-        SetupError: This machine has no such device.
+        UnrolledError: That of `load`, or it holds a model of another kind.
     """
     from ...loading import load
 

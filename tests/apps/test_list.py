@@ -12,7 +12,7 @@ from unrolled.data import DataModule
 
 
 def test_the_cores_listed_are_the_cores_discovered():
-    listed = {entry.name for entry in listing.list_cores()}
+    listed = {entry.name for entry in listing.LISTS["cores"]()}
     assert listed == set(core.discover_cores())
 
 
@@ -24,7 +24,7 @@ def test_the_datasets_listed_are_the_concrete_data_modules():
         pending += (children := pending.pop().__subclasses__())
         names |= {child.__name__ for child in children if not inspect.isabstract(child)}
     ours = {name for name in names if name in source.classes_in("data")}
-    assert {entry.name for entry in listing.list_datasets()} == ours
+    assert {entry.name for entry in listing.LISTS["datasets"]()} == ours
 
 
 def test_every_entry_has_a_summary():
