@@ -213,8 +213,8 @@ def test_another_text_is_refused_on_resume_with_both_values(capsys):
     assert fit("--resume", "--data.path", "other.txt") == 2
     error = capsys.readouterr().err
     assert (
-        "was trained on other data: spec.vocabulary.symbols is ' .acehmnost' there and ' ,.adehimnoqrstuwyz' here"
-        in error
+        "was trained on other data: spec.vocabulary.symbols is ' .acehmnost' there and "
+        "' ,.adehimnoqrstuwyz' here" in error
     )
 
 
@@ -228,8 +228,8 @@ def test_init_from_takes_the_weights_that_fit_and_lists_the_others(capsys):
     )
     error = capsys.readouterr().err
     assert (
-        "took 2 of 7 tensors from runs/char_lm/a/checkpoints/last.ckpt; not taken: core.weight_ih (32x64 there"
-        in error
+        "took 2 of 7 tensors from runs/char_lm/a/checkpoints/last.ckpt; not taken: "
+        "core.weight_ih (32x64 there" in error
     )
     assert fit("--init_from", "runs/char_lm/a", steps=0) == 0
     taken = "took 7 of 7 tensors from runs/char_lm/a/checkpoints/last.ckpt"
@@ -370,7 +370,8 @@ def test_signals(signal_number, code):
 
 def test_a_reader_that_has_had_enough_is_no_error():
     assert fit() == 0
-    command = f"{sys.executable} -m unrolled generate runs/char_lm --length 100000 | head -c 10; exit ${{PIPESTATUS[0]}}"
+    generate = f"{sys.executable} -m unrolled generate runs/char_lm --length 100000"
+    command = f"{generate} | head -c 10; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stderr == ""

@@ -90,7 +90,7 @@ def labelled_videos(root: Path) -> Path:
 
 
 def parallel_text(folder: Path, *, whole: bool) -> list[str]:
-    """Write ten sentences and translations a part, and return the flags that name the whole folder or its files."""
+    """Write ten sentences and translations a part; return the flags that name folder or files."""
     flags = ["--data.batch_tokens", "20"]
     for part, name in (("train", "train"), ("val", "val"), ("test", "test_2016_flickr")):
         for side, language, words in (
@@ -116,7 +116,7 @@ def small_model_of(variant: str) -> list[str]:
 
 
 def captioned_images(root: Path, layout: str | None) -> list[str]:
-    """Write ten images with captions in a layout (none: a data set), and return the flags that name them."""
+    """Write ten captioned images in a layout (none: a data set); return flags that name them."""
     root.mkdir()
     names = [f"{number}.png" for number in range(10)]
     texts = [f"A {'dark' if number < 5 else 'light'} image." for number in range(10)]

@@ -1,7 +1,7 @@
-"""Runs in processes of their own, forked from one that has imported everything: a new one takes seconds.
+"""Runs in processes of their own, forked from one that has imported everything.
 
-To a run it makes no difference: it may be killed, and several are started with what Lightning's
-launcher would put into their environment.
+A new process takes seconds to import Lightning, a fork no time. To a run it makes no difference: it
+may be killed, and several are started with what Lightning's launcher puts into the environment.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def write_text(folder: Path) -> None:
 
 
 def write_pairs(folder: Path) -> None:
-    """Write 33 sentences to train on and 7 for the validation: shares of the two processes differ."""
+    """Write 33 sentences to train on, 7 for validation: shares of the two processes differ."""
     draw = random.Random(0)
     for part, count in {"train": 33, "val": 7}.items():
         sentences = [draw.choices(list(WORDS), k=draw.randint(1, 7)) for _ in range(count)]
@@ -35,7 +35,7 @@ def write_pairs(folder: Path) -> None:
 
 
 def write_videos(folder: Path) -> None:
-    """Write nine videos in the layout of MS-TCN: four rows have unequal shares, and validation an odd number."""
+    """Write nine videos in the layout of MS-TCN: rows have unequal shares, validation is odd."""
     draw = np.random.default_rng(0)
     for name in ("features", "groundTruth", "splits"):
         (folder / name).mkdir()

@@ -1,4 +1,4 @@
-"""--init_from takes rows that stand for symbols by symbol: in every task, for every tensor that has such rows."""
+"""--init_from takes rows that stand for symbols by symbol: in every task, for every tensor."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def take(model: Task, content: dict) -> str:
 
 
 def made(case: str) -> tuple[Task, Task, dict[str, torch.Tensor], str]:
-    """A model, a new one of another spec with its weights, the new one's weights before that, and what was said."""
+    """A model, a new one that took its weights, the new one's weights before, and what was said."""
     make, old, new = CASES[case]
     torch.manual_seed(0)
     first, second = make(old).eval(), make(new).eval()
@@ -173,7 +173,7 @@ def test_rows_go_where_their_symbols_are_and_new_ones_stay_fresh(case):
 
 @torch.no_grad()
 def scores(model: Task, texts: list[str]) -> tuple[torch.Tensor, list[str]]:
-    """Logits of a few inputs that every alphabet of a case can say, and the symbols of their last dimension."""
+    """Logits of a few inputs that every alphabet of a case can say, and the symbols they are of."""
     if isinstance(model, VideoLabelling):
         features = torch.linspace(-2, 2, 35, dtype=torch.float64).view(7, 5)
         return model(features, torch.tensor([7]))[0], names_of(model, "classes")
@@ -307,7 +307,8 @@ class TestMessage:
     def test_not_one_symbol_matches(self):
         told = take(char_lm(text("xyz")), checkpoint(char_lm(text("abc"))))
         assert told.startswith(
-            "took 4 of 7 tensors from old.ckpt; not taken: embedding.weight (its rows stand for other"
+            "took 4 of 7 tensors from old.ckpt; not taken: embedding.weight (its rows stand for "
+            "other"
         )
         assert told.endswith(
             "characters: none matched, 3 new ('x', 'y', 'z'), 3 left out ('a', 'b', 'c')"

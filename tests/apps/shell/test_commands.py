@@ -1,4 +1,4 @@
-"""A file in `apps/` is a command: found, explained and called without anything else that names it."""
+"""A file in `apps/` is a command: found, explained and called, named nowhere else."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ for line in sys.stdin:
     output = io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         code = main(json.loads(line))
-    print(json.dumps([code, output.getvalue(), sorted({"torch", "unrolled.apps.sum"} & set(sys.modules))]))
+    imported = sorted({"torch", "unrolled.apps.sum"} & set(sys.modules))
+    print(json.dumps([code, output.getvalue(), imported]))
 """
 ASKED = {
     "the help of all": ["--help"],
@@ -106,8 +107,8 @@ def test_it_has_a_help(answers):
         ("a code", 7, "-1.0\n"),
         ("its error", 3, "unrolled: error: times is 0.\n"),
         ("a value that it refuses", 2, "unrolled: error: times=-1: must be positive.\n"),
-        ("a word that is missing", 2, "unrolled: error: Missing: first. `unrolled sum --help` says"),
-        ("words that are missing", 2, "unrolled: error: Missing: others. `unrolled sum --help` says"),
+        ("a word that is missing", 2, "unrolled: error: Missing: first. `unrolled sum --help`"),
+        ("words that are missing", 2, "unrolled: error: Missing: others. `unrolled sum --help`"),
         ("no number", 2, "unrolled: error: --first: expected int, got 'x'.\n"),
         ("no flag", 2, "unrolled: error: There is no flag '--tims'. Did you mean '--times'?\n"),
         ("no command", 2, "unrolled: error: There is no command 'smu'. Did you mean 'sum'?\n"),
