@@ -268,12 +268,8 @@ def test_hyper_parameters_of_a_checkpoint_do_not_override_the_command_line(capsy
 
 def test_early_stopping_from_the_shell():
     flags = [
-        "--trainer.val_check_interval",
-        "1",
-        "--early_stopping.min_delta",
-        "100",
-        "--early_stopping.patience",
-        "2",
+        *("--trainer.val_check_interval", "1", "--early_stopping.min_delta", "100"),
+        *("--early_stopping.patience", "2"),
     ]
     assert fit(*flags, steps=50) == 0
     assert torch.load("runs/char_lm/1/checkpoints/last.ckpt", weights_only=True)["global_step"] == 3
@@ -339,12 +335,8 @@ def test_signals(signal_number, code):
         "8",
     ]
     flags = [
-        "--trainer.max_steps",
-        "1000000",
-        "--checkpoint.every_n_train_steps",
-        "1",
-        "--trainer.limit_val_batches",
-        "0",
+        *("--trainer.max_steps", "1000000", "--checkpoint.every_n_train_steps", "1"),
+        *("--trainer.limit_val_batches", "0"),
     ]
     process = subprocess.Popen(
         [*command, *flags],

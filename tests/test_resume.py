@@ -132,12 +132,8 @@ def test_stopped_in_mid_epoch_and_resumed_is_bit_for_bit_the_same(
 @pytest.mark.slow  # eight processes; test_ddp.py kills two in mid-epoch
 def test_two_processes_killed_again_and_again_are_bit_for_bit_the_same(train):
     two = [
-        "--trainer.devices",
-        "2",
-        "--trainer.strategy",
-        "ddp",
-        "--trainer.val_check_interval",
-        "9",
+        *("--trainer.devices", "2", "--trainer.strategy", "ddp"),
+        *("--trainer.val_check_interval", "9"),
     ]
     two += ["--trainer.check_val_every_n_epoch", "null", "--trainer.accumulate_grad_batches", "2"]
     train = partial(train, processes=2)
