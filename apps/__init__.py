@@ -1,1 +1,1 @@
-"""What people do with the suite from a shell: train, generate, look into a checkpoint, find out what is wrong."""
+"""What people do with the suite from a shell: a file is a command, found by being there."""

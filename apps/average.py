@@ -1,4 +1,4 @@
-"""`unrolled average`: one checkpoint with the mean of several checkpoints' weights."""
+"""Average the weights of checkpoints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from ..errors import UsageError
 
 
 def average(output: str, *checkpoints: str, trust: str = "") -> None:
-    """Average the weights of checkpoints of one model, as translation papers do with the last ones of a run.
+    """Average the weights of checkpoints of one model.
+
+    Translation papers do so with the last ones of a run.
 
     Args:
         output: The file to write; it must not exist.
@@ -26,7 +28,7 @@ def average(output: str, *checkpoints: str, trust: str = "") -> None:
 
     from ..loading import CheckedTask
     from .run.compare import differences
-    from .run.training_callbacks import AtomicCheckpointIO
+    from .run.saving import AtomicCheckpointIO
 
     first = CheckedTask(checkpoints[0], trust=trust)
     # What has no mean (a counter, a mask) is the first checkpoint's.
@@ -46,19 +48,13 @@ def average(output: str, *checkpoints: str, trust: str = "") -> None:
         )
         if change := next(changes, None):
             raise UsageError(
-                f"'{checkpoints[0]}' and '{path}' are of different models: they differ in {change[0]}."
+                f"'{checkpoints[0]}' and '{path}' are of different models: they differ in "
+                f"{change[0]}."
             )
         for name, tensor in other.weights.items():
             if name in sums:
                 sums[name] = sums[name] + tensor
-    kept = (
-        "state_dict",
-        "hyper_parameters",
-        "unrolled",
-        "pytorch-lightning_version",
-        "global_step",
-        "epoch",
-    )
+    kept = ("hyper_parameters", "unrolled", "pytorch-lightning_version", "global_step", "epoch")
     result = {name: first.content[name] for name in kept if name in first.content}
     result["state_dict"] = {
         name: (sums[name] / len(checkpoints)).to(tensor.dtype) if name in sums else tensor

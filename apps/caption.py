@@ -1,4 +1,4 @@
-"""`unrolled caption`: images in, sentences out."""
+"""Say what images show."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..checkpoints import find_checkpoint
-from ..errors import DataError, UnrolledError, UsageError
+from ..errors import DataError, UsageError
+from .shell.models import open_model
+from .shell.outputs import outputs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,34 +61,26 @@ def caption(
     found = list(_found(images))
     targets = _targets(found, attention) if attention is not None else {}
 
-    from ..loading import load
     from ..tasks.captioning.model import CaptioningModel
 
-    model = load(path, device=device, trust=trust)
-    if not isinstance(model, CaptioningModel):
-        raise UsageError(f"'{path}' holds a {type(model).__name__}, which does not caption images.")
+    model = open_model(path, CaptioningModel, "caption images", device=device, trust=trust)
     unreadable = 0
     for first in range(0, len(found), batch_size):
         read = _read(found[first : first + batch_size], model.image_size)
         unreadable += min(batch_size, len(found) - first) - len(read)
-        try:
-            captions = model.captions(
-                [picture for _, picture in read],
-                beam_size=beam_size,
-                num_hypotheses=nbest,
-                length_penalty=length_penalty,
-                max_length=max_length,
-                no_repeat_ngram=no_repeat_ngram,
-                temperature=temperature,
-                # Another seed for each batch: the same draws would come again.
-                seed=None if seed is None else seed + first,
-                attention=attention is not None,
-                batch_size=batch_size,
-            )
-        except UnrolledError:
-            raise
-        except ValueError as error:
-            raise UsageError(str(error)) from error
+        captions = model.captions(
+            [picture for _, picture in read],
+            beam_size=beam_size,
+            num_hypotheses=nbest,
+            length_penalty=length_penalty,
+            max_length=max_length,
+            no_repeat_ngram=no_repeat_ngram,
+            temperature=temperature,
+            # Another seed for each batch: the same draws would come again.
+            seed=None if seed is None else seed + first,
+            attention=attention is not None,
+            batch_size=batch_size,
+        )
         for (image, _), best in zip(read, captions, strict=True):
             for one in best:
                 print(f"{image}\t{one.score:.4f}\t{one.text}" if scores else f"{image}\t{one.text}")
@@ -118,27 +112,15 @@ def _found(images: Sequence[str]) -> Iterator[Path]:
 
 def _targets(images: Sequence[Path], name: str) -> dict[Path, Path]:
     """Make a folder, and say which of its files each image's pictures go to."""
-    folder = Path(name)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"--attention '{name}' can't be made a folder: {error.strerror}."
-        ) from error
-    targets: dict[Path, Path] = {}
-    taken: set[Path] = set()
+    places = outputs(images, name, "--attention")
+    targets = {image: place.with_name(f"{place.name}.png") for image, place in places.items()}
     given = {image.resolve() for image in images}
-    for image in dict.fromkeys(images):
-        number, target = 1, folder / f"{image.stem}.png"
-        while target in taken:  # one name in several folders
-            number += 1
-            target = folder / f"{image.stem}_{number}.png"
+    for target in targets.values():
         if target.resolve() in given:
             raise UsageError(
-                f"--attention '{name}' would overwrite '{target}', an image to caption: name another folder."
+                f"--attention '{name}' would overwrite '{target}', an image to caption: name "
+                "another folder."
             )
-        taken.add(target)
-        targets[image] = target
     return targets
 
 

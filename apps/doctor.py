@@ -1,4 +1,4 @@
-"""`unrolled doctor`: what is installed, what is known to be bad, and the command that mends it."""
+"""Check the installation, and name the command that mends it."""
 
 from __future__ import annotations
 
@@ -44,14 +44,13 @@ class Finding(NamedTuple):
     remedy: str = ""
 
 
-def doctor(cache: Callable[[], Path]) -> int:
-    """Print the state of the installation and return the exit code: 4 where something needed is broken.
+def doctor() -> int:
+    """Check the installation, and name the command that mends it.
 
-    Args:
-        cache: Returns the folder for prepared data.
+    Exit code 4 where something needed is broken.
     """
     worst = 0
-    for finding in findings(cache):
+    for finding in findings():
         print(f"{finding.level:<5}{finding.text}")
         if finding.remedy:
             print(f"     -> {finding.remedy}")
@@ -60,12 +59,8 @@ def doctor(cache: Callable[[], Path]) -> int:
     return worst
 
 
-def findings(cache: Callable[[], Path]) -> Iterator[Finding]:
-    """Yield what there is to say about this machine.
-
-    Args:
-        cache: Returns the folder for prepared data.
-    """
+def findings() -> Iterator[Finding]:
+    """Yield what there is to say about this machine."""
     from .. import __version__
 
     yield Finding(
@@ -82,8 +77,14 @@ def findings(cache: Callable[[], Path]) -> Iterator[Finding]:
     yield from _jsonargparse()
     yield from _optional()
     yield _script()
-    yield _writable("cache", cache)
+    yield _writable("cache", _cache)
     yield _writable("working folder, for runs/,", Path.cwd)
+
+
+def _cache() -> Path:
+    from ..data.cache import cache_folder
+
+    return cache_folder()
 
 
 def _version(name: str) -> str | None:
@@ -126,7 +127,10 @@ def _torch() -> Iterator[Finding]:
                 "ok", f"cuda:{index} {properties.name}, {properties.total_memory / 2**30:.0f} GiB"
             )
     elif shutil.which("nvidia-smi"):
-        remedy = "compare the driver (nvidia-smi) with torch.version.cuda; update the driver, or install torch for it"
+        remedy = (
+            "compare the driver (nvidia-smi) with torch.version.cuda; update the driver, or "
+            "install torch for it"
+        )
         yield Finding("note", "there is an NVIDIA driver, but torch sees no GPU", remedy)
     elif torch.backends.mps.is_available():
         yield Finding("ok", "mps (Apple GPU)")
@@ -173,17 +177,11 @@ def _jsonargparse() -> Iterator[Finding]:
 
 
 def _optional() -> Iterator[Finding]:
-    """Packages that are used where they are installed, and whose libraries often fail to load."""
-    for name, remedy in (
-        (
-            "torchcodec",
-            "install FFmpeg's libraries, or take torchcodec away: PyAV reads videos without it",
-        ),
-        (
-            "torchtext",
-            f'it loads with torch 2.3 only: {_INSTALL} "unrolled[torchtext]" in its own environment',
-        ),
-    ):
+    """Yield what is used where it is installed, and often fails to load."""
+    own = f'{_INSTALL} "unrolled[torchtext]" in its own environment'
+    ffmpeg = "install FFmpeg's libraries, or take torchcodec away: PyAV reads videos without it"
+    remedies = {"torchcodec": ffmpeg, "torchtext": f"it loads with torch 2.3 only: {own}"}
+    for name, remedy in remedies.items():
         version = _version(name)
         if version is None:
             continue
@@ -195,7 +193,7 @@ def _optional() -> Iterator[Finding]:
 
 
 def _script() -> Finding:
-    """Say whose the `lightning` command is: a `lightning-sdk` that is installed later overwrites ours."""
+    """Say whose the `lightning` command is: a later `lightning-sdk` overwrites ours."""
     folder = Path(sysconfig.get_path("scripts"))
     script = next(
         (path for path in (folder / "lightning", folder / "lightning.exe") if path.is_file()), None

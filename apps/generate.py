@@ -1,4 +1,4 @@
-"""`unrolled generate`: let a language model write, a character at a time."""
+"""Let a language model write."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import sys
 from typing import Literal
 
 from ..checkpoints import find_checkpoint
-from ..errors import UnrolledError, UsageError
+from ..errors import UsageError
+from .shell.models import open_model
 
 
 def generate(
@@ -48,37 +49,27 @@ def generate(
     if prompt == "-":
         prompt = sys.stdin.read()
 
-    from ..loading import load
+    from ..tasks.char_lm.model import CharModel
 
-    model = load(path, device=device, trust=trust)
-    stream = getattr(model, "generate_stream", None)
-    if stream is None:
-        raise UsageError(
-            f"'{path}' holds a {type(model).__name__}, which does not write text by itself."
-        )
+    model = open_model(path, CharModel, "write text by itself", device=device, trust=trust)
     texts = [""] * num_samples
-    try:
-        pieces = stream(
-            [prompt] * num_samples,
-            length=length,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            min_p=min_p,
-            seed=seed,
-            unknown=unknown,
-        )
-        for number, added in enumerate(pieces):
-            if num_samples > 1:
-                texts = [text + piece for text, piece in zip(texts, added, strict=True)]
-                continue
-            # the prompt only once it is known to be readable
-            sys.stdout.write((prompt if number == 0 else "") + added[0])
-            sys.stdout.flush()
-    except UnrolledError:
-        raise
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    pieces = model.generate_stream(
+        [prompt] * num_samples,
+        length=length,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        seed=seed,
+        unknown=unknown,
+    )
+    for number, added in enumerate(pieces):
+        if num_samples > 1:
+            texts = [text + piece for text, piece in zip(texts, added, strict=True)]
+            continue
+        # the prompt only once it is known to be readable
+        sys.stdout.write((prompt if number == 0 else "") + added[0])
+        sys.stdout.flush()
     if num_samples == 1:
         print()
     else:

@@ -1,4 +1,4 @@
-"""`unrolled info`: what a checkpoint is, read as data."""
+"""Say what a checkpoint holds."""
 
 from __future__ import annotations
 
@@ -67,7 +67,8 @@ def brief(value: Any) -> str:
         given = {
             name: item for name, item in (value.get("init_args") or {}).items() if item is not None
         }
-        return f"{_last(value['class_path'])}({', '.join(f'{name}={brief(item)}' for name, item in given.items())})"
+        arguments = ", ".join(f"{name}={brief(item)}" for name, item in given.items())
+        return f"{_last(value['class_path'])}({arguments})"
     if isinstance(value, dict):
         return ", ".join(f"{name} {brief(item)}" for name, item in value.items())
     if isinstance(value, list) and len(value) > 8:

@@ -1,4 +1,4 @@
-"""`unrolled label`: videos in, a label for every frame out."""
+"""Label every frame of videos."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import statistics
 import sys
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..checkpoints import find_checkpoint
 from ..errors import DataError, UnrolledError, UsageError
 from .pictures.timeline import Segment, draw_timeline, palette
+from .shell.models import open_model
+from .shell.outputs import outputs
 
 if TYPE_CHECKING:
     from ..tasks.video.model import FrameLabel, VideoModel
@@ -33,7 +35,9 @@ def label(
     device: str = "cpu",
     trust: str = "",
 ) -> None:
-    """Label every frame of videos: for each a CSV, a picture of the timeline, and the video with its labels burnt in.
+    """Label every frame of videos.
+
+    For each a CSV, a picture of the timeline, and the video with its labels burnt in.
 
     Args:
         checkpoint: A checkpoint, or the folder of a run.
@@ -52,19 +56,17 @@ def label(
     if chunk < 1:
         raise UsageError(f"--chunk {chunk}: must be at least 1.")
 
-    from ..loading import load
     from ..tasks.video.model import VideoModel
 
-    model = load(path, device=device, trust=trust)
-    if not isinstance(model, VideoModel):
-        raise UsageError(f"'{path}' holds a {type(model).__name__}, which does not label videos.")
+    model = open_model(path, VideoModel, "label videos", device=device, trust=trust)
     if stream and not model.causal:
         raise UsageError(
             f"--stream: the model's {type(model.core).__name__} reads the frames to come.\n"
-            "Train one with a core that reads forwards only, or label whole videos, without --stream."
+            "Train one with a core that reads forwards only, or label whole videos, without "
+            "--stream."
         )
     found = list(_found(videos, features=bool(model.spec["feature_size"])))
-    targets = {} if stream else _targets(found, out)
+    targets = {} if stream else outputs(found, out, "--out")
     broken = 0
     for video in found:
         try:
@@ -107,25 +109,8 @@ def _found(videos: Sequence[str], *, features: bool) -> Iterator[Path]:
         yield from sorted(inside, key=lambda file: natural(str(file)))
 
 
-def _targets(found: Sequence[Path], name: str) -> dict[Path, Path]:
-    """Make the folder, and say what each video's files in it are called, less their suffix."""
-    folder = Path(name)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--out '{name}' can't be made a folder: {error.strerror}.") from error
-    targets: dict[Path, Path] = {}
-    seen: Counter[str] = Counter()
-    for video in dict.fromkeys(found):
-        stem = video.resolve().name if video.is_dir() else video.stem
-        seen[stem] += 1
-        again = f"_{seen[stem]}" if seen[stem] > 1 else ""  # one name in several folders
-        targets[video] = folder / f"{stem}{again}"
-    return targets
-
-
 def _frames(model: VideoModel, video: Path, times: deque[float]) -> Iterator[Any]:
-    """Yield what the model reads of each frame, decoded ahead in a thread; `times` is given when each is shown."""
+    """Yield what the model reads of each frame, decoded ahead; add to `times` when it is shown."""
     if model.spec["feature_size"]:
         for row in _features(video, model.spec["feature_size"]):
             times.append(math.nan)
@@ -154,7 +139,8 @@ def _features(path: Path, size: int) -> Any:
         ) from error
     if features.ndim != 2 or size not in features.shape or features.dtype.kind not in "fiu":
         raise DataError(
-            f"'{path}' holds {features.dtype} {features.shape}; this model reads numbers, ({size}, T)."
+            f"'{path}' holds {features.dtype} {features.shape}; this model reads numbers, "
+            f"({size}, T)."
         )
     if not np.isfinite(features).all():
         raise DataError(f"'{path}' holds features that are not finite (NaN or infinity).")
@@ -183,7 +169,8 @@ def _label(model: VideoModel, video: Path, target: Path, *, chunk: int, overlay:
             file.unlink(missing_ok=True)
         raise
     print(
-        f"{video}: {segments[-1].end} frames, {len(segments)} segments: {', '.join(map(str, written))}",
+        f"{video}: {segments[-1].end} frames, {len(segments)} segments: "
+        f"{', '.join(map(str, written))}",
         flush=True,
     )
 
@@ -191,7 +178,7 @@ def _label(model: VideoModel, video: Path, target: Path, *, chunk: int, overlay:
 def _write_csv(
     model: VideoModel, video: Path, file: Path, chunk: int
 ) -> tuple[list[Segment], float]:
-    """Write a row for every frame; return the segments, and the seconds of the last frame (NaN where unknown)."""
+    """Write a row a frame; return the segments, and the last frame's time (NaN: not known)."""
     times: deque[float] = deque()
     segments: list[Segment] = []
     last = math.nan
@@ -250,7 +237,7 @@ def _stream(model: VideoModel, video: Path, lines: str) -> None:
     if len(latencies) > 1:
         parts = statistics.quantiles(latencies, n=20, method="inclusive")
         print(
-            f"{video}: {number} frames; from a decoded frame to its label: median {1000 * parts[9]:.2f} ms, "
-            f"95 % within {1000 * parts[18]:.2f} ms",
+            f"{video}: {number} frames; from a decoded frame to its label: median "
+            f"{1000 * parts[9]:.2f} ms, 95 % within {1000 * parts[18]:.2f} ms",
             file=sys.stderr,
         )

@@ -1,4 +1,4 @@
-"""`unrolled translate`: a line in, a line out."""
+"""Translate a file, or standard input."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from ..checkpoints import find_checkpoint
-from ..errors import UnrolledError, UsageError
+from ..errors import UsageError
+from .shell.models import open_model
 
 _TOGETHER = 1024  # lines that are sorted by length and translated in batches
 
@@ -57,32 +58,24 @@ def translate(
     path = find_checkpoint(checkpoint)
     waiting = _lines(source)  # a file that does not exist is answered before torch is imported
 
-    from ..loading import load
     from ..tasks.translation.model import TranslationModel
 
-    model = load(path, device=device, trust=trust)
-    if not isinstance(model, TranslationModel):
-        raise UsageError(f"'{path}' holds a {type(model).__name__}, which does not translate.")
+    model = open_model(path, TranslationModel, "translate", device=device, trust=trust)
     # Drawing is repeatable where the same sentences are drawn together: what has arrived by now
     # must not count.
     groups = _as_they_come(waiting) if seed is None else _of_one_size(waiting)
     for number, texts in enumerate(groups):
-        try:
-            found = model.translations(
-                texts,
-                beam_size=beam_size,
-                num_hypotheses=nbest,
-                length_penalty=length_penalty,
-                max_length=max_length,
-                no_repeat_ngram=no_repeat_ngram,
-                temperature=temperature,
-                seed=None if seed is None else seed + number,
-                batch_size=batch_size,
-            )
-        except UnrolledError:
-            raise
-        except ValueError as error:
-            raise UsageError(str(error)) from error
+        found = model.translations(
+            texts,
+            beam_size=beam_size,
+            num_hypotheses=nbest,
+            length_penalty=length_penalty,
+            max_length=max_length,
+            no_repeat_ngram=no_repeat_ngram,
+            temperature=temperature,
+            seed=None if seed is None else seed + number,
+            batch_size=batch_size,
+        )
         for row in found:
             # So many lines for every line, whatever the search found: the output stays aligned with
             # the input.

@@ -20,12 +20,10 @@ from pathlib import Path
 import torch
 from lightning.pytorch import Callback, Trainer
 from measure import QUIET, head, introduce, line, one_thread, parser
-from unrolled.apps.run.training_callbacks import (
-    AtomicCheckpointIO,
-    FiniteLoss,
-    Preemption,
-    RandomState,
-)
+from unrolled.apps.run.preemption import Preemption
+from unrolled.apps.run.resuming import RandomState
+from unrolled.apps.run.saving import AtomicCheckpointIO
+from unrolled.apps.run.stopping import FiniteLoss
 from unrolled.core import LSTM
 from unrolled.core.seq2seq.losses import sequence_cross_entropy
 from unrolled.core.state import detach

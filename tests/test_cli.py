@@ -12,28 +12,16 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from tiny_runs import CPU, TINY, enter, fit
 from unrolled.cli import main
-
-TINY = ["--data.path", "text.txt", "--data.batch_size", "2", "--data.chunk_length", "8"]
-CPU = ["--trainer.accelerator", "cpu"]
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder with a text."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "text.txt").write_text("the cat sat on the mat. " * 40)
-    return tmp_path
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    enter(tmp_path, monkeypatch)
 
 
-def fit(*flags: str, task: str = "char_lm", steps: int = 2) -> int:
-    size = (
-        [] if "--resume" in flags or "--model.core" in flags else ["--model.core.hidden_size", "8"]
-    )
-    return main(["fit", task, *TINY, *CPU, *size, "--trainer.max_steps", str(steps), *flags])
-
-
-def test_fit_then_use_the_model(folder, capsys):
+def test_fit_then_use_the_model(capsys):
     assert fit() == 0
     output = capsys.readouterr()
     last = Path("runs/char_lm/1/checkpoints/last.ckpt")
@@ -225,8 +213,8 @@ def test_another_text_is_refused_on_resume_with_both_values(capsys):
     assert fit("--resume", "--data.path", "other.txt") == 2
     error = capsys.readouterr().err
     assert (
-        "was trained on other data: spec.vocabulary.symbols is ' .acehmnost' there and ' ,.adehimnoqrstuwyz' here"
-        in error
+        "was trained on other data: spec.vocabulary.symbols is ' .acehmnost' there and "
+        "' ,.adehimnoqrstuwyz' here" in error
     )
 
 
@@ -240,8 +228,8 @@ def test_init_from_takes_the_weights_that_fit_and_lists_the_others(capsys):
     )
     error = capsys.readouterr().err
     assert (
-        "took 2 of 7 tensors from runs/char_lm/a/checkpoints/last.ckpt; not taken: core.weight_ih (32x64 there"
-        in error
+        "took 2 of 7 tensors from runs/char_lm/a/checkpoints/last.ckpt; not taken: "
+        "core.weight_ih (32x64 there" in error
     )
     assert fit("--init_from", "runs/char_lm/a", steps=0) == 0
     taken = "took 7 of 7 tensors from runs/char_lm/a/checkpoints/last.ckpt"
@@ -280,12 +268,8 @@ def test_hyper_parameters_of_a_checkpoint_do_not_override_the_command_line(capsy
 
 def test_early_stopping_from_the_shell():
     flags = [
-        "--trainer.val_check_interval",
-        "1",
-        "--early_stopping.min_delta",
-        "100",
-        "--early_stopping.patience",
-        "2",
+        *("--trainer.val_check_interval", "1", "--early_stopping.min_delta", "100"),
+        *("--early_stopping.patience", "2"),
     ]
     assert fit(*flags, steps=50) == 0
     assert torch.load("runs/char_lm/1/checkpoints/last.ckpt", weights_only=True)["global_step"] == 3
@@ -351,12 +335,8 @@ def test_signals(signal_number, code):
         "8",
     ]
     flags = [
-        "--trainer.max_steps",
-        "1000000",
-        "--checkpoint.every_n_train_steps",
-        "1",
-        "--trainer.limit_val_batches",
-        "0",
+        *("--trainer.max_steps", "1000000", "--checkpoint.every_n_train_steps", "1"),
+        *("--trainer.limit_val_batches", "0"),
     ]
     process = subprocess.Popen(
         [*command, *flags],
@@ -382,7 +362,8 @@ def test_signals(signal_number, code):
 
 def test_a_reader_that_has_had_enough_is_no_error():
     assert fit() == 0
-    command = f"{sys.executable} -m unrolled generate runs/char_lm --length 100000 | head -c 10; exit ${{PIPESTATUS[0]}}"
+    generate = f"{sys.executable} -m unrolled generate runs/char_lm --length 100000"
+    command = f"{generate} | head -c 10; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stderr == ""

@@ -1,4 +1,4 @@
-"""What a mistake on the command line is answered with: a line or two, the nearest right name, the exit code."""
+"""A mistake on the command line is answered with a line or two, the right name, the exit code."""
 
 from __future__ import annotations
 
@@ -8,21 +8,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiny_runs import CPU, TINY, enter, fit
 from unrolled.cli import main
-
-TINY = ["--data.path", "text.txt", "--data.batch_size", "2", "--data.chunk_length", "8"]
-CPU = ["--trainer.accelerator", "cpu"]
 
 
 @pytest.fixture(autouse=True)
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "text.txt").write_text("the cat sat on the mat. " * 40)
+    enter(tmp_path, monkeypatch)
 
 
 @pytest.fixture(scope="module")
 def torchless(tmp_path_factory):
-    """A function that runs a command in one process, in which torch, Lightning and numpy may not be imported."""
+    """A function that runs a command where torch, Lightning and numpy may not be imported."""
     program = """
 import contextlib, io, json, sys
 from unrolled.cli import main
@@ -54,35 +51,46 @@ for line in sys.stdin:
 @pytest.mark.parametrize(
     ("flags", "answer"),
     [
-        (["--model.output_droput", "1"], "--model.output_droput: There is no option 'output_droput'. Did you mean"),
-        (["--model.core.hiden_size", "1"], "--model.core.hiden_size: There is no option 'hiden_size'. Did you"),
-        (["--data.bach_size", "1"], "--data.bach_size: There is no option 'bach_size'. Did you mean 'batch_size'?"),
-        (["--trainer.max_step", "1"], "There is no flag '--trainer.max_step'. Did you mean '--trainer.max_steps'?"),
-        (["--trainer.max_stepz=1"], "There is no flag '--trainer.max_stepz'. Did you mean '--trainer.max_steps'?"),
-        (["--max_steps", "1"], "There is no flag '--max_steps'. Did you mean '--trainer.max_steps'?"),
-        (["--checkpoint.every", "1"], "There is no flag '--checkpoint.every'."),
-        (["--model.core", "GUR"], "--model.core: There is no class 'GUR'. Did you mean 'GRU'?"),
-        (["--model", "CharML"], "--model: There is no class 'CharML'. Did you mean 'CharLM'?"),
-        (["--model.core", "Bidirectional"], "--model: Missing: core. `"),
-        (["--trainer.max_steps=-1", "--trainer.max_epochs=-1"], "WarmupCosine needs the length of the run"),
-        (["--data", "TextDat"], "--data: There is no class 'TextDat'. Did you mean 'TextData'?"),
-        (["--model.optimizer", "AdmW"], "--model.optimizer: There is no class 'AdmW'. Did you mean 'AdamW'?"),
-        (["--trainer.callbacks+", "RandomStat"], "There is no class 'RandomStat'. Did you mean 'RandomState'?"),
-        (["--model.core", "unrolled.core.GUR"], "There is no class 'unrolled.core.GUR'. Did you mean 'GRU'?"),
-        (["--model.core.hidden_size", "4.5"], "--model.core.hidden_size: expected int, got '4.5'."),
-        (["--trainer.max_steps", "x"], "--trainer.max_steps: expected int, got 'x'."),
-        (["text.txt"], "The word 'text.txt' is not expected here: a flag begins with '--'."),
-        (["--model.output_dropout", "1.5"], "LockedDropout: p is 1.5"),
-        (["--checkpoint.monitor", "val/los", "--trainer.val_check_interval", "1"], "could not find the monitored key"),
-        (["--ckpt_path", "x.ckpt"], "`unrolled fit` has no --ckpt_path: --resume PATH goes on"),
-        (["--resume", "--init_from", "x.ckpt"], "give one of the two"),
-        (["--name", "a/b"], "--name 'a/b': a run's name is the name of one folder."),
-        (["--name"], "--name needs a value."),
-        (["--config", "non.yaml"], "There is no configuration file 'non.yaml'. Did you mean 'none.yaml'?"),
-        (["--config", "none.yaml"], "'none.yaml', line 2 is not valid YAML"),
-        (["--config", "text.txt"], "'text.txt' holds no configuration"),
-        (["--config", "stacked.yaml"], "There is no option 'droput'. Did you mean 'dropout'?"),
-        (["--config", "section.yaml"], "There is no option 'modle'. Did you mean 'model'?"),
+        ("--model.output_droput 1",
+         "--model.output_droput: There is no option 'output_droput'. Did you mean"),
+        ("--model.core.hiden_size 1",
+         "--model.core.hiden_size: There is no option 'hiden_size'. Did you"),
+        ("--data.bach_size 1",
+         "--data.bach_size: There is no option 'bach_size'. Did you mean 'batch_size'?"),
+        ("--trainer.max_step 1",
+         "There is no flag '--trainer.max_step'. Did you mean '--trainer.max_steps'?"),
+        ("--trainer.max_stepz=1",
+         "There is no flag '--trainer.max_stepz'. Did you mean '--trainer.max_steps'?"),
+        ("--max_steps 1", "There is no flag '--max_steps'. Did you mean '--trainer.max_steps'?"),
+        ("--checkpoint.every 1", "There is no flag '--checkpoint.every'."),
+        ("--model.core GUR", "--model.core: There is no class 'GUR'. Did you mean 'GRU'?"),
+        ("--model CharML", "--model: There is no class 'CharML'. Did you mean 'CharLM'?"),
+        ("--model.core Bidirectional", "--model: Missing: core. `"),
+        ("--trainer.max_steps=-1 --trainer.max_epochs=-1",
+         "WarmupCosine needs the length of the run"),
+        ("--data TextDat", "--data: There is no class 'TextDat'. Did you mean 'TextData'?"),
+        ("--model.optimizer AdmW",
+         "--model.optimizer: There is no class 'AdmW'. Did you mean 'AdamW'?"),
+        ("--trainer.callbacks+ RandomStat",
+         "There is no class 'RandomStat'. Did you mean 'RandomState'?"),
+        ("--model.core unrolled.core.GUR",
+         "There is no class 'unrolled.core.GUR'. Did you mean 'GRU'?"),
+        ("--model.core.hidden_size 4.5", "--model.core.hidden_size: expected int, got '4.5'."),
+        ("--trainer.max_steps x", "--trainer.max_steps: expected int, got 'x'."),
+        ("text.txt", "The word 'text.txt' is not expected here: a flag begins with '--'."),
+        ("--model.output_dropout 1.5", "LockedDropout: p is 1.5"),
+        ("--checkpoint.monitor val/los --trainer.val_check_interval 1",
+         "could not find the monitored key"),
+        ("--ckpt_path x.ckpt", "`unrolled fit` has no --ckpt_path: --resume PATH goes on"),
+        ("--resume --init_from x.ckpt", "give one of the two"),
+        ("--name a/b", "--name 'a/b': a run's name is the name of one folder."),
+        ("--name", "--name needs a value."),
+        ("--config non.yaml",
+         "There is no configuration file 'non.yaml'. Did you mean 'none.yaml'?"),
+        ("--config none.yaml", "'none.yaml', line 2 is not valid YAML"),
+        ("--config text.txt", "'text.txt' holds no configuration"),
+        ("--config stacked.yaml", "There is no option 'droput'. Did you mean 'dropout'?"),
+        ("--config section.yaml", "There is no option 'modle'. Did you mean 'model'?"),
     ],
 )  # fmt: skip
 def test_wrong_usage_is_answered_in_two_lines_with_the_nearest_name(capsys, flags, answer):
@@ -91,7 +99,7 @@ def test_wrong_usage_is_answered_in_two_lines_with_the_nearest_name(capsys, flag
         "model: {init_args: {core: {class_path: Stacked, init_args: {droput: 1}}}}"
     )
     Path("section.yaml").write_text("modle: {init_args: {embedding_size: 4}}")
-    assert main(["fit", "char_lm", *TINY, *CPU, "--trainer.max_steps", "1", *flags]) == 2
+    assert main(["fit", "char_lm", *TINY, *CPU, "--trainer.max_steps", "1", *flags.split()]) == 2
     error = capsys.readouterr().err
     assert answer in error
     assert len(error[error.index("unrolled: error") :].strip().splitlines()) <= 2
@@ -101,64 +109,52 @@ def test_wrong_usage_is_answered_in_two_lines_with_the_nearest_name(capsys, flag
 @pytest.mark.parametrize(
     ("words", "code", "answer"),
     [
-        ([], 2, "Usage: unrolled COMMAND"),
-        (["fti"], 2, "There is no command 'fti'. Did you mean 'fit'?"),
-        (["char_lm"], 2, "Did you mean 'unrolled fit char_lm'?"),
-        (["fit"], 2, "What shall be trained? Say `unrolled fit TASK`"),
-        (["fit", "chr_lm"], 2, "There is no task 'chr_lm'. Did you mean 'char_lm'?"),
-        (["fit", "char_lm/txt"], 2, "The task 'char_lm' has no variant 'txt'. Did you mean 'text'?"),
-        (["fit", "mine.yaml"], 2, "There is no configuration file 'mine.yaml'."),
-        (["fit", "char_lm", "--resume", "no.ckpt"], 3, "There is no checkpoint 'no.ckpt'."),
-        (["fit", "char_lm", "--init_from", "no.ckpt"], 3, "There is no checkpoint 'no.ckpt'."),
-        (["fit", "char_lm", "--init_from", "text.txt"], 3, "'text.txt' is not a checkpoint"),
-        (["test", "char_lm", "--ckpt_path", "no.ckpt"], 3, "There is no checkpoint 'no.ckpt'."),
-        (["test", "char_lm"], 2, "`unrolled test` needs a trained model: add --ckpt_path CKPT."),
-        (["validate", "char_lm", "--model.core", "GRU", "--ckpt_path", "x"], 2, "takes the model from the checkpoint"),
-        (["validate", "char_lm", "--resume"], 2, "--resume belongs to `unrolled fit`"),
-        (["generate"], 2, "Missing: checkpoint."),
-        (["generate", "no.ckpt"], 3, "There is no checkpoint 'no.ckpt'."),
-        (["generate", "x.ckpt", "--temprature", "1"], 2, "There is no flag '--temprature'. Did you mean '--temp"),
-        (["generate", "x.ckpt", "--temp", "1"], 2, "There is no flag '--temp'."),
-        (["generate", "x.ckpt", "--length", "x"], 2, "--length: expected int, got 'x'."),
-        (["generate", "x.ckpt", "--num_samples", "0"], 2, "--num_samples 0: must be at least 1."),
-        (["info", "no.ckpt"], 3, "There is no checkpoint 'no.ckpt'."),
-        (["list", "core"], 2, "There is no list 'core'. Did you mean 'cores'?"),
-        (["cp", "char_lm/txt", "a.yaml"], 2, "has no variant 'txt'"),
-        (["cp", "char_lm"], 2, "Say what to copy and where to"),
-        (["cp", "char_lm", "no/a.yaml"], 2, "There is no folder 'no'"),
-        (["doctor", "who"], 2, "takes no arguments"),
-        (["--help"], 0, "unrolled generate runs/char_lm"),
-        (["--version"], 0, "unrolled 0."),
-        (["fit", "--help"], 0, "char_lm/text"),
-        (["test", "--help"], 0, "--ckpt_path CKPT"),
-        (["fit", "char_lm", "--help"], 0, "--model.core.hidden_size"),
-        (["generate", "--help"], 0, "--temperature"),
-        (["list"], 0, "TextData"),
+        ("", 2, "Usage: unrolled COMMAND"),
+        ("fti", 2, "There is no command 'fti'. Did you mean 'fit'?"),
+        ("char_lm", 2, "Did you mean 'unrolled fit char_lm'?"),
+        ("fit", 2, "What shall be trained? Say `unrolled fit TASK`"),
+        ("fit chr_lm", 2, "There is no task 'chr_lm'. Did you mean 'char_lm'?"),
+        ("fit char_lm/txt", 2, "The task 'char_lm' has no variant 'txt'. Did you mean 'text'?"),
+        ("fit mine.yaml", 2, "There is no configuration file 'mine.yaml'."),
+        ("fit char_lm --resume no.ckpt", 3, "There is no checkpoint 'no.ckpt'."),
+        ("fit char_lm --init_from no.ckpt", 3, "There is no checkpoint 'no.ckpt'."),
+        ("fit char_lm --init_from text.txt", 3, "'text.txt' is not a checkpoint"),
+        ("test char_lm --ckpt_path no.ckpt", 3, "There is no checkpoint 'no.ckpt'."),
+        ("test char_lm", 2, "`unrolled test` needs a trained model: add --ckpt_path CKPT."),
+        ("validate char_lm --model.core GRU --ckpt_path x", 2,
+         "takes the model from the checkpoint"),
+        ("validate char_lm --resume", 2, "--resume belongs to `unrolled fit`"),
+        ("generate", 2, "Missing: checkpoint."),
+        ("generate no.ckpt", 3, "There is no checkpoint 'no.ckpt'."),
+        ("generate x.ckpt --temprature 1", 2,
+         "There is no flag '--temprature'. Did you mean '--temp"),
+        ("generate x.ckpt --temp 1", 2, "There is no flag '--temp'."),
+        ("generate x.ckpt --length x", 2, "--length: expected int, got 'x'."),
+        ("generate x.ckpt --num_samples 0", 2, "--num_samples 0: must be at least 1."),
+        ("info no.ckpt", 3, "There is no checkpoint 'no.ckpt'."),
+        ("list core", 2, "There is no list 'core'. Did you mean 'cores'?"),
+        ("cp char_lm/txt a.yaml", 2, "has no variant 'txt'"),
+        ("cp char_lm", 2, "Say what to copy and where to"),
+        ("cp char_lm no/a.yaml", 2, "There is no folder 'no'"),
+        ("doctor who", 2, "takes no arguments"),
+        ("--help", 0, "unrolled generate runs/char_lm"),
+        ("--version", 0, "unrolled 0."),
+        ("fit --help", 0, "char_lm/text"),
+        ("test --help", 0, "--ckpt_path CKPT"),
+        ("fit char_lm --help", 0, "--model.core.hidden_size"),
+        ("generate --help", 0, "--temperature"),
+        ("list", 0, "TextData"),
     ],
 )  # fmt: skip
 def test_what_needs_no_torch_is_answered_without_importing_it(words, code, answer, torchless):
-    given, output = torchless(words)
+    given, output = torchless(words.split())
     assert given == code
     assert answer in output
     assert "Traceback" not in output
 
 
 def test_every_configuration_counts_in_an_evaluation(capsys):
-    assert (
-        main(
-            [
-                "fit",
-                "char_lm",
-                *TINY,
-                *CPU,
-                "--trainer.max_steps",
-                "1",
-                "--model.core.hidden_size",
-                "4",
-            ]
-        )
-        == 0
-    )
+    assert fit(steps=1) == 0
     Path("a.yaml").write_text("data: {init_args: {path: no.txt}}")
     Path("b.yaml").write_text("data: {init_args: {path: text.txt}}")
     evaluate = ["validate", "char_lm", "--ckpt_path", "runs/char_lm", *CPU]
@@ -178,7 +174,7 @@ def test_an_unexpected_error_is_one_line_and_exit_code_1(capsys, monkeypatch):
     def broken(*_):
         raise RuntimeError("out of luck")
 
-    monkeypatch.setattr("unrolled.apps.listing.render", broken)
+    monkeypatch.setattr("unrolled.apps.list.render", broken)
     assert main(["list"]) == 1
     assert capsys.readouterr().err == (
         "unrolled: error: RuntimeError: out of luck\nunrolled: --debug shows where it happened\n"

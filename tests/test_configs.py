@@ -26,20 +26,11 @@ VARIANTS = sorted(
 SMALL = {
     "captioning": ["--data.batch_size", "2"],
     "char_lm": [
-        "--data.batch_size",
-        "4",
-        "--data.chunk_length",
-        "8",
-        "--model.core.hidden_size",
-        "8",
+        *("--data.batch_size", "4", "--data.chunk_length", "8", "--model.core.hidden_size", "8"),
     ],
     "translation": [
-        "--data.vocabulary_size",
-        "200",
-        "--data.max_length",
-        "50",
-        "--model.embedding_size",
-        "8",
+        *("--data.vocabulary_size", "200", "--data.max_length", "50"),
+        *("--model.embedding_size", "8"),
     ],
     "video": ["--data.batch_size", "2", "--data.num_workers", "0"],
 }
@@ -58,14 +49,8 @@ def data_of(variant: str, folder: Path) -> list[str]:
         return ["--data.root", str(labelled_features(folder / "videos"))]
     if variant == "video/default":
         return [
-            "--data.image_size",
-            "16",
-            "--data.train_clips",
-            "6",
-            "--data.val_clips",
-            "2",
-            "--data.test_clips",
-            "2",
+            *("--data.image_size", "16", "--data.train_clips", "6", "--data.val_clips", "2"),
+            *("--data.test_clips", "2"),
         ]
     if variant.startswith("video/"):
         return ["--data.image_size", "16", "--data.root", str(labelled_videos(folder / "videos"))]
@@ -104,10 +89,8 @@ def small_model_of(variant: str) -> list[str]:
     """The flags that make a variant's model small, where its data don't."""
     if "TorchvisionBackbone" in (CONFIGS / f"{variant}.yaml").read_text():
         return [
-            "--model.encoder.backbone.name",
-            "resnet18",
-            "--model.encoder.backbone.weights",
-            "none",
+            *("--model.encoder.backbone.name", "resnet18"),
+            *("--model.encoder.backbone.weights", "none"),
         ]
     return []
 

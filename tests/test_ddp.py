@@ -6,75 +6,61 @@ import csv
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from forks import HELPERS, Forks
 from tiny_tasks import CASES, Case
 
-HELPERS = Path(__file__).resolve().parent / "helpers"
 # Frozen in the first epoch: ddp does not know of the gradients of the second.
 THAWING = Case(
     "captioning",
     lambda folder: None,
     (
-        *(
-            "--data.val_size",
-            "5",
-            "--model.decoder.hidden_size",
-            "6",
-            "--model.embedding_size",
-            "5",
-        ),
-        *("--model.max_length", "8", "--trainer.check_val_every_n_epoch", "1"),
-        *(
-            "--model.encoder.backbone",
-            "TorchvisionBackbone",
-            "--model.encoder.backbone.name",
-            "mobilenet_v3_small",
-        ),
-        *(
-            "--model.encoder.output_size",
-            "4",
-            "--model.unfreeze_epoch",
-            "1",
-            "--data.train_size",
-            "10",
-        ),
+        *("--data.val_size", "5", "--data.train_size", "10", "--model.max_length", "8"),
+        *("--model.decoder.hidden_size", "6", "--model.embedding_size", "5"),
+        *("--model.encoder.backbone", "TorchvisionBackbone", "--model.encoder.output_size", "4"),
+        *("--model.encoder.backbone.name", "mobilenet_v3_small", "--model.unfreeze_epoch", "1"),
+        *("--trainer.check_val_every_n_epoch", "1"),
     ),
 )
 
 
-def run(folder: Path, case: Case, name: str, processes: int, *more: str, kill_at: int = -1) -> int:
-    """Train in a subprocess; return its exit code."""
-    command = [
-        *(sys.executable, "-m", "unrolled", "fit", case.variant, "--name", name, *case.flags),
-        *(
-            "--data.batch_size",
-            str(4 // processes),
-            "--trainer.max_epochs",
-            "2",
-            "--trainer.log_every_n_steps",
-            "1",
-        ),
-        *(
-            "--trainer.precision",
-            "64-true",
-            "--trainer.accelerator",
-            "cpu",
-            "--trainer.devices",
-            str(processes),
-        ),
-        *("--trainer.strategy", "ddp" if processes > 1 else "auto"),
-        *("--checkpoint.every_n_train_steps", "5", "--trainer.callbacks+", "kill_at.KillAt", *more),
-    ]
-    environment = {
-        **os.environ,
-        "KILL_AT": str(kill_at),
-        "PYTHONPATH": str(HELPERS),
-        "OMP_NUM_THREADS": "1",
-    }
-    return subprocess.run(command, cwd=folder, env=environment, timeout=300, check=False).returncode
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    with Forks() as ready:
+        yield ready
+
+
+@pytest.fixture(scope="module")
+def run(forks) -> Callable[..., int]:
+    """A function that trains in processes of their own and returns the exit code."""
+
+    def train(
+        folder: Path, case: Case, name: str, processes: int, *more: str, kill_at: int = -1
+    ) -> int:
+        arguments = [
+            *("fit", case.variant, "--name", name, *case.flags),
+            *("--data.batch_size", str(4 // processes), "--trainer.max_epochs", "2"),
+            *("--trainer.log_every_n_steps", "1", "--trainer.precision", "64-true"),
+            *("--trainer.accelerator", "cpu", "--trainer.devices", str(processes)),
+            *("--trainer.strategy", "ddp" if processes > 1 else "auto"),
+            *("--checkpoint.every_n_train_steps", "5", "--trainer.callbacks+", "kill_at.KillAt"),
+            *more,
+        ]
+        if case is not CASES[0]:
+            return forks.run(folder, arguments, processes, KILL_AT=str(kill_at))
+        # One task is begun as people do it: Lightning's launcher starts the other process.
+        command = [sys.executable, "-m", "unrolled", *arguments]
+        paths = os.pathsep.join(filter(None, (str(HELPERS), os.environ.get("PYTHONPATH"))))
+        environment = {**os.environ, "KILL_AT": str(kill_at), "PYTHONPATH": paths}
+        return subprocess.run(
+            command, cwd=folder, env=environment, timeout=300, check=False
+        ).returncode
+
+    return train
 
 
 def checkpoint(folder: Path, case: Case, name: str) -> dict:
@@ -107,7 +93,7 @@ def assert_close(folder: Path, case: Case, one: str, two: str) -> None:
 
 
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: case.task)
-def trained(request, tmp_path_factory) -> tuple[Path, Case]:
+def trained(request, run, tmp_path_factory) -> tuple[Path, Case]:
     """A folder with a run of one process and one of two."""
     folder = tmp_path_factory.mktemp("ddp")
     request.param.write(folder)
@@ -120,7 +106,7 @@ def test_two_processes_equal_one_with_the_same_global_batch(trained):
     assert_close(*trained, "one", "two")
 
 
-def test_two_processes_killed_in_mid_epoch_and_resumed_are_bit_for_bit_the_same(trained):
+def test_two_processes_killed_in_mid_epoch_and_resumed_are_bit_for_bit_the_same(trained, run):
     folder, case = trained
     whole = checkpoint(folder, case, "two")
     saved = (whole["global_step"] - 4) // 5 * 5  # the last save before the end
@@ -137,7 +123,7 @@ def test_two_processes_killed_in_mid_epoch_and_resumed_are_bit_for_bit_the_same(
 
 
 @pytest.mark.slow  # two runs of a MobileNet
-def test_a_backbone_that_thaws_learns_alike_on_two_processes(tmp_path):
+def test_a_backbone_that_thaws_learns_alike_on_two_processes(tmp_path, run):
     assert run(tmp_path, THAWING, "one", 1) == 0
     assert run(tmp_path, THAWING, "two", 2) == 0
     assert_close(tmp_path, THAWING, "one", "two")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from unrolled.apps.run.training import CheckedCheckpointIO
+from unrolled.apps.run.saving import CheckedCheckpointIO
 from unrolled.cli import main
 from unrolled.loading import CheckedTask
 

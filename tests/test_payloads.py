@@ -14,7 +14,7 @@ import pytest
 import torch
 import unrolled
 import yaml
-from unrolled.apps.run.training import CheckedCheckpointIO
+from unrolled.apps.run.saving import CheckedCheckpointIO
 from unrolled.cli import main
 from unrolled.errors import DataError
 from unrolled.loading import CheckedCheckpoint, CheckedTask

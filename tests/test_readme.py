@@ -18,26 +18,16 @@ from unrolled.cli import main
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FEW = [
-    "--trainer.accelerator",
-    "cpu",
-    "--trainer.max_steps",
-    "2",
-    "--trainer.limit_val_batches",
-    "1",
+    *("--trainer.accelerator", "cpu", "--trainer.max_steps", "2"),
+    *("--trainer.limit_val_batches", "1"),
 ]
 # What makes the data of each task small.
 SMALL = {
     "char_lm": ["--data.batch_size", "4", "--data.chunk_length", "8"],
     "translation": ["--data.num_sentences", "200", "--data.num_val", "20", "--data.num_test", "20"],
     "captioning": [
-        "--data.train_size",
-        "8",
-        "--data.val_size",
-        "4",
-        "--data.test_size",
-        "4",
-        "--data.batch_size",
-        "2",
+        *("--data.train_size", "8", "--data.val_size", "4", "--data.test_size", "4"),
+        *("--data.batch_size", "2"),
     ],
     "video": ["--data.train_clips", "2", "--data.val_clips", "1", "--data.test_clips", "1"],
 }

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from chains import same, same_runs
+from forks import HELPERS, Forks
 from unrolled.cli import main
 
-HELPERS = Path(__file__).resolve().parent / "helpers"
 RUNS = Path("runs/char_lm")
 PARTS = (
     "state_dict",
@@ -30,40 +29,19 @@ def folder(tmp_path, monkeypatch):
     """An empty working folder with a text."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(HELPERS)
-    (tmp_path / "text.txt").write_text(
-        "".join(f"line {n}: {n * n % 97} {n % 7 * 'la '}\n" for n in range(150))
-    )
+    lines = [f"line {n}: {n * n % 97} {n % 7 * 'la '}\n" for n in range(150)]
+    (tmp_path / "text.txt").write_text("".join(lines))
     return tmp_path
 
 
 def arguments(name: str, workers: int) -> list[str]:
     return [
         *("fit", "char_lm/text", "--name", name, "--data.path", "text.txt"),
-        *(
-            "--data.batch_size",
-            "4",
-            "--data.chunk_length",
-            "16",
-            "--data.num_workers",
-            str(workers),
-        ),
-        *(
-            "--model.core.hidden_size",
-            "12",
-            "--model.embedding_dropout",
-            "0.1",
-            "--model.output_dropout",
-            "0.4",
-        ),
-        *(
-            "--trainer.max_epochs",
-            "3",
-            "--trainer.accelerator",
-            "cpu",
-            "--trainer.callbacks+",
-            "kill_at.KillAt",
-        ),
-        *("--checkpoint.every_n_train_steps", "7"),
+        *("--data.batch_size", "4", "--data.chunk_length", "16"),
+        *("--data.num_workers", str(workers), "--model.core.hidden_size", "12"),
+        *("--model.embedding_dropout", "0.1", "--model.output_dropout", "0.4"),
+        *("--trainer.max_epochs", "3", "--trainer.accelerator", "cpu"),
+        *("--trainer.callbacks+", "kill_at.KillAt", "--checkpoint.every_n_train_steps", "7"),
     ]
 
 
@@ -71,19 +49,27 @@ def checkpoint(name: str) -> dict:
     return torch.load(RUNS / name / "checkpoints" / "last.ckpt", weights_only=True)
 
 
-def train(name: str, *more: str, kill_at: int = -1, way: str = "SIGKILL", workers: int = 0) -> int:
-    """Train in a process of its own; return its exit code."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join((str(HELPERS), os.environ.get("PYTHONPATH", ""))),
-    }
-    environment |= {"OMP_NUM_THREADS": "1", "KILL_AT": str(kill_at), "KILL_WAY": way}
-    command = [sys.executable, "-m", "unrolled", *arguments(name, workers), *more]
-    return subprocess.run(command, env=environment, timeout=300, check=False).returncode
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    with Forks() as ready:
+        yield ready
+
+
+@pytest.fixture
+def train(forks, folder) -> Callable[..., int]:
+    """A function that trains in processes of their own and returns the exit code."""
+
+    def run(
+        name: str, *more: str, kill_at=-1, way="SIGKILL", workers: int = 0, processes: int = 1
+    ) -> int:
+        words = [*arguments(name, workers), *more]
+        return forks.run(folder, words, processes, KILL_AT=str(kill_at), KILL_WAY=way)
+
+    return run
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_killed_in_mid_epoch_and_resumed_is_bit_for_bit_the_same(folder, workers):
+def test_killed_in_mid_epoch_and_resumed_is_bit_for_bit_the_same(train, workers):
     assert main(arguments("whole", workers)) == 0
     whole = checkpoint("whole")
     steps = whole["global_step"]
@@ -95,7 +81,7 @@ def test_killed_in_mid_epoch_and_resumed_is_bit_for_bit_the_same(folder, workers
     same_runs(RUNS / "whole", RUNS / "killed")
 
 
-def test_killed_in_a_validation_it_is_done_again(folder):
+def test_killed_in_a_validation_it_is_done_again(train):
     often = ["--trainer.val_check_interval", "10", "--trainer.max_epochs", "2"]
     assert main([*arguments("whole", 0), *often]) == 0
     half = checkpoint("whole")["global_step"] // 2
@@ -144,16 +130,13 @@ def test_stopped_in_mid_epoch_and_resumed_is_bit_for_bit_the_same(
 
 
 @pytest.mark.slow  # eight processes; test_ddp.py kills two in mid-epoch
-def test_two_processes_killed_again_and_again_are_bit_for_bit_the_same(folder):
+def test_two_processes_killed_again_and_again_are_bit_for_bit_the_same(train):
     two = [
-        "--trainer.devices",
-        "2",
-        "--trainer.strategy",
-        "ddp",
-        "--trainer.val_check_interval",
-        "9",
+        *("--trainer.devices", "2", "--trainer.strategy", "ddp"),
+        *("--trainer.val_check_interval", "9"),
     ]
     two += ["--trainer.check_val_every_n_epoch", "null", "--trainer.accumulate_grad_batches", "2"]
+    train = partial(train, processes=2)
     assert train("whole", *two) == 0
     epoch = checkpoint("whole")["global_step"] // 3
     assert train("killed", *two, kill_at=1, way="SIGKILL at the start") != 0

@@ -15,28 +15,14 @@ from tiny_tasks import CASES, Case
 # gradients.
 RANDOM = {
     "char_lm": (
-        "--data.batch_size",
-        "4",
-        "--model.embedding_dropout",
-        "0.1",
-        "--model.output_dropout",
-        "0.4",
+        *("--data.batch_size", "4", "--model.embedding_dropout", "0.1"),
+        *("--model.output_dropout", "0.4"),
     ),
     "translation": (
-        "--data.batch_size",
-        "4",
-        "--model.dropout",
-        "0.3",
-        "--model.scheduled_sampling",
-        "0.5",
+        *("--data.batch_size", "4", "--model.dropout", "0.3", "--model.scheduled_sampling", "0.5"),
     ),
     "captioning": (
-        "--data.batch_size",
-        "4",
-        "--model.scheduled_sampling",
-        "0.5",
-        "--model.dropout",
-        "0.3",
+        *("--data.batch_size", "4", "--model.scheduled_sampling", "0.5", "--model.dropout", "0.3"),
     ),
     "video": (
         *("--data.batch_size", "2", "--model.input_noise", "0.3", "--model.output_dropout", "0.4"),
@@ -45,22 +31,10 @@ RANDOM = {
     ),
 }
 COMMON = (
-    *(
-        "--trainer.accelerator",
-        "cpu",
-        "--trainer.log_every_n_steps",
-        "1",
-        "--checkpoint.every_n_train_steps",
-        "2",
-    ),
-    *(
-        "--trainer.accumulate_grad_batches",
-        "2",
-        "--trainer.limit_train_batches",
-        "7",
-        "--data.num_workers",
-        "0",
-    ),
+    *("--trainer.accelerator", "cpu", "--trainer.log_every_n_steps", "1"),
+    *("--checkpoint.every_n_train_steps", "2"),
+    *("--trainer.accumulate_grad_batches", "2", "--trainer.limit_train_batches", "7"),
+    *("--data.num_workers", "0"),
 )
 COUNTED = ("--trainer.check_val_every_n_epoch", "null", "--trainer.val_check_interval")
 VALIDATIONS = {
@@ -68,22 +42,13 @@ VALIDATIONS = {
     "every 4 batches": (*COUNTED, "4"),
     "with the epoch's end": (*COUNTED, "7"),
     "every epoch": (
-        "--trainer.check_val_every_n_epoch",
-        "1",
-        "--trainer.val_check_interval",
-        "1.0",
+        *("--trainer.check_val_every_n_epoch", "1", "--trainer.val_check_interval", "1.0"),
     ),
     "twice in every epoch": (
-        "--trainer.check_val_every_n_epoch",
-        "1",
-        "--trainer.val_check_interval",
-        "0.5",
+        *("--trainer.check_val_every_n_epoch", "1", "--trainer.val_check_interval", "0.5"),
     ),
     "every second epoch": (
-        "--trainer.check_val_every_n_epoch",
-        "2",
-        "--trainer.val_check_interval",
-        "1.0",
+        *("--trainer.check_val_every_n_epoch", "2", "--trainer.val_check_interval", "1.0"),
     ),
     "none": ("--trainer.limit_val_batches", "0"),
 }
@@ -96,12 +61,8 @@ ENDS = {
 EXTRAS = {
     "nothing": (),
     "patience": (
-        "--early_stopping.patience",
-        "2",
-        "--early_stopping.monitor",
-        "val/loss",
-        "--early_stopping.mode",
-        "max",
+        *("--early_stopping.patience", "2", "--early_stopping.monitor", "val/loss"),
+        *("--early_stopping.mode", "max"),
     ),
     "three best": ("--checkpoint.save_top_k", "3"),
     "one batch a step": ("--trainer.accumulate_grad_batches", "1"),

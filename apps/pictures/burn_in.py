@@ -1,4 +1,4 @@
-"""A video with its labels burnt in: the label and its colour above, the timeline and the place in it below."""
+"""A video with its labels burnt in: the label with its colour above, the timeline below."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .timeline import Colour, Segment, draw_bar, font
+from .timeline import Colour, Segment, draw_bar
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -22,7 +22,7 @@ _RATE = 25  # frames a second where the source doesn't say
 def burn_in(
     video: Path, target: Path, segments: Sequence[Segment], colours: dict[str, Colour]
 ) -> None:
-    """Write a video with the labels of its frames. Each frame is shown when it is in the source; there is no sound.
+    """Write a video with the labels of its frames, each shown when it is in the source; no sound.
 
     Args:
         video: A video file, or a folder of pictures.
@@ -31,13 +31,14 @@ def burn_in(
         colours: By label.
     """
     import av
+    from PIL import ImageFont
 
     pictures = _pictures(video)
     first = next(pictures)
     size = _enlarged(first[0].size)
     strip = max(8, size[1] // 14)
     bar = draw_bar(segments, colours, size[0], strip)
-    text = font(max(14, size[1] // 16))
+    text = ImageFont.load_default(max(14, size[1] // 16))
     names = (segment.label for segment in segments for _ in range(segment.start, segment.end))
     last = -1
     with av.open(str(target), "w") as container:
@@ -82,7 +83,7 @@ def _pictures(video: Path) -> Iterator[tuple[Image.Image, float | None]]:
 
 
 def _enlarged(size: tuple[int, int]) -> tuple[int, int]:
-    """Return the size to write: at least so large that text can be read, and even, as H.264 wants it."""
+    """Return the size to write: so large that text can be read, and even, as H.264 wants it."""
     factor = max(1, -(-_LEAST // min(size)))
     width, height = (side * factor + side * factor % 2 for side in size)
     return width, height
@@ -100,9 +101,9 @@ def _labelled(
     from PIL import Image, ImageDraw
 
     if picture.size != size:
+        whole = picture.width * 2 <= size[0]  # pixels stay squares where each becomes several
         picture = picture.resize(
-            size,
-            Image.Resampling.NEAREST if picture.width * 2 <= size[0] else Image.Resampling.BILINEAR,
+            size, Image.Resampling.NEAREST if whole else Image.Resampling.BILINEAR
         )
     draw = ImageDraw.Draw(picture)
     _, _, right, bottom = draw.textbbox((10, 6), name, font=text)

@@ -39,20 +39,16 @@ def attention_panels(picture: Tensor, words: Sequence[str], attention: Tensor) -
     panels = [pixels, *(_warmed(pixels, weights) for weights in attention.numpy())]
     columns = min(_COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
-    sheet = Image.new(
-        "RGB",
-        (columns * (size + _MARGIN) + _MARGIN, rows * (size + _MARGIN + _LINE) + _MARGIN),
-        "white",
-    )
+    width, height = size + _MARGIN, size + _MARGIN + _LINE  # of a panel
+    sheet = Image.new("RGB", (columns * width + _MARGIN, rows * height + _MARGIN), "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(_FONT)
     for number, (panel, word) in enumerate(zip(panels, ["", *words], strict=True)):
         row, column = divmod(number, columns)
-        left, top = column * (size + _MARGIN) + _MARGIN, row * (size + _MARGIN + _LINE) + _MARGIN
+        left, top = column * width + _MARGIN, row * height + _MARGIN
         sheet.paste(Image.fromarray(panel), (left, top))
-        draw.text(
-            (left + size / 2, top + size + _LINE / 2), word, fill="black", font=font, anchor="mm"
-        )
+        middle = (left + size / 2, top + size + _LINE / 2)
+        draw.text(middle, word, fill="black", font=font, anchor="mm")
     return sheet
 
 
@@ -62,9 +58,8 @@ def _warmed(
     from PIL import Image
 
     size = pixels.shape[0]
-    heat = np.asarray(
-        Image.fromarray(weights / weights.max()).resize((size, size), Image.Resampling.BICUBIC)
-    )
+    small = Image.fromarray(weights / weights.max())
+    heat = np.asarray(small.resize((size, size), Image.Resampling.BICUBIC))
     heat = heat.clip(0, 1)[:, :, None]
     stops = np.linspace(0, 1, len(_WARMTH))
     colour = np.stack([np.interp(heat[:, :, 0], stops, channel) for channel in _WARMTH.T], axis=2)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from PIL import Image, ImageFont
+    from PIL import Image
 
 Colour: TypeAlias = tuple[int, int, int]
 
@@ -52,17 +52,6 @@ def palette(classes: Sequence[str], background: Sequence[str] = ()) -> dict[str,
     return colours
 
 
-def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Return Pillow's own font, which needs no file.
-
-    Args:
-        size: Pixels.
-    """
-    from PIL import ImageFont
-
-    return ImageFont.load_default(size)
-
-
 def draw_bar(
     segments: Sequence[Segment], colours: dict[str, Colour], width: int, height: int
 ) -> Image.Image:
@@ -101,7 +90,7 @@ def draw_timeline(
         title: What is written above.
         seconds: When the last frame is shown; NaN: the axis counts frames.
     """
-    from PIL import Image, ImageDraw
+    from PIL import Image, ImageDraw, ImageFont
 
     frames = segments[-1].end
     inner = _WIDTH - 2 * _EDGE
@@ -109,10 +98,9 @@ def draw_timeline(
         name: sum(part.end - part.start for part in segments if part.label == name)
         for name in colours
     }
-    entries = [
-        (name, f"{name}  {100 * count / frames:.1f} %") for name, count in counts.items() if count
-    ]
-    text = font(17)
+    shares = {name: f"{name}  {100 * count / frames:.1f} %" for name, count in counts.items()}
+    entries = [(name, share) for name, share in shares.items() if counts[name]]
+    text = ImageFont.load_default(17)
     cell = max(int(text.getlength(entry)) for _, entry in entries) + 54
     columns = max(1, inner // cell)
     rows = -(-len(entries) // columns)

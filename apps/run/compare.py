@@ -26,16 +26,10 @@ def same_model(checkpoint: CheckedTask, config: dict[str, Any]) -> None:
     Raises:
         UsageError: They differ; it shows both values.
     """
-    ours = {
-        **config,
-        "init_args": {key: value for key, value in config["init_args"].items() if key != "spec"},
-    }
+    arguments = {key: value for key, value in config["init_args"].items() if key != "spec"}
+    found = differences("model", checkpoint.model, {**config, "init_args": arguments})
     # A hyper-parameter that the checkpoint does not know is newer than it, and has its default.
-    changes = [
-        change
-        for change in differences("model", checkpoint.model, ours)
-        if change[1] is not _MISSING
-    ]
+    changes = [change for change in found if change[1] is not _MISSING]
     if changes:
         shown = "; ".join(
             f"{key} is {_brief(old)} there and {_brief(new)} here" for key, old, new in changes[:3]
@@ -61,7 +55,8 @@ def same_spec(checkpoint: CheckedTask, spec: Any) -> None:
         shown = "; ".join(f"{key} is {_contrast(old, new)}" for key, old, new in changes[:2])
         raise UsageError(
             f"'{checkpoint.path}' was trained on other data: {shown}.\n"
-            "Resume with the data it was begun with, or begin a new run with its weights: --init_from."
+            "Resume with the data it was begun with, or begin a new run with its weights: "
+            "--init_from."
         )
 
 
@@ -114,7 +109,10 @@ def _contrast(old: Any, new: Any) -> str:
     if isinstance(old, str) and isinstance(new, str) and old and new and len(old) + len(new) > 60:
         lost = "".join(sorted(set(old) - set(new)))
         gained = "".join(sorted(set(new) - set(old)))
-        return f"{len(old)} symbols there and {len(new)} here (only there: {lost[:20]!r}, only here: {gained[:20]!r})"
+        return (
+            f"{len(old)} symbols there and {len(new)} here "
+            f"(only there: {lost[:20]!r}, only here: {gained[:20]!r})"
+        )
     return f"{_brief(old)} there and {_brief(new)} here"
 
 
@@ -169,9 +167,8 @@ def take_weights(model: Task, checkpoint: CheckedTask) -> str:
 def _matches(model: Task, checkpoint: CheckedTask) -> dict[str, Match]:
     """Match the symbols of each part of a model's spec with those of a checkpoint's."""
     ours, theirs = model.hparams.get("spec") or {}, checkpoint.spec
-    keys = [
-        key for key in dict.fromkeys(model.symbol_rows.values()) if key in ours and key in theirs
-    ]
+    named = dict.fromkeys(model.symbol_rows.values())
+    keys = [key for key in named if key in ours and key in theirs]
     try:
         pairs = {key: (alphabet(theirs[key]), alphabet(ours[key])) for key in keys}
     except Exception as error:  # a stranger's spec may hold anything

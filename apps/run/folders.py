@@ -70,7 +70,8 @@ def refuse_used(run: Path) -> None:
     """
     if run.is_dir() and any(run.iterdir()):
         raise UsageError(
-            f"The run '{run}' exists already.\nChoose another --name, or add --resume to go on with it."
+            f"The run '{run}' exists already.\n"
+            "Choose another --name, or add --resume to go on with it."
         )
 
 
@@ -87,7 +88,8 @@ def refuse_links(run: Path) -> None:
     for path in [*run.iterdir(), *(run / CHECKPOINTS).glob("*")]:
         if not os.path.realpath(path).startswith(inside):
             raise DataError(
-                f"'{path}' leads out of the run's folder: what the run writes there could be anything of yours.\n"
+                f"'{path}' leads out of the run's folder: what the run writes there could be "
+                "anything of yours.\n"
                 "Resume a run of your own by its name: unrolled fit TASK --name NAME --resume."
             )
 
@@ -108,13 +110,14 @@ def _highest(folder: Path) -> int:
 
 
 def started_with(run: Path) -> str | None:
-    """Return the word after `unrolled fit` that started a run, or None when its configuration does not say."""
+    """Return the word after `unrolled fit` that started a run; None: its configuration is mute.
+
+    Args:
+        run: The run's folder.
+    """
     config = run / CONFIG
-    found = (
-        _HEADER.search(config.read_text(encoding="utf-8", errors="replace")[:2000])
-        if config.is_file()
-        else None
-    )
+    text = config.read_text(encoding="utf-8", errors="replace") if config.is_file() else ""
+    found = _HEADER.search(text[:2000])
     return found[1] if found else None
 
 
@@ -141,9 +144,7 @@ def newest_run(root: Path, task: str, word: str) -> Path:
         UsageError: There is none.
     """
     folder = root / task
-    runs = (
-        [path for path in folder.iterdir() if (path / CONFIG).is_file()] if folder.is_dir() else []
-    )
+    runs = [path.parent for path in folder.glob(f"*/{CONFIG}") if path.is_file()]
     runs = [run for run in runs if started_with(run) in (None, word) and checkpoints_of(run)]
     if not runs:
         raise UsageError(
@@ -166,7 +167,8 @@ def run_of(checkpoint: Path) -> Path:
         if (folder / CONFIG).is_file():
             return short(folder)
     raise UsageError(
-        f"'{checkpoint}' lies in no run folder: there is no {CONFIG} above it, which --resume goes on with.\n"
+        f"'{checkpoint}' lies in no run folder: there is no {CONFIG} above it, which --resume goes "
+        "on with.\n"
         "To begin a new run with its weights use --init_from."
     )
 

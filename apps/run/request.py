@@ -1,8 +1,10 @@
-"""What a `fit`, `validate`, `test` or `predict` command asks for, found out before anything heavy is imported."""
+"""What a command of the trainer asks for, found out before anything heavy is imported."""
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,34 @@ import yaml
 
 from ...checkpoints import WholeFile, checkpoints_of, find_checkpoint, newest_whole
 from ...errors import UsageError
+from ..shell.shipped import TRAINER, find_config, is_path, read_yaml, task_of, tasks
 from . import folders
-from .shipped import TRAINER, find_config, is_path, read_yaml, task_of, tasks
 
-# Sections of a configuration that only training reads; an evaluation takes its data, and its model
-# from a checkpoint.
-_EVALUATED = ("data",)
+COMMANDS = {
+    "fit": "train a model",
+    "validate": "score a checkpoint on the validation part",
+    "test": "score a checkpoint on the test part",
+    "predict": "run a checkpoint on the predict_dataloader of a data module of your own",
+}
+# The flags that are not the configuration's, with what each does.
+FIT_FLAGS = {
+    "--name NAME": "Write to runs/TASK/NAME; without it the runs are numbered.",
+    "--resume [PATH]": "Go on with the newest run of this kind, the run --name, or a checkpoint.",
+    "--init_from CKPT": "Begin with the weights of a checkpoint that fit, and list the others.",
+}
+EVALUATION_FLAGS = {"--ckpt_path CKPT": "The checkpoint, or the folder of a run."}
+COMMON_FLAGS = {
+    "--config FILE": "Another YAML file, over the ones before; may be repeated.",
+    "--print_config": "Print the configuration that results, and stop.",
+    "--trust PACKAGE": "A package of your own whose classes a checkpoint may name.",
+}
+_OWN: dict[str, dict[str, Any]] = {
+    **{flag.partition(" ")[0]: {} for flag in (*FIT_FLAGS, *EVALUATION_FLAGS)},
+    "--resume": {"nargs": "?", "const": ""},
+    "--trust": {},
+    "--trainer.default_root_dir": {},
+}
+_CONFIG: dict[str, Any] = {"dest": "configs", "action": "append", "default": []}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,52 +88,52 @@ def parse(command: str, words: list[str]) -> Request:
             other.
         DataError: A checkpoint does not exist or is not whole.
     """
-    words = list(words)
-    word = words.pop(0) if words and not words[0].startswith("-") else None
-    options = {
-        name: _take(words, f"--{name}") for name in ("name", "init_from", "ckpt_path", "trust")
-    }
-    resume = _take(words, "--resume", bare="")
-    root = _take(words, "--trainer.default_root_dir")
-    for path in _configs_in(words):
+    word = words[0] if words and not words[0].startswith("-") else None
+    given, flags = _taken(words[1:] if word is not None else words, _OWN)
+    found, others = _taken(flags, {"--config": _CONFIG, "-c": _CONFIG}, ": the path of a YAML file")
+    configs = found["configs"]
+    for path in configs:
         read_yaml(find_config(path))
-    if command != "fit":
-        for name, value in (
-            ("name", options["name"]),
-            ("resume", resume),
-            ("init_from", options["init_from"]),
-        ):
-            if value is not None:
-                raise UsageError(
-                    f"--{name} belongs to `unrolled fit`, not to `unrolled {command}`."
-                )
-    elif options["ckpt_path"] is not None:
+    trust = [package for package in (given["trust"] or "").split(",") if package]
+    if command == "fit" and given["ckpt_path"] is not None:
         raise UsageError(
-            "`unrolled fit` has no --ckpt_path: --resume PATH goes on with a run where it stopped,\n"
-            "--init_from PATH begins a new run with a checkpoint's weights."
+            "`unrolled fit` has no --ckpt_path: --resume PATH goes on with a run where it "
+            "stopped,\n--init_from PATH begins a new run with a checkpoint's weights."
         )
-    trust = [package for package in (options["trust"] or "").split(",") if package]
     if command == "fit":
-        return _training(word, words, options["name"], resume, options["init_from"], root, trust)
-    return _evaluation(command, word, words, options["ckpt_path"], trust)
+        # The configurations stay among the flags: the order of both says what overrides what.
+        return _training(word, flags, configs, given, trust)
+    for name in ("name", "resume", "init_from"):
+        if given[name] is not None:
+            raise UsageError(f"--{name} belongs to `unrolled fit`, not to `unrolled {command}`.")
+    return _evaluation(command, word, others, configs, given["ckpt_path"], trust)
+
+
+def _taken(
+    words: list[str], flags: Mapping[str, Mapping[str, Any]], hint: str = ""
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the values of some flags, and the other words in their order."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for name, settings in flags.items():
+        parser.add_argument(name, **settings)
+    try:
+        known, others = parser.parse_known_args(words)
+    except argparse.ArgumentError as error:
+        raise UsageError(f"{error.argument_name} needs a value{hint}.") from error
+    return vars(known), others
 
 
 def _training(
-    word: str | None,
-    flags: list[str],
-    name: str | None,
-    resume: str | None,
-    init_from: str | None,
-    root: str | None,
-    trust: list[str],
+    word: str | None, flags: list[str], configs: list[str], given: dict[str, Any], trust: list[str]
 ) -> Request:
+    name, resume, init_from = given["name"], given["resume"], given["init_from"]
     if name is not None and (not name or name in (".", "..") or "/" in name or "\\" in name):
         raise UsageError(f"--name '{name}': a run's name is the name of one folder.")
     if resume is not None and init_from is not None:
         raise UsageError(
             "--resume goes on with a run, --init_from begins a new one: give one of the two."
         )
-    source = word or next(reversed(_configs_in(flags)), None)
+    source = word or next(reversed(configs), None)
     if resume:
         checkpoint = find_checkpoint(resume)
         run = folders.run_of(checkpoint.path)
@@ -120,13 +144,14 @@ def _training(
         return dataclasses.replace(resumed, foreign=True)
     if source is None:
         raise UsageError(
-            f"What shall be trained? Say `unrolled fit TASK`; the tasks are: {', '.join(tasks())}.\n"
-            "A path to a YAML file works in a task's place."
+            "What shall be trained? Say `unrolled fit TASK`; the tasks are: "
+            f"{', '.join(tasks())}.\nA path to a YAML file works in a task's place."
         )
     path = find_config(source)
     content = read_yaml(path)
     task = task_of(content, path.stem) if is_path(source) else source.partition("/")[0]
     canonical = _canonical(source)
+    root = given["trainer.default_root_dir"]
     folder = Path(root or (content.get("trainer") or {}).get("default_root_dir") or "runs")
     request = Request(
         command="fit",
@@ -174,7 +199,8 @@ def _same_configuration(run: Path, word: str) -> None:
     if started not in (None, word):
         raise UsageError(
             f"The run '{run}' was begun with '{started}', not with '{word}'.\n"
-            f"Resume it as what it is (`unrolled fit {started} ... --resume`), or begin another run."
+            f"Resume it as what it is (`unrolled fit {started} ... --resume`), or begin another "
+            "run."
         )
 
 
@@ -186,85 +212,39 @@ def _canonical(word: str) -> str:
 
 
 def _evaluation(
-    command: str, word: str | None, flags: list[str], given: str | None, trust: list[str]
+    command: str,
+    word: str | None,
+    flags: list[str],
+    configs: list[str],
+    ckpt_path: str | None,
+    trust: list[str],
 ) -> Request:
-    for flag in flags:
-        if flag.split("=")[0].split(".")[0] in ("--model", "--model+"):
+    for flag in (flag.partition("=")[0] for flag in flags):
+        if flag.partition(".")[0] in ("--model", "--model+"):
             raise UsageError(
-                f"`unrolled {command}` takes the model from the checkpoint: leave '{flag.partition('=')[0]}' out."
+                f"`unrolled {command}` takes the model from the checkpoint: leave '{flag}' out."
             )
     path = find_config(word) if word else None
-    if given is None:
+    if ckpt_path is None:
         raise UsageError(f"`unrolled {command}` needs a trained model: add --ckpt_path CKPT.")
-    checkpoint = find_checkpoint(given)
-    configs = [path] if path else []
-    configs += [find_config(path) for path in _configs_in(flags)]
-    _take(flags, "--config", "-c")
-    foreign = not configs
-    if foreign:
-        configs = [folders.run_of(checkpoint.path) / folders.CONFIG]
+    checkpoint = find_checkpoint(ckpt_path)
+    named = [*([path] if path else []), *map(find_config, configs)]
+    files = named or [folders.run_of(checkpoint.path) / folders.CONFIG]
     return Request(
         command=command,
         task=path.parent.name if path else "",
-        word=word or str(configs[-1]),
-        configs=[
-            str(TRAINER / "evaluate.yaml"),
-            *(_sections(read_yaml(config)) for config in configs),
-        ],
+        word=word or str(files[-1]),
+        configs=[str(TRAINER / "evaluate.yaml"), *map(_data_section, files)],
         flags=flags,
         root=Path("runs"),
         checkpoint=checkpoint,
         trust=trust,
-        foreign=foreign,
+        foreign=not named,
     )
 
 
-def _sections(content: dict[str, Any]) -> str:
-    kept = {name: content[name] for name in _EVALUATED if name in content}
+def _data_section(config: Path) -> str:
+    """Return what an evaluation takes of a configuration: the model is the checkpoint's."""
+    content = read_yaml(config)
+    kept = {"data": content["data"]} if "data" in content else {}
     return yaml.safe_dump(kept, allow_unicode=True)
-
-
-def _take(words: list[str], *names: str, bare: str | None = None) -> str | None:
-    """Remove a flag and its value from a command line and return the value; the last one given counts.
-
-    Args:
-        words: The command line, changed in place.
-        names: The flag, by each of its names.
-        bare: The value of the flag without one; None where it needs one.
-
-    Returns:
-        The value, or None where the flag is not given.
-
-    Raises:
-        UsageError: The flag lacks its value.
-    """
-    value = None
-    index = 0
-    while index < len(words):
-        name, equals, text = words[index].partition("=")
-        if name not in names:
-            index += 1
-            continue
-        del words[index]
-        if equals:
-            value = text
-        elif index < len(words) and not words[index].startswith("-"):
-            value = words.pop(index)
-        elif bare is not None:
-            value = bare
-        else:
-            raise UsageError(f"{name} needs a value.")
-    return value
-
-
-def _configs_in(words: list[str]) -> list[str]:
-    """Return the values of `--config` and `-c`."""
-    found = []
-    for index, word in enumerate(words):
-        name, equals, text = word.partition("=")
-        if name not in ("--config", "-c"):
-            continue
-        if not equals and index + 1 == len(words):
-            raise UsageError(f"{name} needs a value: the path of a YAML file.")
-        found.append(text if equals else words[index + 1])
-    return found

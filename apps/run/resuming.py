@@ -1,12 +1,79 @@
-"""What an exact resume needs of Lightning's loops."""
+"""What a resumed run needs, beside its weights, to go on as if it had never stopped.
+
+Which batch comes next the data's loader knows (`data/loader.py`).
+"""
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
+import numpy as np
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loops.fit_loop import RestartStage
 from torch import Tensor, distributed
+
+
+class RandomState(Callback):
+    """Keeps every process's random numbers in the checkpoint: dropout goes on where it was."""
+
+    def __init__(self) -> None:
+        self._restored: list[dict[str, Any]] | None = None
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Gather the generators of all processes."""
+        checkpoint["random_state"] = _of_all(trainer, random_state())
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keep this checkpoint's generators until training starts; what comes before draws, too."""
+        self._restored = checkpoint.get("random_state")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Restore this process's generators; another number of processes has none to restore."""
+        if self._restored is not None and len(self._restored) == trainer.world_size:
+            set_random_state(self._restored[trainer.global_rank])
+        self._restored = None
+
+
+def _of_all(trainer: Trainer, mine: Any) -> list[Any]:
+    """Gather what each process has."""
+    found = [mine] * trainer.world_size
+    if trainer.world_size > 1:
+        distributed.all_gather_object(found, mine)
+    return found
+
+
+def random_state() -> dict[str, Any]:
+    """Return the state of Python's, numpy's and torch's generators as plain data."""
+    version, words, gauss = random.getstate()
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    words_of_numpy = np.asarray(keys).astype(np.int64)
+    return {
+        "python": [version, torch.tensor(words), gauss],
+        "numpy": [name, torch.from_numpy(words_of_numpy), position, has_gauss, cached],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Set the generators to what `random_state` returned.
+
+    Args:
+        state: The plain data.
+    """
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words.tolist()), gauss))
+    name, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(state["torch"].cpu())
+    if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all([device.cpu() for device in state["cuda"]])
 
 
 class ExactResume(Callback):
@@ -29,11 +96,7 @@ class ExactResume(Callback):
         if accumulates:
             weights = pl_module.named_parameters()
             mine = {name: weight.grad for name, weight in weights if weight.grad is not None}
-            gradients: list[Any] = [mine]
-            if trainer.world_size > 1:
-                gradients = [None] * trainer.world_size
-                distributed.all_gather_object(gradients, mine)
-            checkpoint["gradients"] = gradients
+            checkpoint["gradients"] = _of_all(trainer, mine)
         by_steps = getattr(trainer, "_val_check_time_interval", None) is None
         if trainer.validating and not (by_steps and _validates(trainer, stopping=False)):
             # The clock or the end of the run asked for this validation; a restart won't, and has to

@@ -149,7 +149,8 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]], bool]:
         rows = [{name: value for name, value in row.items() if name and value} for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(
-            f"'{path}' is damaged: {error}.\nMove it away and --resume: the run then begins another table."
+            f"'{path}' is damaged: {error}.\n"
+            "Move it away and --resume: the run then begins another table."
         ) from error
     return list(reader.fieldnames or []), rows, bool(rows) and text.endswith("\n")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Callable
@@ -20,66 +19,28 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, _Instan
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from lightning.pytorch.utilities.migration.utils import _pl_migrate_checkpoint
 
 from ...checkpoints import checkpoints_of
 from ...class_paths import ClassPaths, accepted, parameters
 from ...core.vision.backbones import Backbone
 from ...data.base import DataModule
-from ...errors import DataError, SetupError, UnrolledError, UsageError, printable
+from ...errors import DataError, SetupError, UnrolledError, UsageError
 from ...loading import CheckedTask, first_lines, instantiate, trusted_roots
 from ...tasks.base import Task
+from ..shell.arguments import Parser, cause
+from ..shell.shipped import read_yaml
 from . import compare, folders
-from .arguments import Parser, cause
-from .callbacks import Bar, Checkpoint, SaveConfig, StopEarly
+from .preemption import Preempted
+from .progress import Bar, LineProgress, hush_lightning, tell
 from .request import Request
 from .resuming import ExactResume
-from .shipped import PACKAGE, read_yaml
+from .saving import AtomicCheckpointIO, CheckedCheckpointIO, Checkpoint, SaveConfig
+from .stopping import StopEarly
 from .tables import MetricsTable
-from .training_callbacks import AtomicCheckpointIO, LineProgress, Preempted
 
 
 class TrainingParser(Parser, LightningArgumentParser):
     """LightningCLI's parser with our error messages."""
-
-
-class CheckedCheckpointIO(AtomicCheckpointIO):
-    """Gives Lightning the checkpoint that was checked, where it would read the file once more.
-
-    Args:
-        checkpoint: The checkpoint of the run.
-    """
-
-    def __init__(self, checkpoint: CheckedTask) -> None:
-        super().__init__()
-        self.checkpoint = checkpoint
-
-    def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
-        """Return what the checkpoint holds; Lightning takes parts out of the dict.
-
-        Args:
-            path: The checkpoint's.
-        """
-        if Path(path) != self.checkpoint.path:
-            raise ValueError(f"'{path}' was not checked: only '{self.checkpoint.path}' was.")
-        try:
-            # Lightning does it too, where nobody can tell that the file is at fault.
-            return _pl_migrate_checkpoint(dict(self.checkpoint.content), path)
-        except Exception as error:  # another version's states, or none
-            raise DataError(
-                f"'{path}' is of no version of Lightning that is known: {first_lines(error)}"
-            ) from error
-
-    def remove_checkpoint(self, path: str | Path) -> None:
-        """Remove an older checkpoint; which, the one that was resumed says, and so may name anything.
-
-        Args:
-            path: The file; a folder, another kind of file or one on another file system stays.
-        """
-        place = Path(path)
-        # Lightning has seen that it begins with the folder of the checkpoints.
-        if place.suffix == ".ckpt" and ".." not in place.parts and place.is_file():
-            place.unlink()
 
 
 class TrainingCLI(LightningCLI):
@@ -87,14 +48,20 @@ class TrainingCLI(LightningCLI):
 
     Args:
         request: What the command line asks for.
-        data_class: The base class of the data modules.
+
+    Attributes:
+        folder: The folder of the run, as soon as it has one.
     """
 
-    def __init__(self, request: Request, data_class: type[LightningDataModule]) -> None:
+    def __init__(self, request: Request) -> None:
         self.request = request
         self.folder: Path | None = None
         self.stored: CheckedTask | None = None
         self.donor: CheckedTask | None = None
+
+    def carry_out(self) -> None:
+        """Parse the configuration, make what it describes, and run: Lightning's constructor."""
+        request = self.request
         if request.init_from:
             self.donor = CheckedTask(request.init_from, trust=request.trust)
         self.rules = _rules_of(request)
@@ -103,7 +70,7 @@ class TrainingCLI(LightningCLI):
             self.stored = CheckedTask(request.checkpoint, trust=request.trust, mmap=False)
         super().__init__(
             Task,
-            data_class,
+            DataModule,
             save_config_callback=SaveConfig if request.command == "fit" else None,
             parser_class=TrainingParser,
             parser_kwargs={request.command: {"dump_header": folders.header(request.word)}},
@@ -117,8 +84,8 @@ class TrainingCLI(LightningCLI):
             ],
         )
 
-    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static there; one command starts faster
-        """Return the command's arguments of `Trainer` that are no flags."""
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static there
+        """Return the `Trainer`'s arguments that are no flags; one command starts faster."""
         skipped = {"model", "datamodule", "dataloaders", "train_dataloaders", "val_dataloaders"}
         return {self.request.command: {*skipped, "ckpt_path", "weights_only", "verbose"}}
 
@@ -142,7 +109,7 @@ class TrainingCLI(LightningCLI):
         self.config = parser.parse_args(args)
 
     def _parse_ckpt_path(self) -> None:
-        """Nothing: Lightning would merge a checkpoint's hyper-parameters over the command line, silently."""
+        """Do nothing: Lightning would merge a checkpoint's hyper-parameters over the flags."""
 
     def _add_instantiators(self) -> None:
         # An optimizer's factory keeps the parser and with it these; Lightning's keep the command
@@ -162,7 +129,7 @@ class TrainingCLI(LightningCLI):
             self.parser.add_instantiator(_without_weights, Backbone, subclasses=True)
 
     def before_instantiate_classes(self) -> None:
-        """Refuse what is no class of the right kind, and to resume another model than the checkpoint's."""
+        """Refuse what is no class of the right kind, and another model than the checkpoint's."""
         _resolve(self.rules, self.config_dump)
         if self.request.command == "fit" and self.stored:
             compare.same_model(self.stored, self.config_dump["model"])
@@ -239,16 +206,15 @@ class TrainingCLI(LightningCLI):
         if subcommand == "predict":
             if type(self.datamodule).predict_dataloader is LightningDataModule.predict_dataloader:
                 raise UsageError(
-                    f"{type(self.datamodule).__name__} has nothing to predict: `unrolled {self._app()} CKPT ...` takes "
-                    "what you give it."
+                    f"{type(self.datamodule).__name__} has nothing to predict: "
+                    f"`unrolled {self._app()} CKPT ...` takes what you give it."
                 )
         else:
             kwargs["verbose"] = False
         result = self._carry_out(subcommand, kwargs)
         if self.trainer.is_global_zero and subcommand != "predict":
-            for name, value in sorted(
-                {name: value for part in result for name, value in part.items()}.items()
-            ):
+            scores = {name: value for part in result for name, value in part.items()}
+            for name, value in sorted(scores.items()):
                 print(f"{name}  {value:.4f}")
 
     def _carry_out(self, subcommand: str, kwargs: dict[str, Any]) -> Any:
@@ -261,20 +227,17 @@ class TrainingCLI(LightningCLI):
             if not self.stored or not self.trainer._checkpoint_connector._loaded_checkpoint:
                 raise
             raise DataError(
-                f"'{self.stored.path}' holds states that don't fit this run: {type(error).__name__}: "
-                f"{first_lines(error)}"
+                f"'{self.stored.path}' holds states that don't fit this run: "
+                f"{type(error).__name__}: {first_lines(error)}"
             ) from error
 
     def _say_what_begins(self) -> None:
-        parameters = sum(
-            parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad
-        )
-        what = f"{type(self.model).__name__} with {' and '.join(type(core).__name__ for core in self.model.cores())}"
-        where = (
-            f", in {folders.short(self.folder)}" if self.folder else ", a trial that writes nothing"
-        )
-        device = self.trainer.strategy.root_device.type
-        tell(f"{what}, {parameters:,} parameters, on {self.trainer.world_size} x {device}{where}")
+        size = sum(weight.numel() for weight in self.model.parameters() if weight.requires_grad)
+        cores = " and ".join(type(core).__name__ for core in self.model.cores())
+        device = f"{self.trainer.world_size} x {self.trainer.strategy.root_device.type}"
+        where = f"in {folders.short(self.folder)}" if self.folder else "a trial that writes nothing"
+        model = type(self.model).__name__
+        tell(f"{model} with {cores}, {size:,} parameters, on {device}, {where}")
         if self.stored:
             tell(f"going on from {self.stored.path}, step {self.stored.content.get('global_step')}")
         elif self.request.run:
@@ -286,19 +249,17 @@ class TrainingCLI(LightningCLI):
             return
         if self.stored and self.stored.content.get("global_step") == trainer.global_step:
             tell(
-                f"the run had reached its end at step {trainer.global_step}: give a larger --trainer.max_steps, "
-                "--trainer.max_epochs or --trainer.max_time to train on"
+                f"the run had reached its end at step {trainer.global_step}: give a larger "
+                "--trainer.max_steps, --trainer.max_epochs or --trainer.max_time to train on"
             )
         callback = self._get(self.config_init, "checkpoint")
         last, best = folders.short(callback.last), callback.best_model_path
         if not last.is_file():
             return
-        score = callback.best_model_score
-        named = (
-            f" (best {callback.monitor} {float(score):.4f}: {folders.short(Path(best))})"
-            if best
-            else ""
-        )
+        named = ""
+        if best:
+            score = f"{callback.monitor} {float(callback.best_model_score):.4f}"
+            named = f" (best {score}: {folders.short(Path(best))})"
         print(f"Trained to step {trainer.global_step}: {last}{named}")
         if app := self._app():
             given = {"generate": " --prompt ...", "caption": " IMAGE...", "label": " VIDEO..."}
@@ -306,14 +267,8 @@ class TrainingCLI(LightningCLI):
 
     def _app(self) -> str | None:
         """Return the command that uses such a model, where there is one."""
-        return next(
-            (
-                app
-                for app in ("generate", "translate", "caption", "label")
-                if hasattr(self.model.model, app)
-            ),
-            None,
-        )
+        apps = ("generate", "translate", "caption", "label")
+        return next((app for app in apps if hasattr(self.model.model, app)), None)
 
 
 def _rules_of(request: Request) -> ClassPaths:
@@ -378,48 +333,23 @@ def _without_weights(cls: type[Backbone], **arguments: Any) -> Backbone:
     return cls(**arguments | accepted(cls, {"fetch": False}))
 
 
-def tell(text: str) -> None:
-    """Print a line about the run, on the first rank only and apart from the results.
-
-    Args:
-        text: The line.
-    """
-    if folders.rank() == 0:
-        print(printable(text), file=sys.stderr, flush=True)
-
-
-def _worth_reading(record: logging.LogRecord) -> bool:
-    """Say whether a message is a warning or our own; Lightning's others are devices, seeds and advertisements."""
-    path = Path(record.pathname)
-    ours = path.is_relative_to(PACKAGE) and path.relative_to(PACKAGE).parts[0] in (
-        "apps",
-        "core",
-        "data",
-        "tasks",
-    )
-    return ours or record.levelno >= logging.WARNING
-
-
-def run(request: Request, data_class: type[LightningDataModule], *, debug: bool = False) -> int:
+def run(request: Request, *, debug: bool = False) -> int:
     """Carry out a command and return its exit code.
 
     Args:
         request: What the command line asks for.
-        data_class: The base class of the data modules.
         debug: Show what Lightning says.
 
     Raises:
         UnrolledError: What went wrong, with its exit code.
     """
     if not debug:
-        for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
-            for handler in logging.getLogger(name).handlers:
-                handler.addFilter(_worth_reading)
+        hush_lightning()
     # where TensorFlow is installed, TensorBoard lets it talk
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    cli = TrainingCLI.__new__(TrainingCLI)
+    cli = TrainingCLI(request)
     try:
-        cli.__init__(request, data_class)  # type: ignore[misc]  # it runs the command, and is asked when that fails
+        cli.carry_out()
     except MisconfigurationException as error:
         raise UsageError(str(error)) from error
     except torch.cuda.OutOfMemoryError as error:
@@ -428,20 +358,18 @@ def run(request: Request, data_class: type[LightningDataModule], *, debug: bool 
         trainer = getattr(cli, "trainer", None)
         if trainer is None or trainer.state.status != TrainerStatus.INTERRUPTED:
             return int(stop.code or 0)
-        folder = cli.folder
-        where = (
-            f"; go on with: unrolled fit --resume {folders.short(folder)}"
-            if folder and checkpoints_of(folder)
-            else ""
-        )
-        # Of a SIGTERM before the first step, which is not yet ours to answer, Lightning tells like
-        # this.
+        again = ""
+        if cli.folder and checkpoints_of(cli.folder):
+            again = f"; go on with: unrolled fit --resume {folders.short(cli.folder)}"
+        # Of a SIGTERM before the first step, which `Preemption` can't answer yet, Lightning tells
+        # like this.
         asked = isinstance(stop, SIGTERMException)
-        tell(f"{'asked to stop (SIGTERM)' if asked else 'interrupted'}{where}")
+        tell(f"{'asked to stop (SIGTERM)' if asked else 'interrupted'}{again}")
         return Preempted.exit_code if asked else 130
     finally:
         folders.forget()
-        if folder := getattr(cli, "folder", None):
+        if cli.folder:
             with suppress(OSError):
-                folder.rmdir()  # where nothing came of the run; a folder that holds something stays
+                # where nothing came of the run; a folder that holds something stays
+                cli.folder.rmdir()
     return 0

@@ -1,4 +1,4 @@
-"""`unrolled average` beside translation's: numbers of every kind, and models that no checkpoint describes."""
+"""`unrolled average`: numbers of every kind, and models that no checkpoint describes."""
 
 from __future__ import annotations
 

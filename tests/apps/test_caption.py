@@ -73,15 +73,8 @@ def test_a_folder_and_a_file_are_captioned_line_by_line(here, capsys):
 
 def test_scores_and_several_captions(here, capsys):
     command = [
-        "caption",
-        "model.ckpt",
-        "scenes/0.png",
-        "--beam_size",
-        "3",
-        "--nbest",
-        "2",
-        "--scores",
-        "true",
+        *("caption", "model.ckpt", "scenes/0.png", "--beam_size", "3", "--nbest", "2"),
+        *("--scores", "true"),
     ]
     assert main(command) == 0
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
@@ -158,16 +151,8 @@ def test_from_photographs_to_pictures_of_the_attention(shared_data, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     fit = [
         *("fit", "captioning/coco", "--name", "tried", "--data.root", str(photographs)),
-        *(
-            "--data.image_size",
-            "64",
-            "--data.batch_size",
-            "16",
-            "--data.num_workers",
-            "0",
-            "--data.min_count",
-            "1",
-        ),
+        *("--data.image_size", "64", "--data.batch_size", "16", "--data.num_workers", "0"),
+        *("--data.min_count", "1"),
         *("--data.val_fraction", "0.1", "--data.test_fraction", "0", "--trainer.max_steps", "2"),
         *("--trainer.accelerator", "cpu", "--model.encoder.backbone", "SmallCNN"),
         *("--model.encoder.backbone.channels", "[4,6,8]", "--model.decoder.hidden_size", "8"),

@@ -58,7 +58,7 @@ def moving(frames: int, height: int = 24, width: int = 32) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Checkpoints of models that read forwards and both ways, of one with a stride, one of features; videos."""
+    """Checkpoints of models that read forwards, both ways, with a stride, features; videos."""
     folder = tmp_path_factory.mktemp("label")
     save(folder / "forwards.ckpt", SPEC, FORWARDS, ENCODER)
     save(folder / "both.ckpt", SPEC, partial(Bidirectional, core=FORWARDS), ENCODER)

@@ -1,4 +1,4 @@
-"""The console script `lightning`: the trainer's commands are ours, other words are lightning-sdk's."""
+"""The console script `lightning`: the trainer's commands are ours, others lightning-sdk's."""
 
 from __future__ import annotations
 

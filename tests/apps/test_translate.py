@@ -1,4 +1,4 @@
-"""`unrolled translate`, from files, standard input and compressed; and `unrolled average`."""
+"""`unrolled translate`: a line in, a line out, from files or standard input; `unrolled average`."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch.trainer import call
-from unrolled.apps.run import training_callbacks as callbacks
+from unrolled.apps.run import saving
 from unrolled.apps.run.tables import MetricsTable
 from unrolled.cli import main
 
@@ -95,7 +95,7 @@ def _watched(moments: Moments) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(call, "_call_callback_hooks", call_hooks)
-        patch.setattr(callbacks.torch, "save", save_slowly)
+        patch.setattr(saving.torch, "save", save_slowly)
         patch.setattr(MetricsTable, "log_metrics", write_row)
         patch.setattr(Path, "replace", replace_file)
         patch.setattr(Path, "unlink", unlink)

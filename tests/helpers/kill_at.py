@@ -9,7 +9,7 @@ from lightning.pytorch import Callback
 
 
 class KillAt(Callback):
-    """Ends the run after the step that KILL_AT names, in the way of KILL_WAY; else never.
+    """Ends the run after the step that KILL_AT names, in the way that KILL_WAY names.
 
     The ways: a signal to the process, SIGKILL if none is named; `stop` and `stop in validation`, as
     callbacks do; `SIGKILL in validation`, and `SIGKILL at the start` of the first epoch after the

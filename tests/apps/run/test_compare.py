@@ -1,4 +1,4 @@
-"""--init_from takes rows that stand for symbols by symbol: in every task, for every tensor that has such rows."""
+"""--init_from takes rows that stand for symbols by symbol: in every task, for every tensor."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def take(model: Task, content: dict) -> str:
 
 
 def made(case: str) -> tuple[Task, Task, dict[str, torch.Tensor], str]:
-    """A model, a new one of another spec with its weights, the new one's weights before that, and what was said."""
+    """A model, a new one that took its weights, the new one's weights before, and what was said."""
     make, old, new = CASES[case]
     torch.manual_seed(0)
     first, second = make(old).eval(), make(new).eval()
@@ -175,7 +175,7 @@ def test_rows_go_where_their_symbols_are_and_new_ones_stay_fresh(case):
 
 @torch.no_grad()
 def scores(task: Task, texts: list[str]) -> tuple[torch.Tensor, list[str]]:
-    """Logits of a few inputs that every alphabet of a case can say, and the symbols of their last dimension."""
+    """Logits of a few inputs that every alphabet of a case can say, and the symbols they are of."""
     model = task.model
     if isinstance(task, VideoLabelling):
         features = torch.linspace(-2, 2, 35, dtype=torch.float64).view(7, 5)

@@ -35,8 +35,8 @@ def test_numbers_go_on_from_the_highest():
 
 def test_runs_that_begin_at_once_get_a_folder_each():
     with ThreadPoolExecutor(8) as pool:
-        folders = list(pool.map(lambda _: folders.claim(Path("runs"), "t", None), range(40)))
-    assert len(set(folders)) == 40
+        claimed = list(pool.map(lambda _: folders.claim(Path("runs"), "t", None), range(40)))
+    assert len(set(claimed)) == 40
 
 
 def test_a_name_is_used_once():

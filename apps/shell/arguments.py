@@ -1,15 +1,16 @@
-"""The argument parser behind every command: no abbreviated flags, and the nearest name for a wrong one."""
+"""The parser behind every command: no abbreviated flags, the nearest name for a wrong one."""
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
 
 from ...errors import UnrolledError, UsageError, did_you_mean
-from ..listing import classes_in
+from .source import classes_in
 
 # The texts by which jsonargparse (4.39 to 4.53) says what is wrong; the first that occurs is the
 # cause.
@@ -61,7 +62,7 @@ class Parser(ArgumentParser):
 
 
 def explain(message: str, flags: Iterable[str], program: str) -> str:
-    """Turn a message of jsonargparse into one or two lines that name the thing and the nearest right one.
+    """Turn a message of jsonargparse into a line or two that name the thing and the right one.
 
     A nested parser explains first, so a message may already hold an explanation; it is then kept.
 
@@ -92,13 +93,15 @@ def explain(message: str, flags: Iterable[str], program: str) -> str:
             name = name.partition(".")[0]
             near = did_you_mean(name, {flag[2:].partition(".")[0] for flag in flags})
         return f"There is no option '{name}'.{near}"
+    where = f"{flag}: " if flag else ""
     if found := _CLASS.search(message):
-        return f"{flag + ': ' if flag else ''}There is no class '{found[1]}'.{did_you_mean(found[1], class_names())}"
+        near = did_you_mean(found[1], class_names())
+        return f"{where}There is no class '{found[1]}'.{near}"
     if found := _ATTRIBUTE.search(message):
         name = f"{found[1]}.{found[2]}" if found[1] else found[3]
         kind = "class" if found[1] else "module"
         near = did_you_mean(found[2] or "", class_names()) if found[1] else ""
-        return f"{flag + ': ' if flag else ''}There is no {kind} '{name}'.{near}"
+        return f"{where}There is no {kind} '{name}'.{near}"
     if found := _REQUIRED.search(message):
         names = ", ".join(name.partition(".")[2] or name for name in found[1].strip().split(", "))
         return f"Missing: {names}. `{program} --help` says what is expected."
@@ -108,7 +111,7 @@ def explain(message: str, flags: Iterable[str], program: str) -> str:
             r"one of \1", _TYPE.sub(lambda match: match[1].rpartition(".")[2], expected)
         )
         return f"{flag or 'The configuration'}: expected {expected}, got '{value.strip()}'."
-    return f"{flag + ': ' if flag else ''}{_shortened(message)}"
+    return f"{where}{_shortened(message)}"
 
 
 def cause(error: Exception) -> Exception:
@@ -127,17 +130,9 @@ def cause(error: Exception) -> Exception:
 
 
 def _shortened(message: str) -> str:
-    lines = [line.strip(" -") for line in message.splitlines()]
-    told = [
-        line
-        for line in lines
-        if line and not line.startswith(("Parser key", "Does not validate", "Subtypes"))
-    ]
-    told = [
-        line
-        for line in told
-        if line not in ("Errors:",) and not line.startswith("Given value type")
-    ]
+    frame = ("Parser key", "Does not validate", "Subtypes", "Given value type")
+    lines = (line.strip(" -") for line in message.splitlines())
+    told = [line for line in lines if line not in ("", "Errors:") and not line.startswith(frame)]
     return _TYPE.sub(lambda match: match[1].rpartition(".")[2], " ".join(told[:3]))
 
 
@@ -148,9 +143,7 @@ def class_names() -> set[str]:
 
 
 def _imported_class_names() -> set[str]:
-    """Return the optimizers, schedules and callbacks that are imported already; nothing is imported for it."""
-    import sys
-
+    """Return the optimizers, schedules and callbacks that are imported already."""
     names: set[str] = set()
     roots = [
         ("torch.optim", "Optimizer"),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from ...errors import UsageError, did_you_mean
+from .source import PACKAGE
 
-PACKAGE = Path(__file__).resolve().parent.parent.parent
 CONFIGS = PACKAGE / "configs"
 TRAINER = CONFIGS / "trainer"
 
@@ -26,6 +26,33 @@ def variants(task: str) -> list[str]:
         (path.stem for path in (CONFIGS / task).glob("*.yaml")),
         key=lambda name: (name != "default", name),
     )
+
+
+class Entry(NamedTuple):
+    """One line of a list: a name and what it is."""
+
+    name: str
+    summary: str
+
+
+def list_tasks() -> list[Entry]:
+    """Return the tasks with the first line of their default configuration."""
+    return [Entry(task, _comment(CONFIGS / task / f"{variants(task)[0]}.yaml")) for task in tasks()]
+
+
+def list_variants() -> list[Entry]:
+    """Return every `TASK/VARIANT` with the first line of its file."""
+    return [
+        Entry(f"{task}/{variant}", _comment(CONFIGS / task / f"{variant}.yaml"))
+        for task in tasks()
+        for variant in variants(task)
+    ]
+
+
+def _comment(path: Path) -> str:
+    """Return the first line of a YAML file when it is a comment."""
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    return first.lstrip("# ").strip() if first.startswith("#") else ""
 
 
 def is_path(word: str) -> bool:
@@ -58,8 +85,9 @@ def find_config(word: str) -> Path:
         )
     variant = variant or "default"
     if variant not in variants(task):
+        near = did_you_mean(variant, variants(task))
         raise UsageError(
-            f"The task '{task}' has no variant '{variant}'.{did_you_mean(variant, variants(task))}\n"
+            f"The task '{task}' has no variant '{variant}'.{near}\n"
             f"Its variants are: {', '.join(variants(task))}."
         )
     return CONFIGS / task / f"{variant}.yaml"
@@ -95,7 +123,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def class_name(config: dict[str, Any], section: str) -> str:
-    """Return the short name of the class that a section (`model`, `data`) of a configuration names, or ''."""
+    """Return the short name of the class that a section of a configuration names, or ''.
+
+    Args:
+        config: The content of a YAML file.
+        section: `model` or `data`.
+    """
     value = config.get(section)
     path = value.get("class_path", "") if isinstance(value, dict) else value
     return str(path or "").rpartition(".")[2]
@@ -115,29 +148,3 @@ def task_of(config: dict[str, Any], otherwise: str) -> str:
         ):
             return task
     return otherwise
-
-
-def copy_config(word: str, target: str) -> Path:
-    """Write a shipped configuration to a file of the user's own.
-
-    Args:
-        word: `TASK` or `TASK/VARIANT`.
-        target: The file to write, or a folder to write it in.
-
-    Raises:
-        UsageError: The file exists already, or its folder does not.
-    """
-    source = find_config(word)
-    path = Path(target)
-    if path.is_dir():
-        path = path / f"{word.replace('/', '_')}.yaml"
-    if not path.parent.is_dir():
-        raise UsageError(f"There is no folder '{path.parent}' to write '{path.name}' in.")
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(source.read_text(encoding="utf-8"))
-    except FileExistsError:
-        raise UsageError(
-            f"'{path}' exists already, and is not overwritten: name another file."
-        ) from None
-    return path

@@ -1,23 +1,131 @@
-"""What a run keeps - checkpoints, its configuration, a table of its metrics - and when it stops."""
+"""What a run writes: checkpoints, whole or not at all, and its configuration."""
 
 from __future__ import annotations
 
+import errno
 import os
-import re
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from jsonargparse import Namespace
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
+from lightning.pytorch.utilities.migration.utils import _pl_migrate_checkpoint
 
-from ...loading import CheckedCheckpoint
-from .resuming import has_validation, validates_next
+from ...errors import DataError, SetupError
+from ...loading import CheckedCheckpoint, first_lines
+from .resuming import validates_next
 from .tables import EMPTY, MetricsTable
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and renames it.
+
+    A full disk or a kill never costs the one before.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint.
+
+        Args:
+            checkpoint: What to write.
+            path: Where; a file that is there is replaced as a whole.
+            storage_options: Not supported.
+
+        Raises:
+            SetupError: The disk is full; the file that was there is as it was.
+        """
+        if "://" in str(path):  # another file system has its own way to be atomic
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        place = Path(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        # Always the same name: what a kill leaves behind is written anew, and no link is followed.
+        temporary = place.with_name(f".{place.name}.part")
+        try:
+            temporary.unlink(missing_ok=True)
+            with temporary.open("xb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(place)
+        except BaseException as error:
+            temporary.unlink(missing_ok=True)
+            if _is_full(error):
+                raise SetupError(
+                    f"{place}: no space left on the disk for the checkpoint; the one before is "
+                    "untouched. Free space and go on with --resume"
+                ) from error
+            raise
+        _sync_folder(place.parent)
+
+
+class CheckedCheckpointIO(AtomicCheckpointIO):
+    """Gives Lightning the checkpoint that was checked, where it would read the file once more.
+
+    Args:
+        checkpoint: The checkpoint of the run.
+    """
+
+    def __init__(self, checkpoint: CheckedCheckpoint) -> None:
+        super().__init__()
+        self.checkpoint = checkpoint
+
+    def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
+        """Return what the checkpoint holds; Lightning takes parts out of the dict.
+
+        Args:
+            path: The checkpoint's.
+        """
+        if Path(path) != self.checkpoint.path:
+            raise ValueError(f"'{path}' was not checked: only '{self.checkpoint.path}' was.")
+        try:
+            # Lightning does it too, where nobody can tell that the file is at fault.
+            return _pl_migrate_checkpoint(dict(self.checkpoint.content), path)
+        except Exception as error:  # another version's states, or none
+            raise DataError(
+                f"'{path}' is of no version of Lightning that is known: {first_lines(error)}"
+            ) from error
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Remove an older checkpoint; the one that was resumed names it, and may name anything.
+
+        Args:
+            path: The file; a folder, another kind of file or one on another file system stays.
+        """
+        place = Path(path)
+        # Lightning has seen that it begins with the folder of the checkpoints.
+        if place.suffix == ".ckpt" and ".." not in place.parts and place.is_file():
+            place.unlink()
+
+
+def _is_full(error: BaseException) -> bool:
+    # torch's zip writer reports a failed write as a RuntimeError of its own, its cause behind it or
+    # lost.
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return isinstance(error, RuntimeError) and "PytorchStreamWriter failed" in str(error)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power cut, where the system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 class Checkpoint(ModelCheckpoint):
@@ -120,7 +228,7 @@ class Checkpoint(ModelCheckpoint):
         Args:
             trainer: The trainer.
         """
-        trial = trainer.fast_dev_run  # type: ignore[attr-defined]  # Lightning sets it without declaring it
+        trial = trainer.fast_dev_run  # type: ignore[attr-defined]  # set but not declared
         if trial or trainer.fit_loop.total_batch_idx == self._saved_last_at:
             return
         # A last state that was damaged must not take the place of the one before.
@@ -174,20 +282,17 @@ class Checkpoint(ModelCheckpoint):
 
 
 def _tables(trainer: Trainer) -> list[MetricsTable]:
-    return [
-        logger
-        for logger in trainer.loggers
-        if isinstance(logger, MetricsTable) and trainer.is_global_zero
-    ]
+    loggers = trainer.loggers if trainer.is_global_zero else []
+    return [logger for logger in loggers if isinstance(logger, MetricsTable)]
 
 
 def _stops(trainer: Trainer) -> bool:
-    """Say whether a callback has stopped the run: Lightning takes the rest of the epoch for done when it ends."""
+    """Say whether a callback has stopped the run: Lightning then takes the epoch for done."""
     return trainer.should_stop and trainer.fit_loop._can_stop_early
 
 
 def _keep(path: Path, name: Path) -> None:
-    """Give a file a second name at once, so that neither name is ever missing; a copy where links don't exist."""
+    """Give a file a second name at once, so that neither is ever missing; or copy it."""
     temporary = name.with_suffix(".tmp")
     temporary.unlink(missing_ok=True)
     try:
@@ -197,49 +302,16 @@ def _keep(path: Path, name: Path) -> None:
     temporary.replace(name)
 
 
-class StopEarly(EarlyStopping):
-    """Stops a run that no longer gets better.
+def checkpoint_folder(trainer: Trainer) -> Path:
+    """Return where this run's checkpoints go.
 
     Args:
-        patience: Stop after this many validations without a better value; null: never.
-        monitor: The logged metric to watch.
-        mode: Whether better is smaller or larger.
-        min_delta: The least change that counts as better.
+        trainer: The trainer.
     """
-
-    def __init__(
-        self,
-        patience: int | None = None,
-        monitor: str = "val/loss",
-        mode: Literal["min", "max"] = "min",
-        min_delta: float = 0.0,
-    ) -> None:
-        super().__init__(monitor, min_delta=min_delta, patience=patience or 0, mode=mode)
-        self.enabled = patience is not None
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check after each validation, before the checkpoint; without one, at the epoch's end."""
-        super().on_train_start(trainer, pl_module)
-        if self.enabled and has_validation(trainer):
-            self._check_on_train_epoch_end = False
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop at once when the checkpoint says that the patience is over."""
-        super().on_fit_start(trainer, pl_module)
-        if self.enabled and 0 < self.wait_count >= self.patience:
-            trainer.should_stop = True
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what a checkpoint says, except for the patience, which the command line says.
-
-        Args:
-            state_dict: What `state_dict` returned.
-        """
-        super().load_state_dict({**state_dict, "patience": self.patience})
-
-    def _run_early_stopping_check(self, trainer: Trainer) -> None:
-        if self.enabled:
-            super()._run_early_stopping_check(trainer)
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.dirpath:
+            return Path(callback.dirpath)
+    return Path(trainer.default_root_dir)
 
 
 class SaveConfig(SaveConfigCallback):
@@ -265,7 +337,7 @@ class SaveConfig(SaveConfigCallback):
             super().setup(trainer, pl_module, stage)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the file of a run that was resumed: now that its checkpoint fits the configuration."""
+        """Write the file of a resumed run: now its checkpoint fits the configuration."""
         super().setup(trainer, pl_module, "fit")
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -275,26 +347,3 @@ class SaveConfig(SaveConfigCallback):
         temporary.unlink(missing_ok=True)  # a link is not followed
         temporary.write_text(self.parser.dump(self.config, skip_none=False), encoding="utf-8")
         temporary.replace(path)
-
-
-class Bar(RichProgressBar):
-    """Lightning's progress bar, with names that leave room for the bar."""
-
-    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """The metrics: `train/loss` as `train`, `val/bits_per_character` as `val/bpc`."""
-        initials = re.compile(r"([a-z])[a-z]*_|(?<=_)([a-z])[a-z]*")
-        metrics = super().get_metrics(trainer, pl_module)
-        metrics.pop("v_num", None)  # the run's folder says which it is
-        return {
-            initials.sub(r"\1\2", name).removesuffix("/loss"): value
-            for name, value in metrics.items()
-        }
-
-    def _get_train_description(self, current_epoch: int) -> str:
-        described = str(super()._get_train_description(current_epoch))
-        # a run that is limited by its steps has no number of epochs; Lightning shows -2
-        return (
-            f"Epoch {current_epoch}".ljust(len(described))
-            if (self.trainer.max_epochs or -1) < 0
-            else described
-        )

@@ -1,0 +1,99 @@
+"""The table of commands: a file directly in `apps/` is one, found by being there.
+
+The first line of the file says what it does, for `unrolled --help`. Its public function that is
+named like the file (`list_` in `list.py`: a name of Python's gets an underscore) is the command:
+positional parameters are words of the command line, keyword-only ones are flags, and the function's
+docstring is its help.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+
+from ... import apps
+from ...errors import UnrolledError, UsageError
+from .help import function_help
+
+Command = Callable[..., int | None]
+
+
+def summaries() -> dict[str, str]:
+    """Return what each command does, by its name; no command is imported."""
+    files = sorted(path for folder in apps.__path__ for path in Path(folder).glob("[!_]*.py"))
+    return {path.stem: _summary(path) for path in files}
+
+
+def _summary(path: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    line = docstring.partition("\n")[0].removesuffix(".")
+    return f"{line[:1].lower()}{line[1:]}"
+
+
+def carry_out(command: str, words: list[str]) -> int:
+    """Call a command with the arguments that a command line gives it, and return its exit code.
+
+    Args:
+        command: Its name, one of `summaries`.
+        words: What follows it.
+
+    Raises:
+        UsageError: The words and flags are not the command's, or it refuses their values.
+    """
+    module = import_module(f"..{command}", __package__)
+    function: Command = getattr(module, command, None) or getattr(module, f"{command}_")
+    if "--help" in words or "-h" in words:
+        print(function_help(command, function))
+        return 0
+    if hasattr(sys.stdout, "reconfigure"):
+        # a terminal may not know every character of the model
+        sys.stdout.reconfigure(errors="replace")
+    call = _bound(command, function, words)
+    try:
+        return call() or 0
+    except UnrolledError:
+        raise
+    except ValueError as error:  # what a model says of a setting that it can't work with
+        raise UsageError(str(error)) from error
+
+
+def _bound(command: str, function: Command, words: list[str]) -> Command:
+    """Return a command with its arguments.
+
+    Optional positional parameters have a default; `*paths` takes all words that are left.
+    """
+    parameters = inspect.signature(function).parameters.values()
+    several = [p.name for p in parameters if p.kind is p.VAR_POSITIONAL]
+    single = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    optional = [p for p in single if p.default is not p.empty]
+    if not (words or several) and len(optional) == len(single):
+        return function
+    if len(single) == len(parameters) < len(words):
+        most = f"{len(single)} word(s) at most" if single else "no arguments"
+        raise UsageError(f"`unrolled {command}` takes {most}, and got: {' '.join(words)}")
+    from .arguments import Parser
+
+    parser = Parser(prog=f"unrolled {command}")
+    skip: set[str | int] = {*several, *(p.name for p in optional)}
+    parser.add_function_arguments(function, as_group=False, as_positional=True, skip=skip)
+    for parameter in optional:  # jsonargparse would make flags of them
+        parser.add_argument(parameter.name, type=str, nargs="?", default=parameter.default)
+    for name in several:
+        parser.add_argument(name, type=str, nargs="*", default=[])
+    switches = {f"--{p.name}" for p in parameters if isinstance(p.default, bool)}
+    for place in reversed(range(len(words))):  # `--scores` alone means `--scores true`
+        if words[place] in switches and [*words, ""][place + 1] not in ("true", "false"):
+            words = [*words[: place + 1], "true", *words[place + 1 :]]
+    given = parser.parse_args(words).as_dict()
+    rest = [word for name in several for word in given.pop(name) or []]
+    if several and not rest:
+        raise UsageError(
+            f"Missing: {several[0]}. `unrolled {command} --help` says what is expected."
+        )
+    positional = [given.pop(p.name) for p in single]
+    return partial(function, *positional, *rest, **given)

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from unrolled import loading
+from unrolled.apps.shell.models import open_model
+from unrolled.errors import UsageError
+
+
+def test_a_model_of_another_kind_is_refused_by_what_it_does_not_do(monkeypatch):
+    asked = []
+    model = SimpleNamespace()
+    monkeypatch.setattr(loading, "load", lambda path, **settings: asked.append(settings) or model)
+    opened = open_model("a.ckpt", SimpleNamespace, "sing", device="cpu", trust="mine")
+    assert opened is model
+    assert asked == [{"device": "cpu", "trust": "mine"}]
+    with pytest.raises(UsageError, match=r"'a.ckpt' holds a SimpleNamespace, which does not sing"):
+        open_model("a.ckpt", int, "sing", device="cpu", trust="")
