@@ -1,1 +1,1 @@
-"""The configurations that come with the package: a folder per task, and what every run needs in `trainer`."""
+"""The configurations that come with the package: a folder a task, and `trainer` for every run."""

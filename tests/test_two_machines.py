@@ -1,4 +1,4 @@
-"""Two machines (network namespaces with a cable between them) train one run, fail as one, and go on.
+"""Two machines (network namespaces and a cable) train one run, fail as one, and go on.
 
 The processes of one machine can't reach the other's but through the cable, as on a cluster.
 """
