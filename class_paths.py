@@ -31,7 +31,7 @@ _MOST = 1_000_000  # parts of a file's data: the largest vocabulary has fewer
 # underline`.
 _WORD = re.compile(r"(?!.*:\s)[\w:# -]*")
 UNSEEN = object()
-"""In a type's place: nobody has looked at the class whose argument it is; any class may be meant."""
+"""In a type's place: nobody has seen the class whose argument it is; any class may be meant."""
 _UNKNOWN = (None, Any, UNSEEN)
 
 

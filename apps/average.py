@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..loading import CheckedTask
 
 
 def average(output: str, *checkpoints: str, trust: str = "") -> None:
@@ -37,14 +43,13 @@ def average(output: str, *checkpoints: str, trust: str = "") -> None:
         for name, tensor in first.weights.items()
         if tensor.is_floating_point() or tensor.is_complex()
     }
-    shapes = {name: tensor.shape for name, tensor in first.weights.items()}
+    shapes = _shapes(first)
     for path in checkpoints[1:]:
         other = CheckedTask(path, trust=trust)
-        others = {name: tensor.shape for name, tensor in other.weights.items()}
         changes = itertools.chain(
             differences("model", first.model, other.model),
             differences("model.spec", first.spec, other.spec),
-            differences("model", shapes, others),  # a part that no checkpoint describes
+            differences("model", shapes, _shapes(other)),  # a part that no checkpoint describes
         )
         if change := next(changes, None):
             raise UsageError(
@@ -63,3 +68,7 @@ def average(output: str, *checkpoints: str, trust: str = "") -> None:
     AtomicCheckpointIO().save_checkpoint(result, place.absolute())
     print(f"{output}: the mean of {len(checkpoints)} checkpoints' weights")
     print(f"Next: unrolled info {output}")
+
+
+def _shapes(checkpoint: CheckedTask) -> dict[str, torch.Size]:
+    return {name.removeprefix("model."): w.shape for name, w in checkpoint.weights.items()}

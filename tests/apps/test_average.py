@@ -30,7 +30,8 @@ def test_what_has_a_mean_is_averaged_and_the_rest_is_the_firsts(tmp_path):
     average(str(tmp_path / "c"), first, second)
     found = torch.load(tmp_path / "c", weights_only=True)["state_dict"]
     a, b = (torch.load(path, weights_only=True)["state_dict"] for path in (first, second))
-    torch.testing.assert_close(found["head.weight"], (a["head.weight"] + b["head.weight"]) / 2)
+    key = "model.head.weight"
+    torch.testing.assert_close(found[key], (a[key] + b[key]) / 2)
     assert found["wave"].tolist() == [2 + 0.5j]
     assert found["halves"].tolist() == [1.5, 2.5]
     assert (int(found["steps"]), bool(found["seen"])) == (3, True)
