@@ -71,8 +71,13 @@ def _bound(command: str, function: Command, words: list[str]) -> Command:
     several = [p.name for p in parameters if p.kind is p.VAR_POSITIONAL]
     single = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     optional = [p for p in single if p.default is not p.empty]
-    if not (words or several) and len(optional) == len(single):
-        return function
+    text = all(
+        p.annotation in (str, "str", "str | None") if p in single else p.default is not p.empty
+        for p in parameters
+    )
+    enough = len(single) - len(optional) <= len(words) <= len(single)
+    if text and enough and not any(word.startswith("-") for word in words):
+        return partial(function, *words)  # there is nothing to parse
     if len(single) == len(parameters) < len(words):
         most = f"{len(single)} word(s) at most" if single else "no arguments"
         raise UsageError(f"`unrolled {command}` takes {most}, and got: {' '.join(words)}")

@@ -6,14 +6,13 @@ Shapes: B batch, T time, D input, H hidden.
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..families.lstm_loop import LSTMLoop, next_cell
-from ..kernels.layer_norm_lstm import LayerNormLoop
+from ..kernels.loops import uncompiled, unroll
 from .lstm import LSTMState
 
 
@@ -92,12 +91,11 @@ class LayerNormLSTM(LSTMLoop):
         values, mask = self._take_mask(x, dtype)
         projected = F.linear(values.transpose(0, 1), self.weight_ih)  # (T, B, 4H)
         weight_hh = self.weight_hh.to(projected.dtype)  # autocast's choice, too
-        gains = (gain.to(dtype) for gain in (self.gain_hh, self.gain_cell, self.bias_cell))
-        output, *state_n = LayerNormLoop.call(
-            _step, *state, weight_hh, *gains, mask, self.eps,
-            source=partial(_norm, eps=self.eps),
-            given=(projected.to(dtype), self.gain_ih, self.bias),
-        )  # fmt: skip
+        projected = _norm(projected.to(dtype), self.gain_ih, self.bias, self.eps)
+        gains = (self.gain_hh, self.gain_cell, self.bias_cell)
+        output, *state_n = uncompiled(unroll)(
+            _step, projected, state, weight_hh, *gains, mask, self.eps
+        )
         return output.transpose(0, 1).to(x.dtype), LSTMState(*state_n)  # (B, T, H)
 
     def _options(self) -> str:

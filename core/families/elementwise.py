@@ -195,6 +195,7 @@ def project(
     Returns:
         (..., K).
     """
+    if x.dim() == 2:
+        return F.linear(x, weight, bias).to(dtype)
     # flat: the bias joins the product
-    flat = F.linear(x.flatten(0, -2), weight, bias)
-    return flat.to(dtype).view(*x.shape[:-1], len(weight))
+    return project(x.flatten(0, -2), weight, bias, dtype=dtype).view(*x.shape[:-1], len(weight))

@@ -165,7 +165,7 @@ def unroll(
     state: tuple[Tensor, ...],
     *others: Any,
 ) -> tuple[Tensor, ...]:
-    """Run a step over a sequence, one after the other: the formula of a loop.
+    """Run a step over a sequence, one after the other, as torch differentiates it.
 
     Args:
         step: Takes one step's input, the tensors of the state and `others`; returns the state's

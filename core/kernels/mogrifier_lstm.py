@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from .loops import Loop, blocks_backward, unroll, without_autocast
-from .lstm_gates import advance, derivatives
 
 
 class MogrifierLoop(Loop):
@@ -103,7 +102,7 @@ class MogrifierLoop(Loop):
                 for i in range(rounds, 2):  # what no round has scaled
                     ends_t[i].copy_(parts[i])
                 _product(joined_t, weight_t, gates_t).add_(bias)
-                advance(gates_t, cell, mask, cell_t)
+                _advance(gates_t, cell, mask, cell_t)
                 torch.tanh(cell_t, out=squashed_t)
                 torch.mul(gates_t[:, 3 * size :], squashed_t, out=hidden_t)
                 cell = cell_t
@@ -126,7 +125,7 @@ class MogrifierLoop(Loop):
             d_logits = [torch.empty_like(scale) for scale in scales]
             d_middles = [torch.empty_like(middle) for middle in middles]
             for block in blocks_backward(time, batch * size):
-                slopes = derivatives(
+                slopes = _derivatives(
                     gates[block], cells[:-1][block], squashed[block], mask, d_gates[block]
                 )
                 by_round = [[p[block] for p in parts] for parts in (scales, d_logits, d_middles)]
@@ -187,3 +186,49 @@ def _over_time(left: Tensor, right: Tensor, dtype: torch.dtype) -> Tensor:
 def _by_step(parts: Sequence[Tensor], time: int) -> list[tuple[Tensor, ...]]:
     """Turn tensors (T, ...) into one tuple of tensors per step."""
     return list(zip(*(part.unbind() for part in parts), strict=True)) if parts else [()] * time
+
+
+def _advance(gates: Tensor, cell: Tensor, mask: Tensor | None, out: Tensor) -> None:
+    """Run the gates of one step, in place.
+
+    Args:
+        gates: i, f, g, o before their nonlinearities (B, 4H); holds them after.
+        cell: c_{t-1} (B, H).
+        mask: Factor of the candidate (B, H), or None.
+        out: Receives c_t (B, H).
+    """
+    hidden = cell.shape[1]
+    if_, g, o = gates.split((2 * hidden, hidden, hidden), 1)
+    if_.sigmoid_()
+    g.tanh_()
+    o.sigmoid_()
+    i, f = if_.split(hidden, 1)  # (B, H) each
+    torch.mul(f, cell, out=out)
+    out.addcmul_(i, g if mask is None else g * mask)
+
+
+def _derivatives(
+    gates: Tensor, before: Tensor, squashed: Tensor, mask: Tensor | None, out: Tensor
+) -> Tensor:
+    """Compute everything that a backward loop multiplies with and that needs no loop.
+
+    Args:
+        gates: i, f, g, o after their nonlinearities (T, B, 4H).
+        before: c_{t-1} (T, B, H).
+        squashed: tanh of the cell as the output gate sees it (T, B, H).
+        mask: Factor of the candidate (B, H), or None.
+        out: Receives the factors (T, B, 4H) that turn the gradients of (c, c, c, h) into those of
+            the gates' inputs.
+
+    Returns:
+        Factors (T, B, H) that turn the gradient of h into that of tanh's input.
+    """
+    i, f, g, o = gates.chunk(4, 2)  # (T, B, H) each
+    to_i, to_f, to_g, to_o = out.chunk(4, 2)
+    through_sigmoid = torch.ops.aten.sigmoid_backward.grad_input
+    through_sigmoid(g if mask is None else g * mask, i, grad_input=to_i)
+    through_sigmoid(before, f, grad_input=to_f)
+    torch.ops.aten.tanh_backward.grad_input(i if mask is None else i * mask, g, grad_input=to_g)
+    through_sigmoid(squashed, o, grad_input=to_o)
+    slopes: Tensor = torch.ops.aten.tanh_backward(o, squashed)
+    return slopes

@@ -13,12 +13,12 @@ from unrolled.core import (
     AdditiveAttention,
     Memory,
     MinGRU,
+    MogrifierLSTM,
     RecurrentCore,
     SequenceDecoder,
     reference,
 )
 from unrolled.core.families.elementwise import ElementwiseCore
-from unrolled.core.families.lstm_loop import LSTMLoop
 from unrolled.core.kernels.scan import linear_recurrence, linear_recurrence_reference
 from unrolled.core.seq2seq.losses import chunked_cross_entropy
 from unrolled.core.state import leaves, map_state
@@ -33,7 +33,7 @@ pytestmark = [
 ]
 
 B, T = 2, 3
-ByHand = (ElementwiseCore, LSTMLoop, SLSTM)
+ByHand = (ElementwiseCore, MogrifierLSTM, SLSTM)
 RANDOM = {
     "lengths": torch.tensor([3, 1]),
     "reset": torch.tensor([[0, 1, 0], [1, 0, 0]], dtype=torch.bool),

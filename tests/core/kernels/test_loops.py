@@ -6,17 +6,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from unrolled.core import SLSTM, IndRNN, LayerNormLSTM, MinGRU, MogrifierLSTM, RecurrentCore
+from unrolled.core import SLSTM, IndRNN, MinGRU, MogrifierLSTM, RecurrentCore
 from unrolled.core.kernels import loops, min_gru
 from unrolled.core.state import leaves, map_state
 
 B, T, D, H = 3, 17, 5, 4
 CORES: dict[str, list[Callable[[], RecurrentCore]]] = {
     "IndRNNLoop": [lambda: IndRNN(D, H), lambda: IndRNN(D, H, bias=False)],
-    "LayerNormLoop": [
-        lambda: LayerNormLSTM(D, H),
-        lambda: LayerNormLSTM(D, H, recurrent_dropout=0.4),
-    ],
     "MinGRULoop": [lambda: MinGRU(D, H), lambda: MinGRU(D, H, candidate="linear", bias=False)],
     "MogrifierLoop": [
         *(lambda rounds=rounds: MogrifierLSTM(D, H, rounds=rounds) for rounds in range(4)),
