@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,15 +20,14 @@ from .checks import Form, dense, fits, form_of, refuse_input, refuse_mixture, re
 from .schedule import ONE_STEP
 from .state import State
 
-if TYPE_CHECKING:
-    from .recurrent import RecurrentCore
-
 
 class Guarded(nn.Module):
     """A module whose steps and states are looked at before they run."""
 
     input_size: int
     initial_state: Callable[..., State]
+    step: Callable[..., tuple[Tensor, State]]
+    stepper: Callable[..., Callable[[Tensor, Any], tuple[Tensor, State]]]
     # `step` as the core defines it
     _bare_step: ClassVar[Callable[[Any, Tensor, Any], tuple[Tensor, Any]]]
     _form: Form | None = None  # of the state, once it was needed
@@ -93,11 +92,11 @@ def guarded_step(bare: Callable[..., tuple[Tensor, State]]) -> Callable[..., tup
     """
 
     @functools.wraps(bare)
-    def step(self: RecurrentCore, x: Tensor, state: Any) -> tuple[Tensor, State]:
+    def step(self: Guarded, x: Tensor, state: Any) -> tuple[Tensor, State]:
         if type(self)._bare_step is not bare:  # from the step of a subclass, which has been here
             return bare(self, x, state)
         if self._hooked():
-            return self(x, state, schedule=ONE_STEP)
+            return self(x, state, schedule=ONE_STEP)  # type: ignore[no-any-return]
         return self._checked_step(x, state)
 
     step.guarded = True  # type: ignore[attr-defined]
@@ -118,7 +117,7 @@ def guarded_stepper(bare: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     @functools.wraps(bare)
-    def stepper(self: RecurrentCore) -> Callable[[Tensor, Any], tuple[Tensor, State]]:
+    def stepper(self: Guarded) -> Callable[[Tensor, Any], tuple[Tensor, State]]:
         if type(self).stepper is not guarded:
             return bare(self)  # type: ignore[no-any-return]
         if self._hooked():

@@ -1,51 +1,25 @@
-"""The tasks, a room each: a model, and the LightningModule that trains it."""
+"""The tasks, a room each: a model, and the LightningModule that trains it.
+
+Names are imported at their first use, so that a model can be used without Lightning.
+"""
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .base import Task
-    from .captioning.model import CaptioningModel
-    from .captioning.task import Captioning
-    from .char_lm.model import CharModel
-    from .char_lm.task import CharLM
-    from .model import Model
-    from .translation.model import TranslationModel
-    from .translation.task import Translation
-    from .video.model import VideoModel
-    from .video.task import VideoLabelling
+    from .base import Task as Task
+    from .captioning.model import CaptioningModel as CaptioningModel
+    from .captioning.task import Captioning as Captioning
+    from .char_lm.dynamic_evaluation import DynamicEvaluation as DynamicEvaluation
+    from .char_lm.model import CharModel as CharModel
+    from .char_lm.task import CharLM as CharLM
+    from .model import Model as Model
+    from .translation.model import TranslationModel as TranslationModel
+    from .translation.task import Translation as Translation
+    from .video.model import VideoModel as VideoModel
+    from .video.task import VideoLabelling as VideoLabelling
 
-__all__ = [
-    "Captioning",
-    "CaptioningModel",
-    "CharLM",
-    "CharModel",
-    "Model",
-    "Task",
-    "Translation",
-    "TranslationModel",
-    "VideoLabelling",
-    "VideoModel",
-]
-
-_HOMES = {
-    "Captioning": "captioning.task",
-    "CaptioningModel": "captioning.model",
-    "CharLM": "char_lm.task",
-    "CharModel": "char_lm.model",
-    "Model": "model",
-    "Task": "base",
-    "Translation": "translation.task",
-    "TranslationModel": "translation.model",
-    "VideoLabelling": "video.task",
-    "VideoModel": "video.model",
-}
-
-
-def __getattr__(name: str) -> Any:
-    # Lazily: `unrolled list` and a wrong path on the command line are answered without Lightning.
-    if name in _HOMES:
-        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_names(__name__, __file__)

@@ -34,6 +34,7 @@ ALLOWED = {
         "data.tokenizer",
         "data.spec",
         "data.vocabulary",
+        "lazy",
         "class_paths",
         "errors",
         "__version__",
