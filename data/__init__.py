@@ -11,12 +11,19 @@ from ..lazy import lazy_names
 
 if TYPE_CHECKING:
     from .base import DataModule as DataModule
+    from .batch import Device as Device
     from .batch import TextBatch as TextBatch
+    from .batch import moved as moved
+    from .batch import padded as padded
     from .captioning.captions import CaptionData as CaptionData
     from .captioning.scenes.module import ScenesData as ScenesData
     from .loader import ResumableLoader as ResumableLoader
+    from .samplers import Items as Items
     from .samplers import ItemSampler as ItemSampler
     from .samplers import Sampler as Sampler
+    from .spec import VocabularySpec as VocabularySpec
+    from .splits import Part as Part
+    from .splits import draw as draw
     from .text.module import TextData as TextData
     from .text.sampler import StreamSampler as StreamSampler
     from .tokenizer import Subwords as Subwords

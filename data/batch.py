@@ -8,10 +8,12 @@ Shapes: B batch, T time.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
 
 Device = torch.device | str
 
@@ -26,6 +28,19 @@ def moved(device: Device, *tensors: Tensor) -> tuple[Tensor, ...]:
     # to a CPU, the call would return before the numbers are there; so it was on MPS (pytorch#83015)
     overlap = torch.device(device).type not in ("cpu", "mps")
     return tuple(tensor.to(device, non_blocking=overlap) for tensor in tensors)
+
+
+def padded(rows: Iterable[ArrayLike]) -> tuple[Tensor, Tensor]:
+    """Return rows of ids as one tensor (B, T), padded with 0, and their lengths (B,), both int64.
+
+    Args:
+        rows: The ids of each row; a batch of no rows is one, too.
+    """
+    tensors = [torch.tensor(row, dtype=torch.int64) for row in rows]
+    lengths = torch.tensor([len(row) for row in tensors], dtype=torch.int64)
+    if not tensors:
+        return torch.zeros(0, 0, dtype=torch.int64), lengths
+    return nn.utils.rnn.pad_sequence(tensors, batch_first=True), lengths
 
 
 class TextBatch(NamedTuple):

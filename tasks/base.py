@@ -79,9 +79,9 @@ class Task(LightningModule, ABC):
     def __init__(
         self,
         *,
-        optimizer: OptimizerCallable,
-        lr_scheduler: LRSchedulerCallable | None,
-        compile_core: bool,
+        optimizer: OptimizerCallable = lambda parameters: torch.optim.AdamW(parameters, lr=1e-3),
+        lr_scheduler: LRSchedulerCallable | None = None,
+        compile_core: bool = False,
         metrics: Mapping[str, MetricFactory] | None = None,
     ) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ target steps.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypedDict, Unpack
 
 import torch
@@ -229,17 +229,6 @@ def with_end(hypothesis: Hypothesis) -> list[int]:
         hypothesis: What a search found.
     """
     return hypothesis.tokens + [Subwords.END] * hypothesis.finished
-
-
-def padded(rows: Iterable[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Return rows of ids as one tensor (B, T), and their lengths (B,), both int64 and on the CPU.
-
-    Args:
-        rows: Ids, B rows of them.
-    """
-    tensors = [torch.tensor(row, dtype=torch.int64) for row in rows]
-    ids = nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=Subwords.PAD)
-    return ids, torch.tensor([len(row) for row in tensors])
 
 
 def symbol_vectors(count: int, size: int) -> nn.Embedding:

@@ -17,14 +17,14 @@ from ...core.cores.lstm import LSTM
 from ...core.masks import valid_steps
 from ...core.recurrent import CoreFactory
 from ...core.seq2seq.attention import AttentionFactory, GatedAttention
-from ...data.batch import CaptionBatch
+from ...data.batch import CaptionBatch, padded
 from ...data.captioning.base import CaptionKnowledge
 from ...data.spec import CaptionSpec
 from ...errors import UsageError
 from ..base import MetricFactory, Part
 from ..metrics import CaptionScores
 from ..sequence import EncoderDecoderTask
-from ..sequence_model import padded, with_end
+from ..sequence_model import with_end
 from . import blind
 from .blind import Said
 from .model import CaptioningModel, ImageEncoderFactory

@@ -15,10 +15,11 @@ from ...core.recurrent import CoreFactory
 from ...core.seq2seq.attention import AdditiveAttention, AttentionFactory
 from ...core.seq2seq.decoder import Decoded, SequenceDecoder
 from ...core.seq2seq.encoder import Memory, SequenceEncoder
+from ...data.batch import padded
 from ...data.spec import TranslationSpec
 from ...data.tokenizer import Subwords
 from ...errors import DataError
-from ..sequence_model import EncoderDecoder, SearchSettings, padded, symbol_vectors
+from ..sequence_model import EncoderDecoder, SearchSettings, symbol_vectors
 
 _LONGEST = 2000
 """Subwords of a sentence that is translated."""
