@@ -71,7 +71,7 @@ def run(folder: Path, case: Case, name: str, processes: int, *more: str, kill_at
     environment = {
         **os.environ,
         "KILL_AT": str(kill_at),
-        "PYTHONPATH": str(HELPERS),
+        "PYTHONPATH": os.pathsep.join((str(HELPERS), os.environ.get("PYTHONPATH", ""))),
         "OMP_NUM_THREADS": "1",
     }
     return subprocess.run(command, cwd=folder, env=environment, timeout=300, check=False).returncode
