@@ -241,8 +241,7 @@ def test_init_from_takes_the_weights_that_fit_and_lists_the_others(capsys):
     error = capsys.readouterr().err
     assert (
         "took 2 of 7 tensors from runs/char_lm/a/checkpoints/last.ckpt; not taken: "
-        "model.core.weight_ih (32x64 there"
-        in error
+        "model.core.weight_ih (32x64 there" in error
     )
     assert fit("--init_from", "runs/char_lm/a", steps=0) == 0
     taken = "took 7 of 7 tensors from runs/char_lm/a/checkpoints/last.ckpt"
