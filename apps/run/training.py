@@ -205,10 +205,13 @@ class TrainingCLI(LightningCLI):
             return
         if subcommand == "predict":
             if type(self.datamodule).predict_dataloader is LightningDataModule.predict_dataloader:
-                raise UsageError(
-                    f"{type(self.datamodule).__name__} has nothing to predict: "
-                    f"`unrolled {self._app()} CKPT ...` takes what you give it."
+                name, app = type(self.datamodule).__name__, self._app()
+                remedy = (
+                    f"`unrolled {app} CKPT ...` takes what you give it."
+                    if app
+                    else ("write its predict_dataloader, and the task's predict_step.")
                 )
+                raise UsageError(f"{name} has nothing to predict: {remedy}")
         else:
             kwargs["verbose"] = False
         result = self._carry_out(subcommand, kwargs)

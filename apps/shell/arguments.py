@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 import sys
 from collections.abc import Iterable
@@ -95,12 +96,15 @@ def explain(message: str, flags: Iterable[str], program: str) -> str:
         return f"There is no option '{name}'.{near}"
     where = f"{flag}: " if flag else ""
     if found := _CLASS.search(message):
-        near = did_you_mean(found[1], class_names())
+        module, _, name = found[1].rpartition(".")
+        near = did_you_mean(name, _names_in(module)) or did_you_mean(found[1], class_names())
         return f"{where}There is no class '{found[1]}'.{near}"
     if found := _ATTRIBUTE.search(message):
         name = f"{found[1]}.{found[2]}" if found[1] else found[3]
-        kind = "class" if found[1] else "module"
-        near = did_you_mean(found[2] or "", class_names()) if found[1] else ""
+        if not found[1]:
+            return f"{where}There is no module '{name}'."
+        kind = "module" if found[2][0].islower() else "class"
+        near = did_you_mean(found[2], _names_in(found[1])) or did_you_mean(found[2], class_names())
         return f"{where}There is no {kind} '{name}'.{near}"
     if found := _REQUIRED.search(message):
         names = ", ".join(name.partition(".")[2] or name for name in found[1].strip().split(", "))
@@ -142,10 +146,22 @@ def class_names() -> set[str]:
     return {name for name in names | _imported_class_names() if not name.startswith("_")}
 
 
+def _names_in(module: str) -> set[str]:
+    """Return the classes and modules of a module, if it is imported."""
+    found = sys.modules.get(module)
+    if found is None:
+        return set()
+    classes = {name for name, value in vars(found).items() if isinstance(value, type)}
+    return classes | {info.name for info in pkgutil.iter_modules(getattr(found, "__path__", ()))}
+
+
 def _imported_class_names() -> set[str]:
-    """Return the optimizers, schedules and callbacks that are imported already."""
+    """Return the classes, also of the user's own, that are imported already."""
     names: set[str] = set()
     roots = [
+        ("unrolled.core.recurrent", "RecurrentCore"),
+        ("unrolled.data.base", "DataModule"),
+        ("unrolled.tasks.base", "Task"),
         ("torch.optim", "Optimizer"),
         ("torch.optim.lr_scheduler", "LRScheduler"),
         ("lightning.pytorch.callbacks", "Callback"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
+from importlib import import_module
 
 import pytest
 import torch
@@ -27,10 +29,16 @@ from unrolled.core.state import State, leaves
 INPUT, HIDDEN = 3, 4
 
 
+def classes() -> dict[str, type[RecurrentCore]]:
+    """Return every discovered core, and those of other packages that UNROLLED_CORES names."""
+    others = [path.rpartition(".") for path in os.environ.get("UNROLLED_CORES", "").split()]
+    return discover_cores() | {name: getattr(import_module(home), name) for home, _, name in others}
+
+
 def plain_cores() -> dict[str, Callable[[], RecurrentCore]]:
-    """Return a maker for every discovered core that is no composition: it is tested by existing."""
+    """Return a maker for every core that is no composition: it is tested by existing."""
     makers: dict[str, Callable[[], RecurrentCore]] = {}
-    for name, cls in discover_cores().items():
+    for name, cls in classes().items():
         if "core" not in inspect.signature(cls).parameters:
             makers[name] = lambda cls=cls: cls(INPUT, HIDDEN)
     return makers
@@ -132,7 +140,7 @@ def core(request: pytest.FixtureRequest) -> RecurrentCore:
 @pytest.fixture(params=list(plain_cores()))
 def plain(request: pytest.FixtureRequest) -> type[RecurrentCore]:
     """The class of a core that is no composition."""
-    return discover_cores()[request.param]
+    return classes()[request.param]
 
 
 @pytest.fixture

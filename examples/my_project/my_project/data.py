@@ -18,8 +18,7 @@ class NamesData(DataModule):
 
     def __init__(self, root: str, *, batch_size: int = 16, **settings: Any) -> None:
         super().__init__(**settings)
-        self.root = Path(root)
-        self.batch_size = batch_size
+        self.root, self.batch_size = Path(root), batch_size
 
     @cached_property
     def parts(self) -> dict[Part, list[tuple[str, str]]]:

@@ -14,7 +14,7 @@ from unrolled.tasks import Model
 
 
 class NameModel(Model):
-    """Reads a name with any core, and judges by the mean of the outputs."""
+    """Reads a name with any core, and judges by the output at its last character."""
 
     symbol_rows: ClassVar = {
         "embedding.weight": "vocabulary",
@@ -33,8 +33,8 @@ class NameModel(Model):
     def forward(self, input: Tensor, lengths: Tensor) -> Tensor:
         """Return logits (B, L) of names (B, T) and their lengths (B,)."""
         output, _ = self.core(self.embedding(input), lengths=lengths)  # (B, T, H)
-        steps = lengths.clamp(min=1).to(output.device).unsqueeze(1)  # (B, 1)
-        return self.head(output.sum(1) / steps)  # (B, L); past a name's end the output is zero
+        last = output[torch.arange(len(output)), lengths - 1]  # (B, H)
+        return self.head(last)  # (B, L)
 
     @torch.inference_mode()
     def classify(self, names: Sequence[str]) -> list[tuple[str, float]]:

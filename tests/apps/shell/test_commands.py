@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
+import new_command
 import pytest
 from unrolled.apps.shell import commands
 from unrolled.apps.shell.help import main_help
@@ -39,19 +37,6 @@ def sum_(first: int, *others: str, times: float = 1.0, loud: bool = False) -> in
     print(total, end="!\\n" if loud else "\\n")
     return 7 if total < 0 else None
 '''
-# The package of the commands is given one more folder.
-PROGRAM = """
-import contextlib, io, json, sys
-from unrolled import apps
-apps.__path__.append(sys.argv[1])
-from unrolled.cli import main
-for line in sys.stdin:
-    output = io.StringIO()
-    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-        code = main(json.loads(line))
-    imported = sorted({"torch", "unrolled.apps.sum"} & set(sys.modules))
-    print(json.dumps([code, output.getvalue(), imported]))
-"""
 ASKED = {
     "the help of all": ["--help"],
     "its help": ["sum", "--help"],
@@ -68,16 +53,13 @@ ASKED = {
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory) -> dict[str, list]:
-    """What a program with the new file answers: exit code, text, and what is imported by then."""
+def answers(tmp_path_factory) -> dict[str, tuple[int, str, list[str]]]:
+    """What a program with the new file answers."""
     folder = tmp_path_factory.mktemp("apps")
     (folder / "sum.py").write_text(NEW)
     (folder / "_shared.py").write_text("")
     (folder / "pictures").mkdir()
-    asked = "".join(f"{json.dumps(words)}\n" for words in ASKED.values())
-    command = [sys.executable, "-c", PROGRAM, str(folder)]
-    done = subprocess.run(command, input=asked, capture_output=True, text=True, check=True)
-    return dict(zip(ASKED, map(json.loads, done.stdout.splitlines()), strict=True))
+    return new_command.answers(folder, ASKED)
 
 
 def test_it_is_found_without_being_imported(answers):
