@@ -128,7 +128,9 @@ class RecurrentCore(Guarded, ABC):
             A state with leaves (B, ...).
         """
         if device is None or dtype is None:
-            parameter = next(self.parameters(), torch.empty(0))
+            parameter = next(self.parameters(), None)
+            if parameter is None:
+                parameter = torch.empty(0)
             device = parameter.device if device is None else device
             dtype = torch.promote_types(parameter.dtype, torch.float32) if dtype is None else dtype
         parts = {
