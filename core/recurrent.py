@@ -128,7 +128,7 @@ class RecurrentCore(Guarded, ABC):
             A state with leaves (B, ...).
         """
         if device is None or dtype is None:
-            parameter = next(self.parameters(), None)
+            parameter: Tensor | None = next(self.parameters(), None)
             if parameter is None:
                 parameter = torch.empty(0)
             device = parameter.device if device is None else device
