@@ -103,9 +103,11 @@ def explain(message: str, flags: Iterable[str], program: str) -> str:
         name = f"{found[1]}.{found[2]}" if found[1] else found[3]
         if not found[1]:
             return f"{where}There is no module '{name}'."
-        kind = "module" if found[2][0].islower() else "class"
+        if found[2].islower():
+            near = did_you_mean(found[2], _names_in(found[1], modules=True))
+            return f"{where}There is no module '{name}'.{near}"
         near = did_you_mean(found[2], _names_in(found[1])) or did_you_mean(found[2], class_names())
-        return f"{where}There is no {kind} '{name}'.{near}"
+        return f"{where}There is no class '{name}'.{near}"
     if found := _REQUIRED.search(message):
         names = ", ".join(name.partition(".")[2] or name for name in found[1].strip().split(", "))
         return f"Missing: {names}. `{program} --help` says what is expected."
@@ -146,13 +148,14 @@ def class_names() -> set[str]:
     return {name for name in names | _imported_class_names() if not name.startswith("_")}
 
 
-def _names_in(module: str) -> set[str]:
-    """Return the classes and modules of a module, if it is imported."""
+def _names_in(module: str, *, modules: bool = False) -> set[str]:
+    """Return the classes of a module that is imported, or the modules in it."""
     found = sys.modules.get(module)
     if found is None:
         return set()
-    classes = {name for name, value in vars(found).items() if isinstance(value, type)}
-    return classes | {info.name for info in pkgutil.iter_modules(getattr(found, "__path__", ()))}
+    if modules:
+        return {info.name for info in pkgutil.iter_modules(getattr(found, "__path__", ()))}
+    return {name for name, value in vars(found).items() if isinstance(value, type)}
 
 
 def _imported_class_names() -> set[str]:

@@ -34,7 +34,8 @@ class NameModel(Model):
         """Return logits (B, L) of names (B, T) and their lengths (B,)."""
         output, _ = self.core(self.embedding(input), lengths=lengths)  # (B, T, H)
         last = output[torch.arange(len(output)), lengths - 1]  # (B, H)
-        return self.head(last)  # (B, L)
+        logits: Tensor = self.head(last)  # (B, L)
+        return logits
 
     @torch.inference_mode()
     def classify(self, names: Sequence[str]) -> list[tuple[str, float]]:
