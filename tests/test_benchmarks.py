@@ -88,7 +88,9 @@ TINY = {
     "soak": Tiny("--tasks char_lm --steps 2,4 --every 2", "| char_lm | "),
     "streaming": Tiny("--features 4 --hidden 4 --calls 1 --rounds 1", "| MinLSTM | "),
     "torch_overhead": Tiny("--pairs 1 --sizes 2x3x4", "| GRU | 2 x 3 x 4 | 0.9 T..T | "),
-    "training_overhead": Tiny("--pairs 1 --steps 2", "| added | "),
+    "training_overhead": Tiny(
+        "--pairs 1 --steps 2 --stretches 1", "added by what makes a run safe: "
+    ),
     "translation": Tiny("--repeats 1 --rows 2 --batches 1", "| 1 | 5 | 15 | "),
     "video_pipeline": Tiny("--frames 4 --width 32 --height 32", "| decoder ahead | "),
 }
