@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import UsageError
-from .shell.shipped import find_config
+from .shell.shipped import find_config, is_overlay
 
 
 def cp(config: str = "", file: str = "") -> None:
@@ -14,7 +14,7 @@ def cp(config: str = "", file: str = "") -> None:
     Then: unrolled fit FILE.yaml
 
     Args:
-        config: TASK or TASK/VARIANT, as `unrolled list variants` has them.
+        config: TASK, TASK/VARIANT or trainer/NAME, as `unrolled list` has them.
         file: The YAML file to write, or a folder to write it in.
     """
     if not file:
@@ -32,4 +32,5 @@ def cp(config: str = "", file: str = "") -> None:
         raise UsageError(
             f"'{path}' exists already, and is not overwritten: name another file."
         ) from None
-    print(f"{path}\nNext: unrolled fit {path}")
+    follows = f"TASK --config {path}" if is_overlay(config) else path
+    print(f"{path}\nNext: unrolled fit {follows}")

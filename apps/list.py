@@ -1,4 +1,4 @@
-"""List tasks, variants, cores and datasets."""
+"""List tasks, variants, cores, datasets and ways to train."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from ..errors import UsageError, did_you_mean
-from .shell.shipped import Entry, list_tasks, list_variants
+from .shell.shipped import Entry, list_overlays, list_tasks, list_variants
 from .shell.source import subclasses
 
 
 def list_(what: str | None = None) -> None:
-    """List tasks, variants, cores and datasets, with a line about each.
+    """List tasks, variants, cores, datasets and ways to train, with a line about each.
 
     Args:
-        what: tasks, variants, cores or datasets; without it, all of them.
+        what: tasks, variants, cores, datasets or trainers; without it, all of them.
     """
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for line in render(what, width):
@@ -36,6 +36,7 @@ LISTS: dict[str, Callable[[], list[Entry]]] = {
     "variants": list_variants,
     "cores": partial(_classes, "core", "RecurrentCore"),
     "datasets": partial(_classes, "data", "DataModule"),
+    "trainers": list_overlays,
 }
 
 

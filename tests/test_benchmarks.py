@@ -85,9 +85,12 @@ TINY = {
         "| mean | ",
         tiny_tasks.write_videos,
     ),
+    "soak": Tiny("--tasks char_lm --steps 2,4 --every 2", "| char_lm | "),
     "streaming": Tiny("--features 4 --hidden 4 --calls 1 --rounds 1", "| MinLSTM | "),
     "torch_overhead": Tiny("--pairs 1 --sizes 2x3x4", "| GRU | 2 x 3 x 4 | 0.9 T..T | "),
-    "training_overhead": Tiny("--pairs 1 --steps 2", "| added | "),
+    "training_overhead": Tiny(
+        "--pairs 1 --steps 2 --stretches 1", "added by what makes a run safe: "
+    ),
     "translation": Tiny("--repeats 1 --rows 2 --batches 1", "| 1 | 5 | 15 | "),
     "video_pipeline": Tiny("--frames 4 --width 32 --height 32", "| decoder ahead | "),
 }
@@ -104,8 +107,8 @@ def cases() -> list[Any]:
 def test_it_runs(script, tmp_path):
     assert script in SCRIPTS, f"there is no script benchmarks/{script}.py: take it out of TINY"
     assert script in TINY, f"benchmarks/{script}.py has no tiny arguments: add them to TINY"
-    if script == "corpus_memory" and not Path("/proc/self/clear_refs").exists():
-        pytest.skip("corpus_memory reads Linux' figures of a process")
+    if script in ("corpus_memory", "soak") and not Path("/proc/self/clear_refs").exists():
+        pytest.skip(f"{script} reads Linux' figures of a process")
     tiny = TINY[script]
     tiny.write(tmp_path)
     run = subprocess.run(

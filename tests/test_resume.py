@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from chains import same, same_runs
 from forks import HELPERS, Forks
+from tiny_tasks import CASES, random_fit
 from unrolled.cli import main
 
-RUNS = Path("runs/char_lm")
+CASE = CASES[0]
+RUNS = Path("runs", CASE.task)
 PARTS = (
     "state_dict",
     "current_model_state",
@@ -29,20 +30,17 @@ def folder(tmp_path, monkeypatch):
     """An empty working folder with a text."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(HELPERS)
-    lines = [f"line {n}: {n * n % 97} {n % 7 * 'la '}\n" for n in range(150)]
-    (tmp_path / "text.txt").write_text("".join(lines))
+    CASE.write(tmp_path)
     return tmp_path
 
 
 def arguments(name: str, workers: int) -> list[str]:
-    return [
-        *("fit", "char_lm/text", "--name", name, "--data.path", "text.txt"),
-        *("--data.batch_size", "4", "--data.chunk_length", "16"),
-        *("--data.num_workers", str(workers), "--model.core.hidden_size", "12"),
-        *("--model.embedding_dropout", "0.1", "--model.output_dropout", "0.4"),
-        *("--trainer.max_epochs", "3", "--trainer.accelerator", "cpu"),
+    return random_fit(
+        CASE,
+        name,
+        *("--data.num_workers", str(workers), "--trainer.max_epochs", "3"),
         *("--trainer.callbacks+", "kill_at.KillAt", "--checkpoint.every_n_train_steps", "7"),
-    ]
+    )
 
 
 def checkpoint(name: str) -> dict:
@@ -60,10 +58,10 @@ def train(forks, folder) -> Callable[..., int]:
     """A function that trains in processes of their own and returns the exit code."""
 
     def run(
-        name: str, *more: str, kill_at=-1, way="SIGKILL", workers: int = 0, processes: int = 1
+        name: str, *more: str, kill_at: int = -1, way: str = "SIGKILL", workers: int = 0
     ) -> int:
         words = [*arguments(name, workers), *more]
-        return forks.run(folder, words, processes, KILL_AT=str(kill_at), KILL_WAY=way)
+        return forks.run(folder, words, KILL_AT=str(kill_at), KILL_WAY=way)
 
     return run
 
@@ -127,21 +125,3 @@ def test_stopped_in_mid_epoch_and_resumed_is_bit_for_bit_the_same(
         for state in (resumed, whole)
     ]
     same(*counters, "loops")
-
-
-@pytest.mark.slow  # eight processes; test_ddp.py kills two in mid-epoch
-def test_two_processes_killed_again_and_again_are_bit_for_bit_the_same(train):
-    two = [
-        *("--trainer.devices", "2", "--trainer.strategy", "ddp"),
-        *("--trainer.val_check_interval", "9"),
-    ]
-    two += ["--trainer.check_val_every_n_epoch", "null", "--trainer.accumulate_grad_batches", "2"]
-    train = partial(train, processes=2)
-    assert train("whole", *two) == 0
-    epoch = checkpoint("whole")["global_step"] // 3
-    assert train("killed", *two, kill_at=1, way="SIGKILL at the start") != 0
-    assert checkpoint("killed")["global_step"] == epoch
-    assert train("killed", *two, "--resume", kill_at=epoch + 5, way="SIGTERM") == 143
-    assert epoch + 5 <= checkpoint("killed")["global_step"] < 3 * epoch
-    assert train("killed", *two, "--resume") == 0
-    same_runs(RUNS / "whole", RUNS / "killed")

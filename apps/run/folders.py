@@ -14,7 +14,8 @@ CONFIG = "config.yaml"
 # Lightning's launcher starts the other ranks of a run with the environment of the first, which has
 # chosen the folder.
 _CHOSEN = "_UNROLLED_RUN_FOLDER"
-_RANK = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+# The last is all that the first process of another machine has, where no launcher started it.
+_RANK = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK", "NODE_RANK")
 _HEADER = re.compile(r"^# unrolled fit (\S+)$", re.MULTILINE)
 
 

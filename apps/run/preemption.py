@@ -56,9 +56,10 @@ class Preemption(Callback):
         if step == before:  # gradients are being added up: no place to go on from
             return
         self._step = step
-        if trainer.is_last_batch or validates_next(trainer):
-            return
-        if trainer.world_size == 1 or step % self.every_n_steps == 0:
+        alone = trainer.world_size == 1
+        if not self._asked if alone else step % self.every_n_steps:
+            return  # at most steps there is nothing to do, and nothing else is looked at
+        if not trainer.is_last_batch and not validates_next(trainer):
             self._stop_if_asked(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

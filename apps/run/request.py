@@ -12,7 +12,15 @@ import yaml
 
 from ...checkpoints import WholeFile, checkpoints_of, find_checkpoint, newest_whole
 from ...errors import UsageError
-from ..shell.shipped import TRAINER, find_config, is_path, read_yaml, task_of, tasks
+from ..shell.shipped import (
+    TRAINER,
+    find_config,
+    is_overlay,
+    is_path,
+    read_yaml,
+    task_of,
+    tasks,
+)
 from . import folders
 
 COMMANDS = {
@@ -29,7 +37,7 @@ FIT_FLAGS = {
 }
 EVALUATION_FLAGS = {"--ckpt_path CKPT": "The checkpoint, or the folder of a run."}
 COMMON_FLAGS = {
-    "--config FILE": "Another YAML file, over the ones before; may be repeated.",
+    "--config FILE": "Another YAML file, or trainer/NAME, over the ones before; may be repeated.",
     "--print_config": "Print the configuration that results, and stop.",
     "--trust PACKAGE": "A package of your own whose classes a checkpoint may name.",
 }
@@ -94,6 +102,10 @@ def parse(command: str, words: list[str]) -> Request:
     configs = found["configs"]
     for path in configs:
         read_yaml(find_config(path))
+    if word is not None and is_overlay(word):
+        raise UsageError(
+            f"'{word}' says how to train, not what: unrolled {command} TASK --config {word}"
+        )
     trust = [package for package in (given["trust"] or "").split(",") if package]
     if command == "fit" and given["ckpt_path"] is not None:
         raise UsageError(
@@ -102,7 +114,7 @@ def parse(command: str, words: list[str]) -> Request:
         )
     if command == "fit":
         # The configurations stay among the flags: the order of both says what overrides what.
-        return _training(word, flags, configs, given, trust)
+        return _training(word, _with_paths(flags), configs, given, trust)
     for name in ("name", "resume", "init_from"):
         if given[name] is not None:
             raise UsageError(f"--{name} belongs to `unrolled fit`, not to `unrolled {command}`.")
@@ -123,6 +135,18 @@ def _taken(
     return vars(known), others
 
 
+def _with_paths(words: list[str]) -> list[str]:
+    """Return a command line with the paths of the configurations that it names."""
+    found = list(words)
+    for place, word in enumerate(words):
+        flag, equals, value = word.partition("=")
+        if flag in ("--config", "-c") and equals:
+            found[place] = f"{flag}={find_config(value)}"
+        elif word in ("--config", "-c"):
+            found[place + 1] = str(find_config(words[place + 1]))
+    return found
+
+
 def _training(
     word: str | None, flags: list[str], configs: list[str], given: dict[str, Any], trust: list[str]
 ) -> Request:
@@ -133,7 +157,7 @@ def _training(
         raise UsageError(
             "--resume goes on with a run, --init_from begins a new one: give one of the two."
         )
-    source = word or next(reversed(configs), None)
+    source = word or next((path for path in reversed(configs) if not is_overlay(path)), None)
     if resume:
         checkpoint = find_checkpoint(resume)
         run = folders.run_of(checkpoint.path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import torch
@@ -65,15 +66,19 @@ class FiniteLoss(Callback):
     """
 
     def __init__(self) -> None:
-        self._pending: tuple[Tensor, torch.cuda.Event | None, int, int, int] | None = None
+        self._pending: tuple[bool | Tensor, torch.cuda.Event | None, int, int, int] | None = None
 
     def on_before_backward(
         self, trainer: Trainer, pl_module: LightningModule, loss: Tensor
     ) -> None:
         """Check this loss, or on a GPU the one before."""
         self._check()
-        finite, copied = torch.isfinite(loss.detach()), None
-        if finite.is_cuda:
+        finite: bool | Tensor
+        copied = None
+        if not loss.is_cuda:
+            finite = math.isfinite(loss.item())
+        else:
+            finite = torch.isfinite(loss.detach())
             # Into page-locked memory: the host would wait for a copy into any other.
             pinned = torch.empty(finite.shape, dtype=torch.bool, pin_memory=True)
             finite = pinned.copy_(finite, non_blocking=True)

@@ -28,6 +28,12 @@ def variants(task: str) -> list[str]:
     )
 
 
+def overlays() -> list[str]:
+    """Return the names of what says how any task is trained: `trainer/NAME`, for `--config`."""
+    names = (path.stem for path in TRAINER.glob("*.yaml"))
+    return sorted(f"trainer/{name}" for name in names if name not in ("default", "evaluate"))
+
+
 class Entry(NamedTuple):
     """One line of a list: a name and what it is."""
 
@@ -49,35 +55,53 @@ def list_variants() -> list[Entry]:
     ]
 
 
+def list_overlays() -> list[Entry]:
+    """Return every `trainer/NAME` with the first line of its file."""
+    return [Entry(name, _comment(CONFIGS / f"{name}.yaml")) for name in overlays()]
+
+
 def _comment(path: Path) -> str:
     """Return the first line of a YAML file when it is a comment."""
     first = path.read_text(encoding="utf-8").partition("\n")[0]
     return first.lstrip("# ").strip() if first.startswith("#") else ""
 
 
+def is_overlay(word: str) -> bool:
+    """Say whether a word is `trainer/NAME` or `trainer/NAME.yaml`, and no file of one's own."""
+    return word.removesuffix(".yaml") in overlays() and not Path(word).is_file()
+
+
 def is_path(word: str) -> bool:
     """Say whether a word names a file of one's own and no shipped configuration."""
-    return word.endswith((".yaml", ".yml")) or Path(word).is_file()
+    return Path(word).is_file() or (word.endswith((".yaml", ".yml")) and not is_overlay(word))
 
 
 def find_config(word: str) -> Path:
-    """Return the YAML that `TASK`, `TASK/VARIANT` or a path stands for.
+    """Return the YAML that `TASK`, `TASK/VARIANT`, `trainer/NAME` or a path stands for.
 
     Args:
-        word: A task, a task and its variant, or the path of a YAML file.
+        word: A task, a task and its variant, what says how to train, or the path of a YAML file.
 
     Raises:
         UsageError: There is no such task, variant or file.
     """
+    if is_overlay(word):
+        return CONFIGS / f"{word.removesuffix('.yaml')}.yaml"
     if is_path(word):
         path = Path(word)
         if not path.is_file():
             siblings = path.parent.glob("*.y*ml") if path.parent.is_dir() else iter(())
-            near = did_you_mean(str(path), (str(sibling) for sibling in siblings))
+            shipped = (f"{name}.yaml" for name in overlays())
+            near = did_you_mean(str(path), [*map(str, siblings), *shipped])
             raise UsageError(f"There is no configuration file '{word}'.{near}")
         return path
     task, _, variant = word.partition("/")
     known = tasks()
+    if task == TRAINER.name:
+        raise UsageError(
+            f"There is no '{word}'.{did_you_mean(word, overlays())}\n"
+            f"There are: {', '.join(overlays())}."
+        )
     if task not in known:
         raise UsageError(
             f"There is no task '{task}'.{did_you_mean(task, known)}\n"

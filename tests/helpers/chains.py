@@ -1,7 +1,11 @@
-"""Runs that die at a chosen moment and are resumed, in this process: a new one takes seconds."""
+"""Runs that die at a chosen moment and are resumed.
+
+In this process, since a new one takes seconds; runs of several processes in forks.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -10,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forks import Forks
 from lightning.pytorch.trainer import call
 from unrolled.apps.run import saving
 from unrolled.apps.run.tables import MetricsTable
@@ -31,11 +36,14 @@ class Moments:
         last: Number of the moment to die at, from 1 (0: never), or the name of a moment, which is
             the first of that name.
         way: SIGKILL, which is an exception here, or SIGTERM, which is sent to the process.
+        log: In a process of its own: the file that the moments' names are written to, and SIGKILL
+            is sent.
     """
 
-    def __init__(self, last: int | str, way: str = "SIGKILL") -> None:
+    def __init__(self, last: int | str, way: str = "SIGKILL", log: Path | None = None) -> None:
         self.last = last
         self.way = way
+        self.log = log
         self.names: list[str] = []
         self.over = False
 
@@ -49,16 +57,19 @@ class Moments:
         if self.dead or (not self.names and not name.startswith("before on_train_start")):
             return
         self.names.append(name)
+        if self.log:
+            with self.log.open("a") as file:
+                file.write(f"{name}\n")
         if self.last in (len(self.names), name) and not self.over:
             self.over = True
-            if self.way == "SIGTERM":
-                os.kill(os.getpid(), signal.SIGTERM)
+            if self.way == "SIGTERM" or self.log:
+                os.kill(os.getpid(), getattr(signal, self.way))
             else:
                 raise Killed(name)
 
 
 @contextmanager
-def _watched(moments: Moments) -> Iterator[None]:
+def watched(moments: Moments) -> Iterator[None]:
     """Let the moments of every run in this process come to `moments`."""
     hooks, save = call._call_callback_hooks, torch.save
     row, replace = MetricsTable.log_metrics, Path.replace
@@ -117,13 +128,45 @@ def live(
     """
     moments = Moments(last, way)
     code = None
-    with _watched(moments):
+    with watched(moments):
         try:
             code = main(arguments)
         except Killed:
             assert moments.dead
     assert (code is None) == moments.dead
     return code, moments.names
+
+
+def live_together(
+    forks: Forks, arguments: list[str], last: int | str = 0, way: str = "SIGKILL", who: int = 0
+) -> tuple[int, list[str]]:
+    """Train in two processes of their own, in this working folder, until a moment of one of them.
+
+    Args:
+        forks: What starts them.
+        arguments: The command line after `unrolled`.
+        last: As that of `Moments`.
+        way: As that of `Moments`.
+        who: The process that it comes to.
+
+    Returns:
+        The exit code of the first process that failed, or 0; and the moments that came to `who`.
+    """
+    here = Path.cwd()
+    names = here / f"moments{who}"
+    names.unlink(missing_ok=True)
+    plan = json.dumps([last, way, who])
+    two = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
+    code = forks.run(here, [*arguments, *two], 2, MOMENTS=plan)
+    assert code != -signal.SIGALRM, "a process went on alone"
+    return code, names.read_text().splitlines()
+
+
+def moments_of_rank(environment: dict[str, str]) -> Moments:
+    """Return the moments that `live_together` asks one of its processes for."""
+    last, way, who = json.loads(environment["MOMENTS"])
+    rank = int(environment["LOCAL_RANK"])
+    return Moments(last if rank == who else 0, way, Path(f"moments{rank}"))
 
 
 def same(a, b, where: str = "") -> None:

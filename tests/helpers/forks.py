@@ -64,8 +64,10 @@ class Forks:
 
 
 def _serve() -> None:
+    from contextlib import nullcontext
     from importlib import import_module
 
+    from chains import moments_of_rank, watched
     from unrolled.apps.shell.source import classes_in
     from unrolled.cli import main
 
@@ -84,8 +86,12 @@ def _serve() -> None:
             os.chdir(request["folder"])
             os.environ.update(environment)
             code = 1
+            die = (
+                watched(moments_of_rank(environment)) if "MOMENTS" in environment else nullcontext()
+            )
             try:
-                code = main(request["arguments"])
+                with die:
+                    code = main(request["arguments"])
             finally:
                 sys.stdout.flush()
                 os._exit(code)

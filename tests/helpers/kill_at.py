@@ -12,8 +12,7 @@ class KillAt(Callback):
     """Ends the run after the step that KILL_AT names, in the way that KILL_WAY names.
 
     The ways: a signal to the process, SIGKILL if none is named; `stop` and `stop in validation`, as
-    callbacks do; `SIGKILL in validation`, and `SIGKILL at the start` of the first epoch after the
-    step.
+    callbacks do; `SIGKILL in validation`.
     """
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
@@ -23,11 +22,6 @@ class KillAt(Callback):
                 trainer.should_stop = True
             elif " " not in way:
                 os.kill(os.getpid(), getattr(signal, way))
-
-    def on_train_epoch_start(self, trainer, pl_module):
-        here = os.environ.get("KILL_WAY") == "SIGKILL at the start"
-        if here and trainer.global_step >= int(os.environ["KILL_AT"]):
-            os.kill(os.getpid(), signal.SIGKILL)
 
     def on_validation_start(self, trainer, pl_module):
         if os.environ.get("KILL_WAY") == "SIGKILL in validation" and trainer.global_step >= int(

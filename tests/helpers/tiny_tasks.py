@@ -104,3 +104,28 @@ CASES = (
         ),
     ),
 )
+
+# What a resumed run could lose. Schedules and averages are in the configurations.
+RANDOM = {
+    "char_lm": (
+        *("--data.batch_size", "4", "--model.embedding_dropout", "0.1"),
+        *("--model.output_dropout", "0.4"),
+    ),
+    "translation": (
+        *("--data.batch_size", "4", "--model.dropout", "0.3", "--model.scheduled_sampling", "0.5"),
+    ),
+    "captioning": (
+        *("--data.batch_size", "4", "--model.scheduled_sampling", "0.5", "--model.dropout", "0.3"),
+    ),
+    "video": (
+        *("--data.batch_size", "2", "--model.input_noise", "0.3", "--model.output_dropout", "0.4"),
+        # it sees no whole video, of which torchmetrics warns
+        *("--trainer.num_sanity_val_steps", "0"),
+    ),
+}
+
+
+def random_fit(case: Case, name: str, *more: str) -> list[str]:
+    """Return the command line of a run that draws random numbers in every way it can."""
+    cpu = ("--trainer.accelerator", "cpu")
+    return ["fit", case.variant, "--name", name, *case.flags, *RANDOM[case.task], *cpu, *more]

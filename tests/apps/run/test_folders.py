@@ -17,6 +17,7 @@ def _one_process(monkeypatch, tmp_path):
         "LOCAL_RANK",
         "SLURM_PROCID",
         "JSM_NAMESPACE_RANK",
+        "NODE_RANK",
         "_UNROLLED_RUN_FOLDER",
     ):
         monkeypatch.delenv(name, raising=False)
@@ -55,8 +56,9 @@ def test_ranks_that_lightning_starts_take_the_folder_of_the_first(monkeypatch):
     assert folders.claim(Path("runs"), "t", path.name) == path
 
 
-def test_ranks_that_a_launcher_starts_make_nothing(monkeypatch):
-    monkeypatch.setenv("RANK", "3")
+@pytest.mark.parametrize("name", ["RANK", "NODE_RANK"])
+def test_ranks_that_a_launcher_or_a_hand_starts_make_nothing(name, monkeypatch):
+    monkeypatch.setenv(name, "3")
     assert folders.claim(Path("runs"), "t", None) == Path("runs/t/1")
     assert folders.claim(Path("runs"), "t", "mine") == Path("runs/t/mine")
     assert not Path("runs").exists()
