@@ -19,8 +19,8 @@ from .errors import UnrolledError, UsageError, did_you_mean, printable
 def main(args: Sequence[str] | None = None) -> int:
     """Carry out a command and return its exit code.
 
-    0 done, 1 an error of the program or of a run, 2 usage, 3 data, 4 environment, 130 interrupted,
-    143 pre-empted.
+    0 done, 1 an error of the program or of a run, 2 usage, 3 data, 4 environment, 129 terminal
+    closed (SIGHUP), 130 interrupted (Ctrl-C), 143 asked to stop (SIGTERM).
 
     Args:
         args: The words after the program's name; None for those of this process.
@@ -50,7 +50,7 @@ def _guarded(
     except UnrolledError as error:
         if debug:
             traceback.print_exc()
-        kind = "" if error.exit_code == 143 else "error: "
+        kind = "" if error.exit_code > 128 else "error: "  # it was asked to stop
         print(f"{program}: {kind}{printable(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:

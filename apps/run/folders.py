@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ...checkpoints import CHECKPOINTS, checkpoints_of
 from ...errors import DataError, UsageError
+from . import lock
 
 CONFIG = "config.yaml"
 
@@ -21,6 +22,11 @@ _HEADER = re.compile(r"^# unrolled fit (\S+)$", re.MULTILINE)
 def rank() -> int:
     """Return the rank of this process: 0 where nobody has given it one."""
     return next((int(os.environ[name]) for name in _RANK if name in os.environ), 0)
+
+
+def launched() -> bool:
+    """Say whether Lightning's launcher has started this process for another, the first rank."""
+    return _CHOSEN in os.environ and rank() > 0
 
 
 def claim(root: Path, task: str, name: str | None) -> Path:
@@ -66,9 +72,23 @@ def refuse_used(run: Path) -> None:
         run: The run's folder.
 
     Raises:
-        UsageError: It is not empty.
+        UsageError: A run writes there, or has written.
     """
-    if run.is_dir() and any(run.iterdir()):
+    lock.refuse_locked(run)
+    refuse_full(run)
+
+
+def refuse_full(run: Path) -> None:
+    """Refuse a folder that holds something.
+
+    Args:
+        run: The run's folder.
+
+    Raises:
+        UsageError: It does.
+    """
+    # what is left of a run that was killed before it wrote anything may be used
+    if run.is_dir() and any(path.name != lock.NAME for path in run.iterdir()):
         raise UsageError(
             f"The run '{run}' exists already.\n"
             "Choose another --name, or add --resume to go on with it."
