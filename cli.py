@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from .apps.run import commands as trainer
 from .apps.run.request import COMMANDS
@@ -51,10 +52,10 @@ def _guarded(
         if debug:
             traceback.print_exc()
         kind = "" if error.exit_code > 128 else "error: "  # it was asked to stop
-        print(f"{program}: {kind}{printable(str(error))}", file=sys.stderr)
+        _say(f"{program}: {kind}{printable(str(error))}")
         return error.exit_code
     except KeyboardInterrupt:
-        print(f"\n{program}: interrupted", file=sys.stderr)
+        _say(f"\n{program}: interrupted")
         return 130
     except BrokenPipeError:
         # the reader (`| head`) has had enough; Python would complain once more when it closes
@@ -68,8 +69,14 @@ def _guarded(
             traceback.print_exc()
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         hint = "" if debug else f"\n{program}: --debug shows where it happened"
-        print(f"{program}: error: {kind}{printable(str(error))}{hint}", file=sys.stderr)
+        _say(f"{program}: error: {kind}{printable(str(error))}{hint}")
         return 1
+
+
+def _say(text: str) -> None:
+    # Standard error may be a file on a full disk, or a terminal that is gone: the exit code is left.
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _dispatch(words: list[str], debug: bool) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -41,6 +42,22 @@ def writing(path: Path, remedy: str = "") -> Iterator[None]:
         if reason is None:
             raise
         raise SetupError(f"{path}: {reason}{remedy and f'; {remedy}'}") from error
+
+
+@contextmanager
+def quiet_threads() -> Iterator[None]:
+    """Let no thread tell of a full disk by a traceback: TensorBoard's tells its owner, too."""
+    former = threading.excepthook
+
+    def hook(told: threading.ExceptHookArgs) -> None:
+        if told.exc_value is None or reason_of(told.exc_value) is None:
+            former(told)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = former
 
 
 def reason_of(error: BaseException) -> str | None:

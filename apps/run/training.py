@@ -26,10 +26,11 @@ from ...data.base import DataModule
 from ...errors import DataError, SetupError, UnrolledError, UsageError
 from ...loading import CheckedTask, first_lines, instantiate, trusted_roots
 from ...tasks.base import Task
-from ..shell.arguments import Parser, cause
+from ..shell.arguments import Parser, cause, lacking
 from ..shell.shipped import read_yaml
 from . import compare, folders
-from .disk import FULL, reason_of, tidy, writing
+from .companions import ending_with
+from .disk import FULL, quiet_threads, reason_of, tidy, writing
 from .lock import RunLock
 from .monitors import Monitors, refuse_unknown_names
 from .preemption import Preempted
@@ -368,16 +369,20 @@ def run(request: Request, *, debug: bool = False) -> int:
     # where TensorFlow is installed, TensorBoard lets it talk
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     cli = TrainingCLI(request)
+    folders.lead()
     try:
-        cli.carry_out()
+        with quiet_threads(), ending_with(folders.launcher()):
+            cli.carry_out()
     except MisconfigurationException as error:
         raise UsageError(str(error)) from error
     except Preempted:
-        if folders.launched():
+        if folders.launcher() is not None:
             return 0  # Lightning would kill the first rank, which speaks for all, while it ends
         raise
     except torch.cuda.OutOfMemoryError as error:
         raise SetupError("The GPU's memory is full: try a smaller --data.batch_size.") from error
+    except ImportError as error:
+        raise lacking(error) from error
     except OSError as error:
         if error.errno not in FULL:
             raise

@@ -62,6 +62,12 @@ def test_no_validation(flags, capsys):
     assert "no best.ckpt will be kept" in capsys.readouterr().err
 
 
+def epochs(number: int) -> list[str]:
+    """Validate at the end of each so many epochs."""
+    every = ["--trainer.check_val_every_n_epoch", str(number)]
+    return ["--trainer.val_check_interval", "1.0", *every]
+
+
 @pytest.mark.parametrize(
     ("flags", "steps", "code"),
     [
@@ -69,10 +75,10 @@ def test_no_validation(flags, capsys):
         (["--trainer.val_check_interval", "4"], 4, 0),
         (["--trainer.val_check_interval", "4", "--trainer.accumulate_grad_batches", "2"], 2, 0),
         (["--trainer.val_check_interval", "4", "--trainer.accumulate_grad_batches", "2"], 1, 2),
-        (["--trainer.check_val_every_n_epoch", "2", "--trainer.max_epochs", "1"], -1, 2),
-        (["--trainer.check_val_every_n_epoch", "1", "--trainer.max_epochs", "1"], -1, 0),
-        (["--trainer.limit_train_batches", "4", "--trainer.check_val_every_n_epoch", "2"], 7, 2),
-        (["--trainer.limit_train_batches", "4", "--trainer.check_val_every_n_epoch", "2"], 8, 0),
+        ([*epochs(2), "--trainer.max_epochs", "1"], -1, 2),
+        ([*epochs(1), "--trainer.max_epochs", "1"], -1, 0),
+        ([*epochs(2), "--trainer.limit_train_batches", "4"], 7, 2),
+        ([*epochs(2), "--trainer.limit_train_batches", "4"], 8, 0),
     ],
 )
 def test_the_end_before_the_first_validation(flags, steps, code, capsys):
