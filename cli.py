@@ -74,7 +74,7 @@ def _guarded(
 
 
 def _say(text: str) -> None:
-    # Standard error may be a file on a full disk, or a terminal that is gone: the exit code is left.
+    # Where a full disk or a closed terminal takes no more, the exit code is left.
     with suppress(OSError):
         print(text, file=sys.stderr, flush=True)
 

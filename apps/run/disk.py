@@ -17,7 +17,16 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 # What is wrong with the disk or with the rights on it, and not with the program.
 _OF_THE_DISK = {
     *FULL,
-    *(errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG, errno.ESTALE, errno.ENOTDIR),
+    *(
+        errno.EACCES,
+        errno.EPERM,
+        errno.EIO,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENAMETOOLONG,
+        errno.ESTALE,
+        errno.ENOTDIR,
+    ),
     *(errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENODEV, errno.ENOENT),
 }
 # Names of versions before 1.0, which a killed save may have left.

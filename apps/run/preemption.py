@@ -36,7 +36,7 @@ class Preempted(UnrolledError):
 
 
 class Preemption(Callback):
-    """When asked to: finish the step, and the validation or the epoch that ends with it; save; stop.
+    """When asked to: finish the step, the validation or epoch that ends with it; save; stop.
 
     SIGTERM asks, SIGHUP and the first Ctrl-C; the second ends the run at once. Every process may be
     asked, or only one of them: they agree at a step's end, all at the same one.

@@ -32,11 +32,13 @@ from . import compare, folders
 from .companions import ending_with
 from .disk import FULL, quiet_threads, reason_of, tidy, writing
 from .lock import RunLock
+from .meeting import meet
 from .monitors import Monitors, refuse_unknown_names
 from .preemption import Preempted
 from .progress import Bar, LineProgress, hush_lightning, tell
 from .request import Request
 from .resuming import ExactResume
+from .sameness import Sameness
 from .saving import AtomicCheckpointIO, CheckedCheckpointIO, Checkpoint, SaveConfig
 from .stopping import StopEarly
 from .tables import Board, MetricsTable
@@ -167,7 +169,7 @@ class TrainingCLI(LightningCLI):
         callbacks = [*(callbacks if isinstance(callbacks, list) else [callbacks]), ExactResume()]
         if self.request.command == "fit":
             named = any(flag.startswith("--checkpoint.monitor") for flag in self.request.flags)
-            callbacks.insert(0, Monitors(named=named))
+            callbacks = [Monitors(named=named), Sameness(self.config_dump), *callbacks]
         has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
         if config.get("enable_progress_bar") is not False and not has_bar:
             callbacks.append(Bar() if sys.stdout.isatty() else LineProgress())
@@ -218,6 +220,7 @@ class TrainingCLI(LightningCLI):
         if subcommand == "fit":
             refuse_unknown_names(self.trainer, self.model)
             self._say_what_begins()
+            meet(self.trainer)
             self._carry_out(subcommand, kwargs)
             self._say_what_next()
             return

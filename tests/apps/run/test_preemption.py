@@ -80,9 +80,9 @@ def test_a_signal_that_was_switched_off_stays_off(task_and_data, trainer, number
     model, data = task_and_data
     before = signal.signal(number, signal.SIG_IGN)
     try:
-        trainer(
-            max_steps=3, limit_val_batches=0, callbacks=[Kill(1, number), Preemption()]
-        ).fit(model, data)
+        trainer(max_steps=3, limit_val_batches=0, callbacks=[Kill(1, number), Preemption()]).fit(
+            model, data
+        )
     finally:
         signal.signal(number, before)
     assert model.trainer.global_step == 3

@@ -27,7 +27,8 @@ def test_a_logger_without_its_package(tmp_path, monkeypatch, capsys, logger, pac
 
 
 def test_the_lines_behind_a_colon_are_told():
-    text = "Does not validate\nErrors:\n  - Problem with X:\n      the reason\n      goes on\n  - Expected"
+    reason = "  - Problem with X:\n      the reason\n      goes on\n"
+    text = f"Does not validate\nErrors:\n{reason}  - Expected"
     assert str(cause(ValueError(text))) == "Problem with X: the reason goes on"
     assert isinstance(cause(ValueError("Problem with X:\n  the reason")), UsageError)
     assert str(cause(ValueError("Problem with X:\n  the reason"))) == "Problem with X: the reason"
