@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from .apps.run import commands as trainer
 from .apps.run.request import COMMANDS
@@ -19,8 +20,8 @@ from .errors import UnrolledError, UsageError, did_you_mean, printable
 def main(args: Sequence[str] | None = None) -> int:
     """Carry out a command and return its exit code.
 
-    0 done, 1 an error of the program or of a run, 2 usage, 3 data, 4 environment, 130 interrupted,
-    143 pre-empted.
+    0 done, 1 an error of the program or of a run, 2 usage, 3 data, 4 environment, 129 terminal
+    closed (SIGHUP), 130 interrupted (Ctrl-C), 143 asked to stop (SIGTERM).
 
     Args:
         args: The words after the program's name; None for those of this process.
@@ -50,11 +51,11 @@ def _guarded(
     except UnrolledError as error:
         if debug:
             traceback.print_exc()
-        kind = "" if error.exit_code == 143 else "error: "
-        print(f"{program}: {kind}{printable(str(error))}", file=sys.stderr)
+        kind = "" if error.exit_code > 128 else "error: "  # it was asked to stop
+        _say(f"{program}: {kind}{printable(str(error))}")
         return error.exit_code
     except KeyboardInterrupt:
-        print(f"\n{program}: interrupted", file=sys.stderr)
+        _say(f"\n{program}: interrupted")
         return 130
     except BrokenPipeError:
         # the reader (`| head`) has had enough; Python would complain once more when it closes
@@ -68,8 +69,14 @@ def _guarded(
             traceback.print_exc()
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         hint = "" if debug else f"\n{program}: --debug shows where it happened"
-        print(f"{program}: error: {kind}{printable(str(error))}{hint}", file=sys.stderr)
+        _say(f"{program}: error: {kind}{printable(str(error))}{hint}")
         return 1
+
+
+def _say(text: str) -> None:
+    # Where a full disk or a closed terminal takes no more, the exit code is left.
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _dispatch(words: list[str], debug: bool) -> int:

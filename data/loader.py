@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import warnings
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -56,6 +57,12 @@ class _Reported:
             return error
 
 
+def _leave_signals(_: int) -> None:
+    """Let the main process say when a worker ends: a terminal or a cluster tells all at once."""
+    for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _identity(batch: Any) -> Any:
     return batch
 
@@ -104,6 +111,7 @@ class ResumableLoader(DataLoader[Any]):
             sampler=self._position,
             collate_fn=_identity,
             num_workers=num_workers,
+            worker_init_fn=_leave_signals,
             persistent_workers=num_workers > 0,
             pin_memory=pin_memory,
             generator=Generator(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import warnings
 from abc import ABC
 from collections.abc import Callable, ItemsView, Iterator, Mapping, Sequence, ValuesView
 from typing import Any, ClassVar, Literal, NoReturn, TypeAlias, cast
@@ -181,6 +182,23 @@ class Task(LightningModule, ABC):
             name: torch.as_tensor(value, dtype=torch.float32, device=self.device)
             for name, value in found.items()
         }
+
+    def logged(self) -> set[str] | None:
+        """Return the names of what training and validation log.
+
+        Returns:
+            The names; None for a task that is not of this suite: it may log anything.
+        """
+        if type(self).__module__.partition(".")[0] != __name__.partition(".")[0]:
+            return None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torchmetrics': nothing was counted
+            try:
+                names = self.scores()
+            except Exception:  # a metric of the user's own that can't do without
+                return None
+        self.begin_scores()
+        return {"train/loss", *(f"val/{name}" for name in names)}
 
     def begin_scores(self) -> None:
         """Begin to count."""

@@ -321,7 +321,9 @@ def test_a_run_that_stops_by_an_error_keeps_its_exit_code(capsys):
     assert "the loss is not finite at step" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_signals(signal_number, code):
     command = [
         sys.executable,
@@ -356,6 +358,7 @@ def test_signals(signal_number, code):
     finally:
         process.kill()  # whatever happens, nothing is left running
     assert process.returncode == code, error
+    assert "saved" in error
     assert "--resume" in error
     assert "Traceback" not in error
 

@@ -8,20 +8,36 @@ from pathlib import Path
 
 from ...checkpoints import CHECKPOINTS, checkpoints_of
 from ...errors import DataError, UsageError
+from . import lock
 
 CONFIG = "config.yaml"
 
 # Lightning's launcher starts the other ranks of a run with the environment of the first, which has
 # chosen the folder.
 _CHOSEN = "_UNROLLED_RUN_FOLDER"
+_FIRST = "_UNROLLED_FIRST_PROCESS"
 # The last is all that the first process of another machine has, where no launcher started it.
 _RANK = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK", "NODE_RANK")
 _HEADER = re.compile(r"^# unrolled fit (\S+)$", re.MULTILINE)
 
 
 def rank() -> int:
-    """Return the rank of this process: 0 where nobody has given it one."""
-    return next((int(os.environ[name]) for name in _RANK if name in os.environ), 0)
+    """Return the rank of this process: 0 where nobody has given it one.
+
+    On other machines than the first, of which nobody has said how many processes are on those
+    before, it is only known not to be 0.
+    """
+    found = next((int(os.environ[name]) for name in _RANK if name in os.environ), 0)
+    return found or int("RANK" not in os.environ and os.environ.get("NODE_RANK", "0") != "0")
+
+
+def _local_rank() -> int:
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def launcher() -> int | None:
+    """Return the process whose Lightning has started this one, the machine's first, or None."""
+    return int(os.environ[_FIRST]) if _FIRST in os.environ and _local_rank() > 0 else None
 
 
 def claim(root: Path, task: str, name: str | None) -> Path:
@@ -67,9 +83,23 @@ def refuse_used(run: Path) -> None:
         run: The run's folder.
 
     Raises:
-        UsageError: It is not empty.
+        UsageError: A run writes there, or has written.
     """
-    if run.is_dir() and any(run.iterdir()):
+    lock.refuse_locked(run)
+    refuse_full(run)
+
+
+def refuse_full(run: Path) -> None:
+    """Refuse a folder that holds something.
+
+    Args:
+        run: The run's folder.
+
+    Raises:
+        UsageError: It does.
+    """
+    # what is left of a run that was killed before it wrote anything may be used
+    if run.is_dir() and any(path.name != lock.NAME for path in run.iterdir()):
         raise UsageError(
             f"The run '{run}' exists already.\n"
             "Choose another --name, or add --resume to go on with it."
@@ -100,9 +130,17 @@ def publish(run: Path) -> None:
     os.environ[_CHOSEN] = str(run)
 
 
+def lead() -> None:
+    """Tell the ranks that Lightning's launcher will start which process is the first."""
+    if _local_rank() == 0:
+        os.environ[_FIRST] = str(os.getpid())
+
+
 def forget() -> None:
-    """Take back what `publish` told."""
+    """Take back what `publish` and `lead` told."""
     os.environ.pop(_CHOSEN, None)
+    if _local_rank() == 0:
+        os.environ.pop(_FIRST, None)
 
 
 def _highest(folder: Path) -> int:

@@ -1,8 +1,10 @@
-"""SIGTERM: a cluster wants its machine back."""
+"""SIGTERM, Ctrl-C, a terminal that is closed: the run saves itself at the next place for it."""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from contextlib import suppress
 from typing import Any
 
@@ -11,20 +13,33 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import distributed
 
 from ...errors import UnrolledError
+from . import folders
 from .resuming import validates_next
 from .saving import checkpoint_folder
 
+_NAMES = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C", signal.SIGHUP: "SIGHUP"}
+
 
 class Preempted(UnrolledError):
-    """The run was asked to stop and has saved itself."""
+    """The run was asked to stop; the exit code is a shell's for the signal.
+
+    Args:
+        message: What became of it.
+        number: The signal.
+    """
 
     exit_code = 143
 
+    def __init__(self, message: str, number: int = signal.SIGTERM) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + number
+
 
 class Preemption(Callback):
-    """On SIGTERM: finish the step, and the validation or the epoch that ends with it; save; stop.
+    """When asked to: finish the step, the validation or epoch that ends with it; save; stop.
 
-    Every process may be told, or only one of them: they agree at a step's end, all at the same one.
+    SIGTERM asks, SIGHUP and the first Ctrl-C; the second ends the run at once. Every process may be
+    asked, or only one of them: they agree at a step's end, all at the same one.
 
     Args:
         every_n_steps: How often several processes ask each other.
@@ -32,21 +47,70 @@ class Preemption(Callback):
 
     def __init__(self, every_n_steps: int = 10) -> None:
         self.every_n_steps = every_n_steps
-        self._asked = False
+        self._asked = 0  # the signal
+        self._training = False
         self._step = 0
-        self._former: Any = None
+        self._former: dict[int, Any] = {}
+        self._terminals: list[int] = []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Take the last turn: what others do after a step (averaging weights) has to be saved."""
         others = [callback for callback in trainer.callbacks if callback is not self]  # type: ignore[attr-defined]
         trainer.callbacks = [*others, self]  # type: ignore[attr-defined]
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take SIGTERM over from Lightning, whose handler talks to other processes and can hang."""
-        self._asked = False
+        connector = trainer._signal_connector
+        theirs = connector.register_signal_handlers
+
+        def register() -> None:
+            theirs()
+            self._take(signal.SIGTERM)
+
+        connector.register_signal_handlers = register  # type: ignore[method-assign]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take over all signals; before this there is nothing to save, and they end the run."""
+        self._asked = 0
         self._step = trainer.global_step
+        self._training = True
+        self._terminals = [number for number in (0, 1, 2) if os.isatty(number)]
+        for number in _NAMES:
+            self._take(number)
+
+    def _take(self, number: int) -> None:
+        # What a shell's `&` or nohup has switched off stays off.
+        ignored = number != signal.SIGTERM and signal.getsignal(number) == signal.SIG_IGN
+        if number in self._former or ignored:
+            return
         with suppress(ValueError):  # signals belong to the main thread
-            self._former = signal.signal(signal.SIGTERM, lambda *_: setattr(self, "_asked", True))
+            self._former[number] = signal.signal(number, self._ask)
+
+    def _ask(self, number: int, _: Any) -> None:
+        if not self._training:
+            raise Preempted(
+                f"asked to stop ({_NAMES[signal.Signals(number)]}) before the first step: there is "
+                "nothing to save",
+                number,
+            )
+        if number == signal.SIGINT and self._asked == signal.SIGINT:
+            if 1 in self._terminals:
+                os.write(1, b"\x1b[?25h")  # the progress bar has hidden the cursor
+            os._exit(128 + number)
+        if number == signal.SIGHUP:
+            # What is written to a terminal that is gone would end the run before it is saved.
+            gone = os.open(os.devnull, os.O_RDWR)
+            for terminal in self._terminals:
+                os.dup2(gone, terminal)
+            os.close(gone)
+        if number == signal.SIGINT and folders.rank() == 0:
+            with suppress(OSError):  # not by print: it may be what was interrupted
+                os.write(
+                    sys.__stderr__.fileno() if sys.__stderr__ else 2,
+                    b"\nstopping after this step, or the validation or epoch that ends with it, to "
+                    b"save; Ctrl-C once more ends at once\n",
+                )
+        self._asked = number
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -76,20 +140,22 @@ class Preemption(Callback):
     def _stop_if_asked(self, trainer: Trainer) -> None:
         asked = self._asked
         if trainer.world_size > 1:
-            flag = torch.tensor(int(asked), device=trainer.strategy.root_device)
+            flag = torch.tensor(asked, device=trainer.strategy.root_device)
             distributed.all_reduce(flag, distributed.ReduceOp.MAX)
-            asked = bool(flag)
+            asked = int(flag)
         if asked:
             path = checkpoint_folder(trainer) / "last.ckpt"
             trainer.save_checkpoint(path)
             raise Preempted(
-                f"asked to stop (SIGTERM): saved {path} at step {trainer.global_step}; go on with "
-                "--resume"
+                f"asked to stop ({_NAMES[signal.Signals(asked)]}): saved {path} at step "
+                f"{trainer.global_step}; go on with --resume",
+                asked,
             )
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Give SIGTERM back."""
-        if self._former is not None:
+        """Give the signals back."""
+        self._training = False
+        for number, former in self._former.items():
             with suppress(ValueError):
-                signal.signal(signal.SIGTERM, self._former)
-            self._former = None
+                signal.signal(number, former)
+        self._former = {}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,8 +16,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.utilities.migration.utils import _pl_migrate_checkpoint
 
-from ...errors import DataError, SetupError
+from ...errors import DataError
 from ...loading import CheckedCheckpoint, first_lines
+from .disk import keep, replacing, writing
 from .resuming import validates_next
 from .tables import EMPTY, MetricsTable
 
@@ -41,31 +40,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             storage_options: Not supported.
 
         Raises:
-            SetupError: The disk is full; the file that was there is as it was.
+            SetupError: The disk is full or read-only; the file that was there is as it was.
         """
         if "://" in str(path):  # another file system has its own way to be atomic
             super().save_checkpoint(checkpoint, path, storage_options)
             return
         place = Path(path)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        # Always the same name: what a kill leaves behind is written anew, and no link is followed.
-        temporary = place.with_name(f".{place.name}.part")
-        try:
-            temporary.unlink(missing_ok=True)
-            with temporary.open("xb") as file:
+        with writing(place, "the one before is untouched; go on with --resume"):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(place) as file:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(place)
-        except BaseException as error:
-            temporary.unlink(missing_ok=True)
-            if _is_full(error):
-                raise SetupError(
-                    f"{place}: no space left on the disk for the checkpoint; the one before is "
-                    "untouched. Free space and go on with --resume"
-                ) from error
-            raise
-        _sync_folder(place.parent)
 
 
 class CheckedCheckpointIO(AtomicCheckpointIO):
@@ -105,27 +89,6 @@ class CheckedCheckpointIO(AtomicCheckpointIO):
         # Lightning has seen that it begins with the folder of the checkpoints.
         if place.suffix == ".ckpt" and ".." not in place.parts and place.is_file():
             place.unlink()
-
-
-def _is_full(error: BaseException) -> bool:
-    # torch's zip writer reports a failed write as a RuntimeError of its own, its cause behind it or
-    # lost.
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return isinstance(error, RuntimeError) and "PytorchStreamWriter failed" in str(error)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power cut, where the system can."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 class Checkpoint(ModelCheckpoint):
@@ -233,7 +196,9 @@ class Checkpoint(ModelCheckpoint):
             return
         # A last state that was damaged must not take the place of the one before.
         if trainer.is_global_zero and self._last_is_whole and self.last.is_file():
-            _keep(self.last, self.last.with_name(f"previous{self.FILE_EXTENSION}"))
+            previous = self.last.with_name(f"previous{self.FILE_EXTENSION}")
+            with writing(previous, "the last checkpoint is untouched"):
+                keep(self.last, previous)
         trainer.save_checkpoint(self.last)
         self._last_is_whole = True
         self._saved_last_at = trainer.fit_loop.total_batch_idx
@@ -291,17 +256,6 @@ def _stops(trainer: Trainer) -> bool:
     return trainer.should_stop and trainer.fit_loop._can_stop_early
 
 
-def _keep(path: Path, name: Path) -> None:
-    """Give a file a second name at once, so that neither is ever missing; or copy it."""
-    temporary = name.with_suffix(".tmp")
-    temporary.unlink(missing_ok=True)
-    try:
-        os.link(path, temporary)
-    except OSError:
-        shutil.copy(path, temporary)
-    temporary.replace(name)
-
-
 def checkpoint_folder(trainer: Trainer) -> Path:
     """Return where this run's checkpoints go.
 
@@ -343,7 +297,6 @@ class SaveConfig(SaveConfigCallback):
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write the file; Lightning calls this on the first rank only."""
         path = self.folder / "config.yaml"
-        temporary = path.with_suffix(".tmp")
-        temporary.unlink(missing_ok=True)  # a link is not followed
-        temporary.write_text(self.parser.dump(self.config, skip_none=False), encoding="utf-8")
-        temporary.replace(path)
+        text = self.parser.dump(self.config, skip_none=False)
+        with writing(path), replacing(path) as file:
+            file.write(text.encode())

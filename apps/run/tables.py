@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections import deque
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.fabric.utilities.apply_func import convert_tensors_to_scalars
 from lightning.pytorch import Trainer
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities import rank_zero_only
 
 from ...errors import DataError
+from .disk import replacing, writing
 
 EMPTY: dict[str, Any] = {"rows": 0, "next": None}
 
@@ -66,6 +69,38 @@ class MetricsTable(CSVLogger):
             self.experiment.cut()
 
 
+class Board(TensorBoardLogger):
+    """TensorBoard's file; that it can't be written ends the run with the reason."""
+
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        """Write metrics.
+
+        Args:
+            metrics: Their values by name.
+            step: The step they belong to.
+        """
+        with self._writing():
+            super().log_metrics(metrics, step)
+
+    def save(self) -> None:
+        """Write what waits."""
+        with self._writing():
+            super().save()
+
+    def finalize(self, status: str) -> None:
+        """Close the file.
+
+        Args:
+            status: Lightning's word for how the run ended.
+        """
+        with self._writing():
+            super().finalize(status)
+
+    def _writing(self) -> AbstractContextManager[None]:
+        place = Path(self.log_dir) / "events.out.tfevents.*"
+        return writing(place, "the last checkpoint is untouched: go on with --resume")
+
+
 class _Writer(ExperimentWriter):
     """Writes the table so that a kill at any moment leaves every row that a checkpoint counts.
 
@@ -107,6 +142,11 @@ class _Writer(ExperimentWriter):
             self.cut()
         self.rows += 1
 
+    def save(self) -> None:
+        """Write the rows that wait."""
+        with writing(self._path, "the last checkpoint is untouched: go on with --resume"):
+            super().save()
+
     def cut(self) -> None:
         """Take out the rows of a later time."""
         if self._later:
@@ -124,13 +164,12 @@ class _Writer(ExperimentWriter):
             self._path.unlink(missing_ok=True)
             self.metrics_keys = []
             return
-        temporary = self._path.with_suffix(".tmp")
-        temporary.unlink(missing_ok=True)  # a link is not followed
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.metrics_keys)
-            writer.writeheader()
-            writer.writerows(rows)
-        temporary.replace(self._path)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self.metrics_keys)
+        writer.writeheader()
+        writer.writerows(rows)
+        with writing(self._path), replacing(self._path) as file:
+            file.write(text.getvalue().encode())
 
 
 def _read(path: Path) -> tuple[list[str], list[dict[str, str]], bool]:

@@ -16,7 +16,6 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, _InstantiatorFn
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -27,16 +26,22 @@ from ...data.base import DataModule
 from ...errors import DataError, SetupError, UnrolledError, UsageError
 from ...loading import CheckedTask, first_lines, instantiate, trusted_roots
 from ...tasks.base import Task
-from ..shell.arguments import Parser, cause
+from ..shell.arguments import Parser, cause, lacking
 from ..shell.shipped import read_yaml
 from . import compare, folders
+from .companions import ending_with
+from .disk import FULL, quiet_threads, reason_of, tidy, writing
+from .lock import RunLock
+from .meeting import meet
+from .monitors import Monitors, refuse_unknown_names
 from .preemption import Preempted
 from .progress import Bar, LineProgress, hush_lightning, tell
 from .request import Request
 from .resuming import ExactResume
+from .sameness import Sameness
 from .saving import AtomicCheckpointIO, CheckedCheckpointIO, Checkpoint, SaveConfig
 from .stopping import StopEarly
-from .tables import MetricsTable
+from .tables import Board, MetricsTable
 
 
 class TrainingParser(Parser, LightningArgumentParser):
@@ -51,11 +56,13 @@ class TrainingCLI(LightningCLI):
 
     Attributes:
         folder: The folder of the run, as soon as it has one.
+        lock: The right to write there, on the first rank.
     """
 
     def __init__(self, request: Request) -> None:
         self.request = request
         self.folder: Path | None = None
+        self.lock: RunLock | None = None
         self.stored: CheckedTask | None = None
         self.donor: CheckedTask | None = None
 
@@ -160,6 +167,9 @@ class TrainingCLI(LightningCLI):
         config = self._get(self.config_init, "trainer")
         callbacks = config.get("callbacks") or []
         callbacks = [*(callbacks if isinstance(callbacks, list) else [callbacks]), ExactResume()]
+        if self.request.command == "fit":
+            named = any(flag.startswith("--checkpoint.monitor") for flag in self.request.flags)
+            callbacks = [Monitors(named=named), Sameness(self.config_dump), *callbacks]
         has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
         if config.get("enable_progress_bar") is not False and not has_bar:
             callbacks.append(Bar() if sys.stdout.isatty() else LineProgress())
@@ -176,19 +186,28 @@ class TrainingCLI(LightningCLI):
             keeper.dirpath, keeper.trust = str(self.folder / "checkpoints"), self.request.trust
             self.save_config_kwargs = {"folder": self.folder, "resumed": self.stored is not None}
             if config.get("logger") in (None, True):
-                board = TensorBoardLogger(
-                    str(self.folder), name="", version="", default_hp_metric=False
-                )
+                board = Board(str(self.folder), name="", version="", default_hp_metric=False)
                 kwargs["logger"] = [board, MetricsTable(str(self.folder), name="", version="")]
         return super().instantiate_trainer(**kwargs)
 
     def _make_folder(self) -> Path:
         request = self.request
-        if request.run:
-            request.run.mkdir(parents=True, exist_ok=True)
-            folders.publish(request.run)
-            return request.run.absolute()
-        return folders.claim(request.root, request.task, request.name).absolute()
+        first = folders.rank() == 0
+        with writing(request.run or request.root / request.task):
+            if not request.run:
+                run = folders.claim(request.root, request.task, request.name)
+            elif first:
+                request.run.mkdir(parents=True, exist_ok=True)
+                folders.publish(run := request.run)
+            else:
+                run = request.run
+        if first:
+            self.lock = RunLock(run)
+            with writing(run):
+                if not request.run:
+                    folders.refuse_full(run)  # by another that began at the same moment and ended
+                tidy(run)
+        return run.absolute()
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
@@ -199,7 +218,9 @@ class TrainingCLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         kwargs = self._prepare_subcommand_kwargs(subcommand)
         if subcommand == "fit":
+            refuse_unknown_names(self.trainer, self.model)
             self._say_what_begins()
+            meet(self.trainer)
             self._carry_out(subcommand, kwargs)
             self._say_what_next()
             return
@@ -351,12 +372,25 @@ def run(request: Request, *, debug: bool = False) -> int:
     # where TensorFlow is installed, TensorBoard lets it talk
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     cli = TrainingCLI(request)
+    folders.lead()
     try:
-        cli.carry_out()
+        with quiet_threads(), ending_with(folders.launcher()):
+            cli.carry_out()
     except MisconfigurationException as error:
         raise UsageError(str(error)) from error
+    except Preempted:
+        if folders.launcher() is not None:
+            return 0  # Lightning would kill the first rank, which speaks for all, while it ends
+        raise
     except torch.cuda.OutOfMemoryError as error:
         raise SetupError("The GPU's memory is full: try a smaller --data.batch_size.") from error
+    except ImportError as error:
+        raise lacking(error) from error
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        place = error.filename or "a file of the run, of the cache or of its output"
+        raise SetupError(f"{place}: {reason_of(error)}.") from error
     except SystemExit as stop:
         trainer = getattr(cli, "trainer", None)
         if trainer is None or trainer.state.status != TrainerStatus.INTERRUPTED:
@@ -371,6 +405,8 @@ def run(request: Request, *, debug: bool = False) -> int:
         return Preempted.exit_code if asked else 130
     finally:
         folders.forget()
+        if cli.lock:
+            cli.lock.release()
         if cli.folder:
             with suppress(OSError):
                 # where nothing came of the run; a folder that holds something stays

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
 
-from ...errors import UnrolledError, UsageError, did_you_mean
+from ...errors import SetupError, UnrolledError, UsageError, did_you_mean
 from .source import classes_in
 
 # The texts by which jsonargparse (4.39 to 4.53) says what is wrong; the first that occurs is the
@@ -127,12 +127,29 @@ def cause(error: Exception) -> Exception:
         error: What `instantiate_classes` raised.
     """
     inner: BaseException | None = error
+    missing: ImportError | None = None
     while inner is not None and not isinstance(inner, UnrolledError):
+        missing = inner if isinstance(inner, ImportError) else missing
         inner = inner.__cause__ or inner.__context__
     if isinstance(inner, UnrolledError):
         return inner
-    wrapped = re.search(r"Errors:\s*- (.+)", str(error))
-    return UsageError(wrapped[1] if wrapped else str(error))
+    if missing is not None:
+        return lacking(missing)
+    # the first of the errors, with the lines that are further in: they say why
+    wrapped = re.search(r"Errors:\n( *)- (.+(?:\n\1 {3,}\S.*)*)", str(error))
+    return UsageError(" ".join((wrapped[2] if wrapped else str(error)).split()))
+
+
+def lacking(error: ImportError) -> SetupError:
+    """Return what to tell of a package that is not installed.
+
+    Args:
+        error: What importing it, or what needs it, has raised.
+    """
+    text = " ".join(str(error).split())
+    package = (error.name or "").partition(".")[0]
+    hint = f" Try: pip install {package}" if package and "pip install" not in text else ""
+    return SetupError(f"{text}{'' if text.endswith(('.', '!', '`')) else '.'}{hint}")
 
 
 def _shortened(message: str) -> str:

@@ -273,6 +273,13 @@ class Captioning(EncoderDecoderTask):
         self.count(texts, batch.references)
         self._said += map(Said, batch.number.tolist(), texts, batch.references)
 
+    def logged(self) -> set[str] | None:
+        """Add the scores of captions; `val/exact` needs data that know what is true."""
+        known = super().logged()
+        more = {f"val/{name}" for name in (*CaptionScores().compute(), "exact")}
+        rewarded = {"train/reward"} if self.self_critical else set()
+        return None if known is None else known | more | rewarded
+
     def log_scores(self, part: Part) -> None:
         """Log the scores of a whole part; of the test also those of captions that saw no image."""
         super().log_scores(part)

@@ -260,6 +260,8 @@ class FrameMAP(Metric):
 
     def compute(self) -> Tensor:
         """Return the mean average precision; 0 where no class counts."""
+        if isinstance(self.true, list) and not self.true:
+            return torch.zeros((), device=self.device)
         scores, true = dim_zero_cat(self.scores), dim_zero_cat(self.true)
         counted = torch.bincount(true, minlength=self.num_classes) > 0
         counted[self.background] = False

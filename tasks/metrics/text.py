@@ -47,7 +47,9 @@ class BitsPerCharacter(Metric):
         self.characters += characters
 
     def compute(self) -> Tensor:
-        """Return the bits per character."""
+        """Return the bits per character; not a number where nothing was counted."""
+        if isinstance(self.nats, list) and not self.nats:
+            return torch.full((), math.nan, device=self.device)
         nats = dim_zero_cat(self.nats).cpu().double().sum()
         return nats / self.characters.cpu() / math.log(2)
 

@@ -1,0 +1,112 @@
+"""What a resumed run does otherwise than the run that it goes on with."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
+
+from .progress import tell
+
+# What the bits of a training step depend on; of the trainer's settings these alone.
+_TRAINER = (
+    *("precision", "accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm"),
+    *("limit_train_batches", "overfit_batches", "deterministic", "sync_batchnorm"),
+)
+# Of the data's settings, what they don't depend on.
+_HARMLESS = ("num_workers", "pin_memory", "prefetch_factor", "cache", "cache_size")
+_SHOWN = 5
+
+
+class Sameness(Callback):
+    """Says in a line what is no longer exact in a resumed run.
+
+    Args:
+        config: The configuration of the run as plain data.
+    """
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.config = config
+        self._before: dict[str, Any] | None = None
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Say how this run is carried out."""
+        checkpoint["conditions"] = self._conditions(trainer)
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Compare."""
+        if not isinstance(checkpoint.get("conditions"), dict):  # of an older version
+            return
+        # as text only: the checkpoint may be a stranger's, and names nothing that is looked up
+        before = dict(_flat(checkpoint["conditions"]))
+        now = dict(_flat(self._conditions(trainer)))
+        found = [
+            f"{key} was {_brief(before.get(key))} and is {_brief(now.get(key))}"
+            for key in sorted(before.keys() | now.keys())
+            if before.get(key) != now.get(key)
+        ]
+        if found:
+            more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+            tell(
+                "this run goes on, but no longer as the uninterrupted one would, bit for bit: "
+                f"{'; '.join(found[:_SHOWN])}{more}"
+            )
+
+    def _conditions(self, trainer: Trainer) -> dict[str, Any]:
+        given, data = self.config.get("trainer") or {}, self.config.get("data") or {}
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]
+        arguments = data.get("init_args") or {}
+        return {
+            "processes": trainer.world_size,
+            "accelerator": trainer.strategy.root_device.type,
+            "averaging": [
+                type(callback).__name__
+                for callback in callbacks
+                if isinstance(callback, WeightAveraging)
+            ],
+            "torch": str(torch.__version__),
+            "machine": platform.machine(),
+            "seed": self.config.get("seed_everything"),
+            "trainer": {name: _plain(given.get(name)) for name in _TRAINER},
+            "data": {
+                "class": str(data.get("class_path", "")).rpartition(".")[2],
+                **{
+                    name: _plain(value)
+                    for name, value in arguments.items()
+                    if name not in _HARMLESS
+                },
+            },
+        }
+
+
+def _flat(nest: dict[str, Any], prefix: str = "", depth: int = 4) -> Iterator[tuple[str, Any]]:
+    """Yield the settings of a nest by their names in dots."""
+    for key, value in nest.items():
+        if isinstance(value, dict) and depth:
+            yield from _flat(value, f"{prefix}{key}.", depth - 1)
+        else:
+            yield f"{prefix}{key}", _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """Return what a checkpoint can hold of a setting."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value)
+
+
+def _brief(value: Any) -> str:
+    text = "none" if value in (None, []) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

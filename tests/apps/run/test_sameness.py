@@ -1,0 +1,70 @@
+"""A resumed run says what is no longer exact, and nothing where all is."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_runs import RUNS, enter, fit
+
+LINE = "no longer as the uninterrupted one would"
+AVERAGED = ["--trainer.callbacks+", "EMA"]
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    enter(tmp_path, monkeypatch, repeats=60)
+
+
+def test_what_changes_is_said_in_one_line(capsys, tmp_path):
+    assert fit() == 0
+    text = (tmp_path / "text.txt").read_text()
+    (tmp_path / "other.txt").write_text(text)
+    for flags, told in (
+        (["--trainer.precision", "bf16-mixed"], "trainer.precision was 32-true and is bf16-mixed"),
+        (["--data.batch_size", "4"], "data.batch_size was 2 and is 4"),
+        (["--data.chunk_length", "4"], "data.chunk_length was 8 and is 4"),
+        (["--data.path", "other.txt"], "data.path was text.txt and is other.txt"),
+        (["--seed_everything", "3"], "seed was 0 and is 3"),
+        (["--trainer.accumulate_grad_batches", "2"], "trainer.accumulate_grad_batches was 1"),
+        (AVERAGED, "averaging was none and is ['EMA']"),
+    ):
+        saved = (RUNS / "1" / "checkpoints" / "last.ckpt").read_bytes()
+        config = (RUNS / "1" / "config.yaml").read_bytes()
+        assert fit("--name", "1", "--resume", *flags, steps=2) == 0
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if LINE in line]
+        assert told in line
+        (RUNS / "1" / "checkpoints" / "last.ckpt").write_bytes(saved)
+        (RUNS / "1" / "config.yaml").write_bytes(config)
+
+
+@pytest.mark.parametrize(
+    "flags", [[], ["--data.num_workers", "1"], ["--checkpoint.every_n_train_steps", "3"]]
+)
+def test_what_changes_nothing_is_not_mentioned(capsys, flags):
+    assert fit() == 0
+    capsys.readouterr()
+    assert fit("--resume", *flags, steps=4) == 0
+    assert LINE not in capsys.readouterr().err
+
+
+def test_other_processes_torch_and_accelerator(capsys):
+    assert fit() == 0
+    path = RUNS / "1" / "checkpoints" / "last.ckpt"
+    content = torch.load(path, weights_only=True)
+    content["conditions"] |= {"processes": 4, "torch": "1.0", "accelerator": "cuda"}
+    torch.save(content, path)
+    assert fit("--resume", steps=4) == 0
+    told = capsys.readouterr().err
+    assert "processes was 4 and is 1" in told
+    assert "torch was 1.0 and is" in told
+    assert "accelerator was cuda and is cpu" in told
+
+
+def test_a_strangers_conditions_are_only_text(capsys):
+    assert fit() == 0
+    path = RUNS / "1" / "checkpoints" / "last.ckpt"
+    content = torch.load(path, weights_only=True)
+    content["conditions"]["data"] = {"class_path": "os.system", "x\x1b[2J": "\x1b[2J" * 50}
+    torch.save(content, path)
+    assert fit("--resume", steps=4) == 0
+    assert "\x1b" not in capsys.readouterr().err

@@ -1,0 +1,42 @@
+"""What another library says is passed on whole, with its reason."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+from tiny_runs import enter, fit
+from unrolled.apps.shell.arguments import cause, lacking
+from unrolled.errors import SetupError, UsageError
+
+
+@pytest.mark.parametrize(
+    ("logger", "package"),
+    [("WandbLogger", "wandb"), ("CometLogger", "comet_ml"), ("NeptuneLogger", "neptune")],
+)
+def test_a_logger_without_its_package(tmp_path, monkeypatch, capsys, logger, package):
+    if importlib.util.find_spec(package) is not None:
+        pytest.skip(f"{package} is installed")
+    enter(tmp_path, monkeypatch)
+    assert fit("--trainer.logger", logger) in (2, 4)
+    told = capsys.readouterr().err.split("unrolled: error: ")[1].strip()
+    assert not told.endswith(":")
+    assert package.partition("_")[0] in told
+    if logger == "WandbLogger":
+        assert "pip install" in told
+
+
+def test_the_lines_behind_a_colon_are_told():
+    reason = "  - Problem with X:\n      the reason\n      goes on\n"
+    text = f"Does not validate\nErrors:\n{reason}  - Expected"
+    assert str(cause(ValueError(text))) == "Problem with X: the reason goes on"
+    assert isinstance(cause(ValueError("Problem with X:\n  the reason")), UsageError)
+    assert str(cause(ValueError("Problem with X:\n  the reason"))) == "Problem with X: the reason"
+
+
+def test_a_package_that_is_missing_is_named_with_its_remedy():
+    told = lacking(ModuleNotFoundError("No module named 'rich'", name="rich.live"))
+    assert isinstance(told, SetupError)
+    assert str(told) == "No module named 'rich'. Try: pip install rich"
+    told = lacking(ModuleNotFoundError("X is needed: `pip install x`"))
+    assert str(told) == "X is needed: `pip install x`"
