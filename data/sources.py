@@ -9,7 +9,7 @@ import lzma
 import os
 import sys
 import sysconfig
-import uuid
+import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..errors import DataError, UsageError, did_you_mean
-from .cache import cached, key_of, stamps
+from ..errors import DataError, SetupError, UsageError, did_you_mean
+from .cache import cached, key_of, stamps, unusable
 
 BLOCK_BYTES = 1 << 20
 # where this process and those it starts find what standard input held
@@ -202,15 +202,16 @@ def _refuse_several_processes(what: str) -> None:
 def _spool(stream: BinaryIO, cache: Path) -> Path:
     """Copy a stream to a file in the cache that is named by its content."""
     digest = hashlib.sha256()
-
-    def copy(made: Path) -> None:
-        with made.open("wb") as file:
-            while block := stream.read(BLOCK_BYTES):
-                digest.update(block)
-                file.write(block)
-
-    spooled = cached(cache / f"spool-{uuid.uuid4().hex}", copy)
-    return spooled.replace(cache / f"spool-{digest.hexdigest()[:32]}")
+    try:
+        with tempfile.TemporaryDirectory(dir=cache, prefix="spool-") as folder:
+            copy = Path(folder) / "copy"
+            with copy.open("wb") as file:
+                while block := stream.read(BLOCK_BYTES):
+                    digest.update(block)
+                    file.write(block)
+            return cached(cache / f"spool-{digest.hexdigest()[:32]}", copy.replace)
+    except OSError as error:
+        raise SetupError(unusable(cache, error.strerror or str(error))) from error
 
 
 def _spooled(file: Path, name: str) -> Source:
