@@ -1,4 +1,7 @@
-"""The cache: what is made once and kept. Entries appear whole or not at all; any may be deleted."""
+"""The cache: what is made once and kept. Entries appear whole or not at all; any may be deleted.
+
+Beside each entry lie the lengths and checksums of its files, `NAME.sums`.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,23 @@ import hashlib
 import json
 import os
 import tempfile
+import time
+import warnings
+import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Any
 
 import platformdirs
 from filelock import FileLock
 
 from ..errors import SetupError
+
+_LARGE = 1 << 24  # bytes of a file that is not added up again while nobody writes to it
+_TICK = 10**9  # nanoseconds; file systems' clocks are finer, but for FAT's
+_whole: dict[Path, dict[str, list[int]]] = {}  # entries that this process found whole
 
 
 def cache_folder(given: str | None = None, *, kind: str = "text") -> Path:
@@ -36,11 +48,17 @@ def cache_folder(given: str | None = None, *, kind: str = "text") -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SetupError(_unusable(folder, error.strerror)) from error
+        raise SetupError(unusable(folder, error.strerror)) from error
     return folder
 
 
-def _unusable(folder: Path, reason: str | None) -> str:
+def unusable(folder: Path, reason: str | None) -> str:
+    """Return the message that the cache can't be written.
+
+    Args:
+        folder: The cache.
+        reason: Why not.
+    """
     return (
         f"The cache can't be written: {folder}: {reason}.\n"
         "Name another folder by --data.cache_dir or the environment variable UNROLLED_CACHE."
@@ -77,6 +95,8 @@ def stamps(*paths: Path) -> list[list[Any]]:
 def cached(path: Path, make: Callable[[Path], object]) -> Path:
     """Return the path of an entry; where there is none, one process makes it, the others wait.
 
+    An entry that is not what was written, by its checksums, is made again, with a warning.
+
     Args:
         path: The entry, a file or a folder, in a folder that exists.
         make: Writes the entry to the path that it is given. What is there is moved to `path` when
@@ -85,22 +105,22 @@ def cached(path: Path, make: Callable[[Path], object]) -> Path:
     Raises:
         SetupError: If the cache can't be written.
     """
-    if path.exists():
+    if not _fault(path):
         return path
     lock = path.with_name(f"{path.name}.lock")
     try:
         with FileLock(lock):
-            if not path.exists():
-                # A name of its own: locks may not reach other machines that share the folder.
-                with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}-") as folder:
-                    made = Path(folder) / path.name
-                    make(made)
-                    os.replace(made, path)
+            if fault := _fault(path):
+                if path.exists():
+                    warnings.warn(f"In the cache {fault}: the entry is made again.", stacklevel=2)
+                _make(path, make)
             # who waits for it finds the entry, and so does who comes later
             lock.unlink(missing_ok=True)
     except OSError as error:
-        if not path.exists():  # else another machine was faster
-            raise SetupError(_unusable(path.parent, error.strerror or str(error))) from error
+        if fault := _fault(path):  # else another machine was faster
+            found = f"In the cache {fault}.\n" if path.exists() else ""
+            reason = error.strerror or str(error)
+            raise SetupError(found + unusable(path.parent, reason)) from error
     return path
 
 
@@ -116,3 +136,94 @@ def cached_json(path: Path, make: Callable[[], Any]) -> Any:
     """
     file = cached(path, lambda made: made.write_text(json.dumps(make()), encoding="utf-8"))
     return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _make(path: Path, make: Callable[[Path], object]) -> None:
+    # A name of its own: locks may not reach other machines that share the folder.
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}-") as folder:
+        made = Path(folder) / path.name
+        make(made)
+        if not _fault(path):  # another machine was faster
+            return
+        files = _files(made)
+        # The checksums first: an entry is not whole without them.
+        _write_sums(path, {name: [stamp[0], _sum(made / name)] for name, stamp in files.items()})
+        if path.exists():  # moved, not removed: other processes may be reading it
+            os.replace(path, Path(folder) / "damaged")
+        os.replace(made, path)
+
+
+def _fault(path: Path) -> str:
+    """Return what is wrong with an entry: nothing if it is there, with the bytes it was given.
+
+    A process adds up an entry once. Large files are not read again while the file system says that
+    nobody wrote to them since they were found whole: a kept data set may have 100 GB.
+    """
+    try:
+        files = _files(path)
+        if files == _whole.get(path):
+            return ""
+        sums, seen = _read_sums(path)
+        if sums.keys() != files.keys():
+            return f"'{path}' has other files than were written"
+        for name, stamp in files.items():
+            size, total = sums[name]
+            if stamp[0] != size:
+                return f"'{path / name}' has {stamp[0]:,} bytes in place of {size:,}"
+            spared = size > _LARGE and seen.get(name) == stamp
+            if not spared and _sum(path / name) != total:
+                return f"'{path / name}' has other bytes than were written (its checksum differs)"
+    except FileNotFoundError as error:
+        return f"'{error.filename}' is missing"
+    except OSError as error:
+        return f"'{path}' can't be read ({error.strerror or error})"
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return f"'{_sums(path)}' is damaged"
+    # what was written this instant may be written again in the same tick of the file system's clock
+    if any(stamp[2] > time.time_ns() - _TICK for stamp in files.values()):
+        return ""
+    _whole[path] = files
+    large = {name: stamp for name, stamp in files.items() if stamp[0] > _LARGE}
+    if any(seen.get(name) != stamp for name, stamp in large.items()):
+        with suppress(OSError):  # a cache that can only be read is added up each time
+            _write_sums(path, sums, large)
+    return ""
+
+
+def _files(path: Path) -> dict[str, list[int]]:
+    """Return the files of an entry, by their names in it, with what changes when one is written."""
+    found = {}
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        stat = file.stat()
+        if not S_ISDIR(stat.st_mode):
+            # the time of the last change to the inode can't be set, that of the content can
+            stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+            found[file.relative_to(path).as_posix()] = stamp
+    return found
+
+
+def _sum(file: Path) -> int:
+    total, block = 0, memoryview(bytearray(1 << 18))
+    with file.open("rb", buffering=0) as opened:
+        while count := opened.readinto(block):
+            total = zlib.crc32(block[:count], total)
+    return total
+
+
+def _sums(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sums")
+
+
+def _read_sums(path: Path) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
+    """Return size and checksum of an entry's files, and the stamps of those once found whole."""
+    read = json.loads(_sums(path).read_bytes())
+    return read["files"], read["seen"]
+
+
+def _write_sums(
+    path: Path, files: dict[str, list[int]], seen: dict[str, list[int]] | None = None
+) -> None:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}-") as folder:
+        file = Path(folder) / "sums"
+        file.write_text(json.dumps({"files": files, "seen": seen or {}}), encoding="utf-8")
+        os.replace(file, _sums(path))

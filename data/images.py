@@ -174,7 +174,9 @@ def _identified(file: BinaryIO, name: str) -> Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(file, formats=_KINDS)
     except Image.DecompressionBombError as error:
-        raise DataError(f"{name} claims more pixels than are read ({MAX_PIXELS:,}).") from error
+        raise DataError(
+            f"{name} claims more pixels than are read ({MAX_PIXELS:,}): {_reason(error)}."
+        ) from error
     except UnidentifiedImageError as error:
         raise DataError(
             f"{name} is no image of a kind that is read ({', '.join(_KINDS)}), or its beginning is "

@@ -9,7 +9,7 @@ import lzma
 import os
 import sys
 import sysconfig
-import uuid
+import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..errors import DataError, UsageError, did_you_mean
-from .cache import cached, key_of, stamps
+from ..errors import DataError, SetupError, UsageError, did_you_mean
+from .cache import cached, key_of, stamps, unusable
 
 BLOCK_BYTES = 1 << 20
 # where this process and those it starts find what standard input held
@@ -31,7 +31,18 @@ _BUILDERS = {  # of the `datasets` library, by the ends of files' names
     ".parquet": "parquet",
     ".txt": "text",
 }
-COMPRESSED: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".xz": lzma.open}
+_MOST_TIMES = 200  # text becomes three to five times as large, a table of numbers ten or twenty
+_SUSPECT = 1 << 26  # bytes; what is smaller is harmless, however it was compressed
+_XZ_MEMORY = 1 << 28  # bytes for a dictionary; `xz -9` makes one of 64 MB
+
+
+def _open_xz(path: Path) -> BinaryIO:
+    with path.open("rb") as file:  # the header says how much memory the rest will take
+        lzma.LZMADecompressor(memlimit=_XZ_MEMORY).decompress(file.read(1 << 12), 1)
+    return lzma.open(path)
+
+
+COMPRESSED: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".xz": _open_xz}
 
 
 @dataclass(frozen=True)
@@ -169,11 +180,19 @@ def read_blocks(path: Path, label: str) -> Iterator[bytes]:
         label: What messages call it.
 
     Raises:
-        DataError: It can't be read.
+        DataError: It can't be read, or expands to more than `_MOST_TIMES` its size.
     """
+    read = 0
     try:
         with COMPRESSED.get(path.suffix, partial(open, mode="rb"))(path) as file:
+            most = max(_SUSPECT, _MOST_TIMES * path.stat().st_size)
             while block := file.read(BLOCK_BYTES):
+                read += len(block)
+                if read > most and path.suffix in COMPRESSED:
+                    raise DataError(
+                        f"{label} has {path.stat().st_size:,} bytes and expands to more than "
+                        f"{most:,}, as no text does: decompress it yourself if it is one."
+                    )
                 yield block
     except (gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
         raise DataError(f"{label} is damaged or no {path.suffix} file: {error}") from error
@@ -202,15 +221,16 @@ def _refuse_several_processes(what: str) -> None:
 def _spool(stream: BinaryIO, cache: Path) -> Path:
     """Copy a stream to a file in the cache that is named by its content."""
     digest = hashlib.sha256()
-
-    def copy(made: Path) -> None:
-        with made.open("wb") as file:
-            while block := stream.read(BLOCK_BYTES):
-                digest.update(block)
-                file.write(block)
-
-    spooled = cached(cache / f"spool-{uuid.uuid4().hex}", copy)
-    return spooled.replace(cache / f"spool-{digest.hexdigest()[:32]}")
+    try:
+        with tempfile.TemporaryDirectory(dir=cache, prefix="spool-") as folder:
+            copy = Path(folder) / "copy"
+            with copy.open("wb") as file:
+                while block := stream.read(BLOCK_BYTES):
+                    digest.update(block)
+                    file.write(block)
+            return cached(cache / f"spool-{digest.hexdigest()[:32]}", copy.replace)
+    except OSError as error:
+        raise SetupError(unusable(cache, error.strerror or str(error))) from error
 
 
 def _spooled(file: Path, name: str) -> Source:

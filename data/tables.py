@@ -11,6 +11,12 @@ from typing import Any
 
 from ..errors import DataError
 
+MAX_LINE = 1 << 26
+"""Bytes of a line, or a field of a table, at most; a file without line ends is no table."""
+
+MAX_FILE = 1 << 31
+"""Bytes at most of a file that is read as a whole."""
+
 
 def lines(blocks: Iterable[bytes], label: str) -> Iterator[str]:
     """Yield the lines of a text of any size, without their ends.
@@ -20,18 +26,25 @@ def lines(blocks: Iterable[bytes], label: str) -> Iterator[str]:
         label: What messages call it.
 
     Raises:
-        DataError: It can't be read, or is not UTF-8; it names line and byte.
+        DataError: It can't be read, a line has more than `MAX_LINE` bytes, or is not UTF-8; line
+            and byte are named.
     """
     # a line whose end has not come, in pieces: joining them at every block would be quadratic
     begun: list[bytes] = []
-    number = 0
+    number = waiting = 0
     for block in itertools.chain(blocks, [None]):
         if block is not None:
             begun.append(block)
+            waiting += len(block)
             if b"\n" not in block:
+                if waiting > MAX_LINE:
+                    raise DataError(
+                        f"{label}, line {number + 1} has more than {MAX_LINE:,} bytes, which is "
+                        "more than is read of a line."
+                    )
                 continue
         *whole, rest = b"".join(begun).split(b"\n")
-        begun = [rest]
+        begun, waiting = [rest], len(rest)
         for line in [*whole, rest] if block is None and rest else whole:
             number += 1
             try:
@@ -62,6 +75,7 @@ def read_lines(path: Path, *, missing: str | None = None) -> list[str]:
         DataError: It can't be read, or is not UTF-8.
     """
     try:
+        check_size(path)
         # not splitlines: it knows ends inside of captions
         return path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except FileNotFoundError as error:
@@ -72,8 +86,22 @@ def read_lines(path: Path, *, missing: str | None = None) -> list[str]:
         raise DataError(f"'{path}' can't be read: {error.strerror or error}.") from error
 
 
+def check_size(path: Path) -> None:
+    """Refuse a file that is too large to be read as a whole.
+
+    Args:
+        path: The file.
+
+    Raises:
+        DataError: It has more than `MAX_FILE` bytes.
+        OSError: There is none.
+    """
+    if (size := path.stat().st_size) > MAX_FILE:
+        raise DataError(f"'{path}' has {size:,} bytes; more than {MAX_FILE:,} are not read.")
+
+
 def csv_rows(
-    lines: Iterable[str], label: str, *, longest: int = 1 << 30, **dialect: Any
+    lines: Iterable[str], label: str, *, longest: int = MAX_LINE, **dialect: Any
 ) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows of a CSV file, each with the number of the line it ends in.
 

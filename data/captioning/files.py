@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 from ...errors import DataError
 from ..sources import missing_file
 from ..splits import Part
-from ..tables import csv_rows, json_rows, read_lines
+from ..tables import check_size, csv_rows, json_rows, read_lines
 
 _FIELD_BYTES = 1 << 17  # of a caption at most
 Layout = Literal["auto", "flickr8k", "csv", "karpathy", "coco", "jsonl"]
@@ -268,6 +268,7 @@ def _jsonl(path: Path) -> Iterator[Entry]:
 
 def _json(path: Path) -> Any:
     try:
+        check_size(path)
         return json.loads(path.read_bytes())
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise DataError(f"'{path}' is no JSON: {error}.") from error

@@ -15,7 +15,7 @@ import queue
 import re
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -24,7 +24,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from ...errors import DataError
-from ..images import planes, whole_image
+from ..images import MAX_PIXELS, planes, whole_image
 
 if TYPE_CHECKING:
     import av
@@ -44,6 +44,29 @@ VIDEO_SUFFIXES = (
     ".ts",
     ".webm",
     ".wmv",
+)
+# FFmpeg's names of the containers that are read. Not those that name other files or addresses to
+# read (concat, hls, dash, sdp, imf, image2, vobsub, ...), nor pictures and text drawn as videos.
+_CONTAINERS = (
+    "asf",
+    "avi",
+    "dv",
+    "flv",
+    "gif",
+    "h264",
+    "hevc",
+    "ivf",
+    "m4v",
+    "matroska",
+    "mjpeg",
+    "mov",
+    "mpeg",
+    "mpegts",
+    "mpegvideo",
+    "mxf",
+    "nut",
+    "ogg",
+    "yuv4mpegpipe",
 )
 PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".webp")
 
@@ -98,13 +121,9 @@ def decode(path: Path) -> Iterator[av.VideoFrame]:
     """
     import av
 
-    _check_file(path)
     number = 0
     try:
-        with av.open(str(path)) as container:
-            stream = _video_stream(container, path)
-            _check_whole(stream, path)
-            stream.thread_type = "AUTO"
+        with open_video(path) as (container, stream):
             for packet in container.demux(stream):
                 if packet.is_corrupt:
                     raise DataError(f"'{path}' is cut short or damaged after {number} frames.")
@@ -116,13 +135,47 @@ def decode(path: Path) -> Iterator[av.VideoFrame]:
                     yield frame
                     number += 1
     except av.FFmpegError as error:
-        if number:
-            raise DataError(
-                f"'{path}' is damaged after {number} frames: {error.strerror}."
-            ) from error
-        raise DataError(_unreadable(path, error.strerror)) from error
+        raise DataError(f"'{path}' is damaged after {number} frames: {error.strerror}.") from error
     if not number:
         raise DataError(f"'{path}' holds a video of 0 frames.")
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """Open a file and its first video stream; all video files are opened here.
+
+    The file is of one of a few kinds of containers, whatever its name says, and no other file is
+    read. Nothing is decoded yet.
+
+    Args:
+        path: The file.
+
+    Raises:
+        DataError: The file is missing, empty, cut short, of another kind, or its pictures have more
+            than `MAX_PIXELS` pixels.
+    """
+    import av
+
+    _check_file(path)
+    options = {"format_whitelist": ",".join(_CONTAINERS), "protocol_whitelist": "file"}
+    try:
+        # a name with a colon in front of a slash would be an address
+        container = av.open(f"file:{path.absolute()}", options=options)
+    except av.FFmpegError as error:
+        raise DataError(_unreadable(path, error.strerror)) from error
+    with container:
+        stream = _video_stream(container, path)
+        context = stream.codec_context
+        if context.width * context.height > MAX_PIXELS:
+            raise DataError(
+                f"'{path}' has pictures of {context.width:,} x {context.height:,} pixels; more "
+                f"than {MAX_PIXELS:,} are not read."
+            )
+        # pictures may become larger on the way; decoders count what they add at the edges
+        context.options = {"max_pixels": str(2 * MAX_PIXELS)}
+        _check_whole(stream, path)
+        stream.thread_type = "AUTO"
+        yield container, stream
 
 
 class Upright:
@@ -267,10 +320,7 @@ def _check_file(path: Path) -> None:
 
 
 def _video_stream(container: Any, path: Path) -> av.VideoStream:
-    """Return the first stream that is a video.
-
-    A song's cover is none, and FFmpeg draws text files as videos.
-    """
+    """Return the first stream that is a video; a song's cover is none."""
     import av
 
     found = [
@@ -282,8 +332,8 @@ def _video_stream(container: Any, path: Path) -> av.VideoStream:
     videos: list[av.VideoStream] = [
         stream for stream in container.streams.video if not stream.disposition & cover
     ]
-    if not videos or container.format.name == "tty":
-        what = "text" if container.format.name == "tty" else ", ".join(found) or "no streams at all"
+    if not videos:
+        what = ", ".join(found) or "no streams at all"
         raise DataError(f"'{path}' holds no video; found: {what}.")
     return videos[0]
 
@@ -294,6 +344,8 @@ def _check_whole(stream: av.VideoStream, path: Path) -> None:
     entries = stream.index_entries
     if not len(entries):
         return
+    if len(entries) > size:  # before they are looked at one by one
+        raise DataError(f"'{path}' claims {len(entries):,} frames in {size:,} bytes.")
     inside = sum(entry.pos + entry.size <= size for entry in entries)
     if inside < len(entries):
         raise DataError(
@@ -310,4 +362,7 @@ def _unreadable(path: Path, reason: str | None) -> str:
             f"'{path}' is cut short: it begins as an MP4, and its index (moov), often written "
             "last, is missing."
         )
-    return f"'{path}' is not a video that FFmpeg knows ({reason}); it begins with {begins!r}."
+    return (
+        f"'{path}' is not a video of a kind that is read ({', '.join(_CONTAINERS)}; {reason}); it "
+        f"begins with {begins!r}."
+    )

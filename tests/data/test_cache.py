@@ -31,7 +31,7 @@ def test_an_entry_is_made_once_and_nothing_else_is_left(tmp_path):
         folder = cached(tmp_path / "folder", write_folder(text))
         assert file == tmp_path / "a.txt"
         assert file.read_text() == (folder / "a.txt").read_text() == "first"
-    assert left(tmp_path) == ["a.txt", "folder"]
+    assert left(tmp_path) == ["a.txt", "a.txt.sums", "folder", "folder.sums"]
 
 
 def test_data_come_back_as_they_were_written(tmp_path):
@@ -106,10 +106,13 @@ def test_a_full_disk_is_named(tmp_path):
 def test_another_machine_without_our_lock_may_be_faster(tmp_path):
     def make(made):
         write_folder("ours")(made)
-        write_folder("theirs")(tmp_path / "folder")
+        there = cached(tmp_path / "other" / "folder", write_folder("theirs"))
+        for path in (there, there.with_name("folder.sums")):
+            path.rename(tmp_path / path.name)
 
+    (tmp_path / "other").mkdir()
     assert (cached(tmp_path / "folder", make) / "a.txt").read_text() == "theirs"
-    assert "folder" in left(tmp_path)
+    assert left(tmp_path) == ["folder", "folder.sums", "other"]
 
 
 def test_a_key_says_everything_and_no_order():

@@ -257,7 +257,11 @@ def test_several_processes_encode_once(tmp_path):
     outputs = {process.communicate()[0] for process in running}
     assert len(outputs) == 1
     assert outputs.pop().split()[1:] == ["300001", "False", "False"]
-    assert {p.suffix for p in (tmp_path / "cache" / "text").iterdir()} == {".npy", ".json"}
+    assert {p.suffix for p in (tmp_path / "cache" / "text").iterdir()} == {
+        ".npy",
+        ".json",
+        ".sums",
+    }
 
 
 ROWS = ["first", "", "zweite Zeile\nü", "third" * 100_000]

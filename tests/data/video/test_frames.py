@@ -166,10 +166,10 @@ def test_bad_files_are_named_with_what_they_hold(tmp_path):
         "empty.mp4": (b"", "is empty: 0 bytes"),
         "text.mp4": (
             b"Hello, world. " * 50,
-            "is not a video that FFmpeg knows .*begins with b'Hello, world'",
+            "is not a video of a kind that is read .*begins with b'Hello, world'",
         ),
-        "text.txt": (b"Hello, world. " * 50, "holds no video; found: text"),
-        "zeros.mp4": (bytes(4096), "is not a video that FFmpeg knows"),
+        "text.txt": (b"Hello, world. " * 50, "is not a video of a kind that is read"),
+        "zeros.mp4": (bytes(4096), "is not a video of a kind that is read"),
         "no_index.mp4": (
             good[: moov // 2],
             r"is cut short: it begins as an MP4, and its index \(moov\)",
