@@ -128,6 +128,6 @@ def json_value(text: str | bytes, label: str) -> Any:
     try:
         return json.loads(text)
     except RecursionError as error:
-        raise DataError(f"{label} is JSON that is nested too deeply.") from error
+        raise DataError(f"{label} is no JSON: it is nested too deeply.") from error
     except ValueError as error:  # no narrower one: of digits, of bytes that are no UTF-8
         raise DataError(f"{label} is no JSON: {quoted(str(error), 200)}.") from error

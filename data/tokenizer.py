@@ -183,14 +183,14 @@ class Subwords:
         kind, text = spec.get("kind"), spec.get("tokenizer")
         if kind not in KINDS or not isinstance(text, str):
             raise DataError(
-                f"A vocabulary of subwords is text, and of the kind {', '.join(KINDS)}; this is a "
-                f"{type(text).__name__} of the kind '{quoted(kind)}'."
+                f"This is no vocabulary of subwords: it is a {type(text).__name__} of the kind "
+                f"{quoted(kind)!r}, not text of the kind {', '.join(KINDS)}."
             )
         plain = json_value(text, "This vocabulary of subwords")
         # Only what `train` makes: the library takes parts that fail, or never end, when they are
         # used, and what it panics at is no Exception.
         if problem := _foreign(plain, kind):
-            raise DataError(f"This is no vocabulary of subwords that was trained here: {problem}.")
+            raise DataError(f"This is no vocabulary of subwords: {problem}.")
         try:
             return cls(kind, Tokenizer.from_str(text))
         except Exception as error:  # the library raises no narrower class

@@ -91,7 +91,7 @@ def read_mapping(path: Path) -> list[str]:
         names[int(first)] = name.strip()
     if sorted(names) != list(range(len(names))):
         raise DataError(
-            f"{path}: the class numbers are {some(sorted(names))}; they have to be 0 to "
+            f"{path}: the class numbers are [{some(sorted(names))}]; they have to be 0 to "
             f"{len(names) - 1}."
         )
     return [names[number] for number in range(len(names))]
