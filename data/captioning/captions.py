@@ -307,7 +307,7 @@ def _find(image: str, listed: dict[Path, set[str]]) -> Path | None:
         if (
             name.parts[:1]
             and name.parts[0] in names
-            and (len(name.parts) == 1 or (folder / name).is_file())
+            and (len(name.parts) == 1 or os.path.isfile(folder / name))
         ):
             return folder / name
     # the name has folders, but the file lies here without them

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import resource
 import signal
@@ -172,7 +173,7 @@ def _other_tree(data: bytes, random: Random, tree: str) -> bytes:
             name = random.choice(["", "x", "a\nb", "9" * 5_000, key + "x"])
             holder[name] = holder.pop(key)
         else:
-            holder[key] = random.choice(ODD)
+            holder[key] = copy.deepcopy(random.choice(ODD))
     text = json.dumps(root[0]) if tree == "json" else yaml.safe_dump(root[0], allow_unicode=True)
     return text.encode("utf-8", "surrogatepass")
 
