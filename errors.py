@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import difflib
 import re
+import reprlib
 from collections.abc import Iterable
+
+_NEAR = 200  # characters of names that are compared: the time grows with their square
 
 
 class UnrolledError(Exception):
@@ -58,6 +61,30 @@ def printable(text: str) -> str:
     return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], text)
 
 
+def quoted(said: object, longest: int = 60) -> str:
+    """Return what a file says as a message may quote it: in one line, and not too much of it.
+
+    Args:
+        said: Text, or any plain data.
+        longest: Characters at most.
+    """
+    text = said[: longest + 1] if isinstance(said, str) else reprlib.repr(said)
+    text = text.replace("\n", r"\n")
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
+def some(said: Iterable[object], most: int = 10) -> str:
+    """Return the first of many things that a file says, as a message may list them.
+
+    Args:
+        said: The things.
+        most: How many are named; the others are counted.
+    """
+    listed = list(said)
+    more = f" and {len(listed) - most:,} more" if len(listed) > most else ""
+    return ", ".join(map(quoted, listed[:most])) + more
+
+
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """Return `" Did you mean 'x'?"` for the choice nearest to a name, or nothing when none is near.
 
@@ -65,6 +92,6 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
         name: What was given.
         choices: What would have been right.
     """
-    by_lower = {choice.lower(): choice for choice in choices}
-    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
-    return f" Did you mean '{by_lower[near[0]]}'?" if near else ""
+    by_lower = {choice.lower(): choice for choice in choices if len(choice) <= _NEAR}
+    near = difflib.get_close_matches(name.lower()[:_NEAR], by_lower, n=1, cutoff=0.6)
+    return f" Did you mean '{quoted(by_lower[near[0]], _NEAR)}'?" if near else ""

@@ -129,13 +129,15 @@ def _features(path: Path, size: int) -> Any:
     """Return the features of a file as (T, D), whichever axis comes first in it."""
     import numpy as np
 
+    from ..data.arrays import read_array
+
     if not path.is_file():
         raise DataError(f"There is no file of features '{path}'.")
     try:
-        features = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        features = read_array(path, f"'{path}'")
+    except DataError as error:
         raise DataError(
-            f"'{path}' is no .npy file: this model reads features, ({size}, T) or (T, {size})."
+            f"{error}\nThis model reads features, ({size}, T) or (T, {size})."
         ) from error
     if features.ndim != 2 or size not in features.shape or features.dtype.kind not in "fiu":
         raise DataError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import mmap
 import shutil
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import SetupError
+from ..errors import DataError, SetupError, quoted
 from .cache import cached
 
 Array = npt.NDArray[Any]
@@ -61,6 +62,32 @@ class ArrayFile:
         if self._reads % _RELEASE_EVERY == 0 and hasattr(mmap, "MADV_DONTNEED"):
             self._mmap.madvise(mmap.MADV_DONTNEED)
         return np.array(self._array[index], dtype=self._dtype)
+
+
+def read_array(path: Path, label: str) -> Array:
+    """Map a `.npy` file of anybody's into memory. Nothing of it is read, and none is executed.
+
+    Args:
+        path: The file.
+        label: What messages call it.
+
+    Returns:
+        The array, which can't be written to.
+
+    Raises:
+        DataError: There is no such file, or it is no whole `.npy` file of plain values.
+    """
+    try:
+        # Not np.load, which would open archives and pickles, too.
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # a damaged header is parsed as Python, which may warn
+            return np.lib.format.open_memmap(path, mode="r")
+    except OSError as error:
+        raise DataError(f"{label} can't be read: {error.strerror or error}.") from error
+    # The header is a literal of Python, and damaged ones raise whatever its parser does.
+    except Exception as error:
+        reason = quoted(" ".join(str(error).split()) or type(error).__name__, 200)
+        raise DataError(f"{label} is no file of numpy's (.npy): {reason}.") from error
 
 
 @contextmanager

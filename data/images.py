@@ -160,6 +160,8 @@ def _bytes_of(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
         raise DataError(f"{name} does not exist.") from error
     except OSError as error:
         raise DataError(f"{name} can't be read: {error.strerror or error}.") from error
+    except ValueError as error:  # a row of a data set may name anything
+        raise DataError(f"{name} can't be the name of a file: {error}.") from error
     with file:
         yield file
 

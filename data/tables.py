@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError
+from ..errors import DataError, quoted
 
 MAX_LINE = 1 << 26
 """Bytes of a line, or a field of a table, at most; a file without line ends is no table."""
@@ -139,7 +139,23 @@ def json_rows(lines: Iterable[str], label: str) -> Iterator[tuple[int, str, Any]
         DataError: A line is no JSON.
     """
     for number, line in enumerate(lines, 1):
-        try:
-            yield number, line, json.loads(line) if line.strip() else None
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{label}, line {number} is no JSON: {error}.") from error
+        yield number, line, json_value(line, f"{label}, line {number}") if line.strip() else None
+
+
+def json_value(text: str | bytes, label: str) -> Any:
+    """Return what a text of JSON says.
+
+    Args:
+        text: The text.
+        label: What messages call it.
+
+    Raises:
+        DataError: It is no JSON, or holds what no reader takes: a number of thousands of digits, a
+            nest of thousands of lists.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise DataError(f"{label} is no JSON: it is nested too deeply.") from error
+    except ValueError as error:  # no narrower one: of digits, of bytes that are no UTF-8
+        raise DataError(f"{label} is no JSON: {quoted(str(error), 200)}.") from error

@@ -11,14 +11,16 @@ from typing import Any, ClassVar, get_args
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from ..errors import DataError, UsageError
+from ..errors import DataError, UsageError, quoted
 from .spec import Kind, SubwordsSpec
+from .tables import json_value
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 # Inside the library a special symbol's name has a space in it, which no piece of a text has: what a
 # text says can't be taken for one, not even "</s>".
 _INNER = ("special pad", "special start", "special end", "special unknown")
+_WORST = 1e9  # a score's size
 _SHOWN = ("<pad>", "<s>", "</s>", "<unk>")
 _PARALLELISM = "TOKENIZERS_PARALLELISM"
 
@@ -92,30 +94,25 @@ class Subwords:
                 f"A vocabulary of {size} is too small: it has to have at least {len(_INNER) + 4} "
                 "symbols."
             )
+        model = _model(kind)
         common: dict[str, Any] = {
             "vocab_size": size,
             "special_tokens": list(_INNER),
             "show_progress": False,
         }
         unknown = _INNER[cls.UNKNOWN]
-        model: models.Model
         trainer: trainers.Trainer
         if kind == "bpe":
-            model = models.BPE(unk_token=unknown, fuse_unk=True)
             trainer = trainers.BpeTrainer(
                 **common, min_frequency=min_count, limit_alphabet=size // 2
             )
         elif kind == "unigram":
-            model = models.Unigram()
             trainer = trainers.UnigramTrainer(**common, unk_token=unknown)
         else:
-            model = models.WordLevel(unk_token=unknown)
             trainer = trainers.WordLevelTrainer(**common, min_frequency=min_count)
         if iter(texts) is texts:
             texts = list(texts)  # it may have to be read again
-        tokenizer = Tokenizer(model)
-        tokenizer.normalizer = _normalizer(lowercase)
-        _set_pieces(tokenizer, kind)
+        tokenizer = _around(model, kind, lowercase)
         with _one_thread():
             if not _trained(tokenizer, trainer, texts, size // 2):
                 # The library refuses so many characters, or drops some that are equally rare by
@@ -183,14 +180,22 @@ class Subwords:
         Raises:
             DataError: It is nothing of the kind.
         """
-        try:
-            return cls(spec["kind"], Tokenizer.from_str(spec["tokenizer"]))
-        # the library raises no narrower class, and what it panics at is no Exception
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt | SystemExit):
-                raise
+        kind, text = spec.get("kind"), spec.get("tokenizer")
+        if kind not in KINDS or not isinstance(text, str):
             raise DataError(
-                f"This is no vocabulary of subwords: {type(error).__name__}: {error}."
+                f"This is no vocabulary of subwords: it is a {type(text).__name__} of the kind "
+                f"{quoted(kind)!r}, not text of the kind {', '.join(KINDS)}."
+            )
+        plain = json_value(text, "This vocabulary of subwords")
+        # Only what `train` makes: the library takes parts that fail, or never end, when they are
+        # used, and what it panics at is no Exception.
+        if problem := _foreign(plain, kind):
+            raise DataError(f"This is no vocabulary of subwords: {problem}.")
+        try:
+            return cls(kind, Tokenizer.from_str(text))
+        except Exception as error:  # the library raises no narrower class
+            raise DataError(
+                f"This is no vocabulary of subwords: {quoted(str(error), 200)}."
             ) from error
 
 
@@ -209,6 +214,67 @@ def _set_pieces(tokenizer: Tokenizer, kind: Kind) -> None:
         [pre_tokenizers.Metaspace(split=False), pre_tokenizers.Split(Regex(_PIECES), "isolated")]
     )
     tokenizer.decoder = decoders.Metaspace()
+
+
+def _model(kind: Kind) -> models.Model:
+    """Return a model without pieces."""
+    if kind == "bpe":
+        return models.BPE(unk_token=_INNER[Subwords.UNKNOWN], fuse_unk=True)
+    if kind == "unigram":
+        return models.Unigram()
+    return models.WordLevel(unk_token=_INNER[Subwords.UNKNOWN])
+
+
+def _around(model: models.Model, kind: Kind, lowercase: bool) -> Tokenizer:
+    """Return a tokenizer with a model."""
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = _normalizer(lowercase)
+    _set_pieces(tokenizer, kind)
+    return tokenizer
+
+
+def _foreign(plain: Any, kind: Kind) -> str | None:
+    """Say what of a tokenizer's JSON is not as `train` makes it; None where all of it is."""
+    ours = [json.loads(_around(_model(kind), kind, low).to_str()) for low in (False, True)]
+    learnt = {"bpe": ("vocab", "merges"), "unigram": ("vocab", "unk_id"), "word": ("vocab",)}[kind]
+    if not isinstance(plain, dict) or not isinstance(plain.get("model"), dict):
+        return "it has no model"
+    given = {**plain, "model": {k: v for k, v in plain["model"].items() if k not in learnt}}
+    for one in ours:
+        one["model"] = {k: v for k, v in one["model"].items() if k not in learnt}
+    others = [[key for key, part in given.items() if not _same(part, one.get(key))] for one in ours]
+    if odd := min(others, key=len):
+        return f"its {quoted(odd[0])} is of another kind"
+    vocabulary = plain["model"].get("vocab")
+    if kind == "unigram":
+        if plain["model"].get("unk_id") != Subwords.UNKNOWN or not isinstance(vocabulary, list):
+            return "it lacks its pieces or its unknown symbol"
+        if any(not isinstance(one, list) or len(one) != 2 for one in vocabulary):
+            return "a piece has no score"
+        pieces = [piece for piece, _ in vocabulary]
+        scores = [score for _, score in vocabulary]
+        if any(type(score) not in (int, float) or not abs(score) < _WORST for score in scores):
+            return "a piece's score is no number"
+    elif isinstance(vocabulary, dict) and all(type(n) is int for n in vocabulary.values()):
+        pieces = sorted(vocabulary, key=lambda piece: vocabulary[piece])
+        if sorted(vocabulary.values()) != list(range(len(vocabulary))):
+            return "the numbers of its pieces are not 0, 1, 2, ..."
+    else:
+        return "it lacks its pieces"
+    if any(not isinstance(piece, str) or not piece for piece in pieces):
+        return "a piece is no text"
+    if tuple(pieces[: len(_INNER)]) != _INNER or len(set(pieces)) < len(pieces):
+        return "it lacks a special symbol, or has a piece twice"
+    return None
+
+
+def _same(given: Any, ours: Any) -> bool:
+    """Compare parts; one that a version of the library did not write yet has its default."""
+    if isinstance(given, dict) and isinstance(ours, dict):
+        return all(key in ours and _same(value, ours[key]) for key, value in given.items())
+    if isinstance(given, list) and isinstance(ours, list):
+        return len(given) == len(ours) and all(map(_same, given, ours))
+    return type(given) is type(ours) and bool(given == ours)
 
 
 def _readable(texts: Iterable[str]) -> Iterator[str]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import codecs
 import functools
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DataError, UsageError
+from ..errors import DataError, UsageError, quoted
 from .spec import VocabularySpec
 
 Ids = npt.NDArray[np.int64]
 Unknown = Literal["error", "skip", "replace"]
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class UnknownCharacters(DataError):
@@ -199,12 +201,17 @@ def vocabulary_from_spec(spec: Mapping[str, Any]) -> Vocabulary:
     Raises:
         UsageError: If it is no such description.
     """
+    if not isinstance(spec, Mapping):
+        raise UsageError(
+            f"A vocabulary is described by its kind and symbols, not by '{quoted(spec)}'."
+        )
     kind, symbols = spec.get("kind"), spec.get("symbols")
     if kind == "bytes":
         return ByteVocabulary()
-    if kind == "characters" and isinstance(symbols, str):
+    # half a character, which no text has and no terminal takes, has no UTF-8
+    if kind == "characters" and isinstance(symbols, str) and _SURROGATE.search(symbols) is None:
         return CharacterVocabulary(symbols)
     raise UsageError(
-        f"No vocabulary has kind {kind!r} and symbols of type {type(symbols).__name__}; "
-        "the kind is 'characters' (with the symbols as a string) or 'bytes'."
+        f"No vocabulary has kind {quoted(kind)!r} and symbols of type {type(symbols).__name__}; "
+        "the kind is 'characters' (with the symbols as a string of whole ones) or 'bytes'."
     )

@@ -176,23 +176,29 @@ def _training(
     task = task_of(content, path.stem) if is_path(source) else source.partition("/")[0]
     canonical = _canonical(source)
     root = given["trainer.default_root_dir"]
-    folder = Path(root or (content.get("trainer") or {}).get("default_root_dir") or "runs")
+    trainer = content.get("trainer") or {}
+    folder = root or (isinstance(trainer, dict) and trainer.get("default_root_dir")) or "runs"
+    if not isinstance(trainer, dict) or not isinstance(folder, str):
+        raise UsageError(
+            f"'{path}': trainer has to hold keys such as 'max_steps:', and text as "
+            "default_root_dir."
+        )
     request = Request(
         command="fit",
         task=task,
         word=canonical,
         configs=[str(TRAINER / "default.yaml"), *([str(path)] if word else [])],
         flags=flags,
-        root=folder,
+        root=Path(folder),
         name=name,
         init_from=find_checkpoint(init_from) if init_from else None,
         trust=trust,
     )
     if resume is None:
         if name is not None and folders.rank() == 0:
-            folders.refuse_used(folder / task / name)
+            folders.refuse_used(request.root / task / name)
         return request
-    run = folder / task / name if name else folders.newest_run(folder, task, canonical)
+    run = request.root / task / name if name else folders.newest_run(request.root, task, canonical)
     # the same command begins a run and goes on with it, as a cluster's queue wants it
     if not checkpoints_of(run):
         return dataclasses.replace(request, run=run)

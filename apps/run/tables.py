@@ -186,6 +186,8 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]], bool]:
         reader = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
         # What is in a row behind the header's last column has no name.
         rows = [{name: value for name, value in row.items() if name and value} for row in reader]
+        # A damaged table may have lines without a value; every row has a step.
+        rows = [row for row in rows if row]
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(
             f"'{path}' is damaged: {error}.\n"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from ...errors import UsageError, did_you_mean
+from ...errors import UsageError, did_you_mean, quoted
 from .source import PACKAGE
 
 CONFIGS = PACKAGE / "configs"
@@ -132,11 +132,17 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UsageError(f"'{path}' can't be read: {error.strerror}.") from error
     except RecursionError as error:
         raise UsageError(f"'{path}' is nested too deeply.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UsageError(f"'{path}' is not valid YAML: it is not UTF-8 text.") from error
+    except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
-        problem = getattr(error, "problem", None) or "it is not UTF-8 text"
-        raise UsageError(f"'{path}'{line} is not valid YAML: {problem}.") from error
+        problem = getattr(error, "problem", None) or str(error)
+        raise UsageError(f"'{path}'{line} is not valid YAML: {quoted(problem, 200)}.") from error
+    # What PyYAML makes of a tag's text: !!int x, !!bool x, !!timestamp x raise as they come.
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        reason = quoted(str(error), 200)
+        raise UsageError(f"'{path}' holds a value that is not what it claims: {reason}.") from error
     if content is None:
         return {}
     if not isinstance(content, dict):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from ...errors import DataError, UsageError
+from ...errors import DataError, UsageError, quoted
 from ..cache import cache_folder
 from ..splits import PARTS, Part, carve, shares
 from .base import CaptioningData
@@ -247,7 +247,7 @@ class CaptionData(CaptioningData):
             where = ", ".join(f"'{folder}'" for folder in listed)
             raise DataError(
                 f"None of the {len(entries):,} images that {source} names, as "
-                f"'{entries[0].image}', is in {where}.\n"
+                f"'{quoted(entries[0].image)}', is in {where}.\n"
                 "Name their folder with --data.image_dir."
             )
         return paths
@@ -301,11 +301,13 @@ class CaptionData(CaptioningData):
 def _find(image: str, listed: dict[Path, set[str]]) -> Path | None:
     """Return the file of a name: in a folder, or below it where the name has folders in front."""
     name = Path(image)
+    if ".." in name.parts:  # out of the folder
+        return None
     for folder, names in listed.items():
         if (
             name.parts[:1]
             and name.parts[0] in names
-            and (len(name.parts) == 1 or (folder / name).is_file())
+            and (len(name.parts) == 1 or os.path.isfile(folder / name))
         ):
             return folder / name
     # the name has folders, but the file lies here without them

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from ...errors import DataError
+from ...errors import DataError, quoted, some
 from ..sources import missing_file
 from ..splits import Part
-from ..tables import check_size, csv_rows, json_rows, read_lines
+from ..tables import check_size, csv_rows, json_rows, json_value, read_lines
 
 _FIELD_BYTES = 1 << 17  # of a caption at most
 Layout = Literal["auto", "flickr8k", "csv", "karpathy", "coco", "jsonl"]
@@ -128,7 +127,8 @@ def _merged(entries: Iterable[Entry]) -> list[Entry]:
         texts, before = merged.setdefault(image, ([], part))
         if before != part:
             raise DataError(
-                f"Image '{image}' is in two parts, {before} and {part}; it can be in one only."
+                f"Image '{quoted(image)}' is in two parts, {before} and {part}; it can be in one "
+                "only."
             )
         texts += [text.strip() for text in captions if text.strip()]
     return [Entry(image, tuple(texts), part) for image, (texts, part) in merged.items()]
@@ -164,11 +164,7 @@ def _known_files(root: Path) -> Iterator[_File]:
         elif isinstance(images, list) and isinstance(content.get("annotations"), list):
             yield _File("coco", path, partial(_coco, path, content, official))
         else:
-            holds = (
-                f"the keys {', '.join(map(str, content))}"
-                if isinstance(content, dict)
-                else "a list"
-            )
+            holds = f"the keys {some(content)}" if isinstance(content, dict) else "a list"
             raise DataError(
                 f"'{path}' is JSON of an unknown layout: it has {holds}.\n"
                 "Known are COCO's (images, annotations) and Karpathy's (images with sentences and "
@@ -195,9 +191,9 @@ def _wrong(path: Path, place: str, expected: str) -> DataError:
 def _part(name: Any, where: Callable[[str], DataError]) -> Part | None:
     if name is None or name == "":
         return None
-    if str(name).lower() not in PART_NAMES:
-        raise where(f"a split among {', '.join(PART_NAMES)}, not '{name}'")
-    return PART_NAMES[str(name).lower()]
+    if not isinstance(name, str) or name.lower() not in PART_NAMES:
+        raise where(f"a split among {', '.join(PART_NAMES)}, not '{quoted(name)}'")
+    return PART_NAMES[name.lower()]
 
 
 def _flickr8k(path: Path) -> Iterator[Entry]:
@@ -212,7 +208,9 @@ def _flickr8k(path: Path) -> Iterator[Entry]:
         head, tab, caption = line.partition("\t")
         image, hash_, count = head.rpartition("#")
         if not (tab and hash_ and count.strip().isdigit()):
-            raise _wrong(path, f"line {number}", f"'image.jpg#0<tab>caption', found '{line[:60]}'")
+            raise _wrong(
+                path, f"line {number}", f"'image.jpg#0<tab>caption', found '{quoted(line)}'"
+            )
         if not parts or image in parts:
             yield Entry(image, (caption,), parts.get(image))
 
@@ -227,7 +225,7 @@ def _csv(path: Path) -> Iterator[Entry]:
         raise _wrong(
             path,
             "line 1",
-            f"the names of the columns, 'image,caption', found '{','.join(header)[:60]}'",
+            f"the names of the columns, 'image,caption', found '{quoted(','.join(header))}'",
         )
     split = header.index("split") if "split" in header else None
     for line, row in rows:
@@ -261,7 +259,7 @@ def _jsonl(path: Path) -> Iterator[Entry]:
         ):
             raise where(
                 f'\'{{"image": ..., "caption": ...}}\' (text, or a list of texts), found '
-                f"'{line[:60]}'"
+                f"'{quoted(line)}'"
             )
         yield Entry(image, tuple(captions), _part(row.get("split"), where) or named)
 
@@ -269,9 +267,7 @@ def _jsonl(path: Path) -> Iterator[Entry]:
 def _json(path: Path) -> Any:
     try:
         check_size(path)
-        return json.loads(path.read_bytes())
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"'{path}' is no JSON: {error}.") from error
+        return json_value(path.read_bytes(), f"'{path}'")
     except OSError as error:
         raise DataError(f"'{path}' can't be read: {error.strerror or error}.") from error
 
@@ -286,7 +282,7 @@ def _karpathy(path: Path, images: list[Any]) -> Iterator[Entry]:
             folder = image.get("filepath", "")
         except (KeyError, TypeError, AttributeError) as error:
             raise where("filename, split and sentences with raw") from error
-        if not all(isinstance(text, str) for text in (name, *captions)):
+        if not all(isinstance(text, str) for text in (name, folder, *captions)):
             raise where("texts as filename and raw")
         yield Entry(f"{folder}/{name}" if folder else name, captions, _part(split, where))
 
@@ -302,20 +298,27 @@ def _coco(path: Path, content: dict[str, Any], official: bool) -> Iterator[Entry
     captions: dict[Any, list[str]] = {}
     for number, image in enumerate(content["images"]):
         try:
-            names[image["id"]] = image["file_name"]
+            number_of, name = image["id"], image["file_name"]
         except (KeyError, TypeError) as error:
             raise _wrong(path, f"images[{number}]", "id and file_name") from error
-        if not isinstance(image["file_name"], str):
+        # a float is what some programs make of a number; NaN is none
+        if not isinstance(number_of, int | float | str) or number_of != number_of:
+            raise _wrong(path, f"images[{number}]", "a number or a text as id")
+        if not isinstance(name, str):
             raise _wrong(path, f"images[{number}]", "a text as file_name")
+        names[number_of] = name
     for number, annotation in enumerate(content["annotations"]):
         try:
-            captions.setdefault(annotation["image_id"], []).append(str(annotation["caption"]))
+            texts, caption = captions.setdefault(annotation["image_id"], []), annotation["caption"]
         except (KeyError, TypeError) as error:
             raise _wrong(path, f"annotations[{number}]", "image_id and caption") from error
+        if not isinstance(caption, str):
+            raise _wrong(path, f"annotations[{number}]", "a text as caption")
+        texts.append(caption)
     if unknown := captions.keys() - names.keys():
         raise DataError(
             f"'{path}' has captions of {len(unknown)} image(s) that it does not list, as "
-            f"{next(iter(unknown))}."
+            f"{quoted(next(iter(unknown)))}."
         )
     for number, key in enumerate(sorted(names, key=lambda key: (isinstance(key, str), key))):
         part: Part | None = None

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...errors import DataError, did_you_mean
+from ...errors import DataError, did_you_mean, some
 from ..cache import stamps
 from ..sources import load_dataset, missing_file, plain_name, read_blocks
 from ..tables import csv_rows, json_rows, lines
@@ -190,7 +190,7 @@ def _both(row: Any, source: str, target: str, where: str) -> tuple[str, str]:
     for name in (source, target):
         if name not in inner:
             raise DataError(
-                f"{where} has no '{name}', only {', '.join(map(str, inner))}: name the two by "
+                f"{where} has no '{name}', only {some(inner)}: name the two by "
                 f"--data.source and --data.target.{did_you_mean(name, map(str, inner))}"
             )
         if not isinstance(inner[name], str):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import DataError, did_you_mean
+from ...errors import DataError, did_you_mean, some
 from ..tables import read_lines
 from .frames import PICTURE_SUFFIXES, VIDEO_SUFFIXES, natural
 from .labels import FrameLabels, read_frame_labels
@@ -23,7 +23,6 @@ _PARTS = {
     "validation": "val",
     "test": "test",
 }
-_MOST_NAMED = 10  # of many things that are wrong
 
 
 class LabelledFile(NamedTuple):
@@ -100,7 +99,7 @@ def find_videos(root: Path) -> tuple[list[LabelledFile], dict[str, str]]:
         outside = [names[path] for path in media if names[path] not in parts]
         raise DataError(
             f"'{root}' has folders for its parts, and {len(outside)} video(s) in none: "
-            f"{_named(outside)}."
+            f"{some(outside)}."
         )
     if any(tables.values()):
         _check_tables(root, media, tables)
@@ -113,7 +112,7 @@ def find_videos(root: Path) -> tuple[list[LabelledFile], dict[str, str]]:
     loose = [names[path] for path in media if len(path.relative_to(root).parts) < 2 + bool(parts)]
     if loose:
         raise DataError(
-            f"{len(loose)} video(s) in '{root}' have no labels: {_named(loose)}.\n"
+            f"{len(loose)} video(s) in '{root}' have no labels: {some(loose)}.\n"
             "Put a CSV with the columns frame,label (or start,end,label) beside each: clip.csv for "
             "clip.mp4; or sort the videos into folders named after their classes."
         )
@@ -157,9 +156,9 @@ def _check_tables(root: Path, media: list[Path], tables: dict[Path, Path | None]
     ]
     problems = []
     if bare:
-        problems.append(f"{len(bare)} video(s) have no CSV of labels: {_named(bare)}")
+        problems.append(f"{len(bare)} video(s) have no CSV of labels: {some(bare)}")
     if idle:
-        problems.append(f"{len(idle)} CSV(s) have no video: {_named(idle)}")
+        problems.append(f"{len(idle)} CSV(s) have no video: {some(idle)}")
     if problems:
         raise DataError(
             f"'{root}': {'; '.join(problems)}.\n"
@@ -185,10 +184,11 @@ def read_list(path: Path, videos: list[LabelledFile]) -> list[str]:
     known = {video.name: video.name for video in videos} | {
         os.path.splitext(video.name)[0]: video.name for video in videos
     }
+    # white space in front would hide a quote
     wanted = [
         line.split('"')[1] if line.startswith('"') else line.split()[0]
-        for line in lines
-        if line.strip()
+        for line in map(str.strip, lines)
+        if line
     ]
     if not wanted:
         raise DataError(f"'{path}' names no videos.")
@@ -196,11 +196,6 @@ def read_list(path: Path, videos: list[LabelledFile]) -> list[str]:
         name for name in wanted if name not in known and os.path.splitext(name)[0] not in known
     ]:
         raise DataError(
-            f"'{path}' names {len(unknown)} video(s) that are not there: {_named(unknown)}."
+            f"'{path}' names {len(unknown)} video(s) that are not there: {some(unknown)}."
         )
     return [known.get(name) or known[os.path.splitext(name)[0]] for name in wanted]
-
-
-def _named(names: list[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(names[:_MOST_NAMED]) + more

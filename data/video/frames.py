@@ -260,11 +260,12 @@ def natural(name: str) -> list[Any]:
     Args:
         name: The name.
     """
-    return [
-        (0, int(part), "") if part.isdecimal() else (1, 0, part)
-        for part in re.split(r"([0-9]+)", name)
-        if part
-    ]
+    found: list[Any] = []
+    for text, digits in re.findall(r"([^0-9]+)|([0-9]+)", name):
+        number = digits.lstrip("0")
+        # by their length first, as numbers are: int() refuses thousands of digits
+        found.append((1, 0, text) if text else (0, len(number), number))
+    return found
 
 
 def prefetch(items: Iterable[Item], *, size: int = 64) -> Iterator[Item]:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import DataError, did_you_mean
+from ...errors import DataError, did_you_mean, quoted, some
 from ..tables import csv_rows, read_lines
 from .dataset import IGNORED
 
@@ -83,7 +83,7 @@ class FrameLabels(NamedTuple):
                     near = did_you_mean(segment.label, classes)
                     raise DataError(
                         f"'{self.path}', line {segment.line}: there is no class "
-                        f"'{segment.label}'.{near}"
+                        f"'{quoted(segment.label)}'.{near}"
                     )
                 numbers[segment.start : segment.end] = classes[segment.label]
         return numbers
@@ -105,7 +105,7 @@ def read_frame_labels(path: Path) -> FrameLabels:
     columns = next((layout for layout in _LAYOUTS if set(layout) <= set(header)), None)
     if columns is None:
         raise DataError(
-            f"'{path}' has the columns {', '.join(header) or 'of nothing'}; expected a first line "
+            f"'{path}' has the columns {some(header) or 'of nothing'}; expected a first line "
             "frame,label or start,end,label."
         )
     places = [header.index(column) for column in columns]
@@ -142,7 +142,8 @@ def _segments(
             end = start + 1 if len(columns) == 2 else int(values[1])
         except ValueError:
             raise DataError(
-                f"'{path}', line {line}: expected {','.join(columns)}, got {','.join(values)}."
+                f"'{path}', line {line}: expected {','.join(columns)}, got "
+                f"{quoted(','.join(values))}."
             ) from None
         if start < 0 or end <= start:
             raise DataError(

@@ -13,8 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...errors import DataError
+from ...errors import DataError, quoted, some
+from ..arrays import read_array
 from ..tables import read_lines
+
+_DIGITS = 9  # of a class number at most
 
 
 class Video(NamedTuple):
@@ -47,11 +50,12 @@ def read_features(path: Path, begin: int, end: int, *, transposed: bool, stride:
         (n, D) float32.
 
     Raises:
-        DataError: A feature is no finite number.
+        DataError: The file is damaged, or a feature is no finite number.
     """
-    stored = np.load(path, mmap_mode="r")
+    stored = read_array(path, str(path))
     frames = (stored.T if transposed else stored)[begin:end:stride]
-    features = np.array(frames, dtype=np.float32)  # a copy in memory, frame after frame
+    with np.errstate(over="ignore"):  # what is too large for float32 is found to be infinite
+        features = np.array(frames, dtype=np.float32)  # a copy in memory, frame after frame
     if not np.isfinite(features).all():
         frame = begin + stride * int(np.flatnonzero(~np.isfinite(features).all(1))[0])
         raise DataError(
@@ -74,20 +78,21 @@ def read_mapping(path: Path) -> list[str]:
     names: dict[int, str] = {}
     for number, line in enumerate(_lines(path), 1):
         first, _, name = line.partition(" ")
-        if not first.isdecimal() or not name.strip():
+        if not first.isdecimal() or len(first) > _DIGITS or not name.strip():
             raise DataError(
-                f"{path}, line {number}: '{line}' is not a class number and a name, as in '0 "
-                "background'."
+                f"{path}, line {number}: '{quoted(line)}' is not a class number and a name, as in "
+                "'0 background'."
             )
         if int(first) in names or name.strip() in names.values():
             raise DataError(
-                f"{path}, line {number}: '{line}' names a class number or a class for the second "
-                "time."
+                f"{path}, line {number}: '{quoted(line)}' names a class number or a class for the "
+                "second time."
             )
         names[int(first)] = name.strip()
     if sorted(names) != list(range(len(names))):
         raise DataError(
-            f"{path}: the class numbers are {sorted(names)}; they have to be 0 to {len(names) - 1}."
+            f"{path}: the class numbers are [{some(sorted(names))}]; they have to be 0 to "
+            f"{len(names) - 1}."
         )
     return [names[number] for number in range(len(names))]
 
@@ -114,7 +119,7 @@ def read_bundle(folder: Path, part: str, split: int) -> list[str]:
     if not names:
         raise DataError(f"{path} names no video.")
     if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise DataError(f"{path} names {len(twice)} video(s) more than once: {', '.join(twice)}.")
+        raise DataError(f"{path} names {len(twice)} video(s) more than once: {some(twice)}.")
     return names
 
 
@@ -135,7 +140,7 @@ def read_labels(path: Path, numbers: dict[str, int]) -> np.ndarray:
     unknown = Counter(line for line in lines if line not in numbers)
     if unknown:
         first = next(number for number, line in enumerate(lines, 1) if line not in numbers)
-        told = ", ".join(f"'{name}' ({count} x)" for name, count in unknown.items())
+        told = some(f"'{quoted(name, 40)}' ({count} x)" for name, count in unknown.items())
         raise DataError(f"{path}, line {first}: no such class in mapping.txt: {told}.")
     if not lines:
         raise DataError(f"{path} has no labels.")
@@ -158,13 +163,10 @@ def feature_shape(path: Path, name: str) -> tuple[int, ...]:
     Raises:
         DataError: It is missing, damaged, or holds something else.
     """
-    try:
-        features = np.load(path, mmap_mode="r")
-    except FileNotFoundError as error:
-        raise DataError(f"Video {name} has no features: there is no {path}.") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} is no file of numpy's (.npy): {error}.") from error
-    if features.ndim != 2 or not np.issubdtype(features.dtype, np.number):
+    if not path.exists():
+        raise DataError(f"Video {name} has no features: there is no {path}.")
+    features = read_array(path, str(path))
+    if features.ndim != 2 or features.dtype.kind not in "fiu":
         raise DataError(
             f"{path} holds {features.dtype} {features.shape}; it has to be numbers, frames by "
             "features."

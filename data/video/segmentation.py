@@ -15,7 +15,7 @@ import numpy.typing as npt
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from ...errors import DataError, UsageError
+from ...errors import DataError, UsageError, some
 from ..spec import VideoSpec
 from ..splits import Part, draw
 from .base import VideoLabellingData
@@ -146,12 +146,12 @@ class SegmentationData(VideoLabellingData):
         if unknown:
             raise DataError(
                 f"Split {self.split} names {len(unknown)} video(s) without a file in "
-                f"{self.root / 'groundTruth'}: {', '.join(unknown)}."
+                f"{self.root / 'groundTruth'}: {some(unknown)}."
             )
         if both := sorted(set(bundles["train"]) & set(bundles["test"])):
             raise DataError(
                 f"Split {self.split} has {len(both)} video(s) in both train and test: "
-                f"{', '.join(both)}.\nA test of videos that were trained on says nothing: take "
+                f"{some(both)}.\nA test of videos that were trained on says nothing: take "
                 "them out of one bundle."
             )
         train, val = draw(bundles["train"], self.val_fraction, self.val_seed)
