@@ -29,7 +29,7 @@ def main_help(commands: Mapping[str, str], program: str = "unrolled") -> str:
         "  unrolled fit translation        then  unrolled translate runs/translation corpus.de",
         "  unrolled fit captioning         then  unrolled caption runs/captioning photo.jpg",
         "  unrolled fit video              then  unrolled label runs/video clip.mp4",
-        "  unrolled list                   tasks, variants, cores, data sets",
+        "  unrolled list                   tasks, variants, cores, data sets, ways to train",
         "",
         f"{program} COMMAND --help says more. --debug, with any command, shows the traceback of an"
         " error.",
