@@ -15,7 +15,7 @@ from .progress import tell
 # What the bits of a training step depend on; of the trainer's settings these alone.
 _TRAINER = (
     *("precision", "accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm"),
-    *("limit_train_batches", "overfit_batches", "deterministic", "sync_batchnorm"),
+    *("limit_train_batches", "overfit_batches"),
 )
 # Of the data's settings, what they don't depend on.
 _HARMLESS = ("num_workers", "pin_memory", "prefetch_factor", "cache", "cache_size")
@@ -61,7 +61,7 @@ class Sameness(Callback):
             )
 
     def _conditions(self, trainer: Trainer) -> dict[str, Any]:
-        given, data = self.config.get("trainer") or {}, self.config.get("data") or {}
+        data = self.config.get("data") or {}
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
         arguments = data.get("init_args") or {}
         return {
@@ -75,7 +75,7 @@ class Sameness(Callback):
             "torch": str(torch.__version__),
             "machine": platform.machine(),
             "seed": self.config.get("seed_everything"),
-            "trainer": {name: _plain(given.get(name)) for name in _TRAINER},
+            **{name: _plain(getattr(trainer, name, None)) for name in _TRAINER},
             "data": {
                 "class": str(data.get("class_path", "")).rpartition(".")[2],
                 **{

@@ -100,7 +100,8 @@ class SacreBLEU(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """Return percents: `bleu`, `chrf`, `exact` (matches); all 0 where there is no sentence."""
-        packed = bytes(dim_zero_cat(self.texts).cpu().numpy())
+        nothing = isinstance(self.texts, list) and not self.texts  # a tensor after `sync`
+        packed = b"" if nothing else bytes(dim_zero_cat(self.texts).cpu().numpy())
         texts = [text.decode() for text in packed.split(_END)[:-1]]
         candidates, references = texts[::2], texts[1::2]
         if not candidates:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ def fill(place: Path) -> None:
     """Leave no byte."""
     with (place / "filler").open("ab", buffering=0) as file:
         for size in (1 << 16, 1 << 12, 1):
-            with pytest.raises(OSError, match="No space left"):
+            with suppress(OSError):
                 while True:
                     file.write(b"x" * size)
 
@@ -56,7 +57,7 @@ def fill(place: Path) -> None:
 def use_inodes_up(place: Path) -> None:
     """Leave bytes, but no file."""
     (place / "fillers").mkdir(exist_ok=True)
-    with pytest.raises(OSError, match="No space left"):
+    with suppress(OSError):
         for number in range(10_000):
             (place / "fillers" / str(number)).touch()
 

@@ -20,12 +20,12 @@ def test_what_changes_is_said_in_one_line(capsys, tmp_path):
     text = (tmp_path / "text.txt").read_text()
     (tmp_path / "other.txt").write_text(text)
     for flags, told in (
-        (["--trainer.precision", "bf16-mixed"], "trainer.precision was 32-true and is bf16-mixed"),
+        (["--trainer.precision", "bf16-mixed"], "precision was 32-true and is bf16-mixed"),
         (["--data.batch_size", "4"], "data.batch_size was 2 and is 4"),
         (["--data.chunk_length", "4"], "data.chunk_length was 8 and is 4"),
         (["--data.path", "other.txt"], "data.path was text.txt and is other.txt"),
         (["--seed_everything", "3"], "seed was 0 and is 3"),
-        (["--trainer.accumulate_grad_batches", "2"], "trainer.accumulate_grad_batches was 1"),
+        (["--trainer.accumulate_grad_batches", "2"], "accumulate_grad_batches was 1"),
         (AVERAGED, "averaging was none and is ['EMA']"),
     ):
         saved = (RUNS / "1" / "checkpoints" / "last.ckpt").read_bytes()

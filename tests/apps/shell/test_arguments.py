@@ -11,8 +11,7 @@ from unrolled.errors import SetupError, UsageError
 
 
 @pytest.mark.parametrize(
-    ("logger", "package"),
-    [("WandbLogger", "wandb"), ("CometLogger", "comet_ml"), ("NeptuneLogger", "neptune")],
+    ("logger", "package"), [("WandbLogger", "wandb"), ("CometLogger", "comet_ml")]
 )
 def test_a_logger_without_its_package(tmp_path, monkeypatch, capsys, logger, package):
     if importlib.util.find_spec(package) is not None:
