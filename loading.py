@@ -216,6 +216,7 @@ class CheckedCheckpoint:
         return model
 
     def _make(self, recipe: Recipe, lost: Sequence[str]) -> Any:
+        from .core.allocation import Bounded, memory
         from .core.vision.backbones import Backbone
 
         if lost:
@@ -223,9 +224,14 @@ class CheckedCheckpoint:
                 f"'{self.path}' does not say what {', '.join(lost)} was: a function made it, in "
                 "Python.\nMake the same model there, and give it the checkpoint's `state_dict`."
             )
+        storages = {w.untyped_storage().data_ptr(): w for w in self.weights.values()}
+        held = sum(weight.untyped_storage().nbytes() for weight in storages.values())
+        # Weights may be kept in half precision; of a backbone a part is used, and all of it made.
+        most = min(memory(), 4 * held + (1 << 30))
         try:
-            # Its state dict brings the weights of its backbone.
-            return recipe.make(Backbone, fetch=False)
+            with Bounded(most, f"is the most for a file with {held / 1e9:,.1f} GB of weights"):
+                # Its state dict brings the weights of its backbone.
+                return recipe.make(Backbone, fetch=False)
         # a constructor may raise anything where its data are not its own
         except Exception as error:
             raise DataError(
@@ -297,6 +303,11 @@ def _read(file: Path, *, mmap: bool) -> dict[str, Any]:
         plain = isinstance(value, torch.Tensor) and value.layout is torch.strided
         if not plain or value.is_nested or value.is_quantized or value.is_meta:
             raise DataError(f"'{file}': its weight {name!r} is no tensor of numbers.")
+        if value.nbytes > value.untyped_storage().nbytes():
+            raise DataError(
+                f"'{file}': its weight {name!r} of {tuple(value.shape)} claims {value.nbytes:,} "
+                f"bytes, and has {value.untyped_storage().nbytes():,}."
+            )
     made = content["unrolled"]
     if "model" not in made:
         raise DataError(f"'{file}' is of an early version of `unrolled`: train the model again.")

@@ -17,6 +17,9 @@ from .recurrent import CoreFactory, RecurrentCore
 from .schedule import Schedule, rearrange
 from .state import State
 
+MAX_LAYERS = 1000
+"""Layers of a stack at most."""
+
 
 class Composition(RecurrentCore):
     """Several cores that are run as one; its state is the tuple of theirs."""
@@ -82,6 +85,10 @@ class Stacked(Composition):
     ) -> None:
         if num_layers < 1:
             raise ValueError(f"Stacked: num_layers is {num_layers}; a stack has at least 1 layer")
+        if num_layers > MAX_LAYERS:
+            raise ValueError(
+                f"Stacked: num_layers is {num_layers}; a stack has at most {MAX_LAYERS} layers"
+            )
         layers: list[RecurrentCore] = []
         for _ in range(num_layers):
             layers.append(core(layers[-1].output_size if layers else input_size))

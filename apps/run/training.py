@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +21,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from ...checkpoints import checkpoints_of
 from ...class_paths import ClassPaths, accepted, parameters
+from ...core.allocation import Bounded
 from ...core.vision.backbones import Backbone
 from ...data.base import DataModule
 from ...errors import DataError, SetupError, UnrolledError, UsageError
@@ -129,9 +130,7 @@ class TrainingCLI(LightningCLI):
             return
         dumped: Any = SimpleNamespace(config_dump=self.config_dump, _dump_config=lambda: None)
         for key, base in (("model", self._model_class), ("data", self._datamodule_class)):
-            self.parser.add_instantiator(
-                _InstantiatorFn(cli=dumped, key=key), base, subclasses=True
-            )
+            self.parser.add_instantiator(_Instantiator(cli=dumped, key=key), base, subclasses=True)
         if self.stored:
             self.parser.add_instantiator(_without_weights, Backbone, subclasses=True)
 
@@ -350,6 +349,21 @@ def _spec_of(checkpoint: CheckedTask | None) -> Callable[..., LightningDataModul
         return cls(**arguments)
 
     return make
+
+
+class _Instantiator(_InstantiatorFn):  # type: ignore[misc, unused-ignore]
+    """Makes an object as Lightning does; its sizes may be those of a slip of the keyboard."""
+
+    def __call__(
+        self, class_type: type, *args: Any, applied_instantiation_links: Any, **kwargs: Any
+    ) -> Any:
+        with Bounded() if issubclass(class_type, Task) else nullcontext():
+            return super().__call__(
+                class_type,
+                *args,
+                applied_instantiation_links=applied_instantiation_links,
+                **kwargs,
+            )
 
 
 def _without_weights(cls: type[Backbone], **arguments: Any) -> Backbone:

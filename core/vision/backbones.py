@@ -22,6 +22,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from .feature_grid import cut_at_grid
 
+_MOST_CONVOLUTIONS = 1000  # of a SmallCNN
+
 
 class Backbone(nn.Module, ABC):
     """A network from images to a grid of features.
@@ -120,6 +122,11 @@ class SmallCNN(Backbone):
             raise ValueError(
                 f"SmallCNN: blocks is {blocks}; give a number for each of the {len(channels)} "
                 "stages"
+            )
+        if len(blocks) + sum(blocks) > _MOST_CONVOLUTIONS:
+            raise ValueError(
+                f"SmallCNN: channels and blocks make {len(blocks) + sum(blocks):,} convolutions; "
+                f"at most {_MOST_CONVOLUTIONS} are made"
             )
         super().__init__(channels[-1])
         self.coordinates = coordinates
