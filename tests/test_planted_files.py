@@ -266,6 +266,7 @@ TOKENIZERS: dict[str, Callable[[dict[str, Any]], None]] = {
     "padding": component(padding={"strategy": {"Fixed": 1 << 40}, "direction": "Right"}),
     "added symbols": component(added_tokens=[{"id": 9, "content": "", "special": True}]),
     "pieces with holes": learnt(vocab={"special unknown": 1 << 31}, merges=[]),
+    "merges of no pieces": learnt(merges=[["special unknown", "h"]]),
     "no unknown symbol": learnt(unk_token="x"),
     "chance": learnt(dropout=0.5),
     "no model": lambda plain: plain.pop("model"),
