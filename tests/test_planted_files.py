@@ -144,7 +144,7 @@ def test_features(work, capsys, payload):
     Path("x.npy").write_bytes(FEATURES[payload])
     assert "x.npy" in refused(capsys, ["label", "features.ckpt", "x.npy"])
     refused(capsys, ["label", "features.ckpt", "x.npy", "--stream", "true"])
-    videos = {name: (["rest", "cut"], np.zeros((2, 3), np.float32)) for name in ("a", "b", "c")}
+    videos = {name: (np.zeros((2, 3), np.float32), [0, 1]) for name in ("a", "b", "c")}
     write_ms_tcn(work, videos, test=["c"])
     Path("features/a.npy").write_bytes(FEATURES[payload])
     assert "a.npy" in refused(capsys, ["fit", "video/segmentation", "--data.root", "."])
