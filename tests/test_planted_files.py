@@ -169,11 +169,12 @@ def test_images(work, capsys, payload):
     for name in ("pictures/x.png", "pictures"):
         assert "x.png" in refused(capsys, ["caption", "captioning.ckpt", name])
     assert "x.png" in refused(capsys, ["label", "video.ckpt", "pictures"])
+    shutil.copytree("pictures", "clips/pictures")
     Path("pictures/captions.csv").write_text("image,caption\nx.png,a dog\n")
-    Path("pictures/labels.csv").write_text("start,end,label\n0,1,a\n")
+    Path("clips/pictures/labels.csv").write_text("start,end,label\n0,1,a\n")
     for words in (
         ["captioning/csv", "--data.root", "pictures"],
-        ["video/files", "--data.root", "."],
+        ["video/files", "--data.root", "clips"],
     ):
         capsys.readouterr()
         assert main(["fit", *words]) == 3
