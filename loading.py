@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from .checkpoints import find_checkpoint
 from .class_paths import UNSEEN, ClassPaths, Recipe, parameters
-from .errors import DataError, SetupError, UsageError
+from .errors import DataError, SetupError, UsageError, quoted
 
 if TYPE_CHECKING:
     import torch
@@ -160,7 +160,9 @@ class CheckedCheckpoint:
             rules.refuse_strangers("unrolled", {"class_path": name})
         rules.refuse_strangers("model", self.model)
         if self.task != made["task"]:
-            raise DataError(f"'{self.path}' names two tasks, {made['task']} and {self.task}.")
+            raise DataError(
+                f"'{self.path}' names two tasks, {quoted(made['task'])} and {quoted(self.task)}."
+            )
         from .tasks.model import Model
 
         cls = rules.find(made["model"], (Model,), "its model")
@@ -280,7 +282,7 @@ def _read(file: Path, *, mmap: bool) -> dict[str, Any]:
         content = torch.load(str(file), map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         found = _GLOBAL.search(str(error))
-        what = f" ({found[1]})" if found else ""
+        what = f" ({quoted(found[1])})" if found else ""
         raise DataError(
             f"'{file}' holds pickled code{what} and was not loaded: only weights and plain data "
             "are.\nA checkpoint of `unrolled` holds nothing else."
@@ -298,15 +300,15 @@ def _read(file: Path, *, mmap: bool) -> dict[str, Any]:
         if any(not isinstance(name, str) for name in content[part]):
             raise DataError(f"'{file}': a name in its {part} is no text.")
     if odd := [name for name in content["hyper_parameters"] if not name.isidentifier()]:
-        raise DataError(f"'{file}': {odd[0]!r} can't be the name of an argument.")
+        raise DataError(f"'{file}': {quoted(odd[0])!r} can't be the name of an argument.")
     for name, value in content["state_dict"].items():
         plain = isinstance(value, torch.Tensor) and value.layout is torch.strided
         if not plain or value.is_nested or value.is_quantized or value.is_meta:
-            raise DataError(f"'{file}': its weight {name!r} is no tensor of numbers.")
+            raise DataError(f"'{file}': its weight {quoted(name)!r} is no tensor of numbers.")
         if value.nbytes > value.untyped_storage().nbytes():
             raise DataError(
-                f"'{file}': its weight {name!r} of {tuple(value.shape)} claims {value.nbytes:,} "
-                f"bytes, and has {value.untyped_storage().nbytes():,}."
+                f"'{file}': its weight {quoted(name)!r} of {tuple(value.shape)} claims "
+                f"{value.nbytes:,} bytes, and has {value.untyped_storage().nbytes():,}."
             )
     made = content["unrolled"]
     if "model" not in made:

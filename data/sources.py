@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..errors import DataError, SetupError, UsageError, did_you_mean
+from ..errors import DataError, SetupError, UsageError, did_you_mean, quoted
 from .cache import cached, key_of, stamps, unusable
 
 BLOCK_BYTES = 1 << 20
@@ -323,8 +323,8 @@ def load_dataset(
         return datasets.load_dataset(
             name, config, data_files=files, split=split, streaming=streaming
         )
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except Exception as error:  # a stranger's folder can make the library raise anything
+        reason = quoted((str(error).strip().splitlines() or [type(error).__name__])[0], 300)
         raise DataError(f"{label} can't be loaded: {reason}.") from error
 
 

@@ -265,7 +265,16 @@ def _foreign(plain: Any, kind: Kind) -> str | None:
         return "a piece is no text"
     if tuple(pieces[: len(_INNER)]) != _INNER or len(set(pieces)) < len(pieces):
         return "it lacks a special symbol, or has a piece twice"
+    known, merges = set(pieces), plain["model"].get("merges", [])
+    if not isinstance(merges, list) or not all(_merges(pair, known) for pair in merges):
+        return "it merges what are no pieces of it"
     return None
+
+
+def _merges(pair: Any, known: set[str]) -> bool:
+    """Say whether two pieces make a third."""
+    whole = isinstance(pair, list) and len(pair) == 2 and all(isinstance(p, str) for p in pair)
+    return whole and known.issuperset((*pair, "".join(pair)))
 
 
 def _same(given: Any, ours: Any) -> bool:

@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
-from fuzzing import attack
+from fuzzing import answer, attack
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from readers import READERS, Checkpoints
 
 EXAMPLES = int(os.environ.get("UNROLLED_FUZZ_EXAMPLES", "200"))
@@ -20,6 +23,44 @@ def test_damaged_files_are_read_or_refused(tmp_path, name):
     counts = attack(name, READERS[name], tmp_path, EXAMPLES, SEED)
     print(f"{name}: {counts}")
     assert counts["refused"] > 0
+
+
+KEYS = st.sampled_from(
+    [
+        *("images", "annotations", "sentences", "raw", "id", "image_id", "file_name", "filename"),
+        *("filepath", "split", "caption", "kind", "symbols", "model", "vocab", "merges", "type"),
+    ]
+)
+LEAVES = st.one_of(
+    *(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8)),
+    st.sampled_from(["train", "val", "characters", "bytes", "BPE", "a.jpg"]),
+)
+DOCUMENTS = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@pytest.mark.parametrize("name", [name for name, reader in READERS.items() if reader.tree])
+def test_documents_are_read_or_refused(tmp_path, name):
+    """JSON is YAML, too."""
+    reader = READERS[name]
+    reader.make(tmp_path)
+
+    @settings(
+        max_examples=EXAMPLES,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(DOCUMENTS)
+    def read(document):
+        (tmp_path / reader.file).write_text(json.dumps(document))
+        answer(reader.read, tmp_path / reader.file)
+
+    read()
 
 
 @pytest.mark.parametrize("name", ["checkpoint archive", "checkpoint pickle"])
