@@ -11,7 +11,7 @@ from datetime import timedelta
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy
 from torch import distributed
-from torch.distributed import PrefixStore, TCPStore
+from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
 from ...errors import SetupError, UsageError
 from .progress import tell

@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
@@ -20,15 +19,14 @@ from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from ...checkpoints import checkpoints_of
-from ...class_paths import ClassPaths, accepted, parameters
+from ...class_paths import accepted, parameters
 from ...core.allocation import Bounded
 from ...core.vision.backbones import Backbone
 from ...data.base import DataModule
 from ...errors import DataError, SetupError, UnrolledError, UsageError
-from ...loading import CheckedTask, first_lines, instantiate, trusted_roots
+from ...loading import CheckedTask, first_lines, instantiate
 from ...tasks.base import Task
 from ..shell.arguments import Parser, cause, lacking
-from ..shell.shipped import read_yaml
 from . import compare, folders
 from .companions import ending_with
 from .disk import FULL, quiet_threads, reason_of, tidy, writing
@@ -43,6 +41,7 @@ from .sameness import Sameness
 from .saving import AtomicCheckpointIO, CheckedCheckpointIO, Checkpoint, SaveConfig
 from .stopping import StopEarly
 from .tables import Board, MetricsTable
+from .trust import resolve, rules_of
 
 
 class TrainingParser(Parser, LightningArgumentParser):
@@ -72,7 +71,7 @@ class TrainingCLI(LightningCLI):
         request = self.request
         if request.init_from:
             self.donor = CheckedTask(request.init_from, trust=request.trust)
-        self.rules = _rules_of(request)
+        self.rules = rules_of(request)
         # read whole: a resumed run must not depend on a file that it replaces
         if request.checkpoint:
             self.stored = CheckedTask(request.checkpoint, trust=request.trust, mmap=False)
@@ -136,7 +135,7 @@ class TrainingCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Refuse what is no class of the right kind, and another model than the checkpoint's."""
-        _resolve(self.rules, self.config_dump)
+        resolve(self.rules, self.config_dump)
         if self.request.command == "fit" and self.stored:
             compare.same_model(self.stored, self.config_dump["model"])
 
@@ -292,47 +291,6 @@ class TrainingCLI(LightningCLI):
         """Return the command that uses such a model, where there is one."""
         apps = ("generate", "translate", "caption", "label")
         return next((app for app in apps if hasattr(self.model.model, app)), None)
-
-
-def _rules_of(request: Request) -> ClassPaths:
-    """Return which classes a command's configuration may name: any, where its user has named it.
-
-    Raises:
-        DataError: A configuration that lay beside a checkpoint names a class of another package.
-    """
-    if not request.foreign:
-        return ClassPaths("The configuration", None, UsageError)
-    roots = (
-        *trusted_roots(request.trust),
-        "unrolled.apps",
-        "lightning.pytorch",
-        "lightning.fabric",
-    )
-    rules = ClassPaths(f"The configuration beside '{request.checkpoint}'", roots, DataError)
-    for config in request.configs:
-        content = read_yaml(Path(config)) if config.endswith(".yaml") else yaml.safe_load(config)
-        rules.refuse_strangers("config", content)
-        if odd := next((key for key in content if not str(key).isidentifier()), None):
-            raise DataError(f"{rules.file} has the unknown key {odd!r}.")
-        # before the parser imports what text in the place of a class names
-        _resolve(rules, content)
-    return rules
-
-
-def _resolve(rules: ClassPaths, config: dict[str, Any]) -> None:
-    """Refuse a configuration in which a name is of no class of the kind that is needed there.
-
-    Raises:
-        UnrolledError: The rules' `error`: there is such a name.
-    """
-    trainer = config.get("trainer") or {}
-    if not isinstance(trainer, dict):
-        raise rules.error(
-            f"{rules.file} gives {trainer!r} for trainer, which takes settings by name."
-        )
-    rules.arguments(Trainer, trainer)
-    for section, base in (("model", Task), ("data", DataModule)):
-        rules.resolve(config.get(section), base, section)
 
 
 def _spec_of(checkpoint: CheckedTask | None) -> Callable[..., LightningDataModule]:
