@@ -15,6 +15,7 @@ def _folder(tmp_path, monkeypatch):
     enter(tmp_path, monkeypatch, repeats=60)
 
 
+@pytest.mark.filterwarnings("ignore:The checkpoint was made with")  # the loader's own
 def test_what_changes_is_said_in_one_line(capsys, tmp_path):
     assert fit() == 0
     text = (tmp_path / "text.txt").read_text()
