@@ -101,7 +101,8 @@ def decode(path: Path) -> Iterator[av.VideoFrame]:
     _check_file(path)
     number = 0
     try:
-        with av.open(str(path)) as container:
+        # titles and the like may be in any encoding, or damaged
+        with av.open(str(path), metadata_errors="replace") as container:
             stream = _video_stream(container, path)
             _check_whole(stream, path)
             stream.thread_type = "AUTO"
