@@ -159,8 +159,9 @@ def open_video(path: Path) -> Iterator[tuple[av.container.InputContainer, av.Vid
     _check_file(path)
     options = {"format_whitelist": ",".join(_CONTAINERS), "protocol_whitelist": "file"}
     try:
-        # a name with a colon in front of a slash would be an address
-        container = av.open(f"file:{path.absolute()}", options=options)
+        # a name with a colon in front of a slash would be an address; titles and the like may be in
+        # any encoding, or damaged
+        container = av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
     except av.FFmpegError as error:
         raise DataError(_unreadable(path, error.strerror)) from error
     with container:
