@@ -80,7 +80,10 @@ def watched(moments: Moments) -> Iterator[None]:
             hooks(trainer, hook_name, *args, **kwargs)
         moments.come(f"after {hook_name}")
 
-    def save_slowly(value, file):
+    def save_slowly(value, file, **others):
+        if not hasattr(file, "name"):  # torch's own, of what processes tell each other
+            save(value, file, **others)
+            return
         moments.come(f"begin {Path(file.name).name}")
         save(value, file)
         end = file.tell()
