@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
 from collections.abc import Iterable
 
 
@@ -56,6 +57,15 @@ def printable(text: str) -> str:
         text: Any text; lines stay lines.
     """
     return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], text)
+
+
+def shown(value: object) -> str:
+    """Return a name, label or caption as it is printed: one printable line on a terminal.
+
+    Args:
+        value: What to print; into a file or a pipe it goes as it is.
+    """
+    return printable(str(value)).replace("\n", r"\n") if sys.stdout.isatty() else str(value)
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:

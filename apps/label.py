@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..checkpoints import find_checkpoint
-from ..errors import DataError, UnrolledError, UsageError
+from ..errors import DataError, UnrolledError, UsageError, printable, shown
 from .pictures.timeline import Segment, draw_timeline, palette
 from .shell.models import open_model
 from .shell.outputs import outputs
@@ -76,7 +76,7 @@ def label(
                 _label(model, video, targets[video], chunk=chunk, overlay=overlay)
         except DataError as error:
             broken += 1
-            print(f"unrolled: {error}", file=sys.stderr)
+            print(f"unrolled: {printable(str(error))}", file=sys.stderr)
     if broken:
         others = "; the others are labelled" if broken < len(found) else ""
         raise DataError(f"{broken} of {len(found)} video(s) could not be labelled{others}.")
@@ -169,8 +169,8 @@ def _label(model: VideoModel, video: Path, target: Path, *, chunk: int, overlay:
             file.unlink(missing_ok=True)
         raise
     print(
-        f"{video}: {segments[-1].end} frames, {len(segments)} segments: "
-        f"{', '.join(map(str, written))}",
+        f"{shown(video)}: {segments[-1].end} frames, {len(segments)} segments: "
+        f"{', '.join(map(shown, written))}",
         flush=True,
     )
 
@@ -228,7 +228,7 @@ def _stream(model: VideoModel, video: Path, lines: str) -> None:
             print(
                 number,
                 "-" if math.isnan(shown) else f"{shown:.3f}",
-                name,
+                shown(name),
                 f"{probability:.3f}",
                 sep="\t",
                 flush=True,
