@@ -223,11 +223,11 @@ def _stream(model: VideoModel, video: Path, lines: str) -> None:
         except ValueError as error:
             raise DataError(f"'{video}', frame {number}: {error}.") from error
         latencies.append(time.perf_counter() - begin)
-        shown = times.popleft()
+        seconds = times.popleft()
         if lines == "frame" or name != before:
             print(
                 number,
-                "-" if math.isnan(shown) else f"{shown:.3f}",
+                "-" if math.isnan(seconds) else f"{seconds:.3f}",
                 shown(name),
                 f"{probability:.3f}",
                 sep="\t",
