@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 import reprlib
+import sys
 from collections.abc import Iterable
 
 _NEAR = 200  # characters of names that are compared: the time grows with their square
@@ -83,6 +84,15 @@ def some(said: Iterable[object], most: int = 10) -> str:
     listed = list(said)
     more = f" and {len(listed) - most:,} more" if len(listed) > most else ""
     return ", ".join(map(quoted, listed[:most])) + more
+
+
+def one_line(value: object) -> str:
+    """Return a name, label or caption as it is printed: one printable line on a terminal.
+
+    Args:
+        value: What to print; into a file or a pipe it goes as it is.
+    """
+    return printable(str(value)).replace("\n", r"\n") if sys.stdout.isatty() else str(value)
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..checkpoints import find_checkpoint
-from ..errors import DataError, UsageError
+from ..errors import DataError, UsageError, one_line, printable
 from .shell.models import open_model
 from .shell.outputs import outputs
 
@@ -83,7 +83,8 @@ def caption(
         )
         for (image, _), best in zip(read, captions, strict=True):
             for one in best:
-                print(f"{image}\t{one.score:.4f}\t{one.text}" if scores else f"{image}\t{one.text}")
+                name, text = one_line(image), one_line(one.text)
+                print(f"{name}\t{one.score:.4f}\t{text}" if scores else f"{name}\t{text}")
             if attention is not None:
                 _draw(image, best[0], targets[image])
         sys.stdout.flush()
@@ -133,7 +134,7 @@ def _read(images: Sequence[Path], size: int) -> list[tuple[Path, Tensor]]:
         try:
             read.append((image, open_image(image, size)))
         except DataError as error:
-            print(f"unrolled: {error}", file=sys.stderr)
+            print(f"unrolled: {printable(str(error))}", file=sys.stderr)
     return read
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..checkpoints import find_checkpoint
-from ..errors import DataError, UnrolledError, UsageError
+from ..errors import DataError, UnrolledError, UsageError, one_line, printable
 from .pictures.timeline import Segment, draw_timeline, palette
 from .shell.models import open_model
 from .shell.outputs import outputs
@@ -76,7 +76,7 @@ def label(
                 _label(model, video, targets[video], chunk=chunk, overlay=overlay)
         except DataError as error:
             broken += 1
-            print(f"unrolled: {error}", file=sys.stderr)
+            print(f"unrolled: {printable(str(error))}", file=sys.stderr)
     if broken:
         others = "; the others are labelled" if broken < len(found) else ""
         raise DataError(f"{broken} of {len(found)} video(s) could not be labelled{others}.")
@@ -110,7 +110,7 @@ def _found(videos: Sequence[str], *, features: bool) -> Iterator[Path]:
 
 
 def _frames(model: VideoModel, video: Path, times: deque[float]) -> Iterator[Any]:
-    """Yield what the model reads of each frame, decoded ahead; add to `times` when it is shown."""
+    """Yield what the model reads of each frame, decoded ahead; add to `times` when it is one_line."""
     if model.spec["feature_size"]:
         for row in _features(video, model.spec["feature_size"]):
             times.append(math.nan)
@@ -171,8 +171,8 @@ def _label(model: VideoModel, video: Path, target: Path, *, chunk: int, overlay:
             file.unlink(missing_ok=True)
         raise
     print(
-        f"{video}: {segments[-1].end} frames, {len(segments)} segments: "
-        f"{', '.join(map(str, written))}",
+        f"{one_line(video)}: {segments[-1].end} frames, {len(segments)} segments: "
+        f"{', '.join(map(one_line, written))}",
         flush=True,
     )
 
@@ -225,12 +225,12 @@ def _stream(model: VideoModel, video: Path, lines: str) -> None:
         except ValueError as error:
             raise DataError(f"'{video}', frame {number}: {error}.") from error
         latencies.append(time.perf_counter() - begin)
-        shown = times.popleft()
+        seconds = times.popleft()
         if lines == "frame" or name != before:
             print(
                 number,
-                "-" if math.isnan(shown) else f"{shown:.3f}",
-                name,
+                "-" if math.isnan(seconds) else f"{seconds:.3f}",
+                one_line(name),
                 f"{probability:.3f}",
                 sep="\t",
                 flush=True,

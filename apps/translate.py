@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from ..checkpoints import find_checkpoint
-from ..errors import UsageError
+from ..errors import UsageError, one_line
 from .shell.models import open_model
 
 _TOGETHER = 1024  # lines that are sorted by length and translated in batches
@@ -80,7 +80,7 @@ def translate(
             # So many lines for every line, whatever the search found: the output stays aligned with
             # the input.
             for one in [*row, *[None] * (nbest - len(row))]:
-                text = "" if one is None else one.text
+                text = "" if one is None else one_line(one.text)
                 print(f"{0.0 if one is None else one.score:.4f}\t{text}" if scores else text)
         sys.stdout.flush()
 

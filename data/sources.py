@@ -36,7 +36,7 @@ _SUSPECT = 1 << 26  # bytes; what is smaller is harmless, however it was compres
 _XZ_MEMORY = 1 << 28  # bytes for a dictionary; `xz -9` makes one of 64 MB
 
 
-def _open_xz(path: Path) -> BinaryIO:
+def _open_xz(path: Path) -> lzma.LZMAFile:
     with path.open("rb") as file:  # the header says how much memory the rest will take
         lzma.LZMADecompressor(memlimit=_XZ_MEMORY).decompress(file.read(1 << 12), 1)
     return cast("BinaryIO", lzma.open(path))
