@@ -110,7 +110,7 @@ def _found(videos: Sequence[str], *, features: bool) -> Iterator[Path]:
 
 
 def _frames(model: VideoModel, video: Path, times: deque[float]) -> Iterator[Any]:
-    """Yield what the model reads of each frame, decoded ahead; add to `times` when it is one_line."""
+    """Yield what the model reads of each frame, decoded ahead; add to `times` when it is shown."""
     if model.spec["feature_size"]:
         for row in _features(video, model.spec["feature_size"]):
             times.append(math.nan)

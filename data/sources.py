@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from ..errors import DataError, SetupError, UsageError, did_you_mean, quoted
 from .cache import cached, key_of, stamps, unusable
@@ -39,7 +39,7 @@ _XZ_MEMORY = 1 << 28  # bytes for a dictionary; `xz -9` makes one of 64 MB
 def _open_xz(path: Path) -> lzma.LZMAFile:
     with path.open("rb") as file:  # the header says how much memory the rest will take
         lzma.LZMADecompressor(memlimit=_XZ_MEMORY).decompress(file.read(1 << 12), 1)
-    return cast("BinaryIO", lzma.open(path))
+    return lzma.open(path)
 
 
 COMPRESSED: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".xz": _open_xz}

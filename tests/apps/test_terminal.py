@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from unrolled.errors import shown
+from unrolled.errors import one_line
 
 HOSTILE = "\x1b]0;title\x07a\nb\x9b2J\r\x85ä"
 
@@ -11,7 +11,7 @@ HOSTILE = "\x1b]0;title\x07a\nb\x9b2J\r\x85ä"
 @pytest.mark.parametrize("terminal", [True, False])
 def test_what_is_printed_is_one_printable_line_on_a_terminal(monkeypatch, terminal):
     monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
-    text = shown(HOSTILE)
+    text = one_line(HOSTILE)
     assert (text == HOSTILE) is not terminal
     if terminal:
         assert text.isprintable()
