@@ -80,7 +80,7 @@ for line in sys.stdin:
         ("text.txt", "The word 'text.txt' is not expected here: a flag begins with '--'."),
         ("--model.output_dropout 1.5", "LockedDropout: p is 1.5"),
         ("--checkpoint.monitor val/los --trainer.val_check_interval 1",
-         "could not find the monitored key"),
+         "nothing of that name is logged. Did you mean 'val/loss'?"),
         ("--ckpt_path x.ckpt", "`unrolled fit` has no --ckpt_path: --resume PATH goes on"),
         ("--resume --init_from x.ckpt", "give one of the two"),
         ("--name a/b", "--name 'a/b': a run's name is the name of one folder."),
