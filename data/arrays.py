@@ -87,7 +87,7 @@ def read_array(path: Path, label: str) -> Array:
     # The header is a literal of Python, and damaged ones raise whatever its parser does.
     except Exception as error:
         reason = quoted(" ".join(str(error).split()) or type(error).__name__, 200)
-        raise DataError(f"{label} is no file of numpy's (.npy): {reason}.") from error
+        raise DataError(f"{label} is no .npy file: {reason}.") from error
 
 
 @contextmanager

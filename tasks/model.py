@@ -2,11 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 import torch
 from torch import nn
+
+Arguments = ParamSpec("Arguments")
+Item = TypeVar("Item")
+
+
+def infers(
+    function: Callable[Arguments, Iterator[Item]],
+) -> Callable[Arguments, Iterator[Item]]:
+    """Run a generator's steps, and not what its caller does between them, in inference mode.
+
+    One that is left early ends without torch, which may be gone by then: `torch.inference_mode` as
+    a decorator would answer the program's exit with a traceback.
+
+    Args:
+        function: Makes the generator.
+    """
+
+    @functools.wraps(function)
+    def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Iterator[Item]:
+        steps = function(*args, **kwargs)
+        while True:
+            with torch.inference_mode():
+                try:
+                    item = next(steps)
+                except StopIteration:
+                    return
+            yield item
+
+    return run
 
 
 class Model(nn.Module):

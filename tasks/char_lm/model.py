@@ -18,7 +18,7 @@ from ...core.seq2seq.sampling import check_sampling, sample
 from ...core.state import State
 from ...data.spec import TextSpec
 from ...data.vocabulary import UnknownCharacters, vocabulary_from_spec
-from ..model import Model
+from ..model import Model, infers
 
 
 class CharModel(Model):
@@ -175,7 +175,7 @@ class CharModel(Model):
             texts = [text + piece for text, piece in zip(texts, pieces, strict=True)]
         return texts[0] if isinstance(prompt, str) else texts
 
-    @torch.inference_mode()
+    @infers
     def generate_stream(
         self,
         prompts: Sequence[str],

@@ -16,7 +16,7 @@ from ...core import GRU
 from ...core.recurrent import CoreFactory
 from ...core.state import State
 from ...data.spec import VideoSpec
-from ..model import Model
+from ..model import Model, infers
 from .frames import FrameLike, as_input
 from .postprocess import label_video
 
@@ -222,7 +222,7 @@ class VideoModel(Model):
         """
         return list(self.label_frames(frames))
 
-    @torch.inference_mode()
+    @infers
     def label_frames(self, frames: Iterable[FrameLike], *, chunk: int = 64) -> Iterator[FrameLabel]:
         """Label the frames of a video, one label for each that is given.
 

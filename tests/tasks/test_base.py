@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -137,3 +139,15 @@ class TestMetrics:
         encoder = partial(ImageEncoder, backbone=partial(SmallCNN, channels=[4, 6]))
         task = Captioning(data.spec, encoder, partial(GRU, hidden_size=4), metrics={"n": Pairs})
         assert trainer().validate(task, data, verbose=False)[0]["val/n"] == 5
+
+
+def test_what_is_left_early_ends_without_a_word(trained):
+    """A stream of text that its reader has had enough of, at the program's end and before it."""
+    code = (
+        f"import unrolled; model = unrolled.load({str(trained / 'runs/char_lm/a')!r})\n"
+        "kept = model.generate_stream(['the']); next(kept)\n"
+        "left = model.generate_stream(['the']); next(left); del left\n"
+        "import torch; assert not torch.is_inference_mode_enabled()"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not run.stderr
