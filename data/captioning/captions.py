@@ -15,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from ...errors import DataError, UsageError, quoted
 from ..cache import cache_folder
+from ..listing import listing
 from ..splits import PARTS, Part, carve, shares
 from .base import CaptioningData
 from .dataset import Augmentation, Pictures
@@ -206,7 +207,7 @@ class CaptionData(CaptioningData):
         wrong = {number: "is missing" for number, path in enumerate(paths) if path is None}
         there = [number for number, path in enumerate(paths) if path is not None]
         known = [path for path in paths if path is not None]
-        found = faults(known, cache_folder(self.cache_dir, kind="captions"))
+        found = faults(known, self._kept)
         wrong |= {there[number]: what for number, what in found.items()}
         self._report(
             source,
@@ -252,11 +253,15 @@ class CaptionData(CaptioningData):
             )
         return paths
 
+    @property
+    def _kept(self) -> Path:
+        return cache_folder(self.cache_dir, kind="captions")
+
     def _report(self, source: str, wrong: Sequence[str], total: int) -> None:
         if not wrong:
             return
         message = f"{len(wrong):,} of the {total:,} images that {source} names can't be used"
-        listed = "\n".join(f"  {one}" for one in wrong)
+        listed = listing(wrong, self._kept)
         if self.missing == "error":
             raise DataError(
                 f"{message}; mend them, or leave them out with --data.missing skip:\n{listed}"
@@ -266,8 +271,8 @@ class CaptionData(CaptioningData):
     def _report_silent(self, source: str, names: Sequence[str]) -> None:
         if names:
             rank_zero_warn(
-                f"{len(names):,} image(s) in {source} have no caption and are left out: "
-                f"{', '.join(names)}"
+                f"{len(names):,} image(s) in {source} have no caption and are left out:\n"
+                f"{listing(names, self._kept)}"
             )
 
     def _from_dataset(self, name: str) -> dict[Part, _Collected]:

@@ -98,7 +98,7 @@ def test_an_image_without_captions_is_named_and_left_out(tmp_path, data):
     (tmp_path / "all.jsonl").write_text("\n".join(map(json.dumps, rows)))
     module = data()
     with pytest.warns(
-        UserWarning, match=r"1 image\(s\) in 'all.jsonl' have no caption and are left out: 4.jpg"
+        UserWarning, match=r"1 image\(s\) in 'all.jsonl' have no caption and are left out:\n  4.jpg"
     ):
         sizes = [len(module.references(part)) for part in ("train", "val", "test")]
     assert sum(sizes) == 9
