@@ -167,6 +167,8 @@ def open_video(path: Path) -> Iterator[tuple[av.container.InputContainer, av.Vid
     with container:
         stream = _video_stream(container, path)
         context = stream.codec_context
+        if context is None:
+            raise DataError(f"'{path}' is damaged, or its video is of a codec that is not known.")
         if context.width * context.height > MAX_PIXELS:
             raise DataError(
                 f"'{path}' has pictures of {context.width:,} x {context.height:,} pixels; more "
