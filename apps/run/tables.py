@@ -172,6 +172,10 @@ class _Writer(ExperimentWriter):
             file.write(text.getvalue().encode())
 
 
+_LONGEST = 1 << 17
+"""Characters of a cell at most: a quote that is not closed takes in what follows, and is found."""
+
+
 def _read(path: Path) -> tuple[list[str], list[dict[str, str]], bool]:
     """Return a table's header, its rows without empty cells, and whether its last line is whole.
 
@@ -183,6 +187,7 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]], bool]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             text = file.read()
+        csv.field_size_limit(_LONGEST)  # the whole process's: another reader leaves its own
         reader = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
         # What is in a row behind the header's last column has no name.
         rows = [{name: value for name, value in row.items() if name and value} for row in reader]

@@ -45,8 +45,10 @@ class Spoil(Callback):
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         if trainer.global_step == self.step:
             with torch.no_grad():
-                pl_module.head.bias[0] = torch.nan
-            self.weights = [parameter.detach().clone() for parameter in pl_module.core.parameters()]
+                pl_module.model.head.bias[0] = torch.nan
+            self.weights = [
+                parameter.detach().clone() for parameter in pl_module.model.core.parameters()
+            ]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_before_the_step(task_and_data, tmp_path, trainer):
@@ -63,7 +65,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_the_step(task_and_data, 
         UnrolledError, match=r"the loss is not finite at step 7 \(epoch 0, batch 7\)"
     ):
         run.fit(model, data)
-    for parameter, before in zip(model.core.parameters(), spoil.weights, strict=True):
+    for parameter, before in zip(model.model.core.parameters(), spoil.weights, strict=True):
         assert torch.equal(parameter, before)
     last = max((tmp_path / "ckpt").iterdir(), key=lambda path: path.stat().st_mtime_ns)
     checkpoint = torch.load(last, weights_only=True)
