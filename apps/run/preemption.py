@@ -97,6 +97,7 @@ class Preemption(Callback):
             if 1 in self._terminals:
                 os.write(1, b"\x1b[?25h")  # the progress bar has hidden the cursor
             os._exit(128 + number)
+        self._asked = number  # before the message, whose reader may be quick
         if number == signal.SIGHUP:
             # What is written to a terminal that is gone would end the run before it is saved.
             gone = os.open(os.devnull, os.O_RDWR)
@@ -110,7 +111,6 @@ class Preemption(Callback):
                     b"\nstopping after this step, or the validation or epoch that ends with it, to "
                     b"save; Ctrl-C once more ends at once\n",
                 )
-        self._asked = number
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -232,7 +232,7 @@ class TestMistakesAreNamed:
 
     def test_a_file_that_is_no_array(self, root):
         (root / "features" / "c.npy").write_text("no array")
-        self.wrong(root, r"c\.npy is no .npy file's")
+        self.wrong(root, r"c\.npy is no \.npy file: ")
         np.save(root / "features" / "c.npy", np.zeros(3))
         self.wrong(root, r"c\.npy holds float64 \(3,\); it has to be numbers, frames by features")
 
