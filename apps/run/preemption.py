@@ -55,7 +55,8 @@ class Preemption(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Take the last turn: what others do after a step (averaging weights) has to be saved."""
-        others = [callback for callback in trainer.callbacks if callback is not self]  # type: ignore[attr-defined]
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        others = [callback for callback in callbacks if callback is not self]
         trainer.callbacks = [*others, self]  # type: ignore[attr-defined]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
