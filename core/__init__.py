@@ -35,6 +35,12 @@ from .dropout import EmbeddingDropout as EmbeddingDropout
 from .dropout import LockedDropout as LockedDropout
 from .dropout import WeightDrop as WeightDrop
 from .dropout import Zoneout as Zoneout
+from .interop.modules import from_torch as from_torch
+from .interop.modules import state_from_torch as state_from_torch
+from .interop.modules import state_to_torch as state_to_torch
+from .interop.modules import to_torch as to_torch
+from .interop.packed import pack as pack
+from .interop.packed import unpack as unpack
 from .kernels.scan import linear_recurrence as linear_recurrence
 from .kernels.scan import linear_recurrence_reference as linear_recurrence_reference
 from .recurrent import CoreFactory as CoreFactory

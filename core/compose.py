@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .dropout import LockedDropout
+from .interop.names import within
 from .recurrent import CoreFactory, RecurrentCore
 from .schedule import Schedule, rearrange
 from .state import State
@@ -99,8 +100,18 @@ class Stacked(Composition):
         self.norms = (
             nn.ModuleList(nn.LayerNorm(layer.input_size) for layer in layers) if norm else None
         )
-        self.dropout = LockedDropout(dropout)
+        self.dropout: nn.Module = LockedDropout(dropout)
         self.residual = residual
+
+    def torch_places(self) -> dict[str, str]:
+        """Take the weights of a torch module of several layers, too; see `TorchNamed`."""
+        places: dict[str, str] = {}
+        for i, layer in enumerate(self._cores()):
+            inner = within(f"layers.{i}", layer.torch_places())
+            if not inner.keys() <= {"_l0", "_l0_reverse"}:  # a stack of stacks
+                return {}
+            places |= {suffix.replace("_l0", f"_l{i}"): place for suffix, place in inner.items()}
+        return places
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Advance every layer one step; see `RecurrentCore.step`."""
@@ -182,6 +193,14 @@ class Bidirectional(Composition):
         super().__init__(input_size, ahead.output_size + back.output_size, named)
         self.ahead = ahead
         self.back = back
+
+    def torch_places(self) -> dict[str, str]:
+        """Take the weights of a bidirectional torch module, too; see `TorchNamed`."""
+        places = {"ahead": self.ahead.torch_places(), "back": self.back.torch_places()}
+        if set(places["ahead"]) != {"_l0"} or places["back"].keys() != places["ahead"].keys():
+            return {}
+        reverse = {"_l0_reverse": places["back"]["_l0"]}
+        return within("ahead", places["ahead"]) | within("back", reverse)
 
     def _cores(self) -> list[RecurrentCore]:
         return [self.ahead, self.back]

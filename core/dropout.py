@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from .interop.names import within
 from .recurrent import CoreFactory, RecurrentCore
 from .schedule import Schedule
 from .state import State
@@ -113,6 +114,10 @@ class Wrapper(RecurrentCore):
     def __init__(self, input_size: int, core: RecurrentCore) -> None:
         super().__init__(input_size, core.output_size)
         self.core = core
+
+    def torch_places(self) -> dict[str, str]:
+        """Take the weights of the core's torch module, too; see `TorchNamed`."""
+        return within("core", self.core.torch_places())
 
     def initial_state(
         self,

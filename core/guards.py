@@ -13,15 +13,16 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.module import _global_forward_hooks, _global_forward_pre_hooks
 
 from .checks import Form, dense, fits, form_of, refuse_input, refuse_mixture, refuse_state, typed
+from .interop.names import TorchNamed
 from .schedule import ONE_STEP
 from .state import State
 
 
-class Guarded(nn.Module):
+class Guarded(TorchNamed):
     """A module whose steps and states are looked at before they run."""
 
     input_size: int

@@ -82,5 +82,6 @@ class RNN(TorchCore):
     def _options_of(cls, module: nn.RNNBase) -> dict[str, Any]:
         return {"nonlinearity": module.nonlinearity}
 
-    def _torch_options(self) -> dict[str, Any]:
-        return {"nonlinearity": self.nonlinearity}
+    def torch_options(self) -> dict[str, Any]:
+        """Return the arguments of the torch module beyond its sizes."""
+        return {**super().torch_options(), "nonlinearity": self.nonlinearity}
