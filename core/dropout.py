@@ -5,6 +5,7 @@ Shapes: B batch, T time, D input, H hidden, V vocabulary.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 
 import torch
@@ -180,6 +181,8 @@ class WeightDrop(Wrapper):
 
     def _unroll(self, x: Tensor, state: State, schedule: Schedule | None) -> tuple[Tensor, State]:
         with parametrize.cached():  # one mask for all segments
+            for name in self.core.recurrent_weights:
+                operator.attrgetter(name)(self.core)  # drawn now: a loop in a graph may draw none
             return self.core(x, state, schedule=schedule)
 
     def extra_repr(self) -> str:

@@ -66,7 +66,9 @@ class Guarded(TorchNamed):
         if form is not None and fits(plain := typed(state, form), form, batch, device):
             return plain
         with torch.no_grad():  # for the first time; or a layer may have been exchanged
-            form = self._form = form_of(self.initial_state(1, device="meta", dtype=torch.float32))
+            form = form_of(self.initial_state(1, device="meta", dtype=torch.float32))
+        if not torch.compiler.is_compiling():  # a step within a graph may change nothing
+            self._form = form
         plain = typed(state, form)
         if not fits(plain, form, batch, device):
             raise refuse_state(type(self).__name__, state, form, batch, device)

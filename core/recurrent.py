@@ -17,7 +17,7 @@ from .checks import check_lengths, check_reset, dense, refuse_device, refuse_inp
 from .empty import attach
 from .guards import Guarded, guarded_step, guarded_stepper
 from .isolation import isolate
-from .kernels.loops import transformed, uncompiled
+from .kernels.loops import exporting, over_time, transformed, uncompiled
 from .schedule import ONE_STEP, OneStep, Schedule, rearrange
 from .state import (
     HiddenState,
@@ -216,11 +216,12 @@ class RecurrentCore(Guarded, ABC):
         if isinstance(schedule, Schedule):
             return self._explained(self._unroll, x, state, schedule)
         name = type(self).__name__
-        steps = [time] * batch if lengths is None else check_lengths(name, lengths, batch, time)
+        steps = None if lengths is None else check_lengths(name, lengths, batch, time)
         if reset is not None:
             check_reset(name, reset, batch, time)
         if (lengths is None and reset is None) or batch == 0 or time == 0:
             return self._explained(self._unroll, x, state, None)
+        steps = [time] * batch if steps is None else steps
         output, last = self._scheduled(x, state, steps, reset)
         # On other devices asking would wait for them.
         asking = torch.is_grad_enabled() and x.device.type == "cpu" and not transformed()
@@ -262,11 +263,7 @@ class RecurrentCore(Guarded, ABC):
             Output (B, T, H) in the dtype of `x`, and the state after the last step in the dtype of
             `state`.
         """
-        outputs = []
-        for x_t in x.unbind(1):  # (B, D)
-            output, state = self._bare_step(x_t, state)
-            outputs.append(output)  # (B, H)
-        return torch.stack(outputs, 1), state  # (B, T, H)
+        return over_time(self._bare_step, x, state, dim=1)
 
     def _ragged(self, x: Tensor, state: Any, lengths: list[int]) -> tuple[Tensor, State]:
         """Run rows that end within the sequence; for cores with `_slack`.
@@ -295,6 +292,8 @@ class RecurrentCore(Guarded, ABC):
         if self._idle(x, schedule):
             return self._nothing(x, state)
         if schedule is None:
+            if exporting():  # no chunks of a fixed number of steps
+                return RecurrentCore._sequence(self, x, state)
             return self._sequence(x, state)
         batch, time = x.shape[:2]
         dtype = torch.promote_types(x.dtype, torch.float32)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..families.torch_core import TorchCore, finish
-from ..kernels.loops import transformed
+from ..kernels.loops import transformed, whole_graph
 from ..schedule import steps_before
 
 
@@ -89,7 +89,7 @@ class LSTM(TorchCore):
         return step
 
     def _sequence(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
-        if x.shape[1] <= 2 and not x.is_cuda:
+        if whole_graph() or (x.shape[1] <= 2 and not x.is_cuda):
             # oneDNN prepares the weights anew at each call, which takes longer than two steps
             # (measured: 4 ms of 5).
             return cast("tuple[Tensor, LSTMState]", super()._sequence(x, state))
