@@ -288,6 +288,20 @@ def check_reset(name: str, reset: Any, batch: int, time: int) -> None:
         )
 
 
+@torch.compiler.assume_constant_result  # so that torch.compile passes the message on
+def refuse_masks(name: str) -> None:
+    """Raise ValueError: lengths and resets are not to be had in a graph without breaks.
+
+    Args:
+        name: Who was given them.
+    """
+    raise ValueError(
+        f"{name}: lengths and resets cut a batch where their values say, which a graph without "
+        "breaks can't hold: compile without fullgraph=True; export the forward without them, or "
+        "the step"
+    )
+
+
 def describe(x: Any) -> str:
     """Name dtype and shape of a tensor, or what else it is."""
     if isinstance(x, Tensor):

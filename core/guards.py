@@ -65,14 +65,24 @@ class Guarded(TorchNamed):
             return state
         if form is not None and fits(plain := typed(state, form), form, batch, device):
             return plain
-        with torch.no_grad():  # for the first time; or a layer may have been exchanged
-            form = form_of(self.initial_state(1, device="meta", dtype=torch.float32))
-        if not torch.compiler.is_compiling():  # a step within a graph may change nothing
-            self._form = form
+        # for the first time; or a layer may have been exchanged
+        form = self._read_form()
         plain = typed(state, form)
         if not fits(plain, form, batch, device):
             raise refuse_state(type(self).__name__, state, form, batch, device)
         return plain
+
+    def _read_form(self) -> Form:
+        """Find out what the state looks like, and keep it."""
+        with torch.no_grad():
+            self._form = form_of(self.initial_state(1, device="meta", dtype=torch.float32))
+        return self._form
+
+    def _read_forms(self) -> None:
+        """Find it out for all cores within, which change nothing more while a graph runs them."""
+        for module in self.modules():
+            if isinstance(module, Guarded) and module._form is None:
+                module._read_form()
 
     def _hooked(self) -> bool:
         """Tell whether `__call__` does more than `forward`."""

@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .checks import check_lengths, check_reset, dense, refuse_device, refuse_input
+from .checks import check_lengths, check_reset, dense, refuse_device, refuse_input, refuse_masks
 from .empty import attach
 from .guards import Guarded, guarded_step, guarded_stepper
 from .isolation import isolate
-from .kernels.loops import exporting, over_time, transformed, uncompiled
+from .kernels.loops import exporting, over_time, transformed, uncompiled, whole_graph
 from .schedule import ONE_STEP, OneStep, Schedule, rearrange
 from .state import (
     HiddenState,
@@ -216,6 +216,8 @@ class RecurrentCore(Guarded, ABC):
         if isinstance(schedule, Schedule):
             return self._explained(self._unroll, x, state, schedule)
         name = type(self).__name__
+        if (lengths is not None or reset is not None) and whole_graph():
+            refuse_masks(name)
         steps = None if lengths is None else check_lengths(name, lengths, batch, time)
         if reset is not None:
             check_reset(name, reset, batch, time)
@@ -263,6 +265,8 @@ class RecurrentCore(Guarded, ABC):
             Output (B, T, H) in the dtype of `x`, and the state after the last step in the dtype of
             `state`.
         """
+        if whole_graph():
+            self._read_forms()
         return over_time(self._bare_step, x, state, dim=1)
 
     def _ragged(self, x: Tensor, state: Any, lengths: list[int]) -> tuple[Tensor, State]:
