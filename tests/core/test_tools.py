@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.func import functional_call, grad, jacrev, vmap
-from torch.nn.utils import parametrizations, prune
+from torch.nn.utils import parametrizations, parametrize, prune
 from unrolled.core import RecurrentCore, Stacked
 from unrolled.core.state import leaves, map_state
 
@@ -41,7 +41,8 @@ pytestmark = [
 
 def inputs(core: RecurrentCore, *shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
     generator = torch.Generator().manual_seed(2)
-    return torch.randn(*shape, core.input_size, dtype=dtype, generator=generator)
+    drawn = torch.randn(*shape, core.input_size, dtype=torch.float64, generator=generator)
+    return drawn.to(dtype)
 
 
 def results(core: RecurrentCore, dtype: torch.dtype = torch.float64) -> list[Tensor]:
@@ -91,8 +92,8 @@ def test_hooks_see_sequences_and_steps(alone):
 
 
 def test_pruned_weights_act_and_stay(alone):
-    expected = copy.deepcopy(alone)
-    for name in matrices(alone):
+    expected, names = copy.deepcopy(alone), matrices(alone)
+    for name in names:
         owner, _, weight = name.rpartition(".")
         torch.manual_seed(3)
         prune.random_unstructured(alone.get_submodule(owner), weight, 0.5)
@@ -101,7 +102,7 @@ def test_pruned_weights_act_and_stay(alone):
             expected.get_parameter(name).mul_(mask)
     close(results(alone), results(expected))
     sum(leaf.sin().sum() for leaf in results(alone)).backward()
-    for name in matrices(alone):
+    for name in names:
         gradient = alone.get_parameter(f"{name}_orig").grad
         assert not gradient[alone.get_buffer(f"{name}_mask") == 0].any(), name
 
@@ -124,7 +125,11 @@ def test_parametrised_weights_act_and_learn(alone):
 def test_copies_and_pickles_are_the_same(core):
     expected = results(core)
     close(results(copy.deepcopy(core)), expected, 0.0)
-    close(results(pickle.loads(pickle.dumps(core))), expected, 0.0)
+    if any(parametrize.is_parametrized(module) for module in core.modules()):  # WeightDrop
+        with pytest.raises(RuntimeError, match=r"parametrized modules is only .* state_dict"):
+            pickle.dumps(core)
+    else:
+        close(results(pickle.loads(pickle.dumps(core))), expected, 0.0)
     state = core(inputs(core, B, T))[1]
     again = pickle.loads(pickle.dumps(map_state(Tensor.detach, state)))
     assert type(again) is type(state)
