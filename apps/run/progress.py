@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
 
 from ...errors import printable
 from ..shell.source import PACKAGE
-from . import folders
+from .folder import folders
 
 
 class Bar(RichProgressBar):

@@ -21,7 +21,7 @@ from ..shell.shipped import (
     task_of,
     tasks,
 )
-from . import folders
+from .folder import folders
 
 COMMANDS = {
     "fit": "train a model",

@@ -18,7 +18,7 @@ from lightning.pytorch.utilities.migration.utils import _pl_migrate_checkpoint
 
 from ...errors import DataError
 from ...loading import CheckedCheckpoint, first_lines
-from .disk import keep, replacing, writing
+from .folder.disk import keep, replacing, writing
 from .resuming import validates_next
 from .tables import EMPTY, MetricsTable
 

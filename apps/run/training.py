@@ -27,13 +27,14 @@ from ...errors import DataError, SetupError, UnrolledError, UsageError
 from ...loading import CheckedTask, first_lines, instantiate
 from ...tasks.base import Task
 from ..shell.arguments import Parser, cause, lacking
-from . import compare, folders
-from .companions import ending_with
-from .disk import FULL, quiet_threads, reason_of, tidy, writing
-from .lock import RunLock
-from .meeting import meet
+from . import compare
+from .folder import folders
+from .folder.disk import FULL, quiet_threads, reason_of, tidy, writing
+from .folder.lock import RunLock
 from .monitors import Monitors, refuse_unknown_names
 from .preemption import Preempted
+from .processes.companions import ending_with
+from .processes.meeting import meet
 from .progress import Bar, LineProgress, hush_lightning, tell
 from .request import Request
 from .resuming import ExactResume

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ...errors import DataError, UsageError, printable
+from ....errors import DataError, UsageError, printable
 from .disk import writing
 
 NAME = ".lock"
@@ -57,7 +57,7 @@ class RunLock:
             try:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                owner = _owner(file)
+                owner = _living_owner(file)
                 os.close(file)
                 raise _taken(self._path, owner) from None
             owner = _owner(file)
@@ -112,7 +112,7 @@ def refuse_locked(run: Path) -> None:
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        raise _taken(path, _owner(file)) from None
+        raise _taken(path, _living_owner(file)) from None
     finally:
         os.close(file)
 
@@ -138,6 +138,29 @@ def _owner(file: int) -> dict[str, Any]:
         if isinstance(found, dict):
             return found
     return {}
+
+
+def _living_owner(file: int) -> dict[str, Any]:
+    """Return who holds a lock, which may have been taken over from the dead just now."""
+    for _ in range(20):
+        owner = _owner(file)
+        if owner and not _is_dead(owner):
+            break
+        time.sleep(0.05)  # between taking a lock and putting one's name into it
+    return owner
+
+
+def _is_dead(owner: dict[str, Any]) -> bool:
+    pid = owner.get("pid")
+    if owner.get("host") != socket.gethostname() or not isinstance(pid, int) or pid < 1:
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:
+        pass
+    return False
 
 
 def _is_at(file: int, path: Path) -> bool:

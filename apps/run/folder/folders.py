@@ -6,8 +6,8 @@ import os
 import re
 from pathlib import Path
 
-from ...checkpoints import CHECKPOINTS, checkpoints_of
-from ...errors import DataError, UsageError
+from ....checkpoints import CHECKPOINTS, checkpoints_of
+from ....errors import DataError, UsageError
 from . import lock
 
 CONFIG = "config.yaml"
@@ -166,7 +166,7 @@ def header(word: str) -> list[str]:
     Args:
         word: What was given after `unrolled fit`.
     """
-    from ... import __version__
+    from .... import __version__
 
     return [f"unrolled=={__version__}", f"unrolled fit {word}"]
 

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 from tiny_runs import CPU, TINY, enter
-from unrolled.apps.run.meeting import SECONDS, seconds
+from unrolled.apps.run.processes.meeting import SECONDS, seconds
 from unrolled.errors import UsageError
 
 ALONE = [

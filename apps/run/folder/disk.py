@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from ...checkpoints import CHECKPOINTS
-from ...errors import SetupError, UnrolledError
+from ....checkpoints import CHECKPOINTS
+from ....errors import SetupError, UnrolledError
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 # What is wrong with the disk or with the rights on it, and not with the program.

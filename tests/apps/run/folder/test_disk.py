@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tiny_runs import RUNS, enter, fit, read
-from unrolled.apps.run import disk
+from unrolled.apps.run.folder import disk
 from unrolled.apps.run.stopping import FiniteLoss
 from unrolled.checkpoints import damage
 

@@ -13,8 +13,8 @@ from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy
 from torch import distributed
 from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
-from ...errors import SetupError, UsageError
-from .progress import tell
+from ....errors import SetupError, UsageError
+from ..progress import tell
 
 SECONDS = "UNROLLED_WAIT"
 _DEFAULT = 600.0

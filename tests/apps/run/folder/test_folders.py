@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from unrolled.apps.run import folders
+from unrolled.apps.run.folder import folders
 from unrolled.errors import UsageError
 
 

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 from tiny_runs import RUNS, enter, fit, read
-from unrolled.apps.run import lock
-from unrolled.apps.run.lock import NAME, RunLock
+from unrolled.apps.run.folder import lock
+from unrolled.apps.run.folder.lock import NAME, RunLock
 from unrolled.errors import DataError, UsageError
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from unrolled.apps.run.lock import RunLock
+from unrolled.apps.run.folder.lock import RunLock
 held = RunLock(Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(300)
@@ -104,7 +104,9 @@ def test_a_link_to_the_folder_is_the_folder(tmp_path, holder):
 
 
 def test_only_one_of_many_takes_over(tmp_path):
-    (tmp_path / NAME).write_text(json.dumps({"host": socket.gethostname(), "pid": 1}))
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / NAME).write_text(json.dumps({"host": socket.gethostname(), "pid": dead.pid}))
     command = [sys.executable, "-c", HOLD, str(tmp_path)]
     many = [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
