@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..checkpoints import find_checkpoint
 from ..errors import DataError, UsageError, one_line, printable
-from .shell.models import open_model
+from .shell.models import model_file, open_model
 from .shell.outputs import outputs
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def caption(
         device: Where to run, for instance cpu or cuda.
         trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
     """
-    path = find_checkpoint(checkpoint)
+    path = model_file(checkpoint)
     if batch_size < 1:
         raise UsageError(f"--batch_size {batch_size}: must be at least 1.")
     found = list(_found(images))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Literal
 
-from ..checkpoints import find_checkpoint
 from ..errors import UsageError
-from .shell.models import open_model
+from .shell.models import model_file, open_model
 
 
 def generate(
@@ -45,7 +44,7 @@ def generate(
     """
     if num_samples < 1:
         raise UsageError(f"--num_samples {num_samples}: must be at least 1.")
-    path = find_checkpoint(checkpoint)
+    path = model_file(checkpoint)
     if prompt == "-":
         prompt = sys.stdin.read()
 

@@ -12,10 +12,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..checkpoints import find_checkpoint
 from ..errors import DataError, UnrolledError, UsageError, one_line, printable
 from .pictures.timeline import Segment, draw_timeline, palette
-from .shell.models import open_model
+from .shell.models import model_file, open_model
 from .shell.outputs import outputs
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def label(
         device: Where to run, for instance cpu or cuda.
         trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
     """
-    path = find_checkpoint(checkpoint)
+    path = model_file(checkpoint)
     if chunk < 1:
         raise UsageError(f"--chunk {chunk}: must be at least 1.")
 

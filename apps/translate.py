@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from ..checkpoints import find_checkpoint
 from ..errors import UsageError, one_line
-from .shell.models import open_model
+from .shell.models import model_file, open_model
 
 _TOGETHER = 1024  # lines that are sorted by length and translated in batches
 
@@ -55,7 +54,7 @@ def translate(
         device: Where to run, for instance cpu or cuda.
         trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
     """
-    path = find_checkpoint(checkpoint)
+    path = model_file(checkpoint)
     waiting = _lines(source)  # a file that does not exist is answered before torch is imported
 
     from ..tasks.translation.model import TranslationModel

@@ -12,6 +12,7 @@ import yaml
 
 from ...checkpoints import WholeFile, checkpoints_of, find_checkpoint, newest_whole
 from ...errors import UsageError
+from ..shell.models import model_file
 from ..shell.shipped import (
     TRAINER,
     find_config,
@@ -159,7 +160,7 @@ def _training(
         )
     source = word or next((path for path in reversed(configs) if not is_overlay(path)), None)
     if resume:
-        checkpoint = find_checkpoint(resume)
+        checkpoint = find_checkpoint(resume, last=True)
         run = folders.run_of(checkpoint.path)
         if word is not None:
             _same_configuration(run, _canonical(word))
@@ -257,7 +258,7 @@ def _evaluation(
     path = find_config(word) if word else None
     if ckpt_path is None:
         raise UsageError(f"`unrolled {command}` needs a trained model: add --ckpt_path CKPT.")
-    checkpoint = find_checkpoint(ckpt_path)
+    checkpoint = model_file(ckpt_path)
     named = [*([path] if path else []), *map(find_config, configs)]
     files = named or [folders.run_of(checkpoint.path) / folders.CONFIG]
     return Request(

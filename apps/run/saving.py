@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.utilities.migration.utils import _pl_migrate_checkpoint
 
+from ...checkpoints import BEST
 from ...errors import DataError
 from ...loading import CheckedCheckpoint, first_lines
 from .folder.disk import keep, replacing, writing
@@ -106,7 +107,7 @@ class Checkpoint(ModelCheckpoint):
             last.
         mode: Whether the best is the smallest or the largest.
         save_top_k: Keep this many of the best: `best.ckpt`, or `best-STEP.ckpt` when there are
-            several.
+            several, of which `best.ckpt` is then the best.
     """
 
     def __init__(
@@ -173,7 +174,12 @@ class Checkpoint(ModelCheckpoint):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the best, and the last state where that was put off or the run stops here."""
+        best = self.best_model_path
         super().on_validation_end(trainer, pl_module)
+        if trainer.is_global_zero and self.save_top_k != 1 and self.best_model_path != best:
+            place = Path(self.best_model_path).with_name(BEST)
+            with writing(place):
+                keep(Path(self.best_model_path), place)
         if trainer.sanity_checking or trainer.is_last_batch:
             return
         if self._save_after_validation or _stops(trainer):
@@ -232,7 +238,7 @@ class Checkpoint(ModelCheckpoint):
 
         # The best may have been found at the very step of the last state, or after it: its own file
         # knows.
-        if self.save_top_k == 1 and (best := Path(here("best.ckpt"))).is_file():
+        if self.save_top_k == 1 and (best := Path(here(BEST))).is_file():
             with suppress(Exception):  # a damaged file has nothing to add
                 state_dict = CheckedCheckpoint(best, trust=self.trust).content["callbacks"][
                     self.state_key

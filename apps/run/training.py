@@ -28,6 +28,7 @@ from ...loading import CheckedTask, first_lines, instantiate
 from ...tasks.base import Task
 from ..shell.arguments import Parser, cause, lacking
 from . import compare
+from .flags import task_flags
 from .folder import folders
 from .folder.disk import FULL, quiet_threads, reason_of, tidy, writing
 from .folder.lock import RunLock
@@ -46,7 +47,19 @@ from .trust import resolve, rules_of
 
 
 class TrainingParser(Parser, LightningArgumentParser):
-    """LightningCLI's parser with our error messages."""
+    """LightningCLI's parser with our error messages, which know the flags of the task.
+
+    Args:
+        word: What names the configuration; the parsers inside have none.
+    """
+
+    def __init__(self, *args: Any, word: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._word = word
+
+    def flags(self) -> list[str]:
+        """Return every flag of this parser, of its subcommands, and of the task's classes."""
+        return [*super().flags(), *(task_flags(self._word) if self._word else [])]
 
 
 class TrainingCLI(LightningCLI):
@@ -81,7 +94,12 @@ class TrainingCLI(LightningCLI):
             DataModule,
             save_config_callback=SaveConfig if request.command == "fit" else None,
             parser_class=TrainingParser,
-            parser_kwargs={request.command: {"dump_header": folders.header(request.word)}},
+            parser_kwargs={
+                request.command: {
+                    "dump_header": folders.header(request.word),
+                    "word": request.word if request.command == "fit" else "",
+                }
+            },
             subclass_mode_model=True,
             subclass_mode_data=True,
             auto_configure_optimizers=False,

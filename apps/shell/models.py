@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TypeVar
 
-from ...checkpoints import WholeFile
-from ...errors import UsageError
+from ...checkpoints import WholeFile, find_checkpoint
+from ...errors import UsageError, printable
 
 Kind = TypeVar("Kind")
+
+
+def model_file(given: str) -> WholeFile:
+    """Return the checkpoint that a command shall use, and say which of a run's it is.
+
+    Args:
+        given: A checkpoint, or the folder of a run or of runs: its best, or the last.
+
+    Raises:
+        DataError: There is no such file, or it is no whole checkpoint.
+    """
+    file = find_checkpoint(given)
+    if os.path.isdir(given):
+        print(f"using {printable(str(file))}", file=sys.stderr, flush=True)
+    return file
 
 
 def open_model(
@@ -16,7 +33,7 @@ def open_model(
     """Return the trained model of a checkpoint.
 
     Args:
-        checkpoint: The checkpoint, as `find_checkpoint` returned it: that is known in no time.
+        checkpoint: The checkpoint, as `model_file` returned it: that is known in no time.
         kind: The class that the model has to be of.
         purpose: What such a model does, for the message about another one.
         device: As for `load`.

@@ -89,6 +89,13 @@ class TextData(DataModule):
         spec: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(num_workers=num_workers, seed=seed, spec=spec)
+        if path == "" and dataset is not None:
+            path = None
+        if path == "":
+            raise UsageError(
+                "Which text? --data.path FILE, a folder, or - for standard input; or "
+                "--data.dataset NAME."
+            )
         if path is not None and dataset is not None:
             raise UsageError(
                 f"path '{path}' and dataset '{dataset}' are both given; a text comes from one of "
