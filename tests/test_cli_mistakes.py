@@ -177,6 +177,18 @@ def test_a_text_of_ones_own_has_to_be_named(capsys):
     assert not Path("runs").exists()
 
 
+def test_a_class_that_lies_in_this_folder_is_found_as_the_message_says(monkeypatch, capsys):
+    Path("own_cores.py").write_text("from unrolled.core import GRU\nclass OwnGRU(GRU): pass\n")
+    core = ["--model.core", "own_cores.OwnGRU"]
+    assert fit(*core, steps=1) == 2
+    assert (
+        "There is no module 'own_cores'. 'own_cores' lies in this folder: begin the command with "
+        "PYTHONPATH=." in capsys.readouterr().err
+    )
+    monkeypatch.syspath_prepend(".")
+    assert fit(*core, "--model.core.hidden_size", "4", steps=1) == 0
+
+
 def test_debug_shows_the_traceback(capsys):
     assert main(["fit", "chr_lm", "--debug"]) == 2
     error = capsys.readouterr().err

@@ -261,6 +261,8 @@ def _evaluation(
     checkpoint = model_file(ckpt_path)
     named = [*([path] if path else []), *map(find_config, configs)]
     files = named or [folders.run_of(checkpoint.path) / folders.CONFIG]
+    if command == "predict" and not any(flag.startswith("--data") for flag in flags):
+        _refuse_shipped_data(files)
     return Request(
         command=command,
         task=path.parent.name if path else "",
@@ -272,6 +274,22 @@ def _evaluation(
         trust=trust,
         foreign=not named,
     )
+
+
+def _refuse_shipped_data(files: list[Path]) -> None:
+    """Refuse to predict where no data set of the user's own is named: ours predict nothing."""
+    sections = [read_yaml(file).get("data") for file in files]
+    names = [
+        str(data["class_path"])
+        for data in sections
+        if isinstance(data, dict) and "class_path" in data
+    ]
+    if not names or names[-1].startswith("unrolled."):
+        raise UsageError(
+            "`unrolled predict` is for a data module of your own with a predict_dataloader: "
+            "--data MODULE.CLASS.\n`unrolled generate`, `translate`, `caption` and `label` take "
+            "what you give them."
+        )
 
 
 def _data_section(config: Path) -> str:

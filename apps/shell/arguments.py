@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
 
+from ...class_paths import lies_here
 from ...errors import SetupError, UnrolledError, UsageError, did_you_mean
 from .source import classes_in
 
@@ -134,11 +135,12 @@ def explain(message: str, flags: Iterable[str], program: str) -> str:
     if found := _CLASS.search(message):
         module, _, name = found[1].rpartition(".")
         near = did_you_mean(name, _names_in(module)) or did_you_mean(found[1], class_names())
+        near = lies_here(found[1]) or near
         return f"{where}There is no class '{found[1]}'.{near}"
     if found := _ATTRIBUTE.search(message):
         name = f"{found[1]}.{found[2]}" if found[1] else found[3]
         if not found[1]:
-            return f"{where}There is no module '{name}'."
+            return f"{where}There is no module '{name}'.{lies_here(name)}"
         if found[2].islower():
             near = did_you_mean(found[2], _names_in(found[1], modules=True))
             return f"{where}There is no module '{name}'.{near}"

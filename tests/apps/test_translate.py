@@ -163,7 +163,7 @@ def test_a_missing_file_and_a_checkpoint_of_another_task(checkpoint, corpus, tmp
         )
         == 2
     )
-    assert "`unrolled translate CKPT ...`" in capsys.readouterr().err
+    assert "`translate`, `caption` and `label` take what you give" in capsys.readouterr().err
 
 
 def test_an_average_has_the_mean_of_the_weights(checkpoint, corpus, tmp_path, capsys):
