@@ -26,13 +26,14 @@ from ...data.base import DataModule
 from ...errors import DataError, SetupError, UnrolledError, UsageError
 from ...loading import CheckedTask, first_lines, instantiate
 from ...tasks.base import Task
-from ..shell.arguments import Parser, cause, lacking
+from ..shell.arguments import cause, lacking
+from ..shell.shipped import find_config, read_yaml
 from . import compare
-from .flags import task_flags
 from .folder import folders
 from .folder.disk import FULL, quiet_threads, reason_of, tidy, writing
 from .folder.lock import RunLock
 from .monitors import Monitors, refuse_unknown_names
+from .parser import TrainingParser
 from .preemption import Preempted
 from .processes.companions import ending_with
 from .processes.meeting import meet
@@ -44,22 +45,6 @@ from .saving import AtomicCheckpointIO, CheckedCheckpointIO, Checkpoint, SaveCon
 from .stopping import StopEarly
 from .tables import Board, MetricsTable
 from .trust import resolve, rules_of
-
-
-class TrainingParser(Parser, LightningArgumentParser):
-    """LightningCLI's parser with our error messages, which know the flags of the task.
-
-    Args:
-        word: What names the configuration; the parsers inside have none.
-    """
-
-    def __init__(self, *args: Any, word: str = "", **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._word = word
-
-    def flags(self) -> list[str]:
-        """Return every flag of this parser, of its subcommands, and of the task's classes."""
-        return [*super().flags(), *(task_flags(self._word) if self._word else [])]
 
 
 class TrainingCLI(LightningCLI):
@@ -157,6 +142,10 @@ class TrainingCLI(LightningCLI):
         resolve(self.rules, self.config_dump)
         if self.request.command == "fit" and self.stored:
             compare.same_model(self.stored, self.config_dump["model"])
+        elif self.request.command == "fit":
+            chosen = read_yaml(find_config(self.request.word))
+            for line in compare.left_out(chosen, self.config_dump):
+                tell(line)
 
     def instantiate_classes(self) -> None:
         """Make data, model and trainer; what a constructor refuses is the configuration's fault."""
