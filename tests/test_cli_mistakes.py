@@ -189,6 +189,12 @@ def test_a_class_that_lies_in_this_folder_is_found_as_the_message_says(monkeypat
     assert fit(*core, "--model.core.hidden_size", "4", steps=1) == 0
 
 
+def test_a_callback_with_a_state_is_named_once(capsys):
+    twice = ["--trainer.callbacks+", "unrolled.tasks.averaging.EMA"] * 2
+    assert fit(*twice, steps=1) == 2
+    assert "--trainer.callbacks names EMA twice" in capsys.readouterr().err
+
+
 def test_debug_shows_the_traceback(capsys):
     assert main(["fit", "chr_lm", "--debug"]) == 2
     error = capsys.readouterr().err

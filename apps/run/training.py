@@ -44,7 +44,7 @@ from .sameness import Sameness
 from .saving import AtomicCheckpointIO, CheckedCheckpointIO, Checkpoint, SaveConfig
 from .stopping import StopEarly
 from .tables import Board, MetricsTable
-from .trust import resolve, rules_of
+from .trust import refuse_twins, resolve, rules_of
 
 
 class TrainingCLI(LightningCLI):
@@ -176,6 +176,7 @@ class TrainingCLI(LightningCLI):
         if self.request.command == "fit":
             named = any(flag.startswith("--checkpoint.monitor") for flag in self.request.flags)
             callbacks = [Monitors(named=named), Sameness(self.config_dump), *callbacks]
+        refuse_twins(callbacks)
         has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
         if config.get("enable_progress_bar") is not False and not has_bar:
             callbacks.append(Bar() if sys.stdout.isatty() else LineProgress())
