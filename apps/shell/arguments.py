@@ -122,8 +122,8 @@ def explain(message: str, flags: Iterable[str], program: str) -> str:
     # one of several types, each named on a line
     kinds, given = _SUBTYPE.findall(message), _GIVEN.search(message)
     if kinds and given and "NoneType" in kinds[-1]:
-        names = [_LITERAL.sub(r"one of \1", _TYPE.sub(r"\1", kind)) for kind in kinds[:-1]]
-        return f"{flag}: expected {', '.join(names)} or null, got '{given[1].strip()}'."
+        named = [_LITERAL.sub(r"one of \1", _TYPE.sub(r"\1", kind)) for kind in kinds[:-1]]
+        return f"{flag}: expected {', '.join(named)} or null, got '{given[1].strip()}'."
     return f"{where}{_shortened(message)}"
 
 
