@@ -166,6 +166,32 @@ def test_the_files_say_what_the_scores_say(tested):
         assert sum(ranked) / len(ranked) == pytest.approx(scores["test/map"], rel=1e-5)
 
 
+def test_evaluate_finds_the_scores_again(tested, capsys):
+    folder, case = place(tested), tested[1]
+    names = {
+        "translation": ("translations.tsv", folder / "translations.tsv"),
+        "captioning": ("coco_results.json", folder / "coco_references.json"),
+        "video": ("frames", tested[0] / "groundTruth"),
+    }
+    if case.task not in names:
+        return
+    given, truth = folder / names[case.task][0], names[case.task][1]
+    more = ["--background", "rest"] if case.task == "video" else []
+    # of nine videos three were labelled
+    expected = 3 if case.task == "video" else 0
+    assert main(["evaluate", str(given), str(truth), *more, "--format", "jsonl"]) == expected
+    found = capsys.readouterr()
+    rows = [json.loads(line) for line in found.out.splitlines()]
+    values = {row["name"]: row["value"] for row in rows}
+    scores = json.loads((folder / "scores.json").read_text())["scores"]
+    shared = {name for name in values if f"test/{name}" in scores}
+    assert len(shared) >= 3
+    for name in shared:
+        assert values[name] == pytest.approx(scores[f"test/{name}"], rel=1e-6), name
+    assert values["missing"] == (6 if case.task == "video" else 0)
+    assert ("rgb-v0" in found.err) == (case.task == "video")
+
+
 def test_another_test_replaces_its_own_files_only(here, capsys):
     (here / "two/frames").mkdir(parents=True)
     kept = ["two/mine.txt", "outside.txt", "two/frames/mine.csv"]
