@@ -111,9 +111,9 @@ def _each(
     records: list[dict[str, Any]] = []
     for video in ordered:
         metric = SegmentationScores(num_classes, background)
-        metric.sync_on_compute = False  # the other processes are not asked
         metric.update(video.labels, video.true)
-        scores = metric.compute() if int(metric.videos) else {}
+        # the class's own: an instance's would wait for other processes, which don't call it
+        scores = SegmentationScores.compute(metric) if int(metric.videos) else {}
         known = {"video": video.name, "file": f"frames/{files[video.name]}.csv"}
         records.append({**known, "frames": len(video.true), **scores})
     names = dict.fromkeys(name for record in records for name in record)
