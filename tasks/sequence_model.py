@@ -213,7 +213,6 @@ class EncoderDecoder(Model):
                 results.append([self._written(one, each, attention) for each in hypotheses])
         return results
 
-    @torch.inference_mode()
     def score_texts(
         self, inputs: Sequence[Any], texts: Sequence[str], *, batch_size: int = 64
     ) -> list[Scored]:
@@ -224,9 +223,22 @@ class EncoderDecoder(Model):
             texts: The texts.
             batch_size: Texts side by side; the result does not depend on it.
         """
+        ids = [[*row, Subwords.END] for row in self.vocabulary.encode_batch(texts)]
+        return self.score_symbols(inputs, ids, batch_size=batch_size)
+
+    @torch.inference_mode()
+    def score_symbols(
+        self, inputs: Sequence[Any], ids: Sequence[Sequence[int]], *, batch_size: int = 64
+    ) -> list[Scored]:
+        """Return how likely the model finds sequences of symbols about inputs.
+
+        Args:
+            inputs: What `read` reads, one for each sequence.
+            ids: The sequences; each with the end symbol, if it is to come to an end.
+            batch_size: Sequences side by side; the result does not depend on it.
+        """
         check_sizes(batch_size=batch_size)
         self.eval()
-        ids = [[*row, Subwords.END] for row in self.vocabulary.encode_batch(texts)]
         results = []
         for first in range(0, len(ids), batch_size):
             rows = ids[first : first + batch_size]
