@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import DataError, UsageError, one_line, printable
+from ..errors import DataError, UsageError
 from .shell.models import model_file, open_model
 from .shell.outputs import outputs
+from .shell.records import Format, Output
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..tasks.captioning.model import Captioned
 
+_FOUND = ("caption", "score", "log_probability")
 _SHOWN = 256  # pixels of a panel's side
 
 
@@ -32,6 +33,8 @@ def caption(
     temperature: float | None = None,
     seed: int | None = None,
     batch_size: int = 32,
+    format: Format | None = None,
+    out: str | None = None,
     device: str = "cpu",
     trust: str = "",
 ) -> None:
@@ -51,6 +54,9 @@ def caption(
         temperature: Draw captions instead of searching the best; below 1 safer, above 1 wilder.
         seed: Makes drawing repeatable.
         batch_size: Images captioned side by side; the result does not depend on it.
+        format: Write records instead of lines: each image's path, its caption, or what went wrong;
+            null: as the name of --out ends, .tsv, .csv, .json or .jsonl, else lines.
+        out: The file to write; null is standard output.
         device: Where to run, for instance cpu or cuda.
         trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
     """
@@ -58,42 +64,60 @@ def caption(
     if batch_size < 1:
         raise UsageError(f"--batch_size {batch_size}: must be at least 1.")
     found = list(_found(images))
-    targets = _targets(found, attention) if attention is not None else {}
+    there = [image for image in found if isinstance(image, Path)]
+    targets = _targets(there, attention) if attention is not None else {}
+    columns = ("image", *(("rank",) if nbest > 1 else ()), *_FOUND)
+    output = Output(columns, format, out, there)
 
     from ..tasks.captioning.model import CaptioningModel
 
     model = open_model(path, CaptioningModel, "caption images", device=device, trust=trust)
-    unreadable = 0
-    for first in range(0, len(found), batch_size):
-        read = _read(found[first : first + batch_size], model.image_size)
-        unreadable += min(batch_size, len(found) - first) - len(read)
-        captions = model.captions(
-            [picture for _, picture in read],
-            beam_size=beam_size,
-            num_hypotheses=nbest,
-            length_penalty=length_penalty,
-            max_length=max_length,
-            no_repeat_ngram=no_repeat_ngram,
-            temperature=temperature,
-            # Another seed for each batch: the same draws would come again.
-            seed=None if seed is None else seed + first,
-            attention=attention is not None,
-            batch_size=batch_size,
-        )
-        for (image, _), best in zip(read, captions, strict=True):
-            for one in best:
-                name, text = one_line(image), one_line(one.text)
-                print(f"{name}\t{one.score:.4f}\t{text}" if scores else f"{name}\t{text}")
-            if attention is not None:
-                _draw(image, best[0], targets[image])
-        sys.stdout.flush()
-    if unreadable:
-        raise DataError(
-            f"{unreadable} of {len(found)} images could not be read; the others are captioned."
-        )
+    with output:
+        for first in range(0, len(found), batch_size):
+            batch = found[first : first + batch_size]
+            read = [_read(image, model.image_size) for image in batch]
+            captions = iter(
+                model.captions(
+                    [picture for picture in read if not isinstance(picture, DataError)],
+                    beam_size=beam_size,
+                    num_hypotheses=nbest,
+                    length_penalty=length_penalty,
+                    max_length=max_length,
+                    no_repeat_ngram=no_repeat_ngram,
+                    temperature=temperature,
+                    # Another seed for each batch: the same draws would come again.
+                    seed=None if seed is None else seed + first,
+                    attention=attention is not None,
+                    batch_size=batch_size,
+                )
+            )
+            for image, picture in zip(batch, read, strict=True):
+                if isinstance(picture, DataError):
+                    name = image.name if isinstance(image, _Empty) else image
+                    output.failed({"image": name}, picture)
+                    continue
+                best = next(captions)
+                for rank, one in enumerate(best, 1):
+                    said = dict(
+                        zip(_FOUND, (one.text, one.score, one.log_probability), strict=True)
+                    )
+                    ranked = {"rank": rank} if nbest > 1 else {}
+                    score = (f"{one.score:.4f}",) if scores else ()
+                    output.put({"image": image, **ranked, **said}, (image, *score, one.text))
+                if isinstance(image, Path) and image in targets:
+                    _draw(image, best[0], targets[image])
+            output.flush()
+        output.finish(len(found), "image(s)", "captioned")
 
 
-def _found(images: Sequence[str]) -> Iterator[Path]:
+class _Empty(NamedTuple):
+    """A folder without images."""
+
+    name: str
+    error: DataError
+
+
+def _found(images: Sequence[str]) -> Iterator[Path | _Empty]:
     """Yield the images that are named, and those in the folders that are."""
     from ..data.images import SUFFIXES
 
@@ -105,9 +129,10 @@ def _found(images: Sequence[str]) -> Iterator[Path]:
         inside = sorted(
             file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()
         )
-        if not inside:
-            raise DataError(f"'{name}' is a folder without images ({', '.join(SUFFIXES)}).")
         yield from inside
+        if not inside:
+            what = f"'{name}' is a folder without images ({', '.join(SUFFIXES)})."
+            yield _Empty(name, DataError(what))
 
 
 def _targets(images: Sequence[Path], name: str) -> dict[Path, Path]:
@@ -124,17 +149,16 @@ def _targets(images: Sequence[Path], name: str) -> dict[Path, Path]:
     return targets
 
 
-def _read(images: Sequence[Path], size: int) -> list[tuple[Path, Tensor]]:
-    """Read images, and say which can't be."""
+def _read(image: Path | _Empty, size: int) -> Tensor | DataError:
+    """Return an image, or why it can't be read."""
     from ..data.images import open_image
 
-    read = []
-    for image in images:
-        try:
-            read.append((image, open_image(image, size)))
-        except DataError as error:
-            print(f"unrolled: {printable(str(error))}", file=sys.stderr)
-    return read
+    if isinstance(image, _Empty):
+        return image.error
+    try:
+        return open_image(image, size)
+    except DataError as error:
+        return error
 
 
 def _draw(image: Path, best: Captioned, target: Path) -> None:

@@ -10,23 +10,26 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from ..errors import DataError, UnrolledError, UsageError, one_line, printable
+from ..errors import DataError, UnrolledError, UsageError, one_line
 from .pictures.timeline import Segment, draw_timeline, palette
 from .shell.models import model_file, open_model
 from .shell.outputs import outputs
+from .shell.records import Format, Output, format_of
 
 if TYPE_CHECKING:
     from ..tasks.video.model import FrameLabel, VideoModel
 
+_COLUMNS = ("video", "frames", "seconds", "segments")
 _REMEMBERED = 10_000  # frames whose latency counts; memory does not grow with the stream
 
 
 def label(
     checkpoint: str,
     *videos: str,
-    out: str = "labels",
+    out: str | None = None,
+    format: Format | None = None,
     overlay: bool = True,
     stream: bool = False,
     lines: Literal["frame", "change"] = "frame",
@@ -36,13 +39,18 @@ def label(
 ) -> None:
     """Label every frame of videos.
 
-    For each a CSV, a picture of the timeline, and the video with its labels burnt in.
+    For each a CSV, a picture of the timeline, and the video with its labels burnt in; or, with
+    --format, a record with its segments.
 
     Args:
         checkpoint: A checkpoint, or the folder of a run.
         *videos: Video files, folders of pictures, folders of such; .npy files for a model of
             features.
-        out: The folder for what is written, made if it is not there.
+        out: The folder for what is written, made if it is not there, `labels` unless given; of
+            records the file, standard output unless given.
+        format: Write one record for each video instead: its path, its frames, and its segments or
+            what went wrong; null: as the name of --out ends, .tsv, .csv, .json or .jsonl, else
+            files.
         overlay: Write the videos with their labels, too; false saves the time.
         stream: Print labels as the frames come, one frame at a time, and the latency; nothing is
             written.
@@ -55,6 +63,11 @@ def label(
     if chunk < 1:
         raise UsageError(f"--chunk {chunk}: must be at least 1.")
 
+    records = format or (format_of(Path(out)) if out else None)
+    if stream and records:
+        raise UsageError("--stream prints labels as they come; leave --format out, or --stream.")
+    output = Output(_COLUMNS, records, out if records else None, videos)
+
     from ..tasks.video.model import VideoModel
 
     model = open_model(path, VideoModel, "label videos", device=device, trust=trust)
@@ -65,23 +78,34 @@ def label(
             "--stream."
         )
     found = list(_found(videos, features=bool(model.spec["feature_size"])))
-    targets = {} if stream else outputs(found, out, "--out")
-    broken = 0
-    for video in found:
-        try:
-            if stream:
-                _stream(model, video, lines)
-            else:
-                _label(model, video, targets[video], chunk=chunk, overlay=overlay)
-        except DataError as error:
-            broken += 1
-            print(f"unrolled: {printable(str(error))}", file=sys.stderr)
-    if broken:
-        others = "; the others are labelled" if broken < len(found) else ""
-        raise DataError(f"{broken} of {len(found)} video(s) could not be labelled{others}.")
+    there = [video for video in found if isinstance(video, Path)]
+    targets = {} if stream or records else outputs(there, out or "labels", "--out")
+    with output:
+        for video in found:
+            try:
+                if not isinstance(video, Path):
+                    raise video.error
+                if stream:
+                    _stream(model, video, lines)
+                elif records:
+                    output.put(_record(model, video, chunk))
+                else:
+                    _label(model, video, targets[video], chunk=chunk, overlay=overlay)
+            except DataError as error:
+                name = video if isinstance(video, Path) else video.name
+                output.failed({"video": name}, error)
+            output.flush()
+        output.finish(len(found), "video(s)", "labelled")
 
 
-def _found(videos: Sequence[str], *, features: bool) -> Iterator[Path]:
+class _Empty(NamedTuple):
+    """A folder with nothing to label."""
+
+    name: str
+    error: DataError
+
+
+def _found(videos: Sequence[str], *, features: bool) -> Iterator[Path | _Empty]:
     """Yield the videos that are named, and those in the folders that are."""
     from ..data.video.frames import VIDEO_SUFFIXES, has_pictures, natural
 
@@ -104,7 +128,7 @@ def _found(videos: Sequence[str], *, features: bool) -> Iterator[Path]:
                 if features
                 else f"neither videos ({', '.join(suffixes)}) nor pictures"
             )
-            raise DataError(f"'{name}' is a folder with {what} in it.")
+            yield _Empty(name, DataError(f"'{name}' is a folder with {what} in it."))
         yield from sorted(inside, key=lambda file: natural(str(file)))
 
 
@@ -180,15 +204,12 @@ def _write_csv(
     model: VideoModel, video: Path, file: Path, chunk: int
 ) -> tuple[list[Segment], float]:
     """Write a row a frame; return the segments, and the last frame's time (NaN: not known)."""
-    times: deque[float] = deque()
     segments: list[Segment] = []
     last = math.nan
     with file.open("w", encoding="utf-8", newline="") as out:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(("frame", "time", "label", "probability"))
-        labels = model.label_frames(_frames(model, video, times), chunk=chunk)
-        for number, (name, probability) in enumerate(_named(labels, video)):
-            last = times.popleft()
+        for number, last, (name, probability) in _labels(model, video, chunk):
             writer.writerow(
                 (number, "" if math.isnan(last) else f"{last:.4f}", name, f"{probability:.4f}")
             )
@@ -196,9 +217,37 @@ def _write_csv(
                 segments[-1] = segments[-1]._replace(end=number + 1)
             else:
                 segments.append(Segment(number, number + 1, name))
-    if not segments:
-        raise DataError(f"'{video}' holds no frames.")
     return segments, last
+
+
+def _record(model: VideoModel, video: Path, chunk: int) -> dict[str, Any]:
+    """Return a video's segments; each with the mean of its frames' probabilities."""
+    segments: list[dict[str, Any]] = []
+    frames, seconds = 0, math.nan
+    for number, time_shown, (name, probability) in _labels(model, video, chunk):
+        seconds = time_shown
+        if not segments or segments[-1]["label"] != name:
+            segments.append({"start": number, "end": number, "label": name, "probability": 0.0})
+        segments[-1]["end"] = frames = number + 1
+        segments[-1]["probability"] += probability
+    for segment in segments:
+        segment["probability"] /= segment["end"] - segment["start"]
+    return {"video": video, "frames": frames, "seconds": seconds, "segments": segments}
+
+
+def _labels(model: VideoModel, video: Path, chunk: int) -> Iterator[tuple[int, float, FrameLabel]]:
+    """Yield each frame's number, time (NaN: not known) and label.
+
+    Raises:
+        DataError: There is no frame.
+    """
+    times: deque[float] = deque()
+    labels = model.label_frames(_frames(model, video, times), chunk=chunk)
+    number = -1
+    for number, label in enumerate(_named(labels, video)):
+        yield number, times.popleft(), label
+    if number < 0:
+        raise DataError(f"'{video}' holds no frames.")
 
 
 def _named(labels: Iterator[FrameLabel], video: Path) -> Iterator[FrameLabel]:

@@ -24,6 +24,7 @@ from ..core.empty import attach
 from ..core.recurrent import RecurrentCore
 from ..errors import UsageError
 from .model import Model
+from .results import Results
 from .schedules import WarmupCosine
 
 Part: TypeAlias = Literal["val", "test"]
@@ -72,6 +73,7 @@ class Task(LightningModule, ABC):
         metrics: What is counted of validation and test, by name.
         more_metrics: The names of those that the constructor was given.
         shown: Names of the scores that the progress bar shows.
+        kept: What a test has kept of each item so far, for `results`; None: it keeps nothing.
     """
 
     model: Model
@@ -90,6 +92,7 @@ class Task(LightningModule, ABC):
         self.make_schedule = lr_scheduler
         self.compile_core = compile_core
         self.lost_hyperparameters: list[str] = []
+        self.kept: list[Any] | None = None
         self.metrics = Metrics()
         self.more_metrics = tuple(metrics or ())
         for name, make in (metrics or {}).items():
@@ -214,6 +217,19 @@ class Task(LightningModule, ABC):
         """
         for name, value in self.scores().items():  # already the same in every process
             self.log(f"{part}/{name}", value, prog_bar=name in self.shown, sync_dist=True)
+
+    def results(self, kept: Sequence[Any], inputs: Sequence[Any]) -> Results:
+        """Return what a test leaves besides its scores.
+
+        Args:
+            kept: What all processes have kept, in any order; possibly something twice.
+            inputs: What the data call each item of the part, by its number; empty: nothing.
+        """
+        return {}
+
+    def signatures(self) -> dict[str, str]:
+        """Return what has to be said with the scores of a test, by the scores' names."""
+        return {}
 
     def on_validation_epoch_start(self) -> None:
         """Begin to count."""

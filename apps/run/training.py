@@ -39,6 +39,7 @@ from .processes.companions import ending_with
 from .processes.meeting import meet
 from .progress import Bar, LineProgress, hush_lightning, tell
 from .request import Request
+from .results import KeepResults, results_folder
 from .resuming import ExactResume
 from .sameness import Sameness
 from .saving import AtomicCheckpointIO, CheckedCheckpointIO, Checkpoint, SaveConfig
@@ -178,6 +179,10 @@ class TrainingCLI(LightningCLI):
             callbacks = [Monitors(named=named), Sameness(self.config_dump), *callbacks]
         refuse_twins(callbacks)
         has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
+        if self.request.command == "test" and not config.get("fast_dev_run") and self.stored:
+            place = results_folder(self.request.results, self.stored.path)
+            if place:
+                callbacks.append(KeepResults(place, self.stored, asked=self.request.results))
         if config.get("enable_progress_bar") is not False and not has_bar:
             callbacks.append(Bar() if sys.stdout.isatty() else LineProgress())
         kwargs["callbacks"] = callbacks

@@ -6,9 +6,9 @@ Shapes: N images, P places of a grid, D features, S side of a picture.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,18 @@ from ..tokenizer import Subwords
 from .dataset import Augmentation, CaptionDataset, Pictures, encode_captions
 
 _ENCODED_AT_ONCE = 64
+
+
+class ImageName(NamedTuple):
+    """What an image is called.
+
+    Attributes:
+        id: The data set's number of it, or its name; its place in the part where it has neither.
+        image: The name of its file; None where it has none.
+    """
+
+    id: int | str
+    image: str | None = None
 
 
 @runtime_checkable
@@ -116,6 +128,10 @@ class CaptioningData(DataModule):
     @abstractmethod
     def pictures(self, part: Part) -> Pictures:
         """Return the pictures of a part, in the same order."""
+
+    def inputs(self, part: Part) -> Sequence[ImageName]:
+        """Return what the images of a part are called, by number."""
+        return [ImageName(number) for number in range(len(self.references(part)))]
 
     def learnt(self, caption: str) -> str:
         """Return a caption as it is to be learnt.

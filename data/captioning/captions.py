@@ -17,7 +17,7 @@ from ...errors import DataError, UsageError, quoted
 from ..cache import cache_folder
 from ..listing import listing
 from ..splits import PARTS, Part, carve, shares
-from .base import CaptioningData
+from .base import CaptioningData, ImageName
 from .dataset import Augmentation, Pictures
 from .files import Entry, Layout, read_captions
 from .pictures import ImageFiles, Images, Missing, OpenedPictures, RandomView, faults, kept
@@ -43,6 +43,7 @@ _NO_WORD = re.compile(r"[^\w\s'’&%$#@+/-]|(?<!\w)['’/-]+|['’/-]+(?!\w)")
 class _Collected(NamedTuple):
     images: Images
     references: list[tuple[str, ...]]
+    names: list[ImageName]
 
 
 class CaptionData(CaptioningData):
@@ -152,6 +153,10 @@ class CaptionData(CaptioningData):
         """Return the captions of each image of a part, as they were written."""
         return self._parts[part].references
 
+    def inputs(self, part: Part) -> Sequence[ImageName]:
+        """Return the images' names, with the data set's numbers where all of them have one."""
+        return self._parts[part].names
+
     def pictures(self, part: Part) -> Pictures:
         """Return the pictures of a part."""
         images = self._parts[part].images
@@ -216,15 +221,21 @@ class CaptionData(CaptioningData):
         )
         self._report_silent(source, [entry.image for entry in entries if not entry.captions])
         parts = parts_of(entries, self.shares)
-        collected: dict[Part, tuple[list[Path], list[tuple[str, ...]]]] = {
-            part: ([], []) for part in PARTS
+        ids = [entry.id for entry in entries]
+        numbered = None not in ids and len(set(ids)) == len(ids)
+        collected: dict[Part, tuple[list[Path], list[tuple[str, ...]], list[ImageName]]] = {
+            part: ([], [], []) for part in PARTS
         }
         for number, (entry, path, part) in enumerate(zip(entries, paths, parts, strict=True)):
             if path is not None and number not in wrong and entry.captions:
                 collected[part][0].append(path)
                 collected[part][1].append(entry.captions)
+                names = collected[part][2]
+                number_of = entry.id if numbered and entry.id is not None else len(names)
+                names.append(ImageName(number_of, entry.image))
         return {
-            part: _Collected(ImageFiles(files), texts) for part, (files, texts) in collected.items()
+            part: _Collected(ImageFiles(files), texts, names)
+            for part, (files, texts, names) in collected.items()
         }
 
     def _located(
@@ -299,8 +310,9 @@ class CaptionData(CaptioningData):
                 parts[part] = _Collected(
                     DatasetImages(taken, self.image_column, numbers, name=rows.name),
                     [entries[number].captions for number in numbers],
+                    [ImageName(number, None) for number in numbers],
                 )
-        return {part: parts.get(part, _Collected(ImageFiles([]), [])) for part in PARTS}
+        return {part: parts.get(part, _Collected(ImageFiles([]), [], [])) for part in PARTS}
 
 
 def _find(image: str, listed: dict[Path, set[str]]) -> Path | None:

@@ -46,11 +46,13 @@ class Entry(NamedTuple):
         image: The image's name; it may have folders in front.
         captions: Its captions.
         part: The part it belongs to; None where the file does not say.
+        id: The data set's number of it; None where it has none.
     """
 
     image: str
     captions: tuple[str, ...]
     part: Part | None
+    id: int | None = None
 
 
 class CaptionFiles(NamedTuple):
@@ -122,16 +124,18 @@ def _listed(files: Iterable[_File], root: Path) -> str:
 
 def _merged(entries: Iterable[Entry]) -> list[Entry]:
     """Put the captions of an image together: many files have a line for each."""
-    merged: dict[str, tuple[list[str], Part | None]] = {}
-    for image, captions, part in entries:
-        texts, before = merged.setdefault(image, ([], part))
+    merged: dict[str, tuple[list[str], Part | None, int | None]] = {}
+    for image, captions, part, number in entries:
+        texts, before, _ = merged.setdefault(image, ([], part, number))
         if before != part:
             raise DataError(
                 f"Image '{quoted(image)}' is in two parts, {before} and {part}; it can be in one "
                 "only."
             )
         texts += [text.strip() for text in captions if text.strip()]
-    return [Entry(image, tuple(texts), part) for image, (texts, part) in merged.items()]
+    return [
+        Entry(image, tuple(texts), part, number) for image, (texts, part, number) in merged.items()
+    ]
 
 
 def _known_files(root: Path) -> Iterator[_File]:
@@ -284,7 +288,13 @@ def _karpathy(path: Path, images: list[Any]) -> Iterator[Entry]:
             raise where("filename, split and sentences with raw") from error
         if not all(isinstance(text, str) for text in (name, folder, *captions)):
             raise where("texts as filename and raw")
-        yield Entry(f"{folder}/{name}" if folder else name, captions, _part(split, where))
+        number_of = next((image[key] for key in ("cocoid", "imgid") if key in image), None)
+        yield Entry(
+            f"{folder}/{name}" if folder else name,
+            captions,
+            _part(split, where),
+            number_of if type(number_of) is int else None,
+        )
 
 
 def _coco(path: Path, content: dict[str, Any], official: bool) -> Iterator[Entry]:
@@ -326,4 +336,10 @@ def _coco(path: Path, content: dict[str, Any], official: bool) -> Iterator[Entry
             part = "train"
         elif official and path.name.startswith("captions_val"):
             part = "test" if number % 2 else "val"
-        yield Entry(names[key], tuple(captions.get(key, ())), part)
+        number_of = int(key) if isinstance(key, float) and key.is_integer() else key
+        yield Entry(
+            names[key],
+            tuple(captions.get(key, ())),
+            part,
+            number_of if type(number_of) is int else None,
+        )

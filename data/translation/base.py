@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -101,6 +101,11 @@ class TranslationData(DataModule):
     @abstractmethod
     def pairs(self, part: Part) -> Pairs | None:
         """Return the pairs of a part, None where there is none."""
+
+    def inputs(self, part: Part) -> Sequence[str]:
+        """Return the sources as they were read; evaluation leaves none out."""
+        pairs = self.pairs(part)
+        return [] if pairs is None else [source for source, _ in pairs.read()]
 
     @property
     def _cache(self) -> Path:

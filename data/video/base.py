@@ -95,6 +95,10 @@ class VideoLabellingData(DataModule):
                 raise UsageError(f"background: there is no class '{name}'.{near}")
         return {**spec, "background": self.background}
 
+    def inputs(self, part: Part) -> Sequence[str]:
+        """Return the videos' names."""
+        return [video.name for video in self.videos(part)]
+
     def prepare_data(self) -> None:
         """Make and decode what is kept in the cache, so that the other processes find it done."""
         for part in PARTS:

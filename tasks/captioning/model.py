@@ -23,6 +23,7 @@ from ...core.vision.encoders import ImageEncoder
 from ...data.images import open_image
 from ...data.spec import CaptionSpec
 from ...data.tokenizer import Subwords
+from ..model import Scored
 from ..sequence_model import EncoderDecoder, SearchSettings, Written, check_sizes, symbol_vectors
 
 ImageEncoderFactory: TypeAlias = Callable[[], ImageEncoder]
@@ -176,6 +177,21 @@ class CaptioningModel(EncoderDecoder):
             [one._replace(attention=self._on_grid(one.attention)) for one in found]
             for found in written
         ]
+
+    def score(
+        self, images: Sequence[Any], captions: Sequence[str], *, batch_size: int = 64
+    ) -> list[Scored]:
+        """Return how likely the model finds captions of images.
+
+        Args:
+            images: Paths, PIL images, or tensors (3, S, S) uint8.
+            captions: One of each.
+            batch_size: Images side by side; the result does not depend on it.
+
+        Raises:
+            DataError: An image can't be read.
+        """
+        return self.score_texts(images, captions, batch_size=batch_size)
 
     def _on_grid(self, attention: Tensor | None) -> Tensor | None:
         if attention is None:

@@ -18,17 +18,19 @@ from ...core.masks import valid_steps
 from ...core.recurrent import CoreFactory
 from ...core.seq2seq.attention import AttentionFactory, GatedAttention
 from ...data.batch import CaptionBatch, padded
-from ...data.captioning.base import CaptionKnowledge
+from ...data.captioning.base import CaptionKnowledge, ImageName
 from ...data.spec import CaptionSpec
 from ...errors import UsageError
 from ..base import MetricFactory, Part
 from ..metrics import CaptionScores
-from ..metrics.caption import caption_scores
+from ..metrics.caption import SIGNATURE, caption_scores
+from ..results import Results
 from ..sequence import EncoderDecoderTask
 from ..sequence_model import with_end
 from . import blind
 from .blind import Said
 from .model import CaptioningModel, ImageEncoderFactory
+from .results import captions
 from .self_critical import Reward, advantages, policy_loss
 
 _ROWS = 24
@@ -273,6 +275,16 @@ class Captioning(EncoderDecoderTask):
         texts = self.answers(decoded, memory, batch.caption, batch.lengths, part)
         self.count(texts, batch.references)
         self._said += map(Said, batch.number.tolist(), texts, batch.references)
+        if self.kept is not None:
+            self.kept += map(Said, batch.number.tolist(), texts, batch.references)
+
+    def results(self, kept: Sequence[Said], inputs: Sequence[ImageName]) -> Results:
+        """Return every image with its caption, also in COCO's form."""
+        return captions(kept, inputs)
+
+    def signatures(self) -> dict[str, str]:
+        """Return how captions are scored."""
+        return {"captions": SIGNATURE}
 
     def logged(self) -> set[str] | None:
         """Add the scores of captions; `val/exact` needs data that know what is true."""

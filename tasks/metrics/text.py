@@ -82,6 +82,7 @@ class SacreBLEU(Metric):
             )
         try:
             self.bleu = BLEU(tokenize=tokenize)
+            self._sentence_bleu = BLEU(tokenize=tokenize, effective_order=True)
         except (RuntimeError, ImportError) as error:  # sacreBLEU's message says what to install
             raise ValueError(f"tokenize={tokenize!r}: {' '.join(str(error).split())}") from error
         self.chrf = CHRF()
@@ -117,6 +118,20 @@ class SacreBLEU(Metric):
         )
         scores["exact"] = 100 * matches / len(candidates)
         return {name: torch.tensor(score, dtype=torch.float64) for name, score in scores.items()}
+
+    def of_sentence(self, candidate: str, reference: str) -> tuple[float, float]:
+        """Return BLEU and chrF of one sentence by itself, in percent.
+
+        BLEU leaves out the orders that so short a sentence has no n-grams of, as sacreBLEU advises
+        for sentences (`effective_order`); so the mean over sentences is not the BLEU of a text.
+
+        Args:
+            candidate: A raw translation.
+            reference: Its raw reference.
+        """
+        with _silent("sacrebleu"):
+            bleu = self._sentence_bleu.sentence_score(candidate, [reference]).score
+            return bleu, self.chrf.sentence_score(candidate, [reference]).score
 
     def signatures(self) -> dict[str, str]:
         """Say in sacreBLEU's short form how the last scores were computed; after `compute`."""

@@ -5,6 +5,8 @@ Shapes: B batch, T target steps.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_info
@@ -17,8 +19,10 @@ from ...data.batch import TranslationBatch
 from ...data.spec import TranslationSpec
 from ..base import MetricFactory, Part
 from ..metrics import SacreBLEU
+from ..results import Results
 from ..sequence import EncoderDecoderTask
 from .model import TranslationModel
+from .results import Answer, translations
 
 
 class Translation(EncoderDecoderTask):
@@ -129,6 +133,16 @@ class Translation(EncoderDecoderTask):
         texts = self.answers(decoded, memory, batch.target, batch.target_lengths, part)
         self.bleu.update(texts, batch.reference)
         self.count(texts, batch.reference)
+        if self.kept is not None:
+            self.kept += map(Answer, batch.number.tolist(), texts, batch.reference)
+
+    def results(self, kept: Sequence[Answer], inputs: Sequence[str]) -> Results:
+        """Return every sentence with its translation."""
+        return {"translations.tsv": translations(kept, inputs, self.bleu)}
+
+    def signatures(self) -> dict[str, str]:
+        """Return how BLEU and chrF are computed, in sacreBLEU's short form."""
+        return self.bleu.signatures()
 
     def log_scores(self, part: Part) -> None:
         """Log loss, BLEU, chrF and exact matches; of the test also say how they are computed."""

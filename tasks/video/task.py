@@ -5,6 +5,8 @@ Shapes: B rows, T frames of the longest row, C classes, s labels for each frame 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_info
@@ -23,8 +25,10 @@ from ...errors import UsageError
 from ..base import MetricFactory, Part
 from ..carry import CarriesState, rows_of
 from ..metrics import FrameMAP, SegmentationScores
+from ..results import Results
 from .model import EncoderFactory, VideoModel
 from .postprocess import label_video
+from .results import Labelled, videos
 
 _LOGGED = {"acc": "accuracy", "acc_mean": "mean_accuracy"}
 
@@ -223,11 +227,11 @@ class VideoLabelling(CarriesState):
             pieces = [] if batch.first[row] else self._under_way.pop(row, [])
             pieces.append((scores[row, :length], batch.target[row, : length * repeat]))
             if batch.last[row]:
-                self._score(pieces, repeat)
+                self._score(batch.name[row], pieces, repeat)
             else:
                 self._under_way[row] = pieces
 
-    def _score(self, pieces: list[tuple[Tensor, Tensor]], repeat: int) -> None:
+    def _score(self, name: str, pieces: list[tuple[Tensor, Tensor]], repeat: int) -> None:
         """Score a whole video, at the rate of its labels."""
         scores = torch.cat([piece for piece, _ in pieces]).repeat_interleave(repeat, 0)  # (T s, C)
         true = torch.cat([piece for _, piece in pieces])  # (T s,)
@@ -238,6 +242,16 @@ class VideoLabelling(CarriesState):
         median, min_length = self.model.median, self.model.min_length
         labels = label_video(scores.cpu(), median=median, min_length=min_length)
         self.segments.update(labels, true.cpu())
+        if self.kept is not None:
+            self.kept.append(Labelled(name, scores.float().cpu(), labels, true.cpu()))
+
+    def results(self, kept: Sequence[Labelled], inputs: Sequence[str]) -> Results:
+        """Return every frame, and how each class fares."""
+        return videos(kept, inputs, self.model.classes, self.segments.background)
+
+    def signatures(self) -> dict[str, str]:
+        """Return what the scores of segments count."""
+        return {"segments": self.segments.settings(self.model.classes)}
 
     def scores(self) -> dict[str, Tensor]:
         """Return the scores over all videos."""

@@ -91,7 +91,7 @@ def test_a_bad_image_is_named_and_the_rest_captioned(here, capsys):
     assert "'scenes/bad.png' is damaged" in found.err
     assert "'scenes/empty.jpg' is empty" in found.err
     assert "'gone.jpg' does not exist" in found.err
-    assert "3 of 6 images could not be read; the others are captioned." in found.err
+    assert "3 of 6 image(s) could not be captioned; the others are captioned." in found.err
 
 
 @pytest.mark.parametrize(
