@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..errors import DataError, UsageError
+from .shell.models import model_file
 from .shell.records import Format, Output, format_of
 from .shell.sparing import each
 

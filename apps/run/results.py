@@ -19,8 +19,8 @@ from ...loading import CheckedTask
 from ...tasks.base import Task
 from ...tasks.results import Table
 from ..shell.records import format_of, table
-from . import folders
-from .disk import replacing, writing
+from .folder import folders
+from .folder.disk import replacing, writing
 from .progress import tell
 
 SCORES = "scores.json"
