@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import IO, Any, Literal, Self, TypeAlias
 
 from ...errors import DataError, UsageError, one_line, printable
-from ..run.disk import writing
+from ..run.folder.disk import writing
 
 Format: TypeAlias = Literal["tsv", "json", "jsonl", "csv"]
 FORMATS: tuple[Format, ...] = ("tsv", "json", "jsonl", "csv")
