@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from importlib import import_module
 
 import pytest
@@ -123,6 +124,14 @@ def make(maker: Callable[[], RecurrentCore], dtype: torch.dtype = torch.float64)
     """Make a core with fixed weights, in evaluation mode."""
     torch.manual_seed(1)
     return maker().to(dtype).eval()
+
+
+@pytest.fixture(autouse=True)
+def _device(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Make tensors and cores where `--device` says."""
+    device = request.config.getoption("--device")
+    with torch.device(device) if device != "cpu" else nullcontext():
+        yield
 
 
 @pytest.fixture(params=list(CAUSAL))
