@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import core, data, tasks
+    from .apps import plots
     from .loading import load
 
-__all__ = ["__version__", "core", "data", "load", "tasks"]
+__all__ = ["__version__", "core", "data", "load", "plots", "tasks"]
 
 __version__ = "0.1.0"
 
@@ -21,6 +22,8 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     if name in ("core", "data", "tasks"):
         return import_module(f".{name}", __name__)
+    if name == "plots":
+        return import_module(".apps.plots", __name__)
     if name == "load":
         return import_module(".loading", __name__).load
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -77,6 +77,7 @@ OUTSIDE = {
         "torchvision",
         "av",
         "PIL",
+        "matplotlib",
     },
 }
 TRAINING = {"lightning", "torchmetrics", "jsonargparse"}

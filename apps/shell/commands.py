@@ -26,10 +26,15 @@ Command = Callable[..., int | None]
 def summaries() -> dict[str, str]:
     """Return what each command does, by its name; no command is imported."""
     files = sorted(path for folder in apps.__path__ for path in Path(folder).glob("[!_]*.py"))
-    return {path.stem: _summary(path) for path in files}
+    return {path.stem: summary(path) for path in files}
 
 
-def _summary(path: Path) -> str:
+def summary(path: Path) -> str:
+    """Return what a file says that it does, in its first line.
+
+    Args:
+        path: A file of a command, or of what a command has several of.
+    """
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     line = docstring.partition("\n")[0].removesuffix(".")
     return f"{line[:1].lower()}{line[1:]}"
@@ -45,15 +50,16 @@ def carry_out(command: str, words: list[str]) -> int:
     Raises:
         UsageError: The words and flags are not the command's, or it refuses their values.
     """
-    module = import_module(f"..{command}", __package__)
-    function: Command = getattr(module, command, None) or getattr(module, f"{command}_")
-    if "--help" in words or "-h" in words:
+    function = function_of(f"..{command}", command)
+    # one whose words depend on its first binds them itself
+    whole = getattr(sys.modules[function.__module__], "carry_out", None)
+    if whole is None and ("--help" in words or "-h" in words):
         print(function_help(command, function))
         return 0
     if hasattr(sys.stdout, "reconfigure"):
         # a terminal may not know every character of the model
         sys.stdout.reconfigure(errors="replace")
-    call = _bound(command, function, words)
+    call = partial(whole, words) if whole else bound(command, function, words)
     try:
         return call() or 0
     except UnrolledError:
@@ -62,19 +68,37 @@ def carry_out(command: str, words: list[str]) -> int:
         raise UsageError(str(error)) from error
 
 
-def _bound(command: str, function: Command, words: list[str]) -> Command:
-    """Return a command with its arguments.
+def function_of(module: str, name: str) -> Command:
+    """Return the function that a file is there for.
 
-    Optional positional parameters have a default; `*paths` takes all words that are left.
+    Args:
+        module: The file's module, relative to this room.
+        name: The name of the file.
+    """
+    found = import_module(module, __package__)
+    function: Command = getattr(found, name, None) or getattr(found, f"{name}_")
+    return function
+
+
+def bound(command: str, function: Command, words: list[str]) -> Command:
+    """Return a function with the arguments that a command line gives it.
+
+    Optional positional parameters have a default; `*paths` takes all words that are left. Words are
+    given as they are: whatever else a positional parameter may be called with, here it is text.
+
+    Args:
+        command: What messages call it.
+        function: The function.
+        words: The words and flags.
+
+    Raises:
+        UsageError: They are not the function's.
     """
     parameters = inspect.signature(function).parameters.values()
     several = [p.name for p in parameters if p.kind is p.VAR_POSITIONAL]
     single = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     optional = [p for p in single if p.default is not p.empty]
-    text = all(
-        p.annotation in (str, "str", "str | None") if p in single else p.default is not p.empty
-        for p in parameters
-    )
+    text = all(p in single or p.default is not p.empty for p in parameters)
     enough = len(single) - len(optional) <= len(words) <= len(single)
     if text and enough and not any(word.startswith("-") for word in words):
         return partial(function, *words)  # there is nothing to parse
@@ -84,10 +108,13 @@ def _bound(command: str, function: Command, words: list[str]) -> Command:
     from .arguments import Parser
 
     parser = Parser(prog=f"unrolled {command}")
-    skip: set[str | int] = {*several, *(p.name for p in optional)}
-    parser.add_function_arguments(function, as_group=False, as_positional=True, skip=skip)
-    for parameter in optional:  # jsonargparse would make flags of them
-        parser.add_argument(parameter.name, type=str, nargs="?", default=parameter.default)
+    skip: set[str | int] = {*several, *(p.name for p in single)}
+    parser.add_function_arguments(function, as_group=False, skip=skip)
+    for parameter in single:
+        if parameter in optional:
+            parser.add_argument(parameter.name, type=str, nargs="?", default=parameter.default)
+        else:
+            parser.add_argument(parameter.name, type=str)
     for name in several:
         parser.add_argument(name, type=str, nargs="*", default=[])
     switches = {f"--{p.name}" for p in parameters if isinstance(p.default, bool)}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+import os
+from typing import TypeAlias, TypeVar
 
-from ...checkpoints import WholeFile
+from ...checkpoints import WholeFile, find_checkpoint
 from ...errors import UsageError
 
 Kind = TypeVar("Kind")
+Opened: TypeAlias = Kind | str | os.PathLike[str]
+"""A trained model, or where its checkpoint is."""
 
 
 def open_model(
@@ -33,3 +36,26 @@ def open_model(
             f"'{checkpoint}' holds a {type(model).__name__}, which does not {purpose}."
         )
     return model
+
+
+def opened(
+    model: Opened[Kind], kind: type[Kind], purpose: str, *, device: str = "cpu", trust: str = ""
+) -> Kind:
+    """Return a trained model, which may be there already.
+
+    Args:
+        model: The model, a checkpoint, or the folder of a run.
+        kind: See `open_model`, also for the rest.
+        purpose: See `open_model`.
+        device: See `open_model`.
+        trust: See `open_model`.
+
+    Raises:
+        UnrolledError: See `open_model`.
+    """
+    if isinstance(model, kind):
+        return model
+    if not isinstance(model, str | os.PathLike):
+        raise UsageError(f"A {type(model).__name__} does not {purpose}.")
+    checkpoint = find_checkpoint(model)
+    return open_model(checkpoint, kind, purpose, device=device, trust=trust)
