@@ -109,8 +109,14 @@ def _found(videos: Sequence[str], *, features: bool) -> Iterator[Path]:
         yield from sorted(inside, key=lambda file: natural(str(file)))
 
 
-def _frames(model: VideoModel, video: Path, times: deque[float]) -> Iterator[Any]:
-    """Yield what the model reads of each frame, decoded ahead; add to `times` when it is shown."""
+def frames_of(model: VideoModel, video: Path, times: deque[float]) -> Iterator[Any]:
+    """Yield what the model reads of each frame, decoded ahead.
+
+    Args:
+        model: The model.
+        video: A video file, a folder of pictures, or a file of features.
+        times: Gets the second that each frame is shown at, NaN where nothing says so.
+    """
     if model.spec["feature_size"]:
         for row in _features(video, model.spec["feature_size"]):
             times.append(math.nan)
@@ -187,7 +193,7 @@ def _write_csv(
     with file.open("w", encoding="utf-8", newline="") as out:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(("frame", "time", "label", "probability"))
-        labels = model.label_frames(_frames(model, video, times), chunk=chunk)
+        labels = model.label_frames(frames_of(model, video, times), chunk=chunk)
         for number, (name, probability) in enumerate(_named(labels, video)):
             last = times.popleft()
             writer.writerow(
@@ -218,7 +224,7 @@ def _stream(model: VideoModel, video: Path, lines: str) -> None:
     times: deque[float] = deque()
     latencies: deque[float] = deque(maxlen=_REMEMBERED)
     number, before = 0, ""
-    for frame in _frames(model, video, times):
+    for frame in frames_of(model, video, times):
         begin = time.perf_counter()
         try:
             name, probability = step(frame)

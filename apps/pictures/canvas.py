@@ -19,8 +19,8 @@ from .timeline import SAFE
 
 FORMATS = (".png", ".svg", ".pdf")
 INK, QUIET, PAPER = "#1e1e1e", "#8a8a8a", "#ffffff"
-COLOURS = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in SAFE]
-"""Of lines: those of Okabe and Ito, told apart without seeing red or green."""
+COLOURS = [*("#{:02x}{:02x}{:02x}".format(*colour) for colour in SAFE[:-1]), INK]
+"""Of lines: those of Okabe and Ito, told apart without seeing red or green; black for yellow."""
 WIDTH = 5.0
 """Inches: at 300 pixels a letter of 10 points is 8 pixels high."""
 _DPI = 200
@@ -181,5 +181,3 @@ def label_inches(text: str, size: float) -> float:
         size: Of its font, in points.
     """
     return text_width(text, size) / 72
-
-
