@@ -140,7 +140,7 @@ def _read(images: Sequence[Path], size: int) -> list[tuple[Path, Tensor]]:
 
 def _draw(image: Path, best: Captioned, target: Path) -> None:
     from ..data.images import open_image
-    from .pictures.overlay import attention_panels
+    from .pictures.canvas import save
+    from .plots.attention import draw
 
-    assert best.attention is not None
-    attention_panels(open_image(image, _SHOWN), best.words, best.attention).save(target)
+    save(draw(open_image(image, _SHOWN), best), target)

@@ -19,9 +19,9 @@ def plot(what: str, *words: str) -> None:
         what: Which picture.
         *words: What it is of, and flags: `unrolled plot WHAT --help` says which.
     """
-    from . import plots
+    from .plots import files
 
-    pictures = plots.files()
+    pictures = files()
     if what not in pictures:
         raise UsageError(
             f"There is no picture '{what}'.{did_you_mean(what, pictures)}\n"
@@ -60,9 +60,9 @@ def carry_out(words: list[str]) -> int:
 
 
 def _help() -> str:
-    from . import plots
+    from .plots import files
 
-    found = [(name, summary(path)) for name, path in plots.files().items()]
+    found = [(name, summary(path)) for name, path in files().items()]
     return "\n".join(
         [
             "Usage: unrolled plot WHAT ... [flags]",
@@ -77,9 +77,9 @@ def _help() -> str:
 
 
 def _help_of(what: str) -> str:
-    from . import plots
+    from .plots import files
 
-    if what not in plots.files():
+    if what not in files():
         plot(what)
     text = function_help(f"plot {what}", function_of(f"..plots.{what}", what))
     return "\n".join([text, *rows([("--out", _OUT.format(what))], 18)])

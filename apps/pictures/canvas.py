@@ -41,9 +41,7 @@ class Picture(Figure):
         said: What the picture says, as lines of text.
     """
 
-    def __init__(
-        self, height: float, *, width: float = WIDTH, layout: Any = "constrained"
-    ) -> None:
+    def __init__(self, height: float, *, width: float = WIDTH, layout: Any = "constrained") -> None:
         super().__init__(figsize=(width, height), layout=layout, facecolor=PAPER, dpi=_DPI)
         FigureCanvasAgg(self)
         self.said: list[str] = []

@@ -1,7 +1,7 @@
 """Letters of every script, for Pillow's pictures and matplotlib's figures.
 
-matplotlib's own font, DejaVu, has Latin, Greek, Cyrillic and more; for other letters the fonts of the
-extra `fonts` are looked at, then those of the machine, each only for what the ones before lack.
+matplotlib's own font, DejaVu, has Latin, Greek, Cyrillic and more; for other letters the fonts of
+the extra `fonts` are looked at, then those of the machine, each only for what the ones before lack.
 matplotlib lays the text out (libraqm: Arabic joins, Devanagari combines, Hebrew runs from right to
 left), also for Pillow, so that both draw the same.
 """
@@ -75,7 +75,7 @@ def fonts_for(text: str) -> tuple[str, ...]:
         text: The text.
     """
     missing = {ord(c) for c in text if not c.isspace() and unicodedata.category(c)[0] != "C"}
-    found = []
+    found: list[str] = []
     for path in _candidates():
         if not found or missing & _characters(path):
             found.append(path)

@@ -33,7 +33,9 @@ def read_text(text: str | PathLike[str], length: int) -> str:
     given = fspath(text)
     path = Path(given) if given and len(given) < _NAME and "\0" not in given else None
     if given == "-":
-        found = _decoded(iter(partial(sys.stdin.buffer.read, 1 << 16), b""), "standard input", length)
+        found = _decoded(
+            iter(partial(sys.stdin.buffer.read, 1 << 16), b""), "standard input", length
+        )
     elif path is not None and (isinstance(text, PathLike) or path.is_file()):
         from ...data.sources import read_blocks
 

@@ -64,9 +64,7 @@ def palette(classes: Sequence[str], background: Sequence[str] = ()) -> dict[str,
         shade = number // len(SAFE)
         if shade:  # darker, lighter, and so on
             to, share = ((0, 0.45), (255, 0.5), (0, 0.7), (255, 0.75))[(shade - 1) % 4]
-            red, green, blue = (
-                round(part + (to - part) * share) for part in (red, green, blue)
-            )
+            red, green, blue = (round(part + (to - part) * share) for part in (red, green, blue))
         colours[name] = (red, green, blue)
         number += 1
     return colours
@@ -118,9 +116,7 @@ def draw_timeline(
         name: sum(part.end - part.start for part in segments if part.label == name)
         for name in colours
     }
-    shares = {
-        name: f"{100 * count / frames:.1f} %" for name, count in counts.items() if count
-    }
+    shares = {name: f"{100 * count / frames:.1f} %" for name, count in counts.items() if count}
     space = max(text_width(share, _FONT) for share in shares.values()) + _BOX
     # a long name loses its end, not its share
     entries = {name: cut(name, _FONT, inner - space) for name in shares}

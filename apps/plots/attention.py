@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 _SIDE = 192  # pixels of a panel's picture
 _COLUMNS = 4
-_TIMES = 10.0  # the end of the scale at most, in even looks: one sharp look must not hide the others
+_TIMES = (
+    10.0  # the end of the scale at most, in even looks: one sharp look must not hide the others
+)
 _WORD = 0.5  # inches below a panel: its word, and its gate
 
 

@@ -79,9 +79,7 @@ def memory(
     axes.set_xlabel("steps back in time", fontsize=10)
     axes.set_ylabel("‖∂L/∂h‖, the last is 1", fontsize=10)
     axes.axhline(1, color=INK, linewidth=0.8)
-    figure.legend(
-        loc="outside upper center", ncols=min(3, len(curves)), fontsize=10, frameon=False
-    )
+    figure.legend(loc="outside upper center", ncols=min(3, len(curves)), fontsize=10, frameon=False)
     return figure
 
 

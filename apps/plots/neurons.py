@@ -106,7 +106,9 @@ def _following(
             )
         )
     if not panels:
-        raise UsageError("Nothing in this text is quoted, indented or in brackets: give more of it.")
+        raise UsageError(
+            "Nothing in this text is quoted, indented or in brackets: give more of it."
+        )
     return panels, said
 
 
@@ -166,9 +168,7 @@ def _drawn(panels: list[_Panel]) -> Picture:
     from matplotlib import colormaps
 
     shades = colormaps["PuOr_r"]
-    heights = [
-        (_TITLE + _ROW * len(lines_of(panel.text)) + 0.5) * CELL * 1.25 for panel in panels
-    ]
+    heights = [(_TITLE + _ROW * len(lines_of(panel.text)) + 0.5) * CELL * 1.25 for panel in panels]
     total = sum(heights) + 0.5
     figure = Picture(total, layout=None)
     top = total

@@ -72,7 +72,9 @@ def surprise(
             line[: end - start] = blue(chances[start:end, place] * 0.75)[:, :3]
             colours.append(line)
             frames += [
-                (t - start, len(rows) - 1) for t in range(start, end) if guesses[t][place] == text[t]
+                (t - start, len(rows) - 1)
+                for t in range(start, end)
+                if guesses[t][place] == text[t]
             ]
         rows.append([])
         heights.append(0.45)
@@ -81,9 +83,7 @@ def surprise(
     figure = Picture(tall + 0.75, layout=None)
     axes = figure.add_axes((0.015, 0.6 / (tall + 0.75), 0.97, tall / (tall + 0.75)))
     quiet = [len(row) > 0 and height == _GUESS for row, height in zip(rows, heights, strict=True)]
-    draw_letters(
-        axes, rows, np.stack(colours), heights=heights, from_right=from_right, quiet=quiet
-    )
+    draw_letters(axes, rows, np.stack(colours), heights=heights, from_right=from_right, quiet=quiet)
     edges = np.concatenate(([0.0], np.cumsum(heights)))
     for column, row in frames:
         left = COLUMNS - 1 - column if from_right else column

@@ -132,7 +132,8 @@ def draw(found: Labelled, classes: Sequence[str], background: Sequence[str] = ()
     known = found.truth is not None and bool((found.truth != _IGNORED).any())
     occur = set(found.predicted.tolist()) | (set(found.truth.tolist()) if known else set())
     legend = [n for n in range(len(classes)) if n in occur]
-    columns = 3 if all(len(classes[n]) <= 14 for n in legend) else 2
+    longest = max(len(classes[n]) for n in legend)
+    columns = 4 if longest <= 9 else 3 if longest <= 15 else 2
     lines = -(-len(legend) // columns)
     inner = WIDTH - _LEFT - _RIGHT
     strip = inner / len(found.pictures) if found.pictures else 0.0
@@ -144,7 +145,7 @@ def draw(found: Labelled, classes: Sequence[str], background: Sequence[str] = ()
         square = min(3.0, 0.42 * len(confused.names))
         names = [shortened(classes[n], _NAME) for n in confused.names]
         margin = max(label_inches(name, 9) for name in names) + 0.15
-        heights.append(square + 0.5 * margin + 0.75)
+        heights.append(square + 0.64 * margin + 0.5)
     total = sum(heights) + _GAP * len(heights) + 0.1
     figure = Picture(total, layout=None)
     places = _Places(figure, total)
@@ -169,7 +170,7 @@ def draw(found: Labelled, classes: Sequence[str], background: Sequence[str] = ()
         x = (0.15 + column * (WIDTH - 0.3) / columns) / WIDTH
         y = places.below(0.12 + 0.24 * line)
         figure.text(x, y, "■", color=shades[number], fontsize=13, va="center_baseline")
-        name = shortened(classes[number], 20 if columns == 3 else 32)
+        name = shortened(classes[number], 32)
         figure.text(x + 0.2 / WIDTH, y, name, fontsize=9.5, va="center_baseline")
     places.skip(0.24 * lines)
     frames = len(found.predicted)
@@ -212,9 +213,7 @@ def _bar(axes: Any, labels: npt.NDArray[np.int64], shades: npt.NDArray[Any], nam
     for start, end, label in _segments(labels):
         if int(label) >= 0:
             axes.axvspan(start, end, color=shades[int(label)], linewidth=0)
-    axes.text(
-        -0.02, 0.5, name, transform=axes.transAxes, ha="right", va="center", fontsize=9.5
-    )
+    axes.text(-0.02, 0.5, name, transform=axes.transAxes, ha="right", va="center", fontsize=9.5)
 
 
 def _confidence(axes: Any, found: Labelled) -> None:
@@ -260,8 +259,8 @@ def _confusion(found: Labelled, occurring: list[int]) -> _Confusion:
 def _matrix(places: _Places, found: _Confusion, classes: list[str], side: float) -> None:
     names = [shortened(name, _NAME) for name in classes]
     margin = max(label_inches(name, 9) for name in names) + 0.15
-    places.skip(0.5 * margin + 0.35)
-    axes = places.axes(side, left=min(margin + 0.3, WIDTH - side - 0.1), width=side)
+    places.skip(0.64 * margin + 0.1)
+    axes = places.axes(side, left=min(margin + 0.15, WIDTH - side - 0.1), width=side)
     image = axes.imshow(found.shares, cmap="Blues", vmin=0, vmax=1, aspect="equal")
     axes.set_yticks(range(len(names)), names, fontsize=9)
     axes.set_xticks(
@@ -277,7 +276,8 @@ def _matrix(places: _Places, found: _Confusion, classes: list[str], side: float)
     axes.tick_params(length=0, pad=3)
     for spine in axes.spines.values():
         spine.set_color("#bbbbbb")
-    axes.set_xlabel("truth from the left, prediction from above: % of a row", fontsize=8.5)
+    note = "rows: truth, columns: prediction, in % of a row"
+    places.figure.text(0.15 / WIDTH, places.below(0.1), note, fontsize=9, va="center")
     if len(names) <= 12:
         for (row, column), share in np.ndenumerate(found.shares):
             if share >= 0.005:
@@ -291,5 +291,3 @@ def _matrix(places: _Places, found: _Confusion, classes: list[str], side: float)
                     fontsize=8,
                     color=ink_on(colour),
                 )
-
-

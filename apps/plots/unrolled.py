@@ -125,9 +125,7 @@ def _box(axes: Any, middle: float, place: tuple[float, float], text: str, ground
             linewidth=1,
         )
     )
-    axes.text(
-        middle, place[0] + place[1] / 2, text, fontsize=14, ha="center", va="center_baseline"
-    )
+    axes.text(middle, place[0] + place[1] / 2, text, fontsize=14, ha="center", va="center_baseline")
 
 
 def _state(axes: Any, middle: float, values: np.ndarray, shades: Any) -> None:

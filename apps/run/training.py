@@ -27,6 +27,9 @@ from ...errors import DataError, SetupError, UnrolledError, UsageError
 from ...loading import CheckedTask, first_lines, instantiate
 from ...tasks.base import Task
 from ..shell.arguments import Parser, cause, lacking
+from ..tracking.ending import draw_curves
+from ..tracking.rates import LearningRate
+from ..tracking.samples import Samples
 from . import compare, folders
 from .companions import ending_with
 from .disk import FULL, quiet_threads, reason_of, tidy, writing
@@ -171,6 +174,8 @@ class TrainingCLI(LightningCLI):
         has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
         if config.get("enable_progress_bar") is not False and not has_bar:
             callbacks.append(Bar() if sys.stdout.isatty() else LineProgress())
+        if self.request.command == "fit":
+            callbacks += [LearningRate(), Samples()]  # behind the progress: a sample is under it
         kwargs["callbacks"] = callbacks
         if self.stored:
             plugins = config.get("plugins") or []
@@ -283,6 +288,8 @@ class TrainingCLI(LightningCLI):
             score = f"{callback.monitor} {float(callback.best_model_score):.4f}"
             named = f" (best {score}: {folders.short(Path(best))})"
         print(f"Trained to step {trainer.global_step}: {last}{named}")
+        if picture := draw_curves(self.folder):
+            print(f"Picture: {folders.short(picture)}")
         if app := self._app():
             given = {"generate": " --prompt ...", "caption": " IMAGE...", "label": " VIDEO..."}
             print(f"Next: unrolled {app} {last}{given.get(app, '')}")

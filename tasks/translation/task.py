@@ -17,6 +17,7 @@ from ...data.batch import TranslationBatch
 from ...data.spec import TranslationSpec
 from ..base import MetricFactory, Part
 from ..metrics import SacreBLEU
+from ..samples import Sample
 from ..sequence import EncoderDecoderTask
 from .model import TranslationModel
 
@@ -129,6 +130,18 @@ class Translation(EncoderDecoderTask):
         texts = self.answers(decoded, memory, batch.target, batch.target_lengths, part)
         self.bleu.update(texts, batch.reference)
         self.count(texts, batch.reference)
+
+    def sample(self, batch: TranslationBatch) -> Sample | None:
+        """Return the validation's first sentence and its translation."""
+        if not batch.reference:
+            return None
+        source = self.model.source.decode(batch.source[0, : int(batch.source_lengths[0])].tolist())
+        attends = self.model.decoder.attention is not None
+        [[found]] = self.model.translations(
+            [source], beam_size=self.val_beam_size, attention=attends
+        )
+        line = f"{source!r} -> {found.text!r} (reference {batch.reference[0]!r})"
+        return Sample(line, found if found.attention is not None else None)
 
     def log_scores(self, part: Part) -> None:
         """Log loss, BLEU, chrF and exact matches; of the test also say how they are computed."""
