@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +118,7 @@ def pixels(figure: Figure, dpi: int = 100) -> npt.NDArray[np.uint8]:
         dpi: Pixels an inch.
     """
     figure.set_dpi(dpi)
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
 
@@ -161,7 +160,7 @@ def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
 
 
-def ink_on(colour: Sequence[float]) -> str:
+def ink_on(colour: Any) -> str:
     """Return what can be read on a colour: black or white.
 
     Args:

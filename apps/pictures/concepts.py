@@ -76,7 +76,8 @@ def correlations(activations: Numbers, concept: Numbers) -> Numbers:
     target = concept - concept.mean()
     scale = np.sqrt(np.square(units).sum(0) * np.square(target).sum())  # (U,)
     together = target @ units  # (U,)
-    return np.divide(together, scale, out=np.zeros_like(together), where=scale > 1e-12)
+    found: Numbers = np.divide(together, scale, out=np.zeros_like(together), where=scale > 1e-12)
+    return found
 
 
 def followers(activations: Numbers, text: str, each: int) -> list[Follower]:

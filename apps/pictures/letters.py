@@ -65,7 +65,6 @@ def draw_letters(
     bare(axes)
     heights = [1.0] * len(rows) if heights is None else list(heights)
     edges = np.concatenate(([0.0], np.cumsum(heights)))
-    flip = (lambda column: COLUMNS - 1 - column) if from_right else (lambda column: column)
     if from_right:
         colours = colours[:, ::-1]
     axes.pcolormesh(np.arange(COLUMNS + 1), edges, colours, rasterized=False)
@@ -76,7 +75,7 @@ def draw_letters(
         for place, character in enumerate(row):
             if not character:
                 continue
-            column = flip(place)
+            column = COLUMNS - 1 - place if from_right else place
             sign = visible(character)
             dim = small or character in " \n\t"
             axes.text(

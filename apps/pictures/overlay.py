@@ -37,4 +37,7 @@ def heated(
     grey = pixels.mean(axis=2, keepdims=True)
     # where nobody looks the picture fades, but stays
     seen = pixels * (0.45 + 0.55 * heat[:, :, None]) + grey * (0.55 - 0.55 * heat[:, :, None])
-    return ((1 - cover) * seen + cover * colour).clip(0, 255).astype(np.uint8)
+    warm: npt.NDArray[np.uint8] = np.clip((1 - cover) * seen + cover * colour, 0, 255).astype(
+        np.uint8
+    )
+    return warm

@@ -6,7 +6,6 @@ Shapes: T words, h, w the encoder's grid, P = h w places, S side of the picture.
 from __future__ import annotations
 
 import textwrap
-from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,20 +31,20 @@ _WORD = 0.5  # inches below a panel: its word, and its gate
 
 def attention(
     model: Opened[CaptioningModel],
-    image: str | PathLike[str] | Any,
+    image: Any,
     *,
     beam_size: int | None = None,
     trust: str = "",
 ) -> Picture:
     """Show where each word of a caption looked, all on one scale.
 
-    A panel for each word: warm where it looked more than an even look would. The bar below it is the
-    gate of Xu et al. 2015 (https://arxiv.org/abs/1502.03044), how much it looked at the picture at
-    all; models without a gate have no bar.
+    A panel for each word: warm where it looked more than an even look would. The bar below it is
+    the gate of Xu et al. 2015 (https://arxiv.org/abs/1502.03044), how much it looked at the picture
+    at all; models without a gate have no bar.
 
     Args:
         model: A captioning model, its checkpoint, or the folder of its run.
-        image: An image file.
+        image: An image file; from Python also an image of Pillow, or a tensor (3, S, S) uint8.
         beam_size: Hypotheses to keep; null the model's own setting.
         trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
     """
@@ -139,7 +138,7 @@ def draw(picture: Tensor, found: Captioned, gates: list[float] | None = None) ->
     )
     bar.set_ticks([1, most], labels=["an even look", f"{most:.0f} times"])
     bar.ax.tick_params(labelsize=9, length=2, pad=2)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     if gates is not None:
         figure.text(0.7, 0.35 / total, "▬ gate: how much it", fontsize=8.5, va="center")
         figure.text(0.7, 0.2 / total, "looked at all", fontsize=8.5, va="center")

@@ -39,13 +39,13 @@ class Run(NamedTuple):
 def curves(*runs: str | PathLike[str], metrics: str = "") -> Picture:
     """Draw loss, metrics and learning rate of runs over their steps.
 
-    Training is thin, validation has dots, and the best of the monitored metric a star. A dotted line
-    stands where a run was resumed. Several runs have a colour each.
+    Training is thin, validation has dots, and the best of the monitored metric a star. A dotted
+    line stands where a run was resumed. Several runs have a colour each.
 
     Args:
         *runs: Folders of runs; that of a task stands for all runs in it.
-        metrics: Names of metrics with commas in between, as val/bleu,val/chrf; without them the loss,
-            the monitored metric and the first others.
+        metrics: Names of metrics with commas in between, as val/bleu,val/chrf; without them the
+            loss, the monitored metric and the first others.
     """
     folders = [folder for run in runs for folder in _folders(Path(run))]
     if not folders:
@@ -163,12 +163,12 @@ def draw(runs: Sequence[Run], metrics: Sequence[str] = ()) -> Picture:
 
 
 def _chosen(runs: Sequence[Run], names: list[str]) -> list[list[str]]:
-    losses = [name for name in ("train/loss", "val/loss") if name in names]
+    losses = [name for name in names if name in ("train/loss", "val/loss")]
     others = [name for name in names if name.startswith("val/") and name not in losses]
     monitored = [run.monitor for run in runs if run.monitor in others]
     first = list(dict.fromkeys([*monitored, *others]))[:_PANELS]
     rate = [[_RATE]] if _RATE in names else []
-    found = [losses] * bool(losses) + [[name] for name in first] + rate
+    found: list[list[str]] = [losses] * bool(losses) + [[name] for name in first] + rate
     return found or [[name] for name in names[:_PANELS]]
 
 

@@ -41,10 +41,10 @@ def memory(
 ) -> Picture:
     """Show how fast the gradient vanishes, or explodes, on its way back through time.
 
-    For each core a line: the norm of dL/dh at the state so many steps before the loss, over the norm
-    at the last state. L is a random projection of the last output, h is the whole state (of an LSTM
-    hidden and cell), a mean over 16 sequences. Fresh cores read noise; a trained language model reads
-    what it writes itself, every other model's core noise of the inputs' size that it was made for.
+    For each core a line: the norm of dL/dh at the state so many steps before the loss, over the
+    norm at the last state. L is a random projection of the last output, h is the whole state (of an
+    LSTM hidden and cell); a mean over 16 sequences. Fresh cores read noise, a trained language
+    model what it writes itself, the core of any other model noise as well.
 
     Args:
         *what: Names of cores (RNN LSTM GRU), cores and models, checkpoints, or folders of runs.
@@ -156,7 +156,7 @@ def _found(
         if not issubclass(cls, Composition) and cls.causal
     }
     if (name := os.fspath(what)) in cores:
-        return name, cores[name](input_size, hidden_size), None  # type: ignore[call-arg]
+        return name, cores[name](input_size, hidden_size), None
     if not Path(name).exists() and "/" not in name and "." not in name:
         raise UsageError(
             f"There is no core '{name}', and no file.{did_you_mean(name, cores)}\n"
@@ -184,22 +184,18 @@ def _core_of(model: nn.Module) -> RecurrentCore:
 @torch.no_grad()
 def _inputs(core: RecurrentCore, model: nn.Module | None, steps: int, seed: int) -> Tensor:
     """Return what the core reads (B, T, D)."""
-    if model is not None and hasattr(model, "generate_stream"):
+    from ...tasks.char_lm.model import CharModel
+
+    if isinstance(model, CharModel):
         from ...core.seq2seq.sampling import sample
 
         # its own text: the symbols that it draws, one after another
-        core_step, embedding, head = core.stepper(), model.embedding, model.head
-        state = core.initial_state(_ROWS)
-
-        def step(tokens: Tensor, state: State) -> tuple[Tensor, State]:
-            output, state = core_step(embedding(tokens), state)
-            return head(output), state
-
-        start = torch.zeros(_ROWS, dtype=torch.int64, device=next(model.parameters()).device)
-        logits, state = step(start, state)
+        start = torch.full((_ROWS,), model.vocabulary.END, device=model.device)
+        logits, state = model.step(start, core.initial_state(_ROWS))
         generator = torch.Generator(start.device).manual_seed(seed)
-        drawn = [start, *sample(step, logits, state, length=steps - 1, generator=generator)]
-        return embedding(torch.stack(drawn[:steps], 1))  # type: ignore[no-any-return]
+        drawn = [start, *sample(model.step, logits, state, length=steps - 1, generator=generator)]
+        embedded: Tensor = model.embedding(torch.stack(drawn[:steps], 1))  # (B, T, D)
+        return embedded
     parameter = next(core.parameters(), torch.empty(0))
     x = torch.randn(_ROWS, steps, core.input_size)
     return x.to(device=parameter.device, dtype=parameter.dtype)

@@ -45,10 +45,10 @@ def neurons(
     """Colour a text by what single units of a language model say (Karpathy et al. 2015).
 
     Purple is below a unit's mean over the text that was read, orange above
-    (https://arxiv.org/abs/1506.02078). A unit is a number of the
-    state: of an LSTM its hidden and its cell state, layer by layer. --find compares all units with
-    what the text does: quotes open and close, a line grows, it is indented, brackets open and close.
-    The score is the correlation over the text's first 5,000 characters.
+    (https://arxiv.org/abs/1506.02078). A unit is a number of the state: of an LSTM its hidden and
+    its cell state, layer by layer. --find compares all units with what the text does: quotes open
+    and close, a line grows, it is indented, brackets open and close. The score is the correlation
+    over the text's first 5,000 characters.
 
     Args:
         model: A language model, its checkpoint, or the folder of its run.
@@ -106,9 +106,7 @@ def _following(
             )
         )
     if not panels:
-        raise UsageError(
-            "Nothing in this text is quoted, indented or in brackets: give more of it."
-        )
+        raise UsageError("Nothing changes in this text that a unit could follow: give more of it.")
     return panels, said
 
 
@@ -161,7 +159,8 @@ def _scaled(activations: Numbers) -> Numbers:
     """Return how far units are from their means, as a panel shows it."""
     deviation = activations.std(0, keepdims=True)
     apart = activations - activations.mean(0, keepdims=True)
-    return np.clip(apart / np.where(deviation > 0, _DEVIATIONS * deviation, 1), -1, 1)
+    scaled: Numbers = np.clip(apart / np.where(deviation > 0, _DEVIATIONS * deviation, 1), -1, 1)
+    return scaled
 
 
 def _drawn(panels: list[_Panel]) -> Picture:

@@ -63,8 +63,8 @@ def timeline(
 ) -> Picture:
     """Show a video's labels over time with frames of it: truth, prediction, confidence.
 
-    With the truth a confusion matrix stands below: of the frames of a class (a row), how many percent
-    were taken for which.
+    With the truth a confusion matrix stands below: of the frames of a class (a row), how many
+    percent were taken for which.
 
     Args:
         model: A model of videos, its checkpoint, or the folder of its run.
@@ -130,7 +130,8 @@ def draw(found: Labelled, classes: Sequence[str], background: Sequence[str] = ()
     colours = palette(classes, background)
     shades = np.array([colours[name] for name in classes]) / 255  # (C, 3)
     known = found.truth is not None and bool((found.truth != _IGNORED).any())
-    occur = set(found.predicted.tolist()) | (set(found.truth.tolist()) if known else set())
+    occur = set(found.predicted.tolist())
+    occur |= set() if found.truth is None else set(found.truth.tolist())
     legend = [n for n in range(len(classes)) if n in occur]
     longest = max(len(classes[n]) for n in legend)
     columns = 4 if longest <= 9 else 3 if longest <= 15 else 2

@@ -34,7 +34,7 @@ def unrolled(
     top: int = 4,
     trust: str = "",
 ) -> Picture:
-    """Unroll a language model over a short text: input, hidden state, output and target at each step.
+    """Unroll a language model over a short text: input, hidden state, output, target at each step.
 
     The arrows are h_t = f(h_{t-1}, x_t) and y_t = W h_t. Of the hidden state the units that change
     most are drawn, purple below zero and orange above; of the output the likeliest characters, the

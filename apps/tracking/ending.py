@@ -43,10 +43,8 @@ def draw_curves(folder: Path) -> Path | None:
         return None
     try:
         run = read_run(folder)
-        longest = max(
-            (len(p) for name, p in run.series.items() if name.startswith("val/")), default=0
-        )
-        if longest < _FEWEST:
+        validated = [len(run.series[name]) for name in run.series if name.startswith("val/")]
+        if max(validated, default=0) < _FEWEST:
             return None
         from ..pictures.canvas import save
 

@@ -44,7 +44,7 @@ def log_sample(logger: Logger, text: str, picture: Pixels | None, step: int) -> 
         if picture is not None:
             logger.experiment.add_image(name, picture, step, dataformats="HWC")
     elif isinstance(logger, WandbLogger):
-        logger.log_text(name, columns=["step", "sample"], data=[[step, text]])
+        logger.log_text(name, columns=["step", "sample"], data=[[str(step), text]])
         if picture is not None:
             logger.log_image(f"{name}_picture", [picture])
     elif isinstance(logger, MLFlowLogger):
@@ -93,7 +93,7 @@ def flattened(configuration: Any, name: str = "") -> dict[str, bool | int | floa
     else:
         plain = isinstance(configuration, bool | int | float | str)
         return {name: configuration if plain else str(configuration)}
-    found = {}
+    found: dict[str, bool | int | float | str] = {}
     for key, value in parts:
         found |= flattened(value, f"{name}.{key}" if name else str(key))
     return found

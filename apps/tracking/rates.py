@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 
 class LearningRate(Callback):
-    """Logs the learning rate of the optimizer's first group as `train/lr`, where a row is written."""
+    """Logs the learning rate of the optimizer's first group as `train/lr`."""
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
