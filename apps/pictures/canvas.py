@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -89,7 +90,8 @@ def save(figure: Figure, path: str | Path) -> Path:
     dates = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=_DPI, metadata=dates.get(kind))
+        with rc_context({"svg.hashsalt": path.stem}):
+            figure.savefig(path, dpi=_DPI, metadata=dates.get(kind))
     except OSError as error:
         raise UsageError(f"'{path}' can't be written: {error.strerror}.") from error
     return path

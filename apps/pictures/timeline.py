@@ -61,9 +61,9 @@ def palette(classes: Sequence[str], background: Sequence[str] = ()) -> dict[str,
             colours[name] = _QUIET
             continue
         red, green, blue = SAFE[number % len(SAFE)]
-        shade = number // len(SAFE)
-        if shade:  # darker, lighter, and so on
-            to, share = ((0, 0.45), (255, 0.5), (0, 0.7), (255, 0.75))[(shade - 1) % 4]
+        if shade := number // len(SAFE):  # darker, lighter, and so on, ever closer to the edge
+            share = 1 - 0.6 * 0.72 ** ((shade - 1) // 2)
+            to = 255 * (1 - shade % 2)
             red, green, blue = (round(part + (to - part) * share) for part in (red, green, blue))
         colours[name] = (red, green, blue)
         number += 1

@@ -97,7 +97,7 @@ def gradient_norms(core: RecurrentCore, x: Tensor) -> npt.NDArray[np.float64]:
     with torch.inference_mode(False), torch.enable_grad():
         states: list[State] = []
         state = core.initial_state(x.shape[0], dtype=x.dtype, device=x.device)
-        x = x.detach().clone()
+        x = x.detach().clone().requires_grad_()  # a core may have no weights
         output = x.new_zeros(0)
         for x_t in x.unbind(1):  # (B, D)
             output, state = core.step(x_t, state)

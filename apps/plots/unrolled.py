@@ -49,7 +49,8 @@ def unrolled(
     from matplotlib import colormaps
 
     at_least(1, top=top)
-    text = read_text(text, _MOST + 1)
+    given = read_text(text, _MOST + 2)
+    text = given[: _MOST + 1]
     if len(text) < 2:
         raise UsageError("A text of at least two characters: each step predicts the next one.")
 
@@ -90,6 +91,8 @@ def unrolled(
         axes.text(0.1, level, name, fontsize=10.5, va="center", color=INK)
     likelihood = np.prod([chances[t].get(visible(text[t + 1]), 0.0) for t in range(steps)])
     figure.said = [f"{steps} steps; the probability of the targets, all together: {likelihood:.2g}"]
+    if given != text:
+        figure.said.append(f"only the first {len(text)} characters are drawn")
     return figure
 
 
