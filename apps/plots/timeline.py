@@ -146,7 +146,7 @@ def draw(found: Labelled, classes: Sequence[str], background: Sequence[str] = ()
         square = min(3.0, 0.42 * len(confused.names))
         names = [shortened(classes[n], _NAME) for n in confused.names]
         margin = max(label_inches(name, 9) for name in names) + 0.15
-        heights.append(square + 0.64 * margin + 0.5)
+        heights.append(square + _above(margin, square) + 0.5)
     total = sum(heights) + _GAP * len(heights) + 0.1
     figure = Picture(total, layout=None)
     places = _Places(figure, total)
@@ -171,7 +171,7 @@ def draw(found: Labelled, classes: Sequence[str], background: Sequence[str] = ()
         x = (0.15 + column * (WIDTH - 0.3) / columns) / WIDTH
         y = places.below(0.12 + 0.24 * line)
         figure.text(x, y, "■", color=shades[number], fontsize=13, va="center_baseline")
-        name = shortened(classes[number], 32)
+        name = cut(classes[number], 9.5, (WIDTH - 0.3) / columns * 72 - 20)
         figure.text(x + 0.2 / WIDTH, y, name, fontsize=9.5, va="center_baseline")
     places.skip(0.24 * lines)
     frames = len(found.predicted)
@@ -260,7 +260,8 @@ def _confusion(found: Labelled, occurring: list[int]) -> _Confusion:
 def _matrix(places: _Places, found: _Confusion, classes: list[str], side: float) -> None:
     names = [shortened(name, _NAME) for name in classes]
     margin = max(label_inches(name, 9) for name in names) + 0.15
-    places.skip(0.64 * margin + 0.1)
+    above = _above(margin, side)
+    places.skip(above + 0.1)
     axes = places.axes(side, left=min(margin + 0.15, WIDTH - side - 0.1), width=side)
     image = axes.imshow(found.shares, cmap="Blues", vmin=0, vmax=1, aspect="equal")
     axes.set_yticks(range(len(names)), names, fontsize=9)
@@ -268,9 +269,9 @@ def _matrix(places: _Places, found: _Confusion, classes: list[str], side: float)
         range(len(names)),
         names,
         fontsize=9,
-        rotation=40,
+        rotation=90 if above == margin else 40,
         ha="left",
-        va="bottom",
+        va="center" if above == margin else "bottom",
         rotation_mode="anchor",
     )
     axes.xaxis.tick_top()
@@ -292,3 +293,9 @@ def _matrix(places: _Places, found: _Confusion, classes: list[str], side: float)
                     fontsize=8,
                     color=ink_on(colour),
                 )
+
+
+def _above(margin: float, side: float) -> float:
+    """Return how high the names above a matrix are: slanting where there is room on its right."""
+    slanting = margin + 0.15 + side + 0.77 * margin < WIDTH
+    return 0.64 * margin if slanting else margin
