@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint bench clean
+.PHONY: help setup demo test test-slow lint bench gallery clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -58,6 +58,10 @@ bench: $(VENV)/.dev  ## print the quick tables of docs/benchmarks.md
 	$(BIN)/python benchmarks/training_overhead.py
 	$(BIN)/python benchmarks/generation.py
 	$(BIN)/python benchmarks/corpus_memory.py
+
+gallery: $(VENV)/.run  ## train every built-in task for some minutes, and draw docs/gallery
+	$(BIN)/python -m pip install --quiet --editable '.[fonts]'
+	$(BIN)/python examples/gallery.py
 
 clean:  ## remove the environment and what the tools left
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

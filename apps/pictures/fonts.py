@@ -17,9 +17,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-import numpy.typing as npt
-
 if TYPE_CHECKING:
     from matplotlib.ft2font import FT2Font
     from PIL.Image import Image
@@ -229,6 +226,7 @@ def draw_text(
         fill: The colour.
         centred: `place` is the middle of the edge.
     """
+    import numpy as np
     from PIL import Image as images
 
     text = plain(text)
@@ -237,7 +235,7 @@ def draw_text(
     font = _laid_out(text, size)
     width, height = (side / 64 for side in font.get_width_height())
     font.draw_glyphs_to_bitmap(antialiased=True)
-    mask: npt.NDArray[np.uint8] = np.array(font.get_image(), dtype=np.uint8)
+    mask = np.array(font.get_image(), dtype=np.uint8)
     baseline = place[1] + size  # of a line that is 1.2 sizes high
     top = baseline - height + font.get_descent() / 64
     left = place[0] - (width / 2 if centred else 0)

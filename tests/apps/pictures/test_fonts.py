@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from unrolled.apps.pictures import fonts
-from unrolled.apps.pictures.fonts import cut, draw_text, families_for, fonts_for, text_width, visible
+from unrolled.apps.pictures.fonts import (
+    cut,
+    draw_text,
+    families_for,
+    fonts_for,
+    text_width,
+    visible,
+)
 from unrolled.apps.pictures.timeline import Segment, draw_timeline, palette
 
 SCRIPTS = {

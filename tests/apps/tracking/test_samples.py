@@ -111,7 +111,9 @@ def test_a_sample_that_fails_costs_no_run(folder, monkeypatch):
         raise RuntimeError("no words")
 
     monkeypatch.setattr(CharLM, "sample", fail)
-    with pytest.warns(UserWarning, match="no samples will be shown: RuntimeError: no words") as told:
+    with pytest.warns(
+        UserWarning, match="no samples will be shown: RuntimeError: no words"
+    ) as told:
         assert fit(*EVERY_2, steps=4) == 0
     assert len([one for one in told if "samples" in str(one.message)]) == 1
 
