@@ -139,5 +139,5 @@ def test_many_classes_with_long_names_stay_in_the_picture():
     for text in figure.findobj(Text):
         if text.get_text() and text.get_visible():
             box = text.get_window_extent(renderer)
-            assert -1 <= box.x0, text
+            assert box.x0 >= -1, text
             assert box.x1 <= width + 1, text
