@@ -15,7 +15,7 @@ from .shell.outputs import outputs
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..tasks.captioning.model import Captioned
+    from ..tasks.captioning.model import Captioned, CaptioningModel
 
 _SHOWN = 256  # pixels of a panel's side
 
@@ -86,7 +86,7 @@ def caption(
                 name, text = one_line(image), one_line(one.text)
                 print(f"{name}\t{one.score:.4f}\t{text}" if scores else f"{name}\t{text}")
             if attention is not None:
-                _draw(image, best[0], targets[image])
+                _draw(model, image, best[0], targets[image])
         sys.stdout.flush()
     if unreadable:
         raise DataError(
@@ -138,9 +138,9 @@ def _read(images: Sequence[Path], size: int) -> list[tuple[Path, Tensor]]:
     return read
 
 
-def _draw(image: Path, best: Captioned, target: Path) -> None:
+def _draw(model: CaptioningModel, image: Path, best: Captioned, target: Path) -> None:
     from ..data.images import open_image
     from .pictures.canvas import save
-    from .plots.attention import draw
+    from .plots.attention import draw, shift_of
 
-    save(draw(open_image(image, _SHOWN), best), target)
+    save(draw(open_image(image, _SHOWN), best, shift=shift_of(model)), target)

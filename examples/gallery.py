@@ -71,7 +71,7 @@ def draw(runs: dict[str, Path], to: Path) -> None:
     keep(plots.attention(str(runs["captioning"]), scenes.image[0]), to / "attention.png")
     clips = ClipsData()
     clips.prepare_data()
-    clip = clips.folder / "test" / "0003.mp4"
+    clip = clips.folder / "test" / "0004.mp4"
     truth = str(clip.with_suffix(".csv"))
     keep(plots.timeline(video, clip, truth=truth), to / "timeline.png")
 

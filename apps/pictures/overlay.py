@@ -15,7 +15,10 @@ _COLD = 0.25  # and a place that is not looked at
 
 
 def heated(
-    pixels: npt.NDArray[np.uint8], weights: npt.NDArray[np.floating], most: float
+    pixels: npt.NDArray[np.uint8],
+    weights: npt.NDArray[np.floating],
+    most: float,
+    shift: float = 0.0,
 ) -> npt.NDArray[np.uint8]:
     """Lay the warmth of an attention over a picture.
 
@@ -23,15 +26,23 @@ def heated(
         pixels: The picture (S, S, 3).
         weights: How much each place of a grid was looked at (h, w).
         most: The weight that is warmest, the same for all pictures that are compared.
+        shift: How far right of, and below, the middles of the grid's places they really look, as a
+            share of the picture's side.
 
     Returns:
         (S, S, 3).
     """
     from PIL import Image
 
-    small = Image.fromarray((np.asarray(weights) / most).astype(np.float32))
-    size = (pixels.shape[1], pixels.shape[0])
-    heat = np.asarray(small.resize(size, Image.Resampling.BICUBIC)).clip(0, 1)
+    edged = np.pad(np.asarray(weights, dtype=np.float32) / most, 1, mode="edge")
+    high, wide = np.shape(weights)
+    left, top = 1 - shift * wide, 1 - shift * high
+    small = Image.fromarray(edged).resize(
+        (pixels.shape[1], pixels.shape[0]),
+        Image.Resampling.BICUBIC,
+        box=(left, top, left + wide, top + high),
+    )
+    heat = np.asarray(small).clip(0, 1)
     colour = HEAT(heat)[:, :, :3] * 255
     cover = (_COLD + (_COVER - _COLD) * heat)[:, :, None]
     grey = pixels.mean(axis=2, keepdims=True)

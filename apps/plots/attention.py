@@ -56,7 +56,49 @@ def attention(
 
     model = opened(model, CaptioningModel, "caption images", trust=trust)
     found, gates = look(model, image, beam_size=beam_size)
-    return draw(shown, found, gates)
+    return draw(shown, found, gates, shift=shift_of(model))
+
+
+def shift_of(model: CaptioningModel) -> float:
+    """Return how far from the middle of its place in the grid a vector of the encoder looks.
+
+    A convolution of stride 2 with padding looks at pixels 0, 2, 4, so that after some of them a
+    vector's field lies half a place up and left of where it would be drawn.
+
+    Args:
+        model: The model.
+
+    Returns:
+        To the right, and downwards, as a share of the picture's side; negative: to the left and up.
+    """
+    layers: list[tuple[int, int, int]] = []  # kernel, stride and padding where the grid shrinks
+    sizes: list[int] = []
+
+    def note(layer: torch.nn.Module, inputs: Any, output: Any) -> None:
+        numbers = [getattr(layer, name) for name in ("kernel_size", "stride", "padding")]
+        kernel, stride, padding = (n if isinstance(n, int) else n[0] for n in numbers)
+        shrinks = output.shape[-1] < inputs[0].shape[-1]
+        # beside the way through a residual block there is another, which is as long
+        if shrinks and isinstance(padding, int) and output.shape[-1] not in sizes:
+            layers.append((kernel, stride, padding))
+            sizes.append(output.shape[-1])
+
+    kinds = (torch.nn.Conv2d, torch.nn.MaxPool2d, torch.nn.AvgPool2d)
+    parts = [part for part in model.encoder.modules() if isinstance(part, kinds)]
+    hooks = [part.register_forward_hook(note) for part in parts]
+    side = model.image_size
+    try:
+        places = model.encoder.grid(side, side)[1]
+    finally:
+        for hook in hooks:
+            hook.remove()
+    first, apart = 0.0, 1  # where the first vector looks, and the distance of two, in pixels
+    for kernel, stride, padding in layers:
+        first += ((kernel - 1) / 2 - padding) * apart
+        apart *= stride
+    if round(side / apart) != places:
+        return 0.0  # another way to a grid than these layers
+    return (first + 0.5 - apart / 2) / side
 
 
 def look(
@@ -89,13 +131,20 @@ def look(
     return found, read.float().sigmoid().tolist()
 
 
-def draw(picture: Tensor, found: Captioned, gates: list[float] | None = None) -> Picture:
+def draw(
+    picture: Tensor,
+    found: Captioned,
+    gates: list[float] | None = None,
+    *,
+    shift: float = 0.0,
+) -> Picture:
     """Draw a caption that was found with its attention.
 
     Args:
         picture: (3, S, S) uint8, of any size.
         found: The caption.
         gates: How open the gate was at each word.
+        shift: What `shift_of` says of the model.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -124,7 +173,7 @@ def draw(picture: Tensor, found: Captioned, gates: list[float] | None = None) ->
         place = (left / WIDTH, below / total, side / WIDTH, side / total)
         axes = bare(figure.add_axes(place))
         word = number - 1
-        axes.imshow(pixels if word < 0 else heated(pixels, weights[word], most))
+        axes.imshow(pixels if word < 0 else heated(pixels, weights[word], most, shift))
         if word < 0:
             continue
         middle = (left + side / 2) / WIDTH

@@ -105,10 +105,10 @@ def picture_of(task: Task, sample: Sample) -> Pixels | None:
         return pixels(draw_alignment(subject), _DPI)
     if isinstance(model, CaptioningModel):
         from ..plots.attention import draw as draw_attention
-        from ..plots.attention import look
+        from ..plots.attention import look, shift_of
 
         found, gates = look(model, subject, beam_size=1)
-        return pixels(draw_attention(subject.cpu(), found, gates), _DPI)
+        return pixels(draw_attention(subject.cpu(), found, gates, shift=shift_of(model)), _DPI)
     if isinstance(subject, LabelledFrames) and isinstance(model, VideoModel):
         from ..plots.timeline import Labelled
         from ..plots.timeline import draw as draw_timeline

@@ -13,7 +13,7 @@ from translation_models import make_model
 from unrolled import plots
 from unrolled.apps.pictures.overlay import heated
 from unrolled.apps.plots.alignment import draw as draw_alignment
-from unrolled.apps.plots.attention import draw, look
+from unrolled.apps.plots.attention import draw, look, shift_of
 from unrolled.core import AdditiveAttention
 from unrolled.errors import DataError, UsageError
 from unrolled.tasks.sequence_model import Written
@@ -131,6 +131,35 @@ def test_warm_where_it_looked_and_the_picture_can_be_seen():
     for place in (np.s_[16:32, 32:48], np.s_[48:, :16]):  # where it looked, and where not
         both = np.corrcoef(seen[place].mean(2).ravel(), pixels[place].mean(2).ravel())
         assert both[0, 1] > 0.6
+
+
+def test_warmth_lies_where_the_encoder_looks(data):
+    """Of each vector the middle of the pixels that it depends on, as its gradient says."""
+    model = make_task(data).model.double().eval()
+    side, (high, wide) = model.image_size, model.encoder.grid(64, 64)
+    assert side == 64
+    pixels = torch.full((1, 3, side, side), 128.0, dtype=torch.float64, requires_grad=True)
+    convolutions = torch.nn.Sequential(
+        *(part for part in model.encoder.modules() if isinstance(part, torch.nn.Conv2d))
+    )
+    x = pixels
+    for layer in convolutions:
+        x = torch.nn.functional.conv2d(
+            x, torch.ones_like(layer.weight)[:, : x.shape[1]], None, layer.stride, layer.padding
+        )
+    x[0, 0, high // 2, wide // 2].backward()
+    seen = pixels.grad[0, 0].sum(0)
+    middle = float((seen * torch.arange(side)).sum() / seen.sum())
+    drawn = (wide // 2 + 0.5) * side / wide - 0.5
+    assert shift_of(model) == pytest.approx((middle - drawn) / side, abs=0.01)
+    grey = np.full((64, 64, 3), 100, np.uint8)
+    weights = np.zeros((8, 8))
+    weights[4, 5] = 1.0
+    warmth = heated(grey, weights, 1.0, -1 / 16).astype(float).sum(2)
+    warmth -= warmth.min()
+    rows, columns = warmth.sum(1), warmth.sum(0)
+    assert (rows @ np.arange(64)) / rows.sum() == pytest.approx(4 * 8 - 0.5, abs=1)
+    assert (columns @ np.arange(64)) / columns.sum() == pytest.approx(5 * 8 - 0.5, abs=1)
 
 
 def test_an_image_that_is_none(data):
