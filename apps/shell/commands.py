@@ -15,6 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from ... import apps
 from ...errors import UnrolledError, UsageError
@@ -83,8 +84,8 @@ def function_of(module: str, name: str) -> Command:
 def bound(command: str, function: Command, words: list[str]) -> Command:
     """Return a function with the arguments that a command line gives it.
 
-    Optional positional parameters have a default; `*paths` takes all words that are left. Words are
-    given as they are: whatever else a positional parameter may be called with, here it is text.
+    Optional positional parameters have a default; `*paths` takes all words that are left. A
+    positional parameter that may be called with an object as well (a model) gets its word as text.
 
     Args:
         command: What messages call it.
@@ -98,7 +99,9 @@ def bound(command: str, function: Command, words: list[str]) -> Command:
     several = [p.name for p in parameters if p.kind is p.VAR_POSITIONAL]
     single = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     optional = [p for p in single if p.default is not p.empty]
-    text = all(p in single or p.default is not p.empty for p in parameters)
+    text = all(
+        _takes_text(p.annotation) if p in single else p.default is not p.empty for p in parameters
+    )
     enough = len(single) - len(optional) <= len(words) <= len(single)
     if text and enough and not any(word.startswith("-") for word in words):
         return partial(function, *words)  # there is nothing to parse
@@ -108,9 +111,11 @@ def bound(command: str, function: Command, words: list[str]) -> Command:
     from .arguments import Parser
 
     parser = Parser(prog=f"unrolled {command}")
-    skip: set[str | int] = {*several, *(p.name for p in single)}
-    parser.add_function_arguments(function, as_group=False, skip=skip)
-    for parameter in single:
+    # jsonargparse would make flags of optional ones, and objects of words
+    own = single if all(_takes_text(p.annotation) for p in single) else optional
+    skip: set[str | int] = {*several, *(p.name for p in own)}
+    parser.add_function_arguments(function, as_group=False, as_positional=True, skip=skip)
+    for parameter in own:
         if parameter in optional:
             parser.add_argument(parameter.name, type=str, nargs="?", default=parameter.default)
         else:
@@ -129,3 +134,9 @@ def bound(command: str, function: Command, words: list[str]) -> Command:
         )
     positional = [given.pop(p.name) for p in single]
     return partial(function, *positional, *rest, **given)
+
+
+def _takes_text(annotation: Any) -> bool:
+    """Say whether a parameter's word is given as it is: it is no number."""
+    name = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+    return name.removesuffix(" | None") not in ("int", "float", "bool")

@@ -151,7 +151,7 @@ def test_warmth_lies_where_the_encoder_looks(data):
     seen = pixels.grad[0, 0].sum(0)
     middle = float((seen * torch.arange(side)).sum() / seen.sum())
     drawn = (wide // 2 + 0.5) * side / wide - 0.5
-    assert shift_of(model) == pytest.approx((middle - drawn) / side, abs=0.01)
+    assert shift_of(model) == pytest.approx((middle - drawn) / side, abs=0.02)
     grey = np.full((64, 64, 3), 100, np.uint8)
     weights = np.zeros((8, 8))
     weights[4, 5] = 1.0
