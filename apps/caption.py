@@ -14,7 +14,7 @@ from .shell.records import Format, Output
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..tasks.captioning.model import Captioned
+    from ..tasks.captioning.model import Captioned, CaptioningModel
 
 _FOUND = ("caption", "score", "log_probability")
 _SHOWN = 256  # pixels of a panel's side
@@ -105,7 +105,7 @@ def caption(
                     score = (f"{one.score:.4f}",) if scores else ()
                     output.put({"image": image, **ranked, **said}, (image, *score, one.text))
                 if isinstance(image, Path) and image in targets:
-                    _draw(image, best[0], targets[image])
+                    _draw(model, image, best[0], targets[image])
             output.flush()
         output.finish(len(found), "image(s)", "captioned")
 
@@ -161,9 +161,9 @@ def _read(image: Path | _Empty, size: int) -> Tensor | DataError:
         return error
 
 
-def _draw(image: Path, best: Captioned, target: Path) -> None:
+def _draw(model: CaptioningModel, image: Path, best: Captioned, target: Path) -> None:
     from ..data.images import open_image
-    from .pictures.overlay import attention_panels
+    from .pictures.canvas import save
+    from .plots.attention import draw, shift_of
 
-    assert best.attention is not None
-    attention_panels(open_image(image, _SHOWN), best.words, best.attention).save(target)
+    save(draw(open_image(image, _SHOWN), best, shift=shift_of(model)), target)

@@ -132,8 +132,14 @@ def _found(videos: Sequence[str], *, features: bool) -> Iterator[Path | _Empty]:
         yield from sorted(inside, key=lambda file: natural(str(file)))
 
 
-def _frames(model: VideoModel, video: Path, times: deque[float]) -> Iterator[Any]:
-    """Yield what the model reads of each frame, decoded ahead; add to `times` when it is shown."""
+def frames_of(model: VideoModel, video: Path, times: deque[float]) -> Iterator[Any]:
+    """Yield what the model reads of each frame, decoded ahead.
+
+    Args:
+        model: The model.
+        video: A video file, a folder of pictures, or a file of features.
+        times: Gets the second that each frame is shown at, NaN where nothing says so.
+    """
     if model.spec["feature_size"]:
         for row in _features(video, model.spec["feature_size"]):
             times.append(math.nan)
@@ -242,7 +248,7 @@ def _labels(model: VideoModel, video: Path, chunk: int) -> Iterator[tuple[int, f
         DataError: There is no frame.
     """
     times: deque[float] = deque()
-    labels = model.label_frames(_frames(model, video, times), chunk=chunk)
+    labels = model.label_frames(frames_of(model, video, times), chunk=chunk)
     number = -1
     for number, label in enumerate(_named(labels, video)):
         yield number, times.popleft(), label
@@ -266,7 +272,7 @@ def _stream(model: VideoModel, video: Path, lines: str) -> None:
     times: deque[float] = deque()
     latencies: deque[float] = deque(maxlen=_REMEMBERED)
     number, before = 0, ""
-    for frame in _frames(model, video, times):
+    for frame in frames_of(model, video, times):
         begin = time.perf_counter()
         try:
             name, probability = step(frame)

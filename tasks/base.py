@@ -25,6 +25,7 @@ from ..core.recurrent import RecurrentCore
 from ..errors import UsageError
 from .model import Model
 from .results import Results
+from .samples import Sample
 from .schedules import WarmupCosine
 
 Part: TypeAlias = Literal["val", "test"]
@@ -203,6 +204,16 @@ class Task(LightningModule, ABC):
             return None
         self.begin_scores()
         return {"train/loss", *(f"val/{name}" for name in names)}
+
+    def sample(self, batch: Any) -> Sample | None:
+        """Return an example of what the model says, to be shown at a validation; None: nothing.
+
+        It draws no random numbers but its own, and has no part in training.
+
+        Args:
+            batch: The validation's first.
+        """
+        return None
 
     def begin_scores(self) -> None:
         """Begin to count."""

@@ -27,7 +27,7 @@ def test_fit_then_use_the_model(capsys):
     last = Path("runs/char_lm/1/checkpoints/last.ckpt")
     assert output.out.splitlines() == [
         f"Trained to step 2: {last}",
-        f"Next: unrolled generate {last} --prompt ...",
+        f"Next: unrolled generate {last.parent.parent} --prompt ...",
     ]
     assert "CharLM with LSTM" in output.err
     assert "in runs/char_lm/1" in output.err

@@ -77,6 +77,7 @@ OUTSIDE = {
         "torchvision",
         "av",
         "PIL",
+        "matplotlib",
     },
 }
 TRAINING = {"lightning", "torchmetrics", "jsonargparse"}
@@ -188,6 +189,8 @@ def test_a_circle_is_found():
             ["lightning", "torchmetrics", "datasets", "torchvision"],
         ),
         ("import unrolled.data, unrolled.tasks", ["torch", "lightning"]),
+        ("from unrolled import plots; dir(plots)", ["torch", "matplotlib", "numpy"]),
+        ("import unrolled.apps.label, unrolled.apps.plot", ["torch", "matplotlib", "numpy"]),
         ("from unrolled.tasks import CharLM", ["datasets", "tensorboard"]),
         (
             "from unrolled.tasks import CharModel, VideoModel",

@@ -25,6 +25,7 @@ from ..base import MetricFactory, Part
 from ..metrics import CaptionScores
 from ..metrics.caption import SIGNATURE, caption_scores
 from ..results import Results
+from ..samples import Sample
 from ..sequence import EncoderDecoderTask
 from ..sequence_model import with_end
 from . import blind
@@ -263,6 +264,17 @@ class Captioning(EncoderDecoderTask):
         self.log("train/reward", sum(rewards) / len(rewards), prog_bar=True)
         loss = policy_loss(logits, caption, lengths, advantage.to(self.device))
         return self.global_mean(loss, lengths.sum())
+
+    def sample(self, batch: CaptionBatch) -> Sample | None:
+        """Return what the model says of the validation's first image."""
+        if not batch.references:
+            return None
+        memory = self.model.encoder(batch.image[:1])
+        [[found]] = self.model.search(memory, beam_size=1)
+        text = self.model.vocabulary.decode(found.tokens)
+        picture = batch.image[0] if batch.image.dtype == torch.uint8 else None
+        shown = picture if self.model.decoder.attention is not None else None
+        return Sample(f"{text!r} (a reference {batch.references[0][0]!r})", shown)
 
     def begin_scores(self) -> None:
         """Begin to count, with nothing said."""

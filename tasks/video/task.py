@@ -26,6 +26,7 @@ from ..base import MetricFactory, Part
 from ..carry import CarriesState, rows_of
 from ..metrics import FrameMAP, SegmentationScores
 from ..results import Results
+from ..samples import LabelledFrames, Sample
 from .model import EncoderFactory, VideoModel
 from .postprocess import label_video
 from .results import Labelled, videos
@@ -252,6 +253,19 @@ class VideoLabelling(CarriesState):
     def signatures(self) -> dict[str, str]:
         """Return what the scores of segments count."""
         return {"segments": self.segments.settings(self.model.classes)}
+
+    def sample(self, batch: VideoBatch) -> Sample | None:
+        """Return how many frames of the validation's first video, or its first piece, are right."""
+        frames = int(batch.lengths[0]) if len(batch.lengths) else 0
+        if not frames:
+            return None
+        logits, _ = self.model(batch.input[:frames], batch.lengths[:1])  # (1, T, C)
+        confidence, predicted = logits[0].float().softmax(-1).cpu().max(-1)  # (T,) each
+        truth = read_labels(batch, logits.shape[1])[0, :frames].cpu()  # (T,)
+        known = truth != IGNORED
+        right = int((predicted == truth)[known].sum())
+        line = f"{right} of {int(known.sum())} frames right in {batch.name[0]!r}"
+        return Sample(line, LabelledFrames(batch.name[0], predicted, confidence, truth))
 
     def scores(self) -> dict[str, Tensor]:
         """Return the scores over all videos."""
