@@ -107,7 +107,7 @@ def test_keeps_its_arguments_and_takes_any_layout():
     ("change", "message"),
     [
         ({"b": torch.zeros(4, 2, 2)}, r"a is float32 \(4, 2, 3\), b is float32 \(4, 2, 2\)"),
-        ({"a": torch.zeros(4, 2, 3).long()}, "both are float tensors"),
+        ({"a": torch.zeros(4, 2, 3).long()}, "both are float or complex tensors"),
         ({"initial": torch.zeros(3, 3)}, r"initial is float32 \(3, 3\); it must be \(2, 3\)"),
         ({"reset": torch.zeros(2, 4).bool()}, r"reset is bool \(2, 4\); it must be bool \(4, 2\)"),
     ],
