@@ -18,10 +18,10 @@ from .cores.hgrn2 import HGRN2State as HGRN2State
 from .cores.ind_rnn import IndRNN as IndRNN
 from .cores.ind_rnn import IndRNNState as IndRNNState
 from .cores.layer_norm_lstm import LayerNormLSTM as LayerNormLSTM
-from .cores.lstm import LSTM as LSTM
-from .cores.lstm import LSTMState as LSTMState
 from .cores.lru import LRU as LRU
 from .cores.lru import LRUState as LRUState
+from .cores.lstm import LSTM as LSTM
+from .cores.lstm import LSTMState as LSTMState
 from .cores.mamba2 import Mamba2 as Mamba2
 from .cores.mamba2 import Mamba2State as Mamba2State
 from .cores.min_gru import MinGRU as MinGRU

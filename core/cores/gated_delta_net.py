@@ -6,6 +6,7 @@ chunks of L steps, G = B * N.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -177,7 +178,7 @@ class GatedDeltaNet(ChunkedCore):
                 in_chunks(part, self.chunk_size).transpose(2, 3).transpose(0, 1).flatten(1, 2)
                 for part in (*self._normalized(*mixed), log_alpha, beta)
             ]  # (C, N * B, L, ...) each
-            y, memory = _scan(*parts, memory.flatten(0, 1))
+            y, memory = _scan(parts, memory.flatten(0, 1))
             y = y.unflatten(1, (-1, self.num_heads)).permute(1, 0, 3, 2, 4)  # (B, C, L, N, V)
             y = y.flatten(1, 2)[:, : x.shape[1]]
             memory = memory.unflatten(0, (-1, self.num_heads))
@@ -189,28 +190,23 @@ class GatedDeltaNet(ChunkedCore):
         return f"{super().extra_repr()}, {more}"
 
 
-def _scan(
-    q: Tensor, k: Tensor, v: Tensor, log_alpha: Tensor, beta: Tensor, memory: Tensor
-) -> tuple[Tensor, Tensor]:
+def _scan(parts: Sequence[Tensor], memory: Tensor) -> tuple[Tensor, Tensor]:
     """Run all chunks.
 
     With S_t = alpha_t S_{t-1} + u_t k_t^T and d_ts what is left at t of what was written at s,
 
         u_t + beta_t sum over s < t of d_ts (k_t k_s) u_s = beta_t (v_t - d_t S_0 k_t)
 
-    is a triangular system for the u of a chunk, in which the memory before it, S_0, enters linearly.
+    is a triangular system for the u of a chunk. The memory before it, S_0, enters linearly.
 
     Args:
-        q: (C, G, L, K).
-        k: (C, G, L, K).
-        v: (C, G, L, V).
-        log_alpha: (C, G, L).
-        beta: (C, G, L).
+        parts: q and k (C, G, L, K), v (C, G, L, V), log alpha and beta (C, G, L).
         memory: S before the first chunk (G, V, K).
 
     Returns:
         S_t q_t (C, G, L, V) and S after the last chunk.
     """
+    q, k, v, log_alpha, beta = parts
     between, before = pairwise_decay(log_alpha)  # (C, G, L, L), (C, G, L)
     system = (k @ k.mT) * (between * beta.unsqueeze(3))  # below its diagonal, which is ones
     eye = torch.eye(q.shape[2], dtype=q.dtype, device=q.device).expand_as(system)

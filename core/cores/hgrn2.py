@@ -5,6 +5,7 @@ Shapes: B batch, T time, D input, H hidden, N heads, S = H / N units of a head, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -145,7 +146,7 @@ class HGRN2(ChunkedCore):
                 .flatten(1, 2)
                 for part in (o, left, i, log_f)
             ]  # (C, B * N, L, S) each
-            y, memory = _scan(*parts, state.memory.flatten(0, 1))
+            y, memory = _scan(parts, state.memory.flatten(0, 1))
             y = y.unflatten(1, (-1, self.num_heads)).permute(1, 0, 3, 2, 4)  # (B, C, L, N, S)
             y = y.flatten(3).flatten(1, 2)[:, : x.shape[1]]  # (B, T, H)
             memory = memory.unflatten(0, (-1, self.num_heads))
@@ -156,21 +157,17 @@ class HGRN2(ChunkedCore):
         return f"{super().extra_repr()}, lower_bound={self.lower_bound}"
 
 
-def _scan(
-    o: Tensor, left: Tensor, i: Tensor, log_f: Tensor, memory: Tensor
-) -> tuple[Tensor, Tensor]:
+def _scan(parts: Sequence[Tensor], memory: Tensor) -> tuple[Tensor, Tensor]:
     """Run all chunks.
 
     Args:
-        o: (C, G, L, S), where G = B * N.
-        left: 1 - f (C, G, L, S).
-        i: (C, G, L, S).
-        log_f: (C, G, L, S).
+        parts: o, 1 - f, i and log f (C, G, L, S), where G = B * N.
         memory: h before the first chunk (G, S, S).
 
     Returns:
         h_t^T o_t (C, G, L, S) and h after the last chunk.
     """
+    o, left, i, log_f = parts
     y, since, until = _within(o, left, i, log_f)
     last = torch.exp(since[:, :, -1]).unsqueeze(3)  # (C, G, S, 1)
     written = (left * torch.exp(until)).mT @ i  # (C, G, S, S)

@@ -37,9 +37,9 @@ class LRU(ElementwiseCore):
         x_t = lambda * x_{t-1} + exp(gamma) * (B u_t)
         y_t = Re(C x_t) + D u_t
 
-    B and C are complex. nu, theta and gamma are the logarithms that the paper's code learns: nu_log,
-    theta_log and gamma_log. The initial state is zero. The paper's block has a norm before this
-    layer and a gated linear unit after it, which belong to the model around it.
+    B and C are complex. nu, theta and gamma are the logarithms that the paper's code learns:
+    nu_log, theta_log and gamma_log. The initial state is zero. The paper's block has a norm before
+    this layer and a gated linear unit after it, which belong to the model around it.
 
     `weight_in` (2N, D): the real part of B above the imaginary one; `weight_out` (H, 2N): the real
     part of C beside the imaginary one; `weight_skip` (H, D): D, a diagonal in the paper's code,
@@ -128,7 +128,7 @@ class LRU(ElementwiseCore):
         # real and imaginary part side by side, as a complex number has them
         weight = self.weight_in * torch.exp(self.gamma).repeat(2).unsqueeze(1)
         weight = weight.unflatten(0, (2, -1)).transpose(0, 1).flatten(0, 1)  # (2N, D)
-        return project(u, weight, None, dtype=dtype).unflatten(-1, (-1, 2))
+        return project(u, weight, None, dtype=dtype).view(*u.shape[:-1], self.state_size, 2)
 
     def _leave(self, x: Tensor, u: Tensor) -> Tensor:
         """Return y (..., H) of both parts of the state (..., N, 2) and u (..., D)."""
@@ -155,4 +155,5 @@ class LRU(ElementwiseCore):
 
     def extra_repr(self) -> str:
         """Show the options in the module's representation."""
-        return f"{self.input_size}, {self.hidden_size}, state_size={self.state_size}, chunk={self.chunk}"
+        sizes = f"{self.input_size}, {self.hidden_size}, state_size={self.state_size}"
+        return f"{sizes}, chunk={self.chunk}"

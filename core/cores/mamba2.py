@@ -1,11 +1,12 @@
 """Mamba-2: the selective state space by its duality with attention.
 
-Shapes: B batch, T time, D input, H output, I = 2H inner units, N heads, P = I / N units of a head, S
-numbers of the state for each unit, K taps, C chunks of L steps.
+Shapes: B batch, T time, D input, H output, I = 2H inner units, N heads, P = I / N units of a head,
+S numbers of the state for each unit, K taps, C chunks of L steps.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -161,7 +162,7 @@ class Mamba2(ChunkedCore):
             (v, key, query), previous = self.convolution(mixed, previous, rows)
             v = v.unflatten(2, (self.num_heads, -1))  # (B, T, N, P)
             chunks = [in_chunks(part, self.chunk_size) for part in (query, key, v, step, log_decay)]
-            y, memory = _scan(*chunks, memory)
+            y, memory = _scan(chunks, memory)
             y = torch.addcmul(
                 y.flatten(1, 2)[:, : x.shape[1]], self.skip.to(v.dtype).unsqueeze(1), v
             )
@@ -174,22 +175,17 @@ class Mamba2(ChunkedCore):
         return f"{super().extra_repr()}, {more}"
 
 
-def _scan(
-    query: Tensor, key: Tensor, v: Tensor, step: Tensor, log_decay: Tensor, memory: Tensor
-) -> tuple[Tensor, Tensor]:
+def _scan(parts: Sequence[Tensor], memory: Tensor) -> tuple[Tensor, Tensor]:
     """Run all chunks.
 
     Args:
-        query: C (B, C, L, S).
-        key: B (B, C, L, S).
-        v: x (B, C, L, N, P).
-        step: Delta (B, C, L, N).
-        log_decay: log a (B, C, L, N).
+        parts: C and B (B, C, L, S), x (B, C, L, N, P), delta and log a (B, C, L, N).
         memory: h before the first chunk (B, N, P, S).
 
     Returns:
         h_t C_t (B, C, L, N, P) and h after the last chunk.
     """
+    query, key, v, step, log_decay = parts
     heads = v.shape[3:]
     between, before = pairwise_decay(log_decay.transpose(2, 3))  # (B, C, N, L, L), (B, C, N, L)
     weights = between * step.transpose(2, 3).unsqueeze(3)

@@ -5,7 +5,6 @@ Shapes: B batch, T time, D input, H output, C chunks of L steps.
 
 from __future__ import annotations
 
-import cmath
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -22,13 +21,15 @@ from .elementwise import project
 from .heads import HeadsCore
 from .short_convolution import Rows
 
+_MODERATE = 1e6
+
 
 class ChunkedCore(HeadsCore):
     """A core whose memory decays and learns: as attention within a chunk, as a state between them.
 
-    Lengths are taken within the chunks, and so are many resets: a decay of nothing is a reset. On
-    other devices than a CPU, and where something is not finite, which a product would carry over a
-    reset, the sequence is cut at resets instead.
+    Lengths are taken within the chunks, and so are many resets: where nothing stays, a row starts
+    anew. On other devices than a CPU, and where numbers are not finite or huge, which products
+    would carry over a reset, the sequence is cut at the resets instead.
 
     Args:
         input_size: D, size of one step's input.
@@ -80,18 +81,23 @@ class ChunkedCore(HeadsCore):
 
     def _unroll(self, x: Tensor, state: State, schedule: Schedule | None) -> tuple[Tensor, State]:
         if schedule is not None and schedule.reset is not None and not self._idle(x, schedule):
-            pieces = len(schedule.segments)
-            many = pieces > 1 + x.shape[1] // self.chunk_size
-            # elsewhere asking what is finite would wait
-            if many and x.device.type == "cpu" and not transformed():
+            many = len(schedule.segments) > 1 + x.shape[1] // self.chunk_size
+            # elsewhere asking for numbers would wait
+            asking = x.device.type == "cpu" and not x.is_meta and not transformed()
+            if many and asking and all(_moderate(part) for part in (x, *leaves(state))):
                 found = self._masked(x, state, schedule.lengths, schedule.reset.to(x.device))
-                if all(cmath.isfinite(leaf.detach().sum().item()) for leaf in leaves(found)):
+                if all(math.isfinite(part.detach().sum().item()) for part in leaves(found)):
                     return found
         return super()._unroll(x, state, schedule)
 
     def extra_repr(self) -> str:
         """Show the sizes in the module's representation."""
         return f"{super().extra_repr()}, chunk_size={self.chunk_size}"
+
+
+def _moderate(x: Tensor) -> bool:
+    """Tell whether all numbers are finite, and their products: zero times infinity is no number."""
+    return x.numel() == 0 or bool(x.detach().abs().max() < _MODERATE)
 
 
 def in_chunks(x: Tensor, most: int, *, exactly: bool = False) -> Tensor:
@@ -110,7 +116,7 @@ def in_chunks(x: Tensor, most: int, *, exactly: bool = False) -> Tensor:
     length = most if exactly else -(-time // chunks)
     if more := chunks * length - time:
         x = F.pad(x, (0, 0) * (x.dim() - 2) + (0, more))
-    return x.unflatten(1, (chunks, length))
+    return x.view(len(x), chunks, length, *x.shape[2:])
 
 
 def pairwise_decay(log_decay: Tensor) -> tuple[Tensor, Tensor]:

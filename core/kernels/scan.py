@@ -89,7 +89,8 @@ def linear_recurrence_reference(
 def _run(a: Tensor, b: Tensor, initial: Tensor | None, reset: Tensor | None) -> Tensor:
     if transformed():
         return linear_recurrence_reference(a, b, initial, reset)
-    return _LinearRecurrence.apply(a, b, initial, reset)  # type: ignore[no-any-return]
+    # here, not in `forward`, whose own copy would be in no graph
+    return _LinearRecurrence.apply(a.contiguous(), b, initial, reset)  # type: ignore[no-any-return]
 
 
 class _LinearRecurrence(torch.autograd.Function):
@@ -99,7 +100,6 @@ class _LinearRecurrence(torch.autograd.Function):
     def forward(
         ctx: Any, a: Tensor, b: Tensor, initial: Tensor | None, reset: Tensor | None
     ) -> Tensor:
-        a = a.contiguous()
         h = b.clone(memory_format=torch.contiguous_format)
         if initial is not None and reset is None:
             h[0].addcmul_(a[0], initial)
