@@ -75,24 +75,29 @@ class ChunkedCore(HeadsCore):
         if min(lengths) == x.shape[1]:
             return self._run(x, state, Rows(reset=reset))
         padding = ~steps_before(lengths, x.shape[1], x.device)  # (B, T)
-        past = padding.unsqueeze(2)
-        output, state = self._run(x.masked_fill(past, 0.0), state, Rows(lengths, padding, reset))
-        return output.masked_fill(past, 0.0), state
+        output, state = self._run(_without(x, padding), state, Rows(lengths, padding, reset))
+        return _without(output, padding), state
 
     def _unroll(self, x: Tensor, state: State, schedule: Schedule | None) -> tuple[Tensor, State]:
         if schedule is not None and schedule.reset is not None and not self._idle(x, schedule):
             many = len(schedule.segments) > 1 + x.shape[1] // self.chunk_size
             # elsewhere asking for numbers would wait
-            asking = x.device.type == "cpu" and not x.is_meta and not transformed()
-            if many and asking and all(_moderate(part) for part in (x, *leaves(state))):
-                found = self._masked(x, state, schedule.lengths, schedule.reset.to(x.device))
-                if all(math.isfinite(part.detach().sum().item()) for part in leaves(found)):
-                    return found
+            if many and x.device.type == "cpu" and not transformed():
+                real = _without(x, ~schedule.valid())
+                if all(_moderate(part) for part in (real, *leaves(state))):
+                    found = self._masked(x, state, schedule.lengths, schedule.reset.to(x.device))
+                    if all(math.isfinite(part.detach().sum().item()) for part in leaves(found)):
+                        return found
         return super()._unroll(x, state, schedule)
 
     def extra_repr(self) -> str:
         """Show the sizes in the module's representation."""
         return f"{super().extra_repr()}, chunk_size={self.chunk_size}"
+
+
+def _without(x: Tensor, padding: Tensor) -> Tensor:
+    """Clear (B, T, ...) past the rows' lengths."""
+    return x.masked_fill(padding.unsqueeze(2), 0.0)
 
 
 def _moderate(x: Tensor) -> bool:

@@ -131,7 +131,7 @@ def test_initialisation_and_options():
     assert 0 < rate.min() < 0.3 < 15.5 < rate.max() <= 16.0
     assert 0.00099 < width.min() < 0.0012 < 0.08 < width.max() < 0.101
     assert core.weight.abs().max() <= 1 / 8
-    with pytest.raises(ValueError, match="GatedDeltaNet: num_heads is 4; it .* divides"):
+    with pytest.raises(ValueError, match=r"GatedDeltaNet: num_heads is 4; it .* divides"):
         GatedDeltaNet(3, 6, num_heads=4)
     for name in ("expand", "taps"):
         with pytest.raises(ValueError, match=f"{name} is 0.*both are at least 1"):

@@ -97,7 +97,7 @@ def test_nan_reaches_no_step_before_it():
 
 
 def test_options_are_checked():
-    with pytest.raises(ValueError, match="HGRN2: lower_bound is 1.0; it is from 0 up to"):
+    with pytest.raises(ValueError, match=r"HGRN2: lower_bound is 1\.0; it is from 0 up to"):
         HGRN2(3, 4, lower_bound=1.0)
     with pytest.raises(ValueError, match="HGRN2: chunk_size is 48; it is a power of two"):
         HGRN2(3, 4, chunk_size=48)
