@@ -31,7 +31,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from unrolled.core import MLSTM, MogrifierLSTM, RecurrentCore, discover_cores
+from unrolled.core import (
+    HGRN2,
+    MLSTM,
+    GatedDeltaNet,
+    Mamba2,
+    MogrifierLSTM,
+    RecurrentCore,
+    discover_cores,
+)
 from unrolled.core.families.elementwise import ElementwiseCore
 
 SIZES = "32x128x256,64x100x512,8x1024x256,1x8192x256"
@@ -166,7 +174,7 @@ def bound(core: RecurrentCore, batch: int, steps: int) -> Run:
         gates = 4
     else:
         for name, weight in core.named_parameters():
-            if weight.dim() != 2:
+            if weight.dim() != 2 or name == "convolution.weight":
                 continue
             if name in recurrent:
                 blocks = hidden // weight.shape[1]
@@ -181,6 +189,33 @@ def bound(core: RecurrentCore, batch: int, steps: int) -> Run:
         batched(count, length, length, size)  # of the values
         batched(count, length, size, size)  # what the memory answers
         batched(count, size, length, size)  # what it learns
+    if isinstance(core, HGRN2):
+        size, length = hidden // core.num_heads, min(core.chunk_size, steps)
+        count, half = batch * core.num_heads * (steps // length), length // 2
+        while half:  # the blocks of a chunk
+            batched(count * (length // (2 * half)), half, size, half)
+            batched(count * (length // (2 * half)), half, half, size)
+            half //= 2
+        batched(count, length, size, size)
+        batched(count, size, length, size)
+    if isinstance(core, Mamba2):
+        length, size = min(core.chunk_size, steps), core.state_size
+        count, inner = batch * (steps // length), core.inner_size
+        batched(count, length, size, length)
+        batched(count * core.num_heads, length, length, inner // core.num_heads)
+        batched(count, length, size, inner)
+        batched(count, inner, length, size)
+    if isinstance(core, GatedDeltaNet):
+        length, keys, values = min(core.chunk_size, steps), core.head_size, core.value_size
+        count = batch * core.num_heads * (steps // length)
+        for inner, columns in (
+            (keys, length), (keys, length),  # products of the keys, and with the queries
+            (length, values), (length, keys),  # what the triangular system gives
+            (keys, values), (keys, values),  # what the memory holds, and answers
+            (length, values),
+        ):  # fmt: skip
+            batched(count, length, inner, columns)
+        batched(count, values, length, keys)
     # Forward: read the gates' input, write the output; backward: read both and the gradient, write
     # the gradient. A copy moves an element twice.
     pieces = torch.randn(2, steps, batch, hidden)
