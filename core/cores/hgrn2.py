@@ -42,7 +42,7 @@ class HGRN2(ChunkedCore):
     The initial state is zero. A sequence runs in chunks: within one by products of matrices, from
     one to the next through h. Two steps of a chunk meet where one is in the first and the other in
     the second half of a block of steps, and both decays are taken to the block's middle: no decay
-    is divided by another, and none is the difference of two sums.
+    is divided by another.
 
     In the paper g is learnt, for all layers of a model at once: it rises from 0 in the lowest to
     almost 1. Here it is a number that is given to each layer.
@@ -109,11 +109,12 @@ class HGRN2(ChunkedCore):
         return {"memory": (self.num_heads, self.head_size, self.head_size)}
 
     def _project(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        """Return i, o, 1 - f and log f, (..., H) each."""
+        """Return i, o, 1 - f and f, (..., H) each."""
         i, o, f = products(x, self.weight, (self.hidden_size,) * 3, dtype, self.bias)
-        left = torch.sigmoid(-f) * (1.0 - self.lower_bound)
-        log_f = F.logsigmoid(f) if self.lower_bound == 0.0 else torch.log1p(-left)
-        return F.silu(i), torch.sigmoid(o), left, log_f
+        free = 1.0 - self.lower_bound
+        # each by itself: a difference from 1 has few digits
+        left, f = free * torch.sigmoid(-f), self.lower_bound + free * torch.sigmoid(f)
+        return F.silu(i), torch.sigmoid(o), left, f
 
     def _finish(self, y: Tensor, dtype: torch.dtype) -> Tensor:
         """Return the output of what was read (..., H)."""
@@ -123,28 +124,30 @@ class HGRN2(ChunkedCore):
     def step(self, x: Tensor, state: HGRN2State) -> tuple[Tensor, HGRN2State]:
         """Advance one step; see `RecurrentCore.step`."""
         (memory,) = state
-        i, o, left, log_f = (
+        i, o, left, f = (
             part.unflatten(1, (self.num_heads, -1)) for part in self._project(x, memory.dtype)
         )  # (B, N, S)
-        memory = log_f.exp().unsqueeze(3) * memory + left.unsqueeze(3) * i.unsqueeze(2)
+        memory = f.unsqueeze(3) * memory + left.unsqueeze(3) * i.unsqueeze(2)
         y = (memory * o.unsqueeze(3)).sum(2).flatten(1)  # (B, H)
         return self._finish(y, x.dtype), HGRN2State(memory)
 
     def _run(self, x: Tensor, state: HGRN2State, rows: Rows) -> tuple[Tensor, HGRN2State]:
-        i, o, left, log_f = self._project(x, state.memory.dtype)
+        i, o, left, f = self._project(x, state.memory.dtype)
         if rows.padding is not None:  # nothing enters, nothing is forgotten
             padding = rows.padding.unsqueeze(2)
-            left, log_f = left.masked_fill(padding, 0.0), log_f.masked_fill(padding, 0.0)
+            left, f = left.masked_fill(padding, 0.0), f.masked_fill(padding, 1.0)
         if rows.reset is not None:
-            log_f = log_f.masked_fill(rows.reset.unsqueeze(2), -torch.inf)
+            f = f.masked_fill(rows.reset.unsqueeze(2), 0.0)
         length = min(1 << (x.shape[1] - 1).bit_length(), self.chunk_size)  # a power of two
         with without_autocast(x.device):
             parts = [
-                in_chunks(part.unflatten(2, (self.num_heads, -1)), length, exactly=True)
+                in_chunks(
+                    part.unflatten(2, (self.num_heads, -1)), length, exactly=True, value=value
+                )
                 .transpose(2, 3)
                 .transpose(0, 1)
                 .flatten(1, 2)
-                for part in (o, left, i, log_f)
+                for part, value in ((o, 0.0), (left, 0.0), (i, 0.0), (f, 1.0))
             ]  # (C, B * N, L, S) each
             y, memory = _scan(parts, state.memory.flatten(0, 1))
             y = y.unflatten(1, (-1, self.num_heads)).permute(1, 0, 3, 2, 4)  # (B, C, L, N, S)
@@ -161,52 +164,53 @@ def _scan(parts: Sequence[Tensor], memory: Tensor) -> tuple[Tensor, Tensor]:
     """Run all chunks.
 
     Args:
-        parts: o, 1 - f, i and log f (C, G, L, S), where G = B * N.
+        parts: o, 1 - f, i and f (C, G, L, S), where G = B * N.
         memory: h before the first chunk (G, S, S).
 
     Returns:
         h_t^T o_t (C, G, L, S) and h after the last chunk.
     """
-    o, left, i, log_f = parts
-    y, since, until = _within(o, left, i, log_f)
-    last = torch.exp(since[:, :, -1]).unsqueeze(3)  # (C, G, S, 1)
-    written = (left * torch.exp(until)).mT @ i  # (C, G, S, S)
+    o, left, i, f = parts
+    scores, o, left, last = _within(o, left, f)
+    written = left.mT @ i  # (C, G, S, S)
     states = []
-    for kept, new in zip(last.unbind(), written.unbind(), strict=True):
+    for kept, new in zip(last.mT.unbind(), written.unbind(), strict=True):
         states.append(memory)
         memory = torch.addcmul(new, kept, memory)
-    return y + (o * torch.exp(since)) @ torch.stack(states), memory
+    return scores @ i + o @ torch.stack(states), memory
 
 
-def _within(o: Tensor, left: Tensor, i: Tensor, log_f: Tensor) -> tuple[Tensor, ...]:
-    """Read what was written in the same chunk, in blocks of 2, 4, ... steps.
+def _within(o: Tensor, left: Tensor, f: Tensor) -> tuple[Tensor, ...]:
+    """Let the steps of a chunk meet, in blocks of 2, 4, ... steps.
 
     Args:
         o: (C, G, L, S).
         left: 1 - f (C, G, L, S).
-        i: (C, G, L, S).
-        log_f: (C, G, L, S).
+        f: (C, G, L, S).
 
     Returns:
-        What each step reads, and the logarithms of what is left at each step of what was there
-        before the chunk, and at the chunk's end of what was written at each step; (C, G, L, S)
-        each.
+        How much step t reads of what step s wrote (C, G, L, L); o times what is left at its step
+        of what was there before the chunk, and 1 - f times what is left of it at the chunk's end,
+        (C, G, L, S) each; and what is left of anything after the chunk, (C, G, 1, S).
     """
-    y = (o * left).sum(3, keepdim=True) * i  # of the step itself
-    since, until = log_f, torch.zeros_like(log_f)
+    length = o.shape[2]
+    scores = (o * left).sum(3)[..., None, None]  # (C, G, blocks, steps, steps)
+    total = f.unsqueeze(3)  # of each block, (C, G, blocks, 1, S)
+    o, left = (o * f).unsqueeze(3), left.unsqueeze(3)  # (C, G, blocks, steps, S)
     half = 1
-    while half < o.shape[2]:
-        blocks = (-1, 2, half)
-        (_, later), (earlier, _), (value, _) = (
-            part.unflatten(2, blocks).unbind(3) for part in (o, left, i)
-        )
-        first, second = since.unflatten(2, blocks).unbind(3)  # (C, G, L / 2half, half, S)
-        head, tail = until.unflatten(2, blocks).unbind(3)
-        # to the middle of the block
-        scores = (later * torch.exp(second)) @ (earlier * torch.exp(head)).mT
-        y = y.unflatten(2, blocks)
-        y = torch.stack((y[:, :, :, 0], y[:, :, :, 1] + scores @ value), 3).flatten(2, 4)
-        since = torch.stack((first, second + first[:, :, :, -1:]), 3).flatten(2, 4)
-        until = torch.stack((head + second[:, :, :, -1:], tail), 3).flatten(2, 4)
+    while half < length:
+        pairs = (length // half // 2, 2)
+        first, second = total.unflatten(2, pairs).unbind(3)  # (C, G, pairs, 1, S)
+        (_, later), (earlier, _) = (part.unflatten(2, pairs).unbind(3) for part in (o, left))
+        across = later @ earlier.mT  # (C, G, pairs, half, half), both taken to the middle
+        upper, lower = scores.unflatten(2, pairs).unbind(3)
+        scores = torch.cat(
+            (F.pad(upper, (0, half)), torch.cat((across, lower), 4)), 3
+        )  # (C, G, pairs, 2 half, 2 half)
+        # what is before and after the block lies beyond the other half
+        one = torch.ones_like(first)
+        o = o.unflatten(2, pairs) * torch.stack((one, first), 3)
+        left = left.unflatten(2, pairs) * torch.stack((second, one), 3)
+        o, left, total = o.flatten(3, 4), left.flatten(3, 4), first * second
         half *= 2
-    return y, since, until
+    return scores.squeeze(2), o.squeeze(2), left.squeeze(2), total.squeeze(2)

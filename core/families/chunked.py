@@ -105,22 +105,23 @@ def _moderate(x: Tensor) -> bool:
     return x.numel() == 0 or bool(x.detach().abs().max() < _MODERATE)
 
 
-def in_chunks(x: Tensor, most: int, *, exactly: bool = False) -> Tensor:
+def in_chunks(x: Tensor, most: int, *, exactly: bool = False, value: float = 0.0) -> Tensor:
     """Cut the time axis into as few equal chunks as may be, and as short as they then may be.
 
     Args:
         x: (B, T, ...).
         most: Steps of the longest chunk that may be.
         exactly: Whether they have that length.
+        value: What is past the last step.
 
     Returns:
-        (B, C, L, ...), zero past the last step.
+        (B, C, L, ...).
     """
     time = x.shape[1]
     chunks = -(-time // most)
     length = most if exactly else -(-time // chunks)
     if more := chunks * length - time:
-        x = F.pad(x, (0, 0) * (x.dim() - 2) + (0, more))
+        x = F.pad(x, (0, 0) * (x.dim() - 2) + (0, more), value=value)
     return x.view(len(x), chunks, length, *x.shape[2:])
 
 

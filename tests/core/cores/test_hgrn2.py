@@ -87,15 +87,6 @@ def test_any_decay_is_exact(dtype, bias, bound):
         assert tensor.grad.isfinite().all()
 
 
-def test_nan_reaches_no_step_before_it():
-    core, x = make(), torch.randn(1, 13, 3, dtype=torch.float64)
-    expected = core(x)[0]
-    x[0, 6] = torch.nan
-    output = core(x)[0]
-    torch.testing.assert_close(output[:, :6], expected[:, :6])
-    assert output[:, 6:].isnan().all()
-
-
 def test_options_are_checked():
     with pytest.raises(ValueError, match=r"HGRN2: lower_bound is 1\.0; it is from 0 up to"):
         HGRN2(3, 4, lower_bound=1.0)
