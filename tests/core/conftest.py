@@ -60,7 +60,7 @@ def options() -> dict[str, Callable[[], RecurrentCore]]:
             INPUT, HIDDEN, num_heads=1, expand=1, taps=2, chunk_size=3
         ),
         "Mamba2-chunks": lambda: Mamba2(
-            INPUT, HIDDEN, num_heads=2, state_size=3, taps=1, chunk_size=2
+            INPUT, HIDDEN, num_heads=2, state_size=3, taps=2, chunk_size=2
         ),
         "HGRN2-chunks": lambda: HGRN2(INPUT, HIDDEN, num_heads=1, lower_bound=0.3, chunk_size=4),
         "LRU-chunks": lambda: LRU(INPUT, HIDDEN, state_size=3, chunk=2),
