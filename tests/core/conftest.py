@@ -13,11 +13,15 @@ import torch
 from torch import Tensor
 from unrolled.core import (
     GRU,
+    HGRN2,
+    LRU,
     LSTM,
     MLSTM,
     RNN,
     SLSTM,
     Bidirectional,
+    GatedDeltaNet,
+    Mamba2,
     MogrifierLSTM,
     RecurrentCore,
     Stacked,
@@ -53,6 +57,14 @@ def options() -> dict[str, Callable[[], RecurrentCore]]:
         "MLSTM-chunks": lambda: MLSTM(INPUT, HIDDEN, num_heads=2, chunk_size=3),
         "MogrifierLSTM-rank": lambda: MogrifierLSTM(INPUT, HIDDEN, rank=2),
         "MogrifierLSTM-round": lambda: MogrifierLSTM(INPUT, HIDDEN, rounds=1),
+        "GatedDeltaNet-chunks": lambda: GatedDeltaNet(
+            INPUT, HIDDEN, num_heads=1, expand=1, taps=2, chunk_size=3
+        ),
+        "Mamba2-chunks": lambda: Mamba2(
+            INPUT, HIDDEN, num_heads=2, state_size=3, taps=2, chunk_size=2
+        ),
+        "HGRN2-chunks": lambda: HGRN2(INPUT, HIDDEN, num_heads=1, lower_bound=0.3, chunk_size=4),
+        "LRU-chunks": lambda: LRU(INPUT, HIDDEN, state_size=3, chunk=2),
         "LSTM-no-bias": lambda: LSTM(INPUT, HIDDEN, bias=False),
         "LSTM-cut": lambda: cut_everywhere(LSTM(INPUT, HIDDEN)),
         "GRU-cut": lambda: cut_everywhere(GRU(INPUT, HIDDEN)),
