@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import regex
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from ...errors import DataError, UsageError, quoted
 from ..cache import cache_folder
+from ..formats.letters import composed, plain
 from ..listing import listing
 from ..splits import PARTS, Part, carve, shares
-from .base import CaptioningData
+from .base import CaptioningData, Units
 from .dataset import Augmentation, Pictures
 from .files import Entry, Layout, read_captions
 from .pictures import ImageFiles, Images, Missing, OpenedPictures, RandomView, faults, kept
@@ -37,7 +38,7 @@ _FOLDERS = (
     "train2014",
     "val2014",
 )
-_NO_WORD = re.compile(r"[^\w\s'’&%$#@+/-]|(?<!\w)['’/-]+|['’/-]+(?!\w)")
+_NO_WORD = regex.compile(r"[^\w\s'’&%$#@+/-]|(?<!\w)['’/-]+|['’/-]+(?!\w)")
 
 
 class _Collected(NamedTuple):
@@ -69,7 +70,11 @@ class CaptionData(CaptioningData):
         val_fraction: Share of the images for validation, where the files don't say; 0 for none.
         test_fraction: Share of the images for the test, where the files don't say; 0 for none.
         image_size: Side of the square pictures, in pixels: the image's middle, scaled.
-        min_count: Words that are rarer in the training captions are unknown.
+        min_count: Words that are rarer in the training
+            captions are unknown.
+        units: What a caption is learnt in: `words`, `characters` or `subwords`; null: words, or
+            characters where most letters are of scripts without spaces (Chinese, Japanese, Thai).
+        normalize: Bring captions to Unicode's NFC, where an accented letter is one character.
         random_flip: Mirror every other training picture. Captions that say left and right are wrong
             then.
         min_crop: Train on squares of this share of the side at least, somewhere in the picture; 1
@@ -101,6 +106,8 @@ class CaptionData(CaptioningData):
         test_fraction: float = 0.05,
         image_size: int = 224,
         min_count: int = 5,
+        units: Units | None = None,
+        normalize: bool = True,
         random_flip: bool = False,
         min_crop: float = 1.0,
         batch_size: int = 32,
@@ -121,6 +128,8 @@ class CaptionData(CaptioningData):
             seed=seed,
             cache_dir=cache_dir,
             cache_features=cache_features,
+            units=units,
+            normalize=normalize,
             spec=spec,
         )
         if (root is None) == (dataset is None):
@@ -168,7 +177,7 @@ class CaptionData(CaptioningData):
         Args:
             caption: As it was written.
         """
-        return " ".join(_NO_WORD.sub(" ", caption).split())
+        return " ".join(_NO_WORD.sub(" ", plain(caption, nfc=self.normalize)).split())
 
     def augmentation(self) -> Augmentation | None:
         """Return what changes the training pictures, None for nothing."""
@@ -198,6 +207,12 @@ class CaptionData(CaptioningData):
             raise DataError(f"{name} has no image with a caption.")
         counts = ", ".join(f"{len(parts[part].references):,} {part}" for part in parts)
         rank_zero_info(f"Images with captions in {name}: {counts}")
+        texts = (text for part in parts.values() for found in part.references for text in found)
+        if self.normalize and (odd := sum(not composed(text) for text in texts)):
+            rank_zero_info(
+                f"{odd:,} captions are brought to Unicode's NFC; --data.normalize false leaves "
+                "them as they are."
+            )
         return parts
 
     def _from_files(self, given: str) -> dict[Part, _Collected]:
