@@ -86,7 +86,7 @@ def translate(
 
 
 def _lines(source: str) -> Iterator[str]:
-    from ..data.sources import BLOCK_BYTES, read_blocks
+    from ..data.formats.packed import BLOCK_BYTES, read_blocks
     from ..data.tables import lines
     from ..data.translation.pairs import existing
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
-import gzip
 import hashlib
-import lzma
 import os
 import sys
 import sysconfig
 import tempfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -19,30 +16,19 @@ from typing import Any, BinaryIO
 
 from ..errors import DataError, SetupError, UsageError, did_you_mean, quoted
 from .cache import cached, key_of, stamps, unusable
+from .formats.objects import COLUMNAR, JSON_LINES
+from .formats.packed import BLOCK_BYTES, plain_name, read_blocks
 
-BLOCK_BYTES = 1 << 20
 # where this process and those it starts find what standard input held
 _STDIN_VARIABLE = "UNROLLED_STDIN"
 _NO_TEXT = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
 _BUILDERS = {  # of the `datasets` library, by the ends of files' names
     ".json": "json",
-    ".jsonl": "json",
     ".csv": "csv",
-    ".parquet": "parquet",
     ".txt": "text",
+    **dict.fromkeys(JSON_LINES, "json"),
+    **COLUMNAR,
 }
-_MOST_TIMES = 200  # text becomes three to five times as large, a table of numbers ten or twenty
-_SUSPECT = 1 << 26  # bytes; what is smaller is harmless, however it was compressed
-_XZ_MEMORY = 1 << 28  # bytes for a dictionary; `xz -9` makes one of 64 MB
-
-
-def _open_xz(path: Path) -> lzma.LZMAFile:
-    with path.open("rb") as file:  # the header says how much memory the rest will take
-        lzma.LZMADecompressor(memlimit=_XZ_MEMORY).decompress(file.read(1 << 12), 1)
-    return lzma.open(path)
-
-
-COMPRESSED: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".xz": _open_xz}
 
 
 @dataclass(frozen=True)
@@ -95,11 +81,11 @@ def path_source(path: str, pattern: str, cache: Path) -> Source:
     """Return the source for a path.
 
     Args:
-        path: A file, a folder, a pipe, or `-` for standard input. Files that end in `.gz` or `.xz`
-            are decompressed.
-        pattern: Which files of a folder to take: shell patterns for the name without `.gz` or
-            `.xz`, with commas in between. Sub-folders are included, hidden files and folders are
-            not.
+        path: A file, a folder, a pipe, or `-` for standard input. Compressed files (`.gz`,
+            `.bz2`, `.xz`, `.zst`) are read as they are.
+        pattern: Which files of a folder to take: shell patterns with commas in between, for the
+            name without the ending of a compressed file. Sub-folders are included, hidden files
+            and folders are not.
         cache: Folder for what can be read only once.
 
     Raises:
@@ -152,15 +138,6 @@ def _folder(folder: Path, path: str, pattern: str) -> Source:
     return _files(path, taken, folder)
 
 
-def plain_name(path: Path) -> str:
-    """Return a file's name without `.gz` or `.xz`.
-
-    Args:
-        path: The file.
-    """
-    return path.stem if path.suffix in COMPRESSED else path.name
-
-
 def _files(name: str, paths: list[Path], root: Path | None = None, *, utf8: bool = False) -> Source:
     """Return the source of files; without a root it is one file, known by the source's name."""
     return Source(name, stamps(*paths), partial(_file_documents, name, paths, root), utf8)
@@ -170,34 +147,6 @@ def _file_documents(name: str, paths: list[Path], root: Path | None) -> Iterator
     for path in paths:
         label = f"'{path.relative_to(root)}' in {name}" if root else name
         yield Document(label, partial(read_blocks, path, label))
-
-
-def read_blocks(path: Path, label: str) -> Iterator[bytes]:
-    """Yield a file's content in blocks, decompressed where its name says so.
-
-    Args:
-        path: The file.
-        label: What messages call it.
-
-    Raises:
-        DataError: It can't be read, or expands to more than `_MOST_TIMES` its size.
-    """
-    read = 0
-    try:
-        with COMPRESSED.get(path.suffix, partial(open, mode="rb"))(path) as file:
-            most = max(_SUSPECT, _MOST_TIMES * path.stat().st_size)
-            while block := file.read(BLOCK_BYTES):
-                read += len(block)
-                if read > most and path.suffix in COMPRESSED:
-                    raise DataError(
-                        f"{label} has {path.stat().st_size:,} bytes and expands to more than "
-                        f"{most:,}, as no text does: decompress it yourself if it is one."
-                    )
-                yield block
-    except (gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
-        raise DataError(f"{label} is damaged or no {path.suffix} file: {error}") from error
-    except OSError as error:
-        raise DataError(f"{label} can't be read: {error.strerror or error}") from error
 
 
 def _spool_stdin(cache: Path) -> Path:

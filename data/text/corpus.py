@@ -19,7 +19,8 @@ import numpy.typing as npt
 from ...errors import DataError, UsageError, did_you_mean
 from ..arrays import Array, ArrayFile, cached_array
 from ..cache import cached_json, key_of
-from ..sources import BLOCK_BYTES, Document, Source
+from ..formats.packed import BLOCK_BYTES
+from ..sources import Document, Source
 from ..vocabulary import (
     ByteVocabulary,
     CharacterVocabulary,

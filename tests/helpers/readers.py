@@ -28,7 +28,8 @@ from unrolled.data.sources import path_source
 from unrolled.data.splits import shares
 from unrolled.data.text.corpus import Corpus
 from unrolled.data.tokenizer import Subwords
-from unrolled.data.translation.pairs import file_pairs, table_pairs
+from unrolled.data.translation.pairs import file_pairs
+from unrolled.data.translation.tables import table_pairs
 from unrolled.data.video.clips.module import write_video
 from unrolled.data.video.files import find_videos, read_list
 from unrolled.data.video.frames import natural, read_frames
