@@ -10,7 +10,7 @@ from ...errors import DataError, did_you_mean
 from ..images import open_image
 from ..sources import load_dataset
 from ..splits import Part
-from .files import PART_NAMES
+from .entries import PART_NAMES
 
 
 class DatasetImages:

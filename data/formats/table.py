@@ -86,8 +86,7 @@ class Table:
         matches: Says whether a column's name is a known one.
         longest: Bytes of a column at most.
         strict: Whether a quote that stands wrong is an error.
-        joined: Whether the field in the last column is text that may hold separators of its own,
-            without quotes.
+        joined: A field that, in the last column, may hold separators of its own without quotes.
 
     Attributes:
         header: The columns' names; None where the first row is data.
@@ -109,7 +108,7 @@ class Table:
         matches: Matcher = same_name,
         longest: int = MAX_LINE,
         strict: bool = False,
-        joined: bool = False,
+        joined: str | None = None,
     ) -> None:
         self.path, self.label, self.fields = path, label, list(fields)
         self._longest, self._strict, self._joined = longest, strict, joined
@@ -280,7 +279,7 @@ class Table:
         """Return a row with as many columns as the table has."""
         if any(map(str.strip, row[self._width :])):
             last, separator = self._width - 1, self.dialect.separator
-            if self._joined and last in self.places.values():
+            if self.places.get(self._joined or "") == last:
                 # a comma in a caption without quotes
                 return [*row[:last], separator.join(row[last:])]
             if separator != "\t":

@@ -212,7 +212,7 @@ def test_the_user_can_say_which_column_is_which(tmp_path):
         assert list(table_pairs(str(path), "xx", "yy", columns).read()) == pairs
     with pytest.raises(DataError, match="has no column 'bb' for the source, only a, b"):
         table_pairs(str(path), "xx", "yy", "source=bb,target=a")
-    with pytest.raises(DataError, match="has 2 columns, and --data.columns says"):
+    with pytest.raises(DataError, match=r"has 2 columns, and --data.columns says"):
         table_pairs(str(path), "xx", "yy", "source=3,target=1")
     with pytest.raises(UsageError, match="expected source=1,target=2"):
         ParallelData(train=str(path), columns="1,2")
@@ -259,5 +259,5 @@ def test_only_what_a_command_needs_has_to_exist(tmp_path):
     data.prepare_data()
     assert len(data.files("test")) == 20
     data.trainer.state.fn = TrainerFn.FITTING
-    with pytest.raises(DataError, match="train.tsv' does not exist"):
+    with pytest.raises(DataError, match=r"train.tsv' does not exist"):
         data.prepare_data()
