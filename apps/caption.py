@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..checkpoints import find_checkpoint
 from ..errors import DataError, UsageError, one_line, printable
 from .shell.models import open_model
-from .shell.outputs import outputs
+from .shell.outputs import left_out, outputs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +40,7 @@ def caption(
 
     Args:
         checkpoint: A checkpoint, or the folder of a run.
-        *images: Image files, and folders of them (sub-folders included).
+        *images: Image files, and folders of them (sub-folders included); - is standard input.
         beam_size: Hypotheses to keep; 1 is greedy search, null the model's own setting.
         nbest: How many captions of each image to write, each on a line of its own, the best first.
         scores: true: write the score and a tab before each caption.
@@ -64,9 +64,9 @@ def caption(
     from ..tasks.captioning.model import CaptioningModel
 
     model = open_model(path, CaptioningModel, "caption images", device=device, trust=trust)
-    unreadable = 0
+    unreadable, piped = 0, dict[Path, bytes]()
     for first in range(0, len(found), batch_size):
-        read = _read(found[first : first + batch_size], model.image_size)
+        read = _read(found[first : first + batch_size], model.image_size, piped)
         unreadable += min(batch_size, len(found) - first) - len(read)
         captions = model.captions(
             [picture for _, picture in read],
@@ -86,7 +86,7 @@ def caption(
                 name, text = one_line(image), one_line(one.text)
                 print(f"{name}\t{one.score:.4f}\t{text}" if scores else f"{name}\t{text}")
             if attention is not None:
-                _draw(image, best[0], targets[image])
+                _draw(piped.get(image, image), best[0], targets[image])
         sys.stdout.flush()
     if unreadable:
         raise DataError(
@@ -95,20 +95,25 @@ def caption(
 
 
 def _found(images: Sequence[str]) -> Iterator[Path]:
-    """Yield the images that are named, and those in the folders that are."""
-    from ..data.images import SUFFIXES
+    """Yield the images that are named, and those in the folders that are; `-` is none yet."""
+    from ..data.formats.folders import files_in, refuse_address
+    from ..data.images import SUFFIXES, is_image
 
     for name in images:
+        refuse_address(name)
         path = Path(name)
         if not path.is_dir():
             yield path
             continue
-        inside = sorted(
-            file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()
-        )
+        inside, others = [], []
+        for file in files_in(path):
+            taken = file.suffix.lower() in SUFFIXES or is_image(file)
+            (inside if taken else others).append(file)
         if not inside:
             raise DataError(f"'{name}' is a folder without images ({', '.join(SUFFIXES)}).")
-        yield from inside
+        if others:
+            print(left_out(others, path, "no images"), file=sys.stderr)
+        yield from sorted(inside)
 
 
 def _targets(images: Sequence[Path], name: str) -> dict[Path, Path]:
@@ -125,20 +130,26 @@ def _targets(images: Sequence[Path], name: str) -> dict[Path, Path]:
     return targets
 
 
-def _read(images: Sequence[Path], size: int) -> list[tuple[Path, Tensor]]:
-    """Read images, and say which can't be."""
-    from ..data.images import open_image
+def _read(images: Sequence[Path], size: int, piped: dict[Path, bytes]) -> list[tuple[Path, Tensor]]:
+    """Read images, and say which can't be; what comes through a pipe is kept in `piped`."""
+    from ..data.formats.folders import is_pipe
+    from ..data.images import MAX_BYTES, open_image
 
     read = []
     for image in images:
         try:
-            read.append((image, open_image(image, size)))
+            if str(image) == "-":
+                piped[image] = sys.stdin.buffer.read(MAX_BYTES)
+            elif is_pipe(image):
+                with image.open("rb") as pipe:
+                    piped[image] = pipe.read(MAX_BYTES)
+            read.append((image, open_image(piped.get(image, image), size)))
         except DataError as error:
             print(f"unrolled: {printable(str(error))}", file=sys.stderr)
     return read
 
 
-def _draw(image: Path, best: Captioned, target: Path) -> None:
+def _draw(image: Path | bytes, best: Captioned, target: Path) -> None:
     from ..data.images import open_image
     from .pictures.overlay import attention_panels
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import math
+import shutil
 import statistics
 import sys
+import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -16,7 +18,7 @@ from ..checkpoints import find_checkpoint
 from ..errors import DataError, UnrolledError, UsageError, one_line, printable
 from .pictures.timeline import Segment, draw_timeline, palette
 from .shell.models import open_model
-from .shell.outputs import outputs
+from .shell.outputs import left_out, outputs
 
 if TYPE_CHECKING:
     from ..tasks.video.model import FrameLabel, VideoModel
@@ -42,7 +44,7 @@ def label(
     Args:
         checkpoint: A checkpoint, or the folder of a run.
         *videos: Video files, folders of pictures, folders of such; .npy files for a model of
-            features.
+            features; - is standard input.
         out: The folder for what is written, made if it is not there.
         overlay: Write the videos with their labels, too; false saves the time.
         stream: Print labels as the frames come, one frame at a time, and the latency; nothing is
@@ -66,6 +68,25 @@ def label(
             "--stream."
         )
     found = list(_found(videos, features=bool(model.spec["feature_size"])))
+    with tempfile.TemporaryDirectory(prefix="unrolled-") as folder:
+        if not stream:
+            found = [_rereadable(video, Path(folder)) for video in found]
+        broken = _label_all(model, found, out, stream, lines, chunk, overlay)
+    if broken:
+        others = "; the others are labelled" if broken < len(found) else ""
+        raise DataError(f"{broken} of {len(found)} video(s) could not be labelled{others}.")
+
+
+def _label_all(
+    model: VideoModel,
+    found: Sequence[Path],
+    out: str,
+    stream: bool,
+    lines: str,
+    chunk: int,
+    overlay: bool,
+) -> int:
+    """Label videos; return how many could not be."""
     targets = {} if stream else outputs(found, out, "--out")
     broken = 0
     for video in found:
@@ -77,36 +98,47 @@ def label(
         except DataError as error:
             broken += 1
             print(f"unrolled: {printable(str(error))}", file=sys.stderr)
-    if broken:
-        others = "; the others are labelled" if broken < len(found) else ""
-        raise DataError(f"{broken} of {len(found)} video(s) could not be labelled{others}.")
+    return broken
 
 
 def _found(videos: Sequence[str], *, features: bool) -> Iterator[Path]:
     """Yield the videos that are named, and those in the folders that are."""
-    from ..data.video.frames import VIDEO_SUFFIXES, has_pictures, natural
+    from ..data.formats.folders import files_in, refuse_address
+    from ..data.video.frames import VIDEO_SUFFIXES, natural
+    from ..data.video.media import media_in
 
-    suffixes = (".npy",) if features else VIDEO_SUFFIXES
     for name in videos:
-        path = Path(name)
-        if not path.is_dir() or (not features and has_pictures(path)):
+        refuse_address(name)
+        path = Path("/dev/stdin" if name == "-" else name)
+        if not path.is_dir():
             yield path
             continue
-        inside = [
-            file for file in path.rglob("*") if file.suffix.lower() in suffixes and file.is_file()
-        ]
-        if not features:
-            inside += [
-                folder for folder in path.rglob("*") if folder.is_dir() and has_pictures(folder)
-            ]
+        if features:
+            there = sorted(files_in(path), key=lambda file: natural(str(file)))
+            inside = [file for file in there if file.suffix.lower() == ".npy"]
+            others = [file for file in there if file not in set(inside)]
+            what = "no feature files (.npy)"
+        else:
+            inside, others = media_in(path)
+            what = f"neither videos ({', '.join(VIDEO_SUFFIXES)}) nor pictures"
         if not inside:
-            what = (
-                "no feature files (.npy)"
-                if features
-                else f"neither videos ({', '.join(suffixes)}) nor pictures"
-            )
             raise DataError(f"'{name}' is a folder with {what} in it.")
-        yield from sorted(inside, key=lambda file: natural(str(file)))
+        if others:
+            why = "no feature files" if features else "no videos"
+            print(left_out(others, path, why), file=sys.stderr)
+        yield from inside
+
+
+def _rereadable(video: Path, folder: Path) -> Path:
+    """Return a file that can be read twice, once for the labels and once for the pictures."""
+    from ..data.formats.folders import is_pipe
+
+    if not is_pipe(video):
+        return video
+    copy = folder / ("stdin" if str(video) == "/dev/stdin" else video.name)
+    with video.open("rb") as pipe, copy.open("wb") as file:
+        shutil.copyfileobj(pipe, file)
+    return copy
 
 
 def _frames(model: VideoModel, video: Path, times: deque[float]) -> Iterator[Any]:

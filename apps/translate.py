@@ -86,6 +86,7 @@ def translate(
 
 
 def _lines(source: str) -> Iterator[str]:
+    from ..data.formats.folders import refuse_address
     from ..data.formats.packed import BLOCK_BYTES, read_blocks
     from ..data.tables import lines
     from ..data.translation.pairs import existing
@@ -95,6 +96,7 @@ def _lines(source: str) -> Iterator[str]:
         # as the program ends.
         stream = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
         return lines(iter(partial(stream.read, BLOCK_BYTES), b""), "standard input")
+    refuse_address(source)
     if Path(source).expanduser().is_dir():
         raise UsageError(f"'{source}' is a folder: name a file of it, or - for standard input.")
     return lines(read_blocks(existing(source), f"'{source}'"), f"'{source}'")

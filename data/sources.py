@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 from ..errors import DataError, SetupError, UsageError, did_you_mean, quoted
 from .cache import cached, key_of, stamps, unusable
+from .formats.folders import files_in, refuse_address
 from .formats.objects import COLUMNAR, JSON_LINES
 from .formats.packed import BLOCK_BYTES, plain_name, read_blocks
 
@@ -93,6 +94,7 @@ def path_source(path: str, pattern: str, cache: Path) -> Source:
     """
     if path == "-":
         return _spooled(_spool_stdin(cache), "standard input")
+    refuse_address(path)
     full = Path(path).expanduser().absolute()
     if full.is_dir():
         return _folder(full, path, pattern)
@@ -121,11 +123,7 @@ def missing_file(full: Path, path: str) -> str:
 
 
 def _folder(folder: Path, path: str, pattern: str) -> Source:
-    paths = sorted(
-        p
-        for p in folder.rglob("*")
-        if p.is_file() and not any(part.startswith(".") for part in p.relative_to(folder).parts)
-    )
+    paths = sorted(files_in(folder))
     patterns = [one.strip() for one in pattern.split(",")]
     taken = [p for p in paths if any(fnmatch.fnmatch(plain_name(p), one) for one in patterns)]
     if not taken:

@@ -14,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from ...errors import DataError, UsageError
 from ..cache import cache_folder
+from ..formats.folders import refuse_address
 from ..formats.letters import composed, plain
 from ..listing import listing
 from ..splits import PARTS, Part, carve, shares
@@ -207,6 +208,7 @@ class CaptionData(CaptioningData):
         return parts
 
     def _from_files(self, given: str) -> dict[Part, _Collected]:
+        refuse_address(given)
         root = Path(given).expanduser().absolute()
         source, folders, entries, told = read_captions(root, self.layout, self.columns)
         for sentence in told:

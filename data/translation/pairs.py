@@ -14,6 +14,7 @@ from typing import Any
 
 from ...errors import DataError, did_you_mean, some
 from ..cache import stamps
+from ..formats.folders import refuse_address
 from ..sources import load_dataset, missing_file
 from .markup import is_tagged, side_lines
 
@@ -66,6 +67,7 @@ def existing(path: str) -> Path:
     Raises:
         DataError: There is no such file; it names the nearest.
     """
+    refuse_address(path)
     full = Path(path).expanduser().absolute()
     if full.is_dir():
         raise DataError(f"'{path}' is a folder, not a file; --data.root reads folders.")
