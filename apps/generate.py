@@ -47,7 +47,9 @@ def generate(
         raise UsageError(f"--num_samples {num_samples}: must be at least 1.")
     path = find_checkpoint(checkpoint)
     if prompt == "-":
-        prompt = sys.stdin.read()
+        from ..data.formats.letters import unmarked
+
+        prompt = unmarked(sys.stdin.read())
 
     from ..tasks.char_lm.model import CharModel
 

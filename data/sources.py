@@ -14,22 +14,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..errors import DataError, SetupError, UsageError, did_you_mean, quoted
+from ..errors import DataError, SetupError, UsageError, did_you_mean
 from .cache import cached, key_of, stamps, unusable
 from .formats.folders import files_in, refuse_address
-from .formats.objects import COLUMNAR, JSON_LINES
+from .formats.hub import load_dataset
 from .formats.packed import BLOCK_BYTES, plain_name, read_blocks
 
 # where this process and those it starts find what standard input held
 _STDIN_VARIABLE = "UNROLLED_STDIN"
 _NO_TEXT = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
-_BUILDERS = {  # of the `datasets` library, by the ends of files' names
-    ".json": "json",
-    ".csv": "csv",
-    ".txt": "text",
-    **dict.fromkeys(JSON_LINES, "json"),
-    **COLUMNAR,
-}
 
 
 @dataclass(frozen=True)
@@ -223,56 +216,6 @@ def dataset_source(
 
     file = cached(cache / f"stream-{key_of(name, config, split, column, stamps(*files))}", keep)
     return Source(label, [file.name], partial(_split_documents, file, label), utf8=True)
-
-
-def load_dataset(
-    name: str,
-    config: str | None,
-    split: str | None,
-    *,
-    label: str,
-    streaming: bool = False,
-    option: str = "dataset_split",
-) -> Any:
-    """Return the rows of a data set of the `datasets` library.
-
-    Args:
-        name: A data set's name, a folder it was saved to, or a file.
-        config: The configuration's name, for data sets that have several.
-        split: The split; None for all of them by name, or for the rows where there are no splits.
-        label: What messages call it.
-        streaming: Don't keep the data set itself on disk.
-        option: The flag that names the split.
-
-    Raises:
-        DataError: There is no such data set or split.
-    """
-    import datasets  # takes a second to import
-
-    local, files = Path(name).expanduser(), None
-    try:
-        if (local / "state.json").exists() or (local / "dataset_dict.json").exists():
-            loaded = datasets.load_from_disk(str(local))
-            if split is not None and isinstance(loaded, datasets.DatasetDict):
-                if split not in loaded:
-                    raise DataError(
-                        f"it has no split '{split}', only {', '.join(loaded)}: set --data.{option}"
-                    )
-                loaded = loaded[split]
-            return loaded.to_iterable_dataset() if streaming else loaded
-        if local.is_file():
-            if local.suffix not in _BUILDERS:
-                raise DataError(
-                    f"its name ends in none of {', '.join(_BUILDERS)}; --data.path reads a text "
-                    "file"
-                )
-            name, config, files = _BUILDERS[local.suffix], None, str(local.absolute())
-        return datasets.load_dataset(
-            name, config, data_files=files, split=split, streaming=streaming
-        )
-    except Exception as error:  # a stranger's folder can make the library raise anything
-        reason = quoted((str(error).strip().splitlines() or [type(error).__name__])[0], 300)
-        raise DataError(f"{label} can't be loaded: {reason}.") from error
 
 
 def _row_documents(rows: Any, column: str, label: str) -> Iterator[Document]:

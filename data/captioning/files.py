@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ...errors import DataError, quoted
-from ..formats.objects import COLUMNAR, JSON_LINES, whole_json
+from ..formats.hub import COLUMNAR, JSON_LINES
+from ..formats.objects import whole_json
 from ..formats.packed import COMPRESSED, plain_name
 from ..formats.table import chosen_columns
 from ..sources import missing_file

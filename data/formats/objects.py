@@ -8,11 +8,8 @@ from typing import Any
 
 from ...errors import DataError, some
 from ..tables import MAX_FILE, json_rows, json_value, lines
+from .hub import COLUMNAR, JSON_LINES, load_dataset
 from .packed import kind_of, read_blocks
-
-JSON_LINES = (".jsonl", ".ndjson")
-COLUMNAR = {".parquet": "parquet", ".arrow": "arrow", ".feather": "arrow"}
-"""Builders of the `datasets` library, by the ends of files' names."""
 
 OBJECTS = (*JSON_LINES, ".json", *COLUMNAR)
 """How the names of files end that `objects` reads."""
@@ -73,8 +70,6 @@ def _rows_of(content: Any, label: str) -> list[Any]:
 
 
 def _columnar(path: Path, kind: str, label: str) -> Iterator[tuple[str, Any]]:
-    from ..sources import load_dataset
-
     rows = load_dataset(str(path), None, "train", label=label)
     number = 0
     for batch in rows.iter(batch_size=1024):

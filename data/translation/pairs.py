@@ -15,7 +15,8 @@ from typing import Any
 from ...errors import DataError, did_you_mean, some
 from ..cache import stamps
 from ..formats.folders import refuse_address
-from ..sources import load_dataset, missing_file
+from ..formats.hub import load_dataset
+from ..sources import missing_file
 from .markup import is_tagged, side_lines
 
 

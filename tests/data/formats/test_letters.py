@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from unrolled.data import CaptionData, Subwords
+from unrolled.data import CaptionData, Subwords, TextData
 from unrolled.data.alphabet import alphabet
 from unrolled.data.formats.letters import composed, plain, unmarked, unspaced_share
 from unrolled.tasks.metrics import CaptionScores, SacreBLEU
@@ -133,3 +133,12 @@ def test_vocabularies_of_plain_text_are_what_they_were():
 def test_words_of_marks_are_matched_with_subwords():
     vocabulary = Subwords.train(["कुत्ता dog १"], kind="word")
     assert {"▁कुत्ता", "▁dog", "१"} <= set(alphabet(vocabulary.to_spec()).names)
+
+
+def test_a_byte_order_mark_is_no_character_of_a_document(tmp_path):
+    for name, text in (("a.txt", "\ufeffab"), ("b.txt", "ba\ufeffb")):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    data = TextData(str(tmp_path), cache_dir=str(tmp_path / "cache"))
+    counts = data.corpus.survey()["counts"]
+    assert counts == {"a": 2, "b": 3, "\ufeff": 1}  # within a text it is what was written
+    assert len(data.tokens) == 2 + 6
