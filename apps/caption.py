@@ -105,7 +105,8 @@ def _found(images: Sequence[str]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        inside, others = [], []
+        inside: list[Path] = []
+        others: list[Path] = []
         for file in files_in(path):
             taken = file.suffix.lower() in SUFFIXES or is_image(file)
             (inside if taken else others).append(file)

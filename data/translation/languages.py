@@ -115,8 +115,8 @@ def order_of(source: str, target: str, left: Sequence[str], right: Sequence[str]
     Returns:
         By how much, as a mean over what was looked at; 0 where it can't be told.
     """
-    codes = language_of(source), language_of(target)
-    if codes[0] is None or codes[1] is None or codes[0] == codes[1]:
+    codes = [code for name in (source, target) if (code := language_of(name)) is not None]
+    if len(set(codes)) < 2:
         return 0.0
     scripts = [_script(code) for code in codes]
     if scripts[0] != scripts[1] and all(scripts):

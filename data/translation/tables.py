@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from ...errors import DataError, some
 from ..cache import stamps
@@ -166,9 +167,9 @@ def _is_text(cells: list[str]) -> bool:
 
 
 def _object_pairs(
-    full: Path, path: str, fields: list[Field], chosen: Mapping[str, str], identity: list[object]
+    full: Path, path: str, fields: list[Field], chosen: Mapping[str, str], identity: list[Any]
 ) -> Pairs:
-    first = next(iter(objects(full, path)), ("", {}))[1]
+    first: Any = next((row for _, row in objects(full, path)), {})
     row = first.get("translation", first) if isinstance(first, dict) else {}
     keys = [key for key in row if isinstance(key, str)] if isinstance(row, dict) else []
     names = []
@@ -185,7 +186,7 @@ def _object_pairs(
     return Pairs((path, path), identity, read, "row", 1, told)
 
 
-def _zip_pairs(full: Path, path: str, source: str, target: str, identity: list[object]) -> Pairs:
+def _zip_pairs(full: Path, path: str, source: str, target: str, identity: list[Any]) -> Pairs:
     """Return the pairs of an archive that has a file a language, as OPUS makes them."""
     names = members(full, path)
     sides = []

@@ -86,8 +86,8 @@ def find_videos(root: Path) -> tuple[list[LabelledFile], dict[str, str]]:
         raise DataError(f"There is no folder '{root}'.")
     media, left = media_in(root)
     if stray := [path for path in left if path.suffix.lower() in PICTURE_SUFFIXES]:
-        names = some(path.relative_to(root).as_posix() for path in stray)
-        rank_zero_warn(f"{len(stray)} picture(s) beside videos are left out: {names}.")
+        strays = some(path.relative_to(root).as_posix() for path in stray)
+        rank_zero_warn(f"{len(stray)} picture(s) beside videos are left out: {strays}.")
     if not media:
         raise DataError(
             f"'{root}' holds no videos ({', '.join(VIDEO_SUFFIXES)}) and no folders of pictures."
