@@ -155,7 +155,7 @@ def _translations(predictions: Path, truth: Path, tokenize: str) -> _Scores:
 
 def _texts(path: Path, names: Sequence[str]) -> dict[str, str | None]:
     """Return the sentences of a file by their ids: the column's, else the numbers of the lines."""
-    from ..data.sources import read_blocks
+    from ..data.formats.packed import read_blocks
     from ..data.tables import lines
     from .shell.reading import column, read_records, text_of
 

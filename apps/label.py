@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import math
+import shutil
 import statistics
 import sys
+import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from ..errors import DataError, UnrolledError, UsageError, one_line
 from .pictures.timeline import Segment, draw_timeline, palette
 from .shell.models import model_file, open_model
-from .shell.outputs import outputs
+from .shell.outputs import left_out, outputs
 from .shell.records import Format, Output, format_of
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ def label(
     Args:
         checkpoint: A checkpoint, or the folder of a run.
         *videos: Video files, folders of pictures, folders of such; .npy files for a model of
-            features.
+            features; - is standard input.
         out: The folder for what is written, made if it is not there, `labels` unless given; of
             records the file, standard output unless given.
         format: Write one record for each video instead: its path, its frames, and its segments or
@@ -78,9 +80,11 @@ def label(
             "--stream."
         )
     found = list(_found(videos, features=bool(model.spec["feature_size"])))
-    there = [video for video in found if isinstance(video, Path)]
-    targets = {} if stream or records else outputs(there, out or "labels", "--out")
-    with output:
+    with tempfile.TemporaryDirectory(prefix="unrolled-") as folder, output:
+        if not stream:
+            found = [_rereadable(video, Path(folder)) for video in found]
+        there = [video for video in found if isinstance(video, Path)]
+        targets = {} if stream or records else outputs(there, out or "labels", "--out")
         for video in found:
             try:
                 if not isinstance(video, Path):
@@ -107,29 +111,42 @@ class _Empty(NamedTuple):
 
 def _found(videos: Sequence[str], *, features: bool) -> Iterator[Path | _Empty]:
     """Yield the videos that are named, and those in the folders that are."""
-    from ..data.video.frames import VIDEO_SUFFIXES, has_pictures, natural
+    from ..data.formats.folders import files_in, refuse_address
+    from ..data.video.frames import VIDEO_SUFFIXES, natural
+    from ..data.video.media import media_in
 
-    suffixes = (".npy",) if features else VIDEO_SUFFIXES
     for name in videos:
-        path = Path(name)
-        if not path.is_dir() or (not features and has_pictures(path)):
+        refuse_address(name)
+        path = Path("/dev/stdin" if name == "-" else name)
+        if not path.is_dir():
             yield path
             continue
-        inside = [
-            file for file in path.rglob("*") if file.suffix.lower() in suffixes and file.is_file()
-        ]
-        if not features:
-            inside += [
-                folder for folder in path.rglob("*") if folder.is_dir() and has_pictures(folder)
-            ]
+        if features:
+            there = sorted(files_in(path), key=lambda file: natural(str(file)))
+            inside = [file for file in there if file.suffix.lower() == ".npy"]
+            others = [file for file in there if file not in set(inside)]
+            what = "no feature files (.npy)"
+        else:
+            inside, others = media_in(path)
+            what = f"neither videos ({', '.join(VIDEO_SUFFIXES)}) nor pictures"
         if not inside:
-            what = (
-                "no feature files (.npy)"
-                if features
-                else f"neither videos ({', '.join(suffixes)}) nor pictures"
-            )
             yield _Empty(name, DataError(f"'{name}' is a folder with {what} in it."))
-        yield from sorted(inside, key=lambda file: natural(str(file)))
+        elif others:
+            why = "no feature files" if features else "no videos"
+            print(left_out(others, path, why), file=sys.stderr)
+        yield from inside
+
+
+def _rereadable(video: Path | _Empty, folder: Path) -> Path | _Empty:
+    """Return a file that can be read twice, once for the labels and once for the pictures."""
+    from ..data.formats.folders import is_pipe
+
+    if isinstance(video, _Empty) or not is_pipe(video):
+        return video
+    copy = folder / ("stdin" if str(video) == "/dev/stdin" else video.name)
+    with video.open("rb") as pipe, copy.open("wb") as file:
+        shutil.copyfileobj(pipe, file)
+    return copy
 
 
 def frames_of(model: VideoModel, video: Path, times: deque[float]) -> Iterator[Any]:

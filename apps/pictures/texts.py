@@ -37,7 +37,7 @@ def read_text(text: str | PathLike[str], length: int) -> str:
             iter(partial(sys.stdin.buffer.read, 1 << 16), b""), "standard input", length
         )
     elif path is not None and (isinstance(text, PathLike) or path.is_file()):
-        from ...data.sources import read_blocks
+        from ...data.formats.packed import read_blocks
 
         found = _decoded(read_blocks(path, f"'{given}'"), f"'{given}'", length)
     else:

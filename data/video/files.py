@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from lightning.pytorch.utilities import rank_zero_warn
 
 from ...errors import DataError, did_you_mean, some
 from ..tables import read_lines
-from .frames import PICTURE_SUFFIXES, VIDEO_SUFFIXES, natural
+from .frames import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from .labels import FrameLabels, read_frame_labels
+from .media import media_in
 
 _PARTS = {
     "train": "train",
@@ -83,7 +84,10 @@ def find_videos(root: Path) -> tuple[list[LabelledFile], dict[str, str]]:
     """
     if not root.is_dir():
         raise DataError(f"There is no folder '{root}'.")
-    media = sorted(_media(root), key=lambda path: natural(str(path.relative_to(root))))
+    media, left = media_in(root)
+    if stray := [path for path in left if path.suffix.lower() in PICTURE_SUFFIXES]:
+        strays = some(path.relative_to(root).as_posix() for path in stray)
+        rank_zero_warn(f"{len(stray)} picture(s) beside videos are left out: {strays}.")
     if not media:
         raise DataError(
             f"'{root}' holds no videos ({', '.join(VIDEO_SUFFIXES)}) and no folders of pictures."
@@ -117,22 +121,6 @@ def find_videos(root: Path) -> tuple[list[LabelledFile], dict[str, str]]:
             "clip.mp4; or sort the videos into folders named after their classes."
         )
     return [LabelledFile(names[path], path, None, path.parent.name) for path in media], parts
-
-
-def _media(folder: Path) -> Iterator[Path]:
-    """Yield the video files and the folders of pictures of a folder; hidden ones are left out."""
-    with os.scandir(folder) as found:
-        entries = sorted(
-            (entry for entry in found if not entry.name.startswith(".")),
-            key=lambda entry: entry.name,
-        )
-    folders = [Path(entry.path) for entry in entries if entry.is_dir()]
-    files = [Path(entry.path) for entry in entries if entry.is_file()]
-    if any(file.suffix.lower() in PICTURE_SUFFIXES for file in files):
-        yield folder
-    yield from (file for file in files if file.suffix.lower() in VIDEO_SUFFIXES)
-    for sub in folders:
-        yield from _media(sub)
 
 
 def _table(path: Path) -> Path | None:

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from ...errors import DataError
+from ..formats.folders import is_pipe
 from ..images import MAX_PIXELS, planes, whole_image
 
 if TYPE_CHECKING:
@@ -156,13 +157,20 @@ def open_video(path: Path) -> Iterator[tuple[av.container.InputContainer, av.Vid
     """
     import av
 
-    _check_file(path)
+    piped = is_pipe(path)
+    if not piped:
+        _check_file(path)
     options = {"format_whitelist": ",".join(_CONTAINERS), "protocol_whitelist": "file"}
     try:
         # a name with a colon in front of a slash would be an address; titles and the like may be in
         # any encoding, or damaged
         container = av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
     except av.FFmpegError as error:
+        if piped:
+            raise DataError(
+                f"'{path}' can't be decoded as it comes ({error.strerror}). An MP4 whose index is "
+                "last can't be; Matroska and MPEG-TS can, and MP4 made with -movflags +faststart."
+            ) from error
         raise DataError(_unreadable(path, error.strerror)) from error
     with container:
         stream = _video_stream(container, path)
@@ -176,7 +184,8 @@ def open_video(path: Path) -> Iterator[tuple[av.container.InputContainer, av.Vid
             )
         # pictures may become larger on the way; decoders count what they add at the edges
         context.options = {"max_pixels": str(2 * MAX_PIXELS)}
-        _check_whole(stream, path)
+        if not piped:
+            _check_whole(stream, path)
         stream.thread_type = "AUTO"
         yield container, stream
 

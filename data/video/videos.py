@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from ...errors import DataError, UsageError, at_least
 from ..cache import cache_folder
+from ..formats.folders import refuse_address
 from ..spec import VideoSpec
 from ..splits import PARTS, Part, draw, shares
 from .base import VideoLabellingData
@@ -106,6 +107,7 @@ class VideoData(VideoLabellingData):
         shares(val_fraction, test_fraction, all_of_it=False)  # checks them
         if (val_list or test_list) and not train_list:
             raise UsageError("val_list and test_list need a train_list beside them.")
+        refuse_address(root)
         self.root = Path(root)
         self.image_size = image_size if spec is None else int(spec["image_size"])
         self.classes = classes

@@ -73,7 +73,7 @@ class Captioning(EncoderDecoderTask):
         val_beam_size: Hypotheses that validation during training keeps.
         length_penalty: Exponent of ((5 + length) / 6), which divides a hypothesis's log-probability
             (Wu et al. 2016, https://arxiv.org/abs/1609.08144).
-        max_length: Words of a caption at most.
+        max_length: Words of a caption at most, or a fourth of its characters or subwords.
         metrics: Makes more metrics by their names, as {bleu: {class_path: ...}}: of captions and
             all references of each image.
         optimizer: Makes the optimizer from the parameters.

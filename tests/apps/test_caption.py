@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import os
 import shutil
+import sys
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -168,3 +172,32 @@ def test_from_photographs_to_pictures_of_the_attention(shared_data, tmp_path, mo
         assert sheet.width == 1000
         assert sheet.height > rows * 900 / columns
         assert np.asarray(sheet.convert("RGB")).std() > 10
+
+
+def test_images_come_through_pipes_and_standard_input_too(here, capsys, monkeypatch):
+    assert main(["caption", "model.ckpt", "scenes/0.png"]) == 0
+    expected = capsys.readouterr().out.partition("\t")[2]
+    content = Path("scenes/0.png").read_bytes()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert main(["caption", "model.ckpt", "-", "--attention", "drawn"]) == 0
+    assert capsys.readouterr().out == f"-\t{expected}"
+    assert Path("drawn/-.png").is_file()
+    os.mkfifo("pipe")
+    writer = threading.Thread(target=lambda: Path("pipe").write_bytes(content), daemon=True)
+    writer.start()
+    assert main(["caption", "model.ckpt", "pipe"]) == 0
+    assert capsys.readouterr().out == f"pipe\t{expected}"
+    assert main(["caption", "model.ckpt", "https://a.b/c.jpg"]) == 2
+    assert "'https://a.b/c.jpg' is an address" in capsys.readouterr().err
+
+
+def test_images_are_known_by_what_they_are_and_others_are_named(here, capsys):
+    (here / "scenes" / "0.png").rename(here / "scenes" / "photo one")
+    (here / "scenes" / "1.png").rename(here / "scenes" / "1.PNG")
+    (here / "scenes" / "notes.txt").write_text("words")
+    (here / "scenes" / ".hidden.png").write_bytes(b"nothing")
+    assert main(["caption", "model.ckpt", "scenes"]) == 0
+    out, err = capsys.readouterr()
+    names = [line.partition("\t")[0] for line in out.splitlines()]
+    assert names == ["scenes/1.PNG", "scenes/deep/2.png", "scenes/photo one"]
+    assert "1 file of 'scenes' left out, no images: notes.txt." in err
