@@ -15,21 +15,24 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..cache import cached, cached_json, key_of, stamps
-from .frames import pictures_in, read_frames
+from ...errors import DataError
+from ..cache import cached, key_of, stamps
+from .annotations.segments import Timing
+from .frames import Tell, read_frames
+from .media import pictures_in
 
 _MOST_OPEN = 64  # videos that are decoded at a time; each has a file, threads and frames in memory
-_FORMAT = 1  # of the files in the cache: raise it when they change
+_FORMAT = 2  # of the files in the cache: raise it when they change
 
 
 class Pictures(Protocol):
     """The pictures of a video, one of every `stride` frames.
 
     Attributes:
-        frames: How many frames the decoder gives, with or without a picture.
+        timing: The frames that the decoder gives, with or without a picture.
     """
 
-    frames: int
+    timing: Timing
 
     def read(self, begin: int, end: int) -> Tensor:
         """Return pictures `begin` to `end` (exclusive), (n, 3, S, S) uint8."""
@@ -57,14 +60,15 @@ class StoredPictures:
     """Pictures in a file, one after the other.
 
     Args:
-        path: The file; it ends with the number of frames.
+        path: The file; it ends with the frames' times and their number.
         image_size: S.
+        whole: Whether the video has no more frames.
     """
 
-    def __init__(self, path: Path, image_size: int) -> None:
+    def __init__(self, path: Path, image_size: int, *, whole: bool = True) -> None:
         self.path = path
         self.image_size = image_size
-        self.frames = int(np.fromfile(path, "<i8", offset=path.stat().st_size - 8)[0])
+        self.timing = _read_times(path, whole=whole)
 
     def read(self, begin: int, end: int) -> Tensor:
         """Return pictures `begin` to `end` (exclusive), (n, 3, S, S) uint8."""
@@ -80,18 +84,18 @@ class DecodedPictures:
         path: The video file, or a folder of pictures.
         image_size: S.
         stride: One of so many frames has a picture.
-        frames: How many frames the decoder gives.
+        timing: The frames that the decoder gives.
     """
 
     # Those of this process with an open file, the one read last at the end. A worker sees some
     # pieces of a video only, and perhaps never its end, which would close the file.
     _open: ClassVar[list[DecodedPictures]] = []
 
-    def __init__(self, path: Path, image_size: int, stride: int, frames: int) -> None:
+    def __init__(self, path: Path, image_size: int, stride: int, timing: Timing) -> None:
         self.path = path
         self.image_size = image_size
         self.stride = stride
-        self.frames = frames
+        self.timing = timing
         self._coming: Iterator[Tensor] = iter(())
         self._next = -1  # the picture that comes next; -1: none
 
@@ -100,7 +104,10 @@ class DecodedPictures:
         if begin == end:
             return torch.zeros(0, 3, self.image_size, self.image_size, dtype=torch.uint8)
         if not 0 <= self._next <= begin:
-            frames = read_frames(self.path, image_size=self.image_size, stride=self.stride)
+            keep = None if self.timing.whole else _silent
+            frames = read_frames(
+                self.path, image_size=self.image_size, stride=self.stride, keep=keep
+            )
             self._coming, self._next = (
                 (frame.picture for frame in frames if frame.picture is not None),
                 0,
@@ -113,7 +120,7 @@ class DecodedPictures:
             list(itertools.islice(self._coming, begin - self._next, end - self._next))
         )
         self._next = end
-        if end * self.stride >= self.frames:
+        if end * self.stride >= self.timing.frames:
             self._open.remove(self)
             self._close()
         return pictures
@@ -126,7 +133,13 @@ class DecodedPictures:
 
 
 def open_pictures(
-    path: Path, *, image_size: int, stride: int, cache: Path, keep: bool = True
+    path: Path,
+    *,
+    image_size: int,
+    stride: int,
+    cache: Path,
+    keep: bool = True,
+    tell: Tell | None = None,
 ) -> Pictures:
     """Return the pictures of a video; it is decoded once at least, to count its frames.
 
@@ -135,28 +148,53 @@ def open_pictures(
         image_size: S.
         stride: One of so many frames has a picture.
         cache: The folder for what is kept.
-        keep: Keep the pictures in the cache, 3 S S bytes each; else only their number.
+        keep: Keep the pictures in the cache, 3 S S bytes each; else only the frames' times.
+        tell: Take the frames before a damage, and tell this what is wrong; None: that is an error.
 
     Raises:
         DataError: The video can't be read.
     """
+
+    def opened(key: str, told: Tell | None) -> Pictures:
+        whole = told is None
+        if keep:
+            made = cached(
+                cache / f"{key}.frames", lambda file: _store(path, file, image_size, stride, told)
+            )
+            return StoredPictures(made, image_size, whole=whole)
+        # no picture but the first: it is the times that are asked for
+        made = cached(cache / f"{key}.times", lambda file: _store(path, file, 8, 1_000_000, told))
+        return DecodedPictures(path, image_size, stride, _read_times(made, whole=whole))
+
     files = stamps(*(pictures_in(path) if path.is_dir() else [path]))
-    if keep:
-        key = key_of(_FORMAT, files, image_size, stride)
-        made = cached(cache / f"{key}.frames", lambda file: _store(path, file, image_size, stride))
-        return StoredPictures(made, image_size)
-    frames = cached_json(
-        cache / f"count-{key_of(_FORMAT, files)}.json",
-        lambda: sum(1 for _ in read_frames(path, image_size=8, stride=1_000_000)),
-    )
-    return DecodedPictures(path, image_size, stride, frames)
+    identity = [_FORMAT, files, *((image_size, stride) if keep else ())]
+    try:
+        return opened(key_of(*identity), None)
+    except DataError as error:
+        if tell is None or path.is_dir():
+            raise
+        pictures = opened(key_of(*identity, "before the damage"), _silent)
+        tell(f"{error} {pictures.timing.frames} frames are kept.")
+        return pictures
 
 
-def _store(path: Path, file: Path, image_size: int, stride: int) -> None:
-    frames = 0
+def _silent(_: str) -> None:
+    pass
+
+
+def _store(path: Path, file: Path, image_size: int, stride: int, keep: Tell | None) -> None:
+    times = []
     with file.open("wb") as out:
-        for frame in read_frames(path, image_size=image_size, stride=stride):
+        for frame in read_frames(path, image_size=image_size, stride=stride, keep=keep):
             if frame.picture is not None:
                 out.write(frame.picture.numpy().tobytes())
-            frames += 1
-        out.write(np.array(frames, "<i8").tobytes())
+            times.append(frame.time)
+        out.write(np.array(times, "<f8").tobytes())
+        out.write(np.array(len(times), "<i8").tobytes())
+
+
+def _read_times(path: Path, *, whole: bool) -> Timing:
+    size = path.stat().st_size
+    frames = int(np.fromfile(path, "<i8", offset=size - 8)[0])
+    times = np.fromfile(path, "<f8", frames, offset=size - 8 - 8 * frames)
+    return Timing(frames, times.astype(np.float64), whole)

@@ -149,7 +149,11 @@ class ClipsData(VideoLabellingData):
             pictures = open_pictures(
                 path, image_size=self.image_size, stride=self.stride, cache=cache
             )
-            labels = read_frame_labels(path.with_suffix(".csv")).numbers(numbers, pictures.frames)
+            table = read_frame_labels(path.with_suffix(".csv"))
+            if self.several:
+                labels = table.several_labels(numbers, pictures.timing)
+            else:
+                labels = table.one_label(numbers, pictures.timing)
             videos.append(PictureVideo(f"{part}/{path.name}", labels, pictures))
         return videos
 
