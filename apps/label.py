@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..checkpoints import find_checkpoint
 from ..errors import DataError, UnrolledError, UsageError, one_line, printable
 from .pictures.timeline import Segment, draw_timeline, palette
+from .shell.exports import export_labels
 from .shell.models import open_model
 from .shell.outputs import outputs
 
 if TYPE_CHECKING:
+    from ..data.video.live import Live
     from ..tasks.video.model import FrameLabel, VideoModel
 
 _REMEMBERED = 10_000  # frames whose latency counts; memory does not grow with the stream
@@ -29,7 +31,9 @@ def label(
     *videos: str,
     out: str = "labels",
     overlay: bool = True,
+    export: str = "",
     stream: bool = False,
+    allow_network: bool = False,
     lines: Literal["frame", "change"] = "frame",
     chunk: int = 64,
     device: str = "cpu",
@@ -42,11 +46,15 @@ def label(
     Args:
         checkpoint: A checkpoint, or the folder of a run.
         *videos: Video files, folders of pictures, folders of such; .npy files for a model of
-            features.
+            features, tables of poses for one of poses. With --stream also 0 for a camera, - for
+            standard input, a FIFO, and rtsp:// with --allow_network.
         out: The folder for what is written, made if it is not there.
         overlay: Write the videos with their labels, too; false saves the time.
+        export: Write the labels for other programs, too, where they can be corrected: boris, elan,
+            or both with a comma in between.
         stream: Print labels as the frames come, one frame at a time, and the latency; nothing is
             written.
+        allow_network: Let --stream open an rtsp:// address.
         lines: A line for every frame of a stream, or one where the label changes.
         chunk: Frames that are read at a time; memory depends on it, the labels don't.
         device: Where to run, for instance cpu or cuda.
@@ -65,15 +73,17 @@ def label(
             "Train one with a core that reads forwards only, or label whole videos, without "
             "--stream."
         )
-    found = list(_found(videos, features=bool(model.spec["feature_size"])))
+    features = bool(model.spec["feature_size"])
+    found = list(_found(videos, features=features, stream=stream, network=allow_network))
     targets = {} if stream else outputs(found, out, "--out")
+    exports = _exports(export)
     broken = 0
     for video in found:
         try:
             if stream:
                 _stream(model, video, lines)
             else:
-                _label(model, video, targets[video], chunk=chunk, overlay=overlay)
+                _label(model, video, targets[video], chunk=chunk, overlay=overlay, exports=exports)
         except DataError as error:
             broken += 1
             print(f"unrolled: {printable(str(error))}", file=sys.stderr)
@@ -82,36 +92,51 @@ def label(
         raise DataError(f"{broken} of {len(found)} video(s) could not be labelled{others}.")
 
 
-def _found(videos: Sequence[str], *, features: bool) -> Iterator[Path]:
-    """Yield the videos that are named, and those in the folders that are."""
-    from ..data.video.frames import VIDEO_SUFFIXES, has_pictures, natural
+def _exports(names: str) -> list[str]:
+    found = [name.strip().lower() for name in names.split(",") if name.strip()]
+    if wrong := [name for name in found if name not in ("boris", "elan")]:
+        raise UsageError(f"--export {wrong[0]}: expected boris, elan or boris,elan.")
+    return found
 
-    suffixes = (".npy",) if features else VIDEO_SUFFIXES
+
+def _found(
+    videos: Sequence[str], *, features: bool, stream: bool, network: bool
+) -> Iterator[Path | Live]:
+    """Yield the videos that are named, and those in the folders that are."""
+    from ..data.video.live import live_source
+    from ..data.video.media import is_pictures, media_in, natural
+
     for name in videos:
+        if not features and (live := live_source(name, network=network)):
+            if not stream:
+                raise UsageError(f"{live} is live: its labels are printed with --stream.")
+            yield live
+            continue
         path = Path(name)
-        if not path.is_dir() or (not features and has_pictures(path)):
+        if not path.is_dir() or (not features and is_pictures(path)):
             yield path
             continue
-        inside = [
-            file for file in path.rglob("*") if file.suffix.lower() in suffixes and file.is_file()
-        ]
-        if not features:
-            inside += [
-                folder for folder in path.rglob("*") if folder.is_dir() and has_pictures(folder)
-            ]
+        if features:
+            inside = [file for file in path.rglob("*") if _is_table(file)]
+            inside.sort(key=lambda file: natural(str(file)))
+        else:
+            media = media_in(path)
+            inside = media.videos
+            if told := media.told(path):
+                print(f"unrolled: {printable(told)}", file=sys.stderr)
         if not inside:
-            what = (
-                "no feature files (.npy)"
-                if features
-                else f"neither videos ({', '.join(suffixes)}) nor pictures"
-            )
+            what = "no feature files (.npy)" if features else "neither videos nor pictures"
             raise DataError(f"'{name}' is a folder with {what} in it.")
-        yield from sorted(inside, key=lambda file: natural(str(file)))
+        yield from inside
 
 
-def _frames(model: VideoModel, video: Path, times: deque[float]) -> Iterator[Any]:
+def _is_table(file: Path) -> bool:
+    return file.suffix.lower() == ".npy" and file.is_file()
+
+
+def _frames(model: VideoModel, video: Path | Live, times: deque[float]) -> Iterator[Any]:
     """Yield what the model reads of each frame, decoded ahead; add to `times` when it is shown."""
-    if model.spec["feature_size"]:
+    if model.spec["feature_size"] and isinstance(video, Path):
         for row in _features(video, model.spec["feature_size"]):
             times.append(math.nan)
             yield row.copy()  # out of the file
@@ -149,23 +174,36 @@ def _features(path: Path, size: int) -> Any:
     return features.T if features.shape[0] == size else features
 
 
-def _label(model: VideoModel, video: Path, target: Path, *, chunk: int, overlay: bool) -> None:
+def _label(
+    model: VideoModel,
+    video: Path,
+    target: Path,
+    *,
+    chunk: int,
+    overlay: bool,
+    exports: Sequence[str] = (),
+) -> None:
     """Write a video's files; nothing is left of a video that breaks off."""
-    files = [target.with_name(target.name + suffix) for suffix in (".csv", ".png", ".mp4")]
+    suffixes = (".csv", ".png", ".mp4", ".boris", ".eaf")
+    files = [target.with_name(target.name + suffix) for suffix in suffixes]
     if target.parent.resolve() == video.parent.resolve():  # where labels made by hand lie, too
         raise UsageError(
             f"--out would overwrite '{video}' or what lies beside it: name another folder."
         )
     try:
         segments, seconds = _write_csv(model, video, files[0], chunk)
-        colours = palette(model.classes, model.background)
+        names = list(dict.fromkeys(segment.label for segment in segments))
+        together = [name for name in names if name not in model.classes]  # several at a time
+        colours = palette([*model.classes, *together], [*model.background, ""])
         draw_timeline(segments, colours, title=str(video), seconds=seconds).save(files[1])
         written = files[:2]
         if overlay and not model.spec["feature_size"]:
             from .pictures.burn_in import burn_in
 
             burn_in(video, files[2], segments, colours)
-            written = files
+            written = files[:3]
+        if exports:
+            written += export_labels(files[0], video, model.classes, exports)
     except BaseException:  # also when interrupted
         for file in files:
             file.unlink(missing_ok=True)
@@ -186,13 +224,16 @@ def _write_csv(
     last = math.nan
     with file.open("w", encoding="utf-8", newline="") as out:
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(("frame", "time", "label", "probability"))
+        several = model.multilabel
+        columns = model.classes if several else ("label", "probability")
+        writer.writerow(("frame", "time", *columns))
         labels = model.label_frames(_frames(model, video, times), chunk=chunk)
-        for number, (name, probability) in enumerate(_named(labels, video)):
-            last = times.popleft()
-            writer.writerow(
-                (number, "" if math.isnan(last) else f"{last:.4f}", name, f"{probability:.4f}")
-            )
+        for number, label in enumerate(_named(labels, video)):
+            last, name = times.popleft(), label.name
+            said = [name, f"{label.probability:.4f}"]
+            if several:
+                said = ["1" if name in label.names else "0" for name in model.classes]
+            writer.writerow((number, "" if math.isnan(last) else f"{last:.4f}", *said))
             if segments and segments[-1].label == name:
                 segments[-1] = segments[-1]._replace(end=number + 1)
             else:
@@ -202,7 +243,7 @@ def _write_csv(
     return segments, last
 
 
-def _named(labels: Iterator[FrameLabel], video: Path) -> Iterator[FrameLabel]:
+def _named(labels: Iterator[FrameLabel], video: Path | Live) -> Iterator[FrameLabel]:
     """Name the video where a frame is not what the model reads."""
     try:
         yield from labels
@@ -212,7 +253,7 @@ def _named(labels: Iterator[FrameLabel], video: Path) -> Iterator[FrameLabel]:
         raise DataError(f"'{video}': {error}.") from error
 
 
-def _stream(model: VideoModel, video: Path, lines: str) -> None:
+def _stream(model: VideoModel, video: Path | Live, lines: str) -> None:
     """Print labels as the frames come."""
     step = model.stream()
     times: deque[float] = deque()

@@ -33,6 +33,7 @@ ALLOWED = {
         "data.images",  # a trained captioner opens images as its data module did
         "data.tokenizer",
         "data.spec",
+        "data.tables",  # a file with the weights of the classes
         "data.vocabulary",
         "lazy",
         "class_paths",

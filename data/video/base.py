@@ -131,15 +131,18 @@ class VideoLabellingData(DataModule):
             "video(s), have no label: they count neither in the loss nor in the scores."
         )
 
-    def class_counts(self) -> list[int]:
-        """Return how many frames of the training part each class has."""
+    def class_counts(self) -> tuple[int, list[int]]:
+        """Return how many frames of the training part have labels, and how many have each class."""
+        frames = 0
         counts = np.zeros(len(self.spec["classes"]), dtype=np.int64)
         for video in self.videos("train"):
             if video.labels.ndim == 2:  # (T, C)
                 counts += (video.labels == 1).sum(0)
+                frames += int((video.labels >= 0).any(1).sum())
             else:
+                frames += int((video.labels >= 0).sum())
                 counts += np.bincount(video.labels[video.labels >= 0], minlength=len(counts))
-        return counts.tolist()
+        return frames, counts.tolist()
 
     def contents(self, part: Part) -> tuple[VideoDataset, SamplerFactory] | None:
         """Return the videos of a part and their order, None where there are none."""

@@ -63,6 +63,7 @@ class Translation(EncoderDecoderTask):
 
     model: TranslationModel
     shown = ("loss", "bleu")
+    written = ("translations", "sentences")
 
     def __init__(
         self,

@@ -195,8 +195,10 @@ def _is_one_hot(header: list[str], rows: Rows) -> bool:
 
 
 def _first(header: list[str]) -> int:
-    """Return the number of the first class's column: pandas writes the frame into one before."""
-    return 1 if header[0].lower() in ("", "frame", "frames", "index", "unnamed: 0") else 0
+    """Return the number of the first class's column: those before count frames and seconds."""
+    if header[0].lower() not in ("", "frame", "frames", "index", "unnamed: 0"):
+        return 0
+    return 2 if len(header) > 2 and header[1].lower() == "time" else 1
 
 
 def _one_hot(path: Path, header: list[str], rows: Rows) -> Annotation:
