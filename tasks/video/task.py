@@ -54,8 +54,8 @@ class VideoLabelling(CarriesState):
             frames, truncated at `smoothing_threshold` (Abu Farha and Gall 2019,
             https://arxiv.org/abs/1903.01945: 0.15 and 4); 0 for none.
         smoothing_threshold: Where that loss is truncated.
-        multilabel: Frames may have several labels, or none: each class has a probability of its own,
-            and the threshold at which its F1 was largest in validation.
+        multilabel: Frames may have several labels, or none: each class has its own probability, and
+            the threshold at which its F1 was largest in validation.
         class_weights: What frames of each class count in the loss: `balanced` (all classes the
             same, by the frames of the training part), or a file with a class and a weight on each
             line, a comma in between; null: all frames the same.

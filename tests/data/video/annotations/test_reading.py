@@ -33,7 +33,7 @@ one,mouse,walk,,STOP,0.5,videos/clip.mp4,
 one,mouse,lick,,POINT,0.6,videos/clip.mp4,
 one,mouse,rest,,STOP,0.9,videos/clip.mp4,
 """
-BORIS_AGGREGATED = """Observation id,Media file name,Subject,Behavior,Behavior type,Start (s),Stop (s)
+BORIS_AGGREGATED = """Id,Media file name,Subject,Behavior,Behavior type,Start (s),Stop (s)
 one,clip.mp4,mouse,walk,STATE,0.2,0.5
 one,clip.mp4,mouse,lick,POINT,0.6,0.6
 one,clip.mp4,mouse,rest,STATE,0.5,0.9
