@@ -256,7 +256,7 @@ class Task(LightningModule, ABC):
             trainer.max_epochs is not None and trainer.current_epoch + 1 >= trainer.max_epochs > 0
         )
         steps = 0 <= trainer.max_steps <= trainer.global_step
-        self._doubts.tell(self.doubts(), last=not trainer.training or ended or steps)
+        self._doubts.tell(self.doubts(), last=trainer.state.fn != "fit" or ended or steps)
 
     @property
     def symbol_rows(self) -> dict[str, str]:

@@ -312,7 +312,7 @@ class VideoLabelling(CarriesState):
     def log_scores(self, part: Part) -> None:
         """Log the scores over all videos; of the test also say what they count."""
         model = self.model
-        tuned = self.multilabel and part == "val" and self.trainer.training
+        tuned = self.multilabel and part == "val" and self.trainer.state.fn == "fit"
         if isinstance(self.of_classes, SeveralLabels):
             self.of_classes.given = None if tuned else model.thresholds
         super().log_scores(part)
