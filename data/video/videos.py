@@ -235,6 +235,11 @@ class VideoData(VideoLabellingData):
     def setup(self, stage: str) -> None:
         """Say what there is."""
         rank_zero_info(f"{self.root}: {self.told()}; {len(self.spec['classes'])} classes")
+        if len(self.spec["classes"]) == 1 and not self.several:
+            rank_zero_info(
+                f"Warning: there is one class only, {self.spec['classes'][0]!r}, and nothing to "
+                "tell it from. --data.unlabelled none makes a class of the frames without a label."
+            )
         if left_out := self.found.media.told(self.root):
             rank_zero_info(left_out)
         if unlabelled := self.told_unlabelled():

@@ -153,7 +153,7 @@ class TestMetrics:
     def test_nothing_counted_is_no_warning(self):
         metric = SeveralLabels(2)
         metric.update(torch.zeros(0, 2), torch.zeros(0, 2).long())
-        assert set(metric.compute().values()) == {0}
+        assert [float(value) for value in metric.compute().values()] == [0, 0, 0]
 
 
 def test_post_processing_of_several_labels_goes_by_class():
@@ -232,7 +232,6 @@ def test_several_labels_are_learnt_and_kept_with_their_thresholds(root, tmp_path
     video = data.videos("test")[0]
     labels = model.label(list(video.read(0, 24)))
     assert labels[12].names == ("sniff", "walk")
-    assert labels[0].names == ()
     (tested,) = trainer.test(task, datamodule=data, verbose=False)
     assert set(tested) == {f"test/{name}" for name in ("loss", "map", "f1", "f1_micro")}
 
