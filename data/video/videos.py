@@ -19,6 +19,7 @@ from ..spec import VideoSpec
 from ..splits import PARTS, Part, draw, shares
 from .annotations.reading import Reading
 from .annotations.segments import Annotation, Timing, ends_of
+from .annotations.tables import chosen_columns
 from .base import VideoLabellingData
 from .files import Found, LabelledFile, find_videos, read_list
 from .media import natural
@@ -57,8 +58,9 @@ class VideoData(VideoLabellingData):
             0 for none.
         test_fraction: The same for the test.
         split_seed: Start of the pseudo-random numbers that choose those videos.
-        columns: Names of columns by what they are for, as {label: Verhalten}: start, end, duration,
-            label, frame, video; null: found by their names.
+        columns: Which columns of tables of labels are which, as start=von,label=Verhalten: names,
+            or numbers from 1, of start, end, duration, label, frame, video, tier; null: found by
+            their names.
         unit: Of start and end in tables: `frames`, `seconds`, or `auto`: what the header says, else
             seconds where there are fractions, else frames.
         ends: Whether a segment's last frame belongs to it, in tables of frames: `excluded`,
@@ -97,7 +99,7 @@ class VideoData(VideoLabellingData):
         val_fraction: float = 0.1,
         test_fraction: float = 0.1,
         split_seed: int = 0,
-        columns: dict[str, str] | None = None,
+        columns: str | None = None,
         unit: Literal["auto", "frames", "seconds"] = "auto",
         ends: Literal["auto", "excluded", "included"] = "auto",
         tiers: list[str] | None = None,
@@ -138,7 +140,7 @@ class VideoData(VideoLabellingData):
         }
         self.fractions = {"val": val_fraction, "test": test_fraction}
         self.split_seed = split_seed
-        self.reading = Reading(columns, unit, ends, tiers)
+        self.reading = Reading(chosen_columns(columns), unit, ends, tiers)
         self.unlabelled = unlabelled
         if fps is not None and not 0 < fps < 1e6:
             raise UsageError(f"fps is {fps}; it has to be above 0.")

@@ -66,7 +66,7 @@ def read_plain(
     raise DataError(
         f"'{path}' has the columns {some(header) or 'of nothing'}; {_EXPECTED}, a column of 0 and "
         "1 for each class, or what BORIS, ELAN or VIA write.\nSay which column is which: "
-        "--data.columns '{start: NAME, end: NAME, label: NAME}'."
+        "--data.columns start=NAME,end=NAME,label=NAME."
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ....errors import DataError, some
+from ....errors import DataError, UsageError, some
 from ...tables import csv_rows, read_lines
 
 Rows = list[tuple[int, list[str]]]
@@ -79,6 +79,29 @@ def _outside_quotes(text: str, mark: str) -> int:
     return sum(part.count(mark) for part in text.split('"')[::2])
 
 
+def chosen_columns(text: str | None) -> dict[str, str] | None:
+    """Return which column the user says is for what, by its name or its number from 1.
+
+    Args:
+        text: `start=NAME,label=NAME`; None for nothing.
+
+    Raises:
+        UsageError: It is no such text.
+    """
+    if not text:
+        return None
+    found = {}
+    for part in text.split(","):
+        role, equals, column = (one.strip() for one in part.partition("="))
+        if not equals or not column or role not in _WORDS:
+            raise UsageError(
+                f"--data.columns '{text}': expected start=NAME,end=NAME,label=NAME, of "
+                f"{', '.join(_WORDS)}, got '{part}'."
+            )
+        found[role] = column
+    return found
+
+
 def columns_of(header: Sequence[str], given: Mapping[str, str] | None = None) -> dict[str, Column]:
     """Find out what the columns of a table are for, by their names.
 
@@ -95,6 +118,10 @@ def columns_of(header: Sequence[str], given: Mapping[str, str] | None = None) ->
     found: dict[str, Column] = {}
     lower = [name.strip().lower() for name in header]
     for role, name in (given or {}).items():
+        place = int(name) - 1 if name.isdecimal() and len(name) < 4 else -1
+        if 0 <= place < len(header):
+            found[role] = Column(place, header[place], _unit(header[place]))
+            continue
         if name.strip().lower() not in lower:
             raise DataError(
                 f"There is no column '{name}' for {role} (--data.columns); there are "
