@@ -144,9 +144,13 @@ class VideoLabellingData(DataModule):
                 counts += np.bincount(video.labels[video.labels >= 0], minlength=len(counts))
         return frames, counts.tolist()
 
+    def read_videos(self, part: Part) -> Sequence[LabelledVideo]:
+        """Return what batches of a part are made of."""
+        return self.videos(part)
+
     def contents(self, part: Part) -> tuple[VideoDataset, SamplerFactory] | None:
         """Return the videos of a part and their order, None where there are none."""
-        videos = self.videos(part)
+        videos = self.read_videos(part)
         if not videos:
             return None
         frames = [-(-len(video.labels) // self.stride) for video in videos]

@@ -6,9 +6,9 @@ Shapes: S side of the square pictures, n pictures.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +16,14 @@ import torch
 from torch import Tensor
 
 from ...errors import DataError
+from ..arrays import ArrayFile, kept_features
 from ..cache import cached, key_of, stamps
 from .annotations.segments import Timing
 from .frames import Tell, read_frames
 from .media import pictures_in
 
 _MOST_OPEN = 64  # videos that are decoded at a time; each has a file, threads and frames in memory
+_ENCODED_AT_ONCE = 64
 _FORMAT = 2  # of the files in the cache: raise it when they change
 
 
@@ -30,9 +32,11 @@ class Pictures(Protocol):
 
     Attributes:
         timing: The frames that the decoder gives, with or without a picture.
+        identity: Plain data that change whenever the pictures do.
     """
 
     timing: Timing
+    identity: list[Any]
 
     def read(self, begin: int, end: int) -> Tensor:
         """Return pictures `begin` to `end` (exclusive), (n, 3, S, S) uint8."""
@@ -56,16 +60,66 @@ class PictureVideo(NamedTuple):
         return self.pictures.read(begin, end)
 
 
+class EncodedVideo(NamedTuple):
+    """A video of which a frozen backbone's features are kept, a `LabelledVideo`.
+
+    Attributes:
+        name: What it is called in results and messages.
+        labels: As those of `PictureVideo`.
+        file: The features of the pictures, (n, D) float16.
+    """
+
+    name: str
+    labels: npt.NDArray[np.int64]
+    file: ArrayFile
+
+    def read(self, begin: int, end: int) -> Tensor:
+        """Return the features of pictures `begin` to `end` (exclusive), (n, D) float16."""
+        return torch.from_numpy(self.file[begin:end])
+
+
+def encoded(
+    video: PictureVideo,
+    stride: int,
+    encode: Callable[[Tensor], Tensor],
+    key: str,
+    folder: Path,
+) -> EncodedVideo:
+    """Return a video's features, made now if they are not in the cache.
+
+    Args:
+        video: The video.
+        stride: One of so many frames has a picture.
+        encode: Turns pictures (n, 3, S, S) uint8 into features (n, D).
+        key: Names all that they depend on, save the pictures.
+        folder: The cache's folder.
+    """
+    length = -(-len(video.labels) // stride)
+
+    def blocks() -> Iterator[npt.NDArray[np.float16]]:
+        for begin in range(0, length, _ENCODED_AT_ONCE):
+            pictures = video.read(begin, min(begin + _ENCODED_AT_ONCE, length))
+            with torch.no_grad():
+                yield encode(pictures).to("cpu", torch.float16).numpy()
+
+    file = kept_features(folder, [video.pictures.identity, key], length, blocks)
+    return EncodedVideo(video.name, video.labels, file)
+
+
 class StoredPictures:
     """Pictures in a file, one after the other.
 
     Args:
         path: The file; it ends with the frames' times and their number.
         image_size: S.
+        identity: Plain data that change whenever the pictures do.
         whole: Whether the video has no more frames.
     """
 
-    def __init__(self, path: Path, image_size: int, *, whole: bool = True) -> None:
+    def __init__(
+        self, path: Path, image_size: int, identity: list[Any], *, whole: bool = True
+    ) -> None:
+        self.identity = identity
         self.path = path
         self.image_size = image_size
         self.timing = _read_times(path, whole=whole)
@@ -85,17 +139,21 @@ class DecodedPictures:
         image_size: S.
         stride: One of so many frames has a picture.
         timing: The frames that the decoder gives.
+        identity: Plain data that change whenever the pictures do.
     """
 
     # Those of this process with an open file, the one read last at the end. A worker sees some
     # pieces of a video only, and perhaps never its end, which would close the file.
     _open: ClassVar[list[DecodedPictures]] = []
 
-    def __init__(self, path: Path, image_size: int, stride: int, timing: Timing) -> None:
+    def __init__(
+        self, path: Path, image_size: int, stride: int, timing: Timing, identity: list[Any]
+    ) -> None:
         self.path = path
         self.image_size = image_size
         self.stride = stride
         self.timing = timing
+        self.identity = identity
         self._coming: Iterator[Tensor] = iter(())
         self._next = -1  # the picture that comes next; -1: none
 
@@ -161,12 +219,14 @@ def open_pictures(
             made = cached(
                 cache / f"{key}.frames", lambda file: _store(path, file, image_size, stride, told)
             )
-            return StoredPictures(made, image_size, whole=whole)
+            return StoredPictures(made, image_size, made_of, whole=whole)
         # no picture but the first: it is the times that are asked for
         made = cached(cache / f"{key}.times", lambda file: _store(path, file, 8, 1_000_000, told))
-        return DecodedPictures(path, image_size, stride, _read_times(made, whole=whole))
+        timing = _read_times(made, whole=whole)
+        return DecodedPictures(path, image_size, stride, timing, made_of)
 
     files = stamps(*(pictures_in(path) if path.is_dir() else [path]))
+    made_of = [_FORMAT, files, image_size, stride]
     identity = [_FORMAT, files, *((image_size, stride) if keep else ())]
     try:
         return opened(key_of(*identity), None)

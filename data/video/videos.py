@@ -6,12 +6,14 @@ Shapes: S side of the square pictures, s stride.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from torch import Tensor
 
 from ...errors import DataError, UsageError, at_least, some
 from ..cache import cache_folder
@@ -21,9 +23,10 @@ from .annotations.reading import Reading
 from .annotations.segments import Annotation, Timing, ends_of
 from .annotations.tables import chosen_columns
 from .base import VideoLabellingData
+from .dataset import LabelledVideo
 from .files import Found, LabelledFile, find_videos, read_list
 from .media import natural
-from .stored import PictureVideo, open_pictures
+from .stored import PictureVideo, encoded, open_pictures
 
 _MOST_NAMED = 10  # of many videos that are broken
 
@@ -74,6 +77,8 @@ class VideoData(VideoLabellingData):
             none.
         keep: Keep the pictures in the cache. false: decode them anew in every epoch, for what no
             disk holds.
+        cache_features: Keep what a frozen backbone makes of the pictures, in half precision, and
+            train on that.
         batch_size: Videos of each process in a batch.
         chunk_length: The most frames of each of them in a batch of the training part, where the
             model's state goes on from batch to batch without its gradient; null: whole videos. A
@@ -107,6 +112,7 @@ class VideoData(VideoLabellingData):
         fps: float | None = None,
         broken: Literal["error", "skip", "keep"] = "error",
         keep: bool = True,
+        cache_features: bool = False,
         batch_size: int = 4,
         chunk_length: int | None = None,
         eval_chunk_length: int | None = None,
@@ -148,6 +154,9 @@ class VideoData(VideoLabellingData):
         self.broken: Literal["error", "skip", "keep"] = broken
         self.keep = keep
         self.cache_dir = cache_dir
+        self.cache_features = cache_features
+        self._encode: Callable[[Tensor], Tensor] | None = None
+        self._encoder_key: Callable[[], str] | None = None
         self._videos: dict[Part, list[PictureVideo]] = {}
         self._labels: dict[str, Annotation] = {}
 
@@ -273,6 +282,32 @@ class VideoData(VideoLabellingData):
         if part not in self._videos:
             self._videos[part] = self._open(part)
         return self._videos[part]
+
+    def use_features(self, encode: Callable[[Tensor], Tensor], key: Callable[[], str]) -> None:
+        """Hear how a frozen backbone makes features, for `cache_features`.
+
+        Args:
+            encode: Turns pictures (n, 3, S, S) uint8 into features (n, D).
+            key: Names everything that they depend on, save the pictures.
+        """
+        self._encode, self._encoder_key = encode, key
+
+    def read_videos(self, part: Part) -> Sequence[LabelledVideo]:
+        """Return what batches are made of: the videos, or their features where they are kept.
+
+        Raises:
+            UsageError: Nothing says how to make features.
+        """
+        videos = self.videos(part)
+        if not self.cache_features or not videos:
+            return videos
+        if self._encode is None or self._encoder_key is None:
+            raise UsageError(
+                "cache_features keeps what a frozen backbone makes of the pictures, and this "
+                "model has none. Freeze it, or set --data.cache_features false."
+            )
+        folder, key = cache_folder(self.cache_dir, kind="features"), self._encoder_key()
+        return [encoded(video, self.stride, self._encode, key, folder) for video in videos]
 
     def _open(self, part: Part) -> list[PictureVideo]:
         numbers = {name: number for number, name in enumerate(self.spec["classes"])}

@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torchmetrics import MeanMetric
 
-from ...core import GRU
+from ...core import GRU, FrameEncoder
 from ...core.masks import valid_steps
 from ...core.recurrent import CoreFactory
 from ...core.seq2seq.losses import IGNORED, truncated_smoothness
@@ -198,6 +198,20 @@ class VideoLabelling(CarriesState):
         """Return the labels of the frames that are read, (B, T), or (B, T, C) of several each."""
         target = read_labels(batch, steps)
         return several(target, len(self.model.classes), dims=2) if self.multilabel else target
+
+    def setup(self, stage: str) -> None:
+        """Offer a frozen backbone's features to the data."""
+        super().setup(stage)
+        encoder = self.model.encoder
+        use = getattr(getattr(self.trainer, "datamodule", None), "use_features", None)
+        if use and isinstance(encoder, FrameEncoder) and encoder.backbone.frozen:
+            backbone, places = encoder.backbone, encoder.places
+            use(self._features, lambda: f"{backbone.fingerprint()} {places} places")
+
+    @torch.no_grad()
+    def _features(self, pictures: Tensor) -> Tensor:
+        assert isinstance(self.model.encoder, FrameEncoder)
+        return self.model.encoder.features(pictures.to(self.device))
 
     def on_fit_start(self) -> None:
         """Weigh the classes, by the frames of the training part where that is asked for."""

@@ -25,7 +25,7 @@ from .drawing import BACKGROUND, CLASSES, draw_clip
 from .steps import Steps
 
 _FORMAT = 4  # of the clips: raise it when they change
-_CLIP_BYTES = 9_000  # of a clip at 48 pixels, about
+_CLIP_BYTES = 37_000  # of a clip at 48 pixels, about
 _FRAMES_PER_SECOND = 25
 _SHORTEST, _LONGEST = 48, 80  # frames of a clip
 
