@@ -44,6 +44,14 @@ class LabelledFile(NamedTuple):
         """Return the names of the classes that occur."""
         return self.labels.names() if self.labels else {self.label}
 
+    def goes_beyond(self, timing: Timing) -> bool:
+        """Say whether there are labels after the video's last frame.
+
+        Args:
+            timing: The video's frames.
+        """
+        return bool(self.labels and self.labels.go_beyond(timing))
+
     def numbers(
         self,
         classes: dict[str, int],

@@ -92,28 +92,59 @@ def decode(path: Path | Live, *, keep: Tell | None = None) -> Iterator[av.VideoF
 
     number = 0
     name = f"'{path}'" if isinstance(path, Path) else str(path)
+    problem: Exception | None = None
     try:
         with open_video(path, whole=keep is None) as (container, stream):
-            for packet in container.demux(stream):
-                if packet.is_corrupt:
-                    raise DataError(f"{name} is cut short or damaged after {number} frames.")
-                for frame in packet.decode():
-                    if container.format.name == "avi" and stream.average_rate:
-                        # AVI says when frames are decoded, not when they are shown; its rate is
-                        # constant
-                        frame.pts, frame.time_base = number, 1 / stream.average_rate
-                    yield frame
-                    number += 1
-    except (av.FFmpegError, DataError) as error:
-        what = str(error)
-        if not isinstance(error, DataError):
-            what = f"{name} is damaged after {number} frames: {error.strerror}."
+            for frame in _decoded(container, stream, flush=keep is not None):
+                if isinstance(frame, Exception):
+                    problem = frame
+                    break
+                if container.format.name == "avi" and stream.average_rate:
+                    # AVI says when frames are decoded, not when they are shown; its rate is
+                    # constant
+                    frame.pts, frame.time_base = number, 1 / stream.average_rate
+                yield frame
+                number += 1
+    except av.FFmpegError as error:  # the file's end
+        problem = error
+    if problem is not None:
+        reason = f"damaged after {number} frames: {getattr(problem, 'strerror', '')}"
+        if isinstance(problem, EOFError):
+            reason = f"cut short or damaged after {number} frames"
         if keep is None or not number:
-            raise DataError(what) from error
-        keep(what)
-        return
-    if not number:
+            raise DataError(f"{name} is {reason}.") from problem
+        keep(f"{name} is {reason}.")
+    elif not number:
         raise DataError(f"{name} holds a video of 0 frames.")
+
+
+def _decoded(
+    container: av.container.InputContainer, stream: av.VideoStream, *, flush: bool
+) -> Iterator[av.VideoFrame | Exception]:
+    """Yield the frames, and at last what is wrong.
+
+    Args:
+        container: The open file.
+        stream: Its video.
+        flush: Whether the decoder, which holds frames back, is to give them where a damage ends
+            the video.
+    """
+    import av
+
+    problem: Exception | None = None
+    try:
+        for packet in container.demux(stream):
+            if packet.is_corrupt:
+                problem = EOFError()
+                break
+            yield from packet.decode()
+    except av.FFmpegError as error:
+        problem = error
+    if problem is not None:
+        if flush:
+            with suppress(av.FFmpegError):
+                yield from stream.codec_context.decode(None)
+        yield problem
 
 
 class Upright:

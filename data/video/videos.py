@@ -323,9 +323,16 @@ class VideoData(VideoLabellingData):
                     keep=self.keep,
                     tell=damaged.append if self.broken == "keep" else None,
                 )
+                timing = self._timing(pictures.timing)
+                if self.broken == "keep" and timing.whole and file.goes_beyond(timing):
+                    # cut where its container doesn't show it
+                    damaged.append(
+                        f"'{file.path}' ends before its labels do. {timing.frames} frames are kept."
+                    )
+                    timing = timing._replace(whole=False)
                 labels = file.numbers(
                     numbers,
-                    self._timing(pictures.timing),
+                    timing,
                     several=self.several,
                     unlabelled=self.unlabelled,
                 )

@@ -123,6 +123,17 @@ class Annotation(NamedTuple):
                     )
         return self._replace(ends=ends)
 
+    def go_beyond(self, timing: Timing) -> bool:
+        """Say whether there are labels after the video's last frame.
+
+        Args:
+            timing: The video's frames.
+        """
+        latest = max((each.end for each in self.segments if not math.isinf(each.end)), default=0)
+        if self.unit == "frames":
+            return latest > timing.frames
+        return timing.frames > 0 and latest > timing.times[-1] + _PAST
+
     def numbers(self, classes: Mapping[str, int], frames: int) -> npt.NDArray[np.int64]:
         """Return the class of every frame (T,), -100 where it has none; see `one_label`.
 
