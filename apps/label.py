@@ -75,14 +75,15 @@ def label(
         )
     features = bool(model.spec["feature_size"])
     found = list(_found(videos, features=features, stream=stream, network=allow_network))
-    targets = {} if stream else outputs(found, out, "--out")
+    files = [path for path in found if isinstance(path, Path)]
+    targets = {} if stream else outputs(files, out, "--out")
     exports = _exports(export)
     broken = 0
     for video in found:
         try:
             if stream:
                 _stream(model, video, lines)
-            else:
+            elif isinstance(video, Path):
                 _label(model, video, targets[video], chunk=chunk, overlay=overlay, exports=exports)
         except DataError as error:
             broken += 1
@@ -232,7 +233,8 @@ def _write_csv(
             last, name = times.popleft(), label.name
             said = [name, f"{label.probability:.4f}"]
             if several:
-                said = ["1" if name in label.names else "0" for name in model.classes]
+                there = getattr(label, "names", ())
+                said = ["1" if name in there else "0" for name in model.classes]
             writer.writerow((number, "" if math.isnan(last) else f"{last:.4f}", *said))
             if segments and segments[-1].label == name:
                 segments[-1] = segments[-1]._replace(end=number + 1)

@@ -32,11 +32,11 @@ class Doubts:
             found: What is doubtful: its kind, and a sentence about it.
             last: Whether no validation follows.
         """
-        found = dict(found)
-        for kind, sentence in found.items():
+        doubts = dict(found)
+        for kind, sentence in doubts.items():
             if last or kind in self._before:
                 rank_zero_info(f"Warning: {sentence}")
-        self._before = set(found)
+        self._before = set(doubts)
 
 
 class Variety:

@@ -312,7 +312,8 @@ class VideoData(VideoLabellingData):
     def _open(self, part: Part) -> list[PictureVideo]:
         numbers = {name: number for number, name in enumerate(self.spec["classes"])}
         cache = cache_folder(self.cache_dir, kind="video")
-        found, problems, damaged = [], [], []
+        damaged: list[str] = []
+        found, problems = [], []
         for file in self.files[part]:
             try:
                 pictures = open_pictures(

@@ -327,11 +327,13 @@ class VideoLabelling(CarriesState):
         """Log the scores over all videos; of the test also say what they count."""
         model = self.model
         tuned = self.multilabel and part == "val" and self.trainer.state.fn == "fit"
-        if isinstance(self.of_classes, SeveralLabels):
-            self.of_classes.given = None if tuned else model.thresholds
+        labels = self.of_classes
+        if isinstance(labels, SeveralLabels):
+            labels.given = None if tuned else model.thresholds
         super().log_scores(part)
-        if tuned and model.thresholds is not None and not self.trainer.sanity_checking:
-            model.thresholds.copy_(self.of_classes.thresholds)
+        if tuned and not self.trainer.sanity_checking and isinstance(labels, SeveralLabels):
+            assert model.thresholds is not None
+            model.thresholds.copy_(labels.thresholds)
         self._under_way.clear()
         if part != "test":
             return

@@ -56,7 +56,7 @@ def read_plain(
                 path,
                 "a row a video",
                 "frames",
-                [Segment(0, math.inf, *_values(row, known, "label"), line)],
+                [Segment(0, math.inf, _values(row, known, "label")[0], line)],
                 video=_values(row, known, "video")[0],
             )
             for line, row in body
