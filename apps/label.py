@@ -132,13 +132,14 @@ def _found(
 
 
 def _is_table(file: Path) -> bool:
-    return file.suffix.lower() == ".npy" and file.is_file()
+    return file.suffix.lower() in (".npy", ".h5") and file.is_file()
 
 
 def _frames(model: VideoModel, video: Path | Live, times: deque[float]) -> Iterator[Any]:
     """Yield what the model reads of each frame, decoded ahead; add to `times` when it is shown."""
     if model.spec["feature_size"] and isinstance(video, Path):
-        for row in _features(video, model.spec["feature_size"]):
+        size, pose = model.spec["feature_size"], model.spec.get("pose")
+        for row in _features(video, size) if pose is None else _poses(video, size, pose):
             times.append(math.nan)
             yield row.copy()  # out of the file
         return
@@ -173,6 +174,19 @@ def _features(path: Path, size: int) -> Any:
     if not np.isfinite(features).all():
         raise DataError(f"'{path}' holds features that are not finite (NaN or infinity).")
     return features.T if features.shape[0] == size else features
+
+
+def _poses(path: Path, size: int, settings: dict[str, Any]) -> Any:
+    """Return the features of a table of poses (T, D), made as those that were trained on."""
+    from ..data.video.pose.tables import features_of, read_pose
+
+    features = features_of(read_pose(path), **settings)
+    if features.shape[1] != size:
+        raise DataError(
+            f"'{path}' gives {features.shape[1]} features a frame, and this model reads {size}: it "
+            "was trained on other parts of the body, or another number of individuals."
+        )
+    return features
 
 
 def _label(

@@ -65,6 +65,7 @@ OUTSIDE = {
         "tokenizers",
         "babel",
         "av",
+        "h5py",
         "PIL",
     },
     "tasks": {"torch", "lightning", "numpy", "torchmetrics", "sacrebleu", "PIL"},
