@@ -127,7 +127,7 @@ class PoseData(VideoLabellingData):
         if fps is not None and not 0 < fps < 1e6:
             raise UsageError(f"fps is {fps}; it has to be above 0.")
         self.root = Path(root)
-        self.settings = {"center": center, "scale": scale, "least": least}
+        self.settings: dict[str, Any] = {"center": center, "scale": scale, "least": least}
         if spec is not None:
             self.settings |= spec.get("pose") or {}
         self.fps = fps

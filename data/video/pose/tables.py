@@ -87,7 +87,7 @@ def _read_deeplabcut(path: Path) -> Pose:
                 raise DataError(
                     f"'{path}', line {line}: expected numbers, got {quoted(value)}."
                 ) from None
-    sure = np.nan_to_num(found["likelihood"], nan=0.0)
+    sure: npt.NDArray[np.float64] = np.asarray(np.nan_to_num(found["likelihood"], nan=0.0))
     if np.isnan(found["likelihood"]).all():
         sure = np.isfinite(found["x"]).astype(np.float64)
     return Pose(np.stack((found["x"], found["y"]), -1), sure, parts)
