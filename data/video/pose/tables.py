@@ -121,9 +121,9 @@ def _read_sleap(path: Path) -> Pose:
     points = tracks.transpose(3, 0, 2, 1).astype(np.float64)  # (T, I, K, 2)
     if points.shape[2:] != (len(parts), 2):
         raise DataError(f"'{path}': tracks are {tracks.shape}, and there are {len(parts)} nodes.")
-    sure = np.isfinite(points).all(-1).astype(np.float64)
+    sure: npt.NDArray[np.float64] = np.asarray(np.isfinite(points).all(-1), dtype=np.float64)
     if scores is not None and scores.shape == (*tracks.shape[:1], *tracks.shape[2:]):
-        sure = np.nan_to_num(scores.transpose(2, 0, 1).astype(np.float64))
+        sure = np.asarray(np.nan_to_num(scores.transpose(2, 0, 1).astype(np.float64)))
     return Pose(points, sure, parts)
 
 
