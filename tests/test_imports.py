@@ -34,6 +34,7 @@ ALLOWED = {
         "data.images",  # a trained captioner opens images as its data module did
         "data.tokenizer",
         "data.spec",
+        "data.tables",  # a file with the weights of the classes
         "data.vocabulary",
         "lazy",
         "class_paths",
@@ -65,6 +66,7 @@ OUTSIDE = {
         "tokenizers",
         "babel",
         "av",
+        "h5py",
         "PIL",
         "regex",
         "pyarrow",  # comes with datasets

@@ -86,6 +86,7 @@ class Captioning(EncoderDecoderTask):
     """
 
     model: CaptioningModel
+    written = ("captions", "images")
 
     def __init__(
         self,
