@@ -15,7 +15,6 @@ from .cores.ind_rnn import IndRNN as IndRNN
 from .cores.ind_rnn import IndRNNState as IndRNNState
 from .cores.layer_norm_lstm import LayerNormLSTM as LayerNormLSTM
 from .cores.lstm import LSTM as LSTM
-from .cores.lstm import LSTMState as LSTMState
 from .cores.min_gru import MinGRU as MinGRU
 from .cores.min_gru import MinGRUState as MinGRUState
 from .cores.min_lstm import MinLSTM as MinLSTM
@@ -23,6 +22,9 @@ from .cores.min_lstm import MinLSTMState as MinLSTMState
 from .cores.mlstm import MLSTM as MLSTM
 from .cores.mlstm import MLSTMState as MLSTMState
 from .cores.mogrifier_lstm import MogrifierLSTM as MogrifierLSTM
+from .cores.para_gru import ParaGRU as ParaGRU
+from .cores.para_gru import ParaGRUState as ParaGRUState
+from .cores.para_lstm import ParaLSTM as ParaLSTM
 from .cores.qrnn import QRNN as QRNN
 from .cores.qrnn import QRNNState as QRNNState
 from .cores.rg_lru import RGLRU as RGLRU
@@ -58,6 +60,7 @@ from .seq2seq.search import beam_search as beam_search
 from .seq2seq.search import greedy_search as greedy_search
 from .seq2seq.search import sample_search as sample_search
 from .seq2seq.search import search_sequences as search_sequences
+from .state import LSTMState as LSTMState
 from .state import State as State
 from .vision.backbones import Backbone as Backbone
 from .vision.backbones import BackboneFactory as BackboneFactory

@@ -6,7 +6,7 @@ Shapes: B batch, T time, D input, H hidden.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -15,18 +15,7 @@ from torch import Tensor, nn
 from ..families.torch_core import TorchCore, finish
 from ..kernels.loops import transformed
 from ..schedule import steps_before
-
-
-class LSTMState(NamedTuple):
-    """What an LSTM carries from step to step.
-
-    Attributes:
-        hidden: h (B, H), the last output.
-        cell: c (B, H), the memory.
-    """
-
-    hidden: Tensor
-    cell: Tensor
+from ..state import LSTMState as LSTMState
 
 
 class LSTM(TorchCore):
