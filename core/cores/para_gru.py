@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..families.diagonal import DiagonalCore
 from ..kernels.diagonal import Law
+from ..kernels.para_gru import ParaGRULaw
 from ..state import HiddenState
 
 ParaGRUState = HiddenState
@@ -57,7 +58,7 @@ class ParaGRU(DiagonalCore):
         self.reset_parameters()
 
     def _law(self) -> Law:
-        return _step
+        return ParaGRULaw(_step)
 
 
 def _step(projected: Tensor, hidden: Tensor, weight: Tensor) -> tuple[Tensor]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..families.diagonal import DiagonalCore
 from ..kernels.diagonal import Law
+from ..kernels.para_lstm import ParaLSTMLaw
 from ..state import LSTMState
 
 
@@ -61,7 +62,7 @@ class ParaLSTM(DiagonalCore):
         self.reset_parameters()
 
     def _law(self) -> Law:
-        return _step
+        return ParaLSTMLaw(_step)
 
     def _diagonals(self) -> list[Tensor]:
         return [self.weight_hh, self.weight_peephole]

@@ -7,18 +7,24 @@ Shapes: T time, B batch, H units, N numbers of a unit.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import torch
 from torch import Tensor
 
 from .scan import scan_
 
-Links = list[list[Tensor]]
+Links: TypeAlias = list[list[Tensor]]
+
+_FEW_CHANNELS = 2048  # measured on one CPU thread, like that of `scan`
 
 
-def block_scan_(links: Links, h: list[Tensor], *, reverse: bool, parallel: bool) -> None:
+def block_scan_(links: Links, h: list[Tensor], *, reverse: bool) -> None:
     """Run the recurrence in place, without gradients.
 
-    With N = 1 it is `scan.scan_`, which knows by itself how to run.
+    With N = 1 it is `scan.scan_`. Else it goes one step after the other where a step is large on a
+    CPU; elsewhere O(log T) operations on many steps at once do it, with two to three times the
+    arithmetic.
 
     Args:
         links: N x N factors (T - 1, B, H), contiguous; row i, column j leads from h[j] to h[i]:
@@ -26,12 +32,10 @@ def block_scan_(links: Links, h: list[Tensor], *, reverse: bool, parallel: bool)
         h: N summands (T, B, H), contiguous; become the results.
         reverse: Go from the last step to the first, as the gradient does: h[j] of a step gets
             links[i][j] * h[i] of the step after.
-        parallel: Take O(log T) operations on many steps at once, which do two to three times the
-            arithmetic, in place of one step after the other.
     """
     if len(h) == 1:
         scan_(links[0][0], h[0], reverse=reverse)
-    elif parallel:
+    elif h[0].is_cuda or h[0][0].numel() < _FEW_CHANNELS:
         matrix = torch.stack([torch.stack(row, 1) for row in links], 1)  # (T - 1, N, N, B, H)
         values = torch.stack(h, 1)  # (T, N, B, H)
         if reverse:
