@@ -9,6 +9,8 @@ import pkgutil
 
 from .compose import Bidirectional as Bidirectional
 from .compose import Stacked as Stacked
+from .cores.cfc import CfC as CfC
+from .cores.cfc import CfCState as CfCState
 from .cores.gru import GRU as GRU
 from .cores.gru import GRUState as GRUState
 from .cores.ind_rnn import IndRNN as IndRNN
@@ -41,7 +43,7 @@ from .kernels.scan import linear_recurrence as linear_recurrence
 from .kernels.scan import linear_recurrence_reference as linear_recurrence_reference
 from .recurrent import CoreFactory as CoreFactory
 from .recurrent import RecurrentCore as RecurrentCore
-from .recurrent import reference as reference
+from .reference import reference as reference
 from .seq2seq.attention import AdditiveAttention as AdditiveAttention
 from .seq2seq.attention import Attention as Attention
 from .seq2seq.attention import AttentionFactory as AttentionFactory
