@@ -30,6 +30,7 @@ from .cores.para_lstm import ParaLSTM as ParaLSTM
 from .cores.qrnn import QRNN as QRNN
 from .cores.qrnn import QRNNState as QRNNState
 from .cores.rg_lru import RGLRU as RGLRU
+from .cores.rg_lru import RGLRUStartedState as RGLRUStartedState
 from .cores.rg_lru import RGLRUState as RGLRUState
 from .cores.rnn import RNN as RNN
 from .cores.rnn import RNNState as RNNState
