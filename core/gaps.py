@@ -44,7 +44,8 @@ def check_gaps(name: str, takes: bool, x: Tensor, gaps: Any) -> Tensor:
         raise ValueError(
             f"{name}: gaps are on {gaps.device} and x is on {x.device}; move one to the other"
         )
-    return gaps.to(x.dtype)
+    converted: Tensor = gaps.to(x.dtype)
+    return converted
 
 
 def apart(x: Tensor, size: int) -> tuple[Tensor, Tensor | None]:

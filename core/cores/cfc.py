@@ -5,6 +5,8 @@ Shapes: B batch, T time, D input, H hidden, U units of the backbone.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -93,7 +95,7 @@ class CfC(RecurrentCore):
             (self.bias_heads, units**-0.5),
         ):
             nn.init.uniform_(parameter, -bound, bound)
-        for layer in self.deeper:
+        for layer in self._deeper():
             nn.init.xavier_uniform_(layer.weight)
             nn.init.uniform_(layer.bias, -(units**-0.5), units**-0.5)
 
@@ -130,8 +132,11 @@ class CfC(RecurrentCore):
 
     def _recurrent(self) -> tuple[Tensor, ...]:
         """Return the weights of a step but for those of x, those of deeper layers last."""
-        deeper = [parameter for layer in self.deeper for parameter in (layer.weight, layer.bias)]
+        deeper = [part for layer in self._deeper() for part in (layer.weight, layer.bias)]
         return self.weight_hh, self.weight_heads, self.bias_heads, *deeper
+
+    def _deeper(self) -> list[nn.Linear]:
+        return cast("list[nn.Linear]", list(self.deeper))
 
     def extra_repr(self) -> str:
         """Show the sizes in the module's representation."""

@@ -96,7 +96,7 @@ class LSTM(TorchCore):
     def step(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
         """Advance one step; see `RecurrentCore.step`."""
         projected = F.linear(x, self.weight_ih, self.bias_ih)  # (B, 4H)
-        hidden, cell = _step(projected, *state, *self._recurrent())
+        hidden, cell = _step(projected, state.hidden, state.cell, *self._recurrent())
         return hidden.to(x.dtype), LSTMState(hidden, cell)
 
     @torch.no_grad()
@@ -176,7 +176,7 @@ class LSTM(TorchCore):
         output, *last = uncompiled(unroll)(_step, projected, state, *self._recurrent())
         return output.transpose(0, 1).to(x.dtype), LSTMState(*last)  # (B, T, P)
 
-    def _recurrent(self) -> tuple[Tensor | None, ...]:
+    def _recurrent(self) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
         return self.weight_hh, self.bias_hh, self.weight_hr, self.weight_peephole
 
     def to_torch(self) -> nn.RNNBase:

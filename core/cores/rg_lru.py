@@ -240,7 +240,8 @@ class RGLRU(LinearCore):
         by_head = u.reshape(-1, heads, u.shape[-1] // heads).transpose(0, 1)  # (N, ..., S)
         weight = self.weight_gates.unflatten(0, (2, heads, -1))  # (2, N, S, S)
         found = by_head @ weight.mT  # (2, N, ..., S)
-        return found.permute(2, 0, 1, 3).reshape(*u.shape[:-1], -1) + self.bias_gates
+        flat: Tensor = found.permute(2, 0, 1, 3).reshape(*u.shape[:-1], -1)
+        return flat + self.bias_gates
 
     def extra_repr(self) -> str:
         """Show the options in the module's representation."""

@@ -62,7 +62,7 @@ class DiagonalCore(ElementwiseCore):
         """Advance one step; see `RecurrentCore.step`."""
         dtype = state[0].dtype
         projected = project(x, self.weight_ih, self.bias, dtype=dtype)  # (B, 3H)
-        state = self.state_type(*self._law()(projected, *state, *self._weights(dtype)))
+        state = self.state_type(*self._law().step(projected, *state, *self._weights(dtype)))
         return state[0].to(x.dtype), state
 
     def _run(self, x: Tensor, state: Any, reset: Tensor | None) -> tuple[Tensor, State]:
