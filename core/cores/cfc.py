@@ -114,7 +114,7 @@ class CfC(RecurrentCore):
         """
         dtype = state.hidden.dtype
         projected = F.linear(x, self.weight_ih, self.bias)  # (B, U)
-        gap = projected.new_ones(len(x), 1) if gaps is None else gaps.unsqueeze(1)
+        gap = torch.ones_like(projected[:, :1]) if gaps is None else gaps.unsqueeze(1)
         joined = torch.cat((projected.to(dtype), gap.to(dtype)), 1)  # (B, U + 1)
         (hidden,) = _step(joined, state.hidden, *self._recurrent())
         return hidden.to(x.dtype), CfCState(hidden)

@@ -210,7 +210,7 @@ class RGLRU(LinearCore):
 
     def _run(self, x: Tensor, state: Any, reset: Tensor | None) -> tuple[Tensor, State]:
         if not self.unscaled_start:
-            return super()._run(x, state, reset)
+            return LinearCore._run(self, x, state, reset)
         hidden, first = state
         a, root, gated = self._parts(x, hidden.dtype)
         later = first.new_ones(len(x), len(first), 1)  # (T, B, 1)
@@ -237,10 +237,10 @@ class RGLRU(LinearCore):
         if self.num_heads == 1:
             return project(u, self.weight_gates, self.bias_gates)
         heads = self.num_heads
-        by_head = u.reshape(-1, heads, u.shape[-1] // heads).transpose(0, 1)  # (N, ..., S)
+        by_head = u.flatten(0, -2).unflatten(1, (heads, -1)).transpose(0, 1)  # (N, ..., S)
         weight = self.weight_gates.unflatten(0, (2, heads, -1))  # (2, N, S, S)
         found = by_head @ weight.mT  # (2, N, ..., S)
-        flat: Tensor = found.permute(2, 0, 1, 3).reshape(*u.shape[:-1], -1)
+        flat: Tensor = found.permute(2, 0, 1, 3).reshape(*u.shape[:-1], 2 * self.hidden_size)
         return flat + self.bias_gates
 
     def extra_repr(self) -> str:

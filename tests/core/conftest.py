@@ -56,8 +56,11 @@ def options() -> dict[str, Callable[[], RecurrentCore]]:
         "MogrifierLSTM-rank": lambda: MogrifierLSTM(INPUT, HIDDEN, rank=2),
         "MogrifierLSTM-round": lambda: MogrifierLSTM(INPUT, HIDDEN, rounds=1),
         "RGLRU-heads": lambda: RGLRU(INPUT, HIDDEN, num_heads=2),
+        "RGLRU-chunk": lambda: RGLRU(INPUT, HIDDEN, chunk=3),
         "RGLRU-start": lambda: RGLRU(INPUT, HIDDEN, num_heads=2, unscaled_start=True),
-        "RGLRU-released": lambda: RGLRU(INPUT, INPUT, projection=False, unscaled_start=True),
+        "RGLRU-released": lambda: RGLRU(
+            INPUT, INPUT, projection=False, unscaled_start=True, chunk=2
+        ),
         "CfC-deep": lambda: CfC(INPUT, HIDDEN, backbone_size=5, backbone_layers=2),
         "ParaLSTM-chunk": lambda: ParaLSTM(INPUT, HIDDEN, bias=False, chunk=3),
         "LSTM-no-bias": lambda: LSTM(INPUT, HIDDEN, bias=False),
