@@ -121,6 +121,13 @@ def test_arrows_point_the_right_way(path):
             assert top in sys.stdlib_module_names or top in OUTSIDE[folder], name
 
 
+@pytest.mark.parametrize("folder", ["families", "kernels"])
+def test_what_cores_share_knows_no_core(folder):
+    for path in (ROOT / "core" / folder).glob("*.py"):
+        found = {name for name in imports(path) if name.startswith("unrolled.core.cores")}
+        assert not found, f"{path.name} imports {found}"
+
+
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_model_knows_nothing_of_its_training(path):
     """Neither by itself nor through what it imports of its room and of `tasks`."""

@@ -111,9 +111,8 @@ class TorchCore(RecurrentCore):
             **self._torch_options(),
         ).to(device=self.weight_ih.device, dtype=self.weight_ih.dtype)
         with torch.no_grad():
-            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-            for name, weight in zip(names, self._weights(), strict=False):
-                getattr(module, name + "_l0").copy_(weight)
+            for name, _ in module.named_parameters():
+                getattr(module, name).copy_(getattr(self, name.removesuffix("_l0")))
         return module
 
     @classmethod
@@ -136,13 +135,12 @@ class TorchCore(RecurrentCore):
         """Call torch's kernel for one layer, batch first, keeping what a backward pass needs."""
         arguments = (x, hx, weights, self.bias, 1, 0.0, torch.is_grad_enabled(), False, True)
         kernel = uncompiled(kernel)
-        if not x.is_cuda:
+        if not x.is_cuda and self.output_size == self.hidden_size:
             return kernel(*arguments)
-        # cuDNN gathers the weights at each call, which costs little
+        # cuDNN gathers the weights at each call, which costs little; oneDNN takes no projection
         with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", message="RNN module weights are not part of single contiguous chunk"
-            )
+            for message in ("RNN module weights are not part of", "LSTM with projections is not"):
+                warnings.filterwarnings("ignore", message=message)
             return kernel(*arguments)
 
     def _weights(self) -> list[Tensor]:
