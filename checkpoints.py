@@ -11,6 +11,7 @@ from pathlib import Path
 from .errors import DataError, did_you_mean
 
 CHECKPOINTS = "checkpoints"
+BEST = "best.ckpt"
 
 
 class WholeFile(os.PathLike[str]):
@@ -106,13 +107,15 @@ def newest_whole(run: Path) -> WholeFile:
     raise DataError(f"The run '{run}' has no whole checkpoint{': ' + named if named else ''}.")
 
 
-def find_checkpoint(given: str | os.PathLike[str]) -> WholeFile:
+def find_checkpoint(given: str | os.PathLike[str], *, last: bool = False) -> WholeFile:
     """Return the checkpoint file that a path names.
 
-    It is the file, or the last whole one of a run, or of a task's last run.
+    It is the file, or the one that a run keeps: its best, where it chose one by a metric and that
+    is whole, else its last whole one. A folder of runs means the newest of them.
 
     Args:
         given: The path as the user typed it, or what this function returned.
+        last: Take the last of a run, to go on with it.
 
     Raises:
         DataError: There is no such file, or it is no whole checkpoint.
@@ -125,21 +128,45 @@ def find_checkpoint(given: str | os.PathLike[str]) -> WholeFile:
         )
     path = Path(given)
     if path.is_dir():
-        try:
-            runs = (
-                [path]
-                if checkpoints_of(path)
-                else [run for run in path.iterdir() if checkpoints_of(run)]
-            )
-        except OSError as error:
-            raise DataError(f"The folder '{given}' can't be read: {error.strerror}.") from error
-        if not runs:
-            raise DataError(f"There is no checkpoint in the folder '{given}'.")
-        return newest_whole(max(runs, key=lambda run: checkpoints_of(run)[0].stat().st_mtime_ns))
+        run = newest_run(path)
+        return newest_whole(run) if last else _best_of(run)
     if not path.is_file():
         near = did_you_mean(str(path), (str(other) for other in _nearby(path.parent)))
         raise DataError(f"There is no checkpoint '{given}'.{near}")
     return WholeFile(path)
+
+
+def newest_run(folder: Path) -> Path:
+    """Return a run, or the newest run in a folder.
+
+    Args:
+        folder: A run's folder, or one that holds runs.
+
+    Raises:
+        DataError: There is no checkpoint in it.
+    """
+    try:
+        runs = (
+            [folder]
+            if checkpoints_of(folder)
+            else [run for run in folder.iterdir() if checkpoints_of(run)]
+        )
+    except OSError as error:
+        raise DataError(f"The folder '{folder}' can't be read: {error.strerror}.") from error
+    if not runs:
+        raise DataError(f"There is no checkpoint in the folder '{folder}'.")
+    return max(runs, key=lambda run: checkpoints_of(run)[0].stat().st_mtime_ns)
+
+
+def _best_of(run: Path) -> WholeFile:
+    best = run / CHECKPOINTS / BEST
+    if best.is_file():
+        try:
+            return WholeFile(best)
+        except DataError as error:
+            bad = str(error).splitlines()[0].removesuffix(".")
+            warnings.warn(f"{bad}: taking the last of the run.", stacklevel=3)
+    return newest_whole(run)
 
 
 def _nearby(folder: Path) -> Iterator[Path]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import functools
+import importlib.util
 import inspect
 import re
 import types
@@ -30,6 +31,7 @@ _MOST = 1_000_000  # parts of a file's data: the largest vocabulary has fewer
 # Text that another program can't take for a class, a path or YAML: `simple`, `00:12:00:00`, `dim
 # underline`.
 _WORD = re.compile(r"(?!.*:\s)[\w:# -]*")
+
 UNSEEN = object()
 """In a type's place: nobody has seen the class whose argument it is; any class may be meant."""
 _UNKNOWN = (None, Any, UNSEEN)
@@ -166,9 +168,8 @@ class ClassPaths:
         try:
             found = getattr(import_module(module), attribute)
         except Exception as error:  # a module may raise anything when it is imported
-            raise self.error(
-                f"{self.file} asks for '{name}' ({where}), which this version does not have."
-            ) from error
+            known = f"{self.file} asks for '{name}' ({where}), which this version does not have."
+            raise self.error(known + lies_here(name)) from error
         wanted = " or ".join(map(_in_words, kinds)) or "a class"
         if not isinstance(found, type):
             what = "a function" if callable(found) else "no class"
@@ -386,3 +387,18 @@ def _in_words(kind: type) -> str:
     words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", kind.__name__).split()
     text = " ".join(word if word.isupper() else word.lower() for word in words)
     return f"{'an' if text[0] in 'aeiouAEIOL' else 'a'} {text}"
+
+
+def lies_here(name: str) -> str:
+    """Say how a class is found whose package lies in the current folder; nothing if it does not.
+
+    The folder is not searched by itself: what was downloaded there would be imported.
+
+    Args:
+        name: The full name of the class, or of its module.
+    """
+    package = name.partition(".")[0]
+    here = Path(f"{package}.py").is_file() or Path(package, "__init__.py").is_file()
+    if not package.isidentifier() or not here or importlib.util.find_spec(package):
+        return ""
+    return f" '{package}' lies in this folder: begin the command with PYTHONPATH=. to have it."

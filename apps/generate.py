@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import Literal
 
-from ..checkpoints import find_checkpoint
-from ..errors import UsageError
-from .shell.models import open_model
+from ..errors import DataError, UsageError
+from .shell.models import model_file, open_model
+from .shell.records import Format, Output
 
 
 def generate(
@@ -22,6 +22,8 @@ def generate(
     seed: int | None = None,
     num_samples: int = 1,
     unknown: Literal["error", "skip"] = "error",
+    format: Format | None = None,
+    out: str | None = None,
     device: str = "cpu",
     trust: str = "",
 ) -> None:
@@ -40,14 +42,20 @@ def generate(
         num_samples: How many texts to write; several are printed one after the other when all are
             done.
         unknown: What to do with a character of the prompt that the model never saw, error or skip.
+        format: Write a record for each text when all are done; null: as the name of --out ends,
+            .tsv, .csv, .json or .jsonl, else the texts as they come.
+        out: The file to write; null is standard output.
         device: Where to run, for instance cpu or cuda.
         trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
     """
     if num_samples < 1:
         raise UsageError(f"--num_samples {num_samples}: must be at least 1.")
-    path = find_checkpoint(checkpoint)
+    path = model_file(checkpoint)
+    output = Output(("sample", "prompt", "text"), format, out)
     if prompt == "-":
-        prompt = sys.stdin.read()
+        from ..data.formats.letters import unmarked
+
+        prompt = unmarked(sys.stdin.read())
 
     from ..tasks.char_lm.model import CharModel
 
@@ -63,15 +71,26 @@ def generate(
         seed=seed,
         unknown=unknown,
     )
-    for number, added in enumerate(pieces):
-        if num_samples > 1:
-            texts = [text + piece for text, piece in zip(texts, added, strict=True)]
-            continue
-        # the prompt only once it is known to be readable
-        sys.stdout.write((prompt if number == 0 else "") + added[0])
-        sys.stdout.flush()
-    if num_samples == 1:
-        print()
-    else:
-        for number, text in enumerate(texts, 1):
-            print(f"--- {number} ---\n{prompt}{text}")
+    with output:
+        try:
+            for number, added in enumerate(pieces):
+                if num_samples > 1 or not output.lines:
+                    texts = [text + piece for text, piece in zip(texts, added, strict=True)]
+                    continue
+                # the prompt only once it is known to be readable
+                output.text((prompt if number == 0 else "") + added[0])
+                output.flush()
+        except DataError as error:
+            if output.lines:
+                raise
+            for number in range(1, num_samples + 1):
+                output.failed({"sample": number, "prompt": prompt}, error)
+            output.finish(num_samples, "text(s)", "written")
+        if not output.lines:
+            for number, text in enumerate(texts, 1):
+                output.put({"sample": number, "prompt": prompt, "text": text})
+        elif num_samples == 1:
+            output.text("\n")
+        else:
+            for number, text in enumerate(texts, 1):
+                output.text(f"--- {number} ---\n{prompt}{text}\n")

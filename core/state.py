@@ -27,6 +27,18 @@ class HiddenState(NamedTuple):
     hidden: Tensor
 
 
+class LSTMState(NamedTuple):
+    """The state of a core that carries a hidden state and a cell, as an LSTM does.
+
+    Attributes:
+        hidden: h (B, H), the last output.
+        cell: c, the memory, (B, H) unless the core says otherwise.
+    """
+
+    hidden: Tensor
+    cell: Tensor
+
+
 def map_state(function: Callable[..., Tensor], *states: State) -> State:
     """Apply a function to the corresponding tensors of one or more states.
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
+from .formats.folders import is_pipe
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -29,6 +30,9 @@ SUFFIXES = (".bmp", ".gif", ".jpg", ".jpeg", ".png", ".ppm", ".tif", ".tiff", ".
 
 MAX_PIXELS = 64_000_000
 """A larger image is refused, not decoded: a few kilobytes can claim gigabytes of pixels."""
+
+MAX_BYTES = 1 << 29
+"""Bytes at most of an image that comes through a pipe."""
 
 # not EPS: Pillow starts Ghostscript for it
 _KINDS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -133,6 +137,19 @@ def check_image(path: str | Path) -> None:
                 open_image(path, 1)
 
 
+def is_image(path: str | Path) -> bool:
+    """Say whether a file begins as an image of a kind that is read, whatever its name.
+
+    Args:
+        path: The file.
+    """
+    try:
+        with _bytes_of(path, "") as file:
+            return bool(_identified(file, ""))
+    except DataError:
+        return False
+
+
 def name_of(source: str | Path | bytes | Image) -> str:
     """Return what messages call an image.
 
@@ -153,6 +170,9 @@ def _bytes_of(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
         yield io.BytesIO(source)
         return
     try:
+        if is_pipe(source):
+            yield io.BytesIO(_piped(source, name))
+            return
         if not os.path.getsize(source):
             raise DataError(f"{name} is empty: it has no bytes.")
         file = Path(source).open("rb")  # noqa: SIM115 # closed below
@@ -164,6 +184,16 @@ def _bytes_of(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
         raise DataError(f"{name} can't be the name of a file: {error}.") from error
     with file:
         yield file
+
+
+def _piped(source: str | Path, name: str) -> bytes:
+    with open(source, "rb") as pipe:
+        content = pipe.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise DataError(f"{name} has more than {MAX_BYTES:,} bytes, which are not read of a pipe.")
+    if not content:
+        raise DataError(f"{name} is empty: it has no bytes.")
+    return content
 
 
 def _identified(file: BinaryIO, name: str) -> Image:

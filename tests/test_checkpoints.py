@@ -67,7 +67,17 @@ def test_damage(run):
 def test_a_folder_means_its_newest_run(run, tmp_path):
     archive(tmp_path / "newer" / "checkpoints" / "last.ckpt", -5)
     assert find_checkpoint(str(tmp_path)).path == tmp_path / "newer" / "checkpoints" / "last.ckpt"
-    assert find_checkpoint(str(run)).path == run / "checkpoints" / "last.ckpt"
+    assert find_checkpoint(str(run), last=True).path == run / "checkpoints" / "last.ckpt"
+
+
+def test_a_run_means_its_best_and_its_last_to_go_on(run):
+    best = run / "checkpoints" / "best.ckpt"
+    archive(best, -50)
+    assert find_checkpoint(run).path == best
+    assert find_checkpoint(run, last=True).path == run / "checkpoints" / "last.ckpt"
+    best.write_bytes(best.read_bytes()[:50])
+    with pytest.warns(UserWarning, match=r"best\.ckpt' is truncated: taking the last of the run"):
+        assert find_checkpoint(run).path == run / "checkpoints" / "last.ckpt"
 
 
 def test_a_wrong_path_is_answered_with_one_that_is_there(run):

@@ -57,6 +57,14 @@ for line in sys.stdin:
          "--model.core.hiden_size: There is no option 'hiden_size'. Did you"),
         ("--data.bach_size 1",
          "--data.bach_size: There is no option 'bach_size'. Did you mean 'batch_size'?"),
+        ("--lr 1", "There is no flag '--lr'. Did you mean '--model.optimizer.lr'?"),
+        ("--model.lr 1",
+         "--model.lr: There is no option 'lr'. Did you mean '--model.optimizer.lr'?"),
+        ("--batch-size 1", "There is no flag '--batch-size'. Did you mean '--data.batch_size'?"),
+        ("--epochs 1", "There is no flag '--epochs'. Did you mean '--trainer.max_epochs'?"),
+        ("--model.nhid 1",
+         "--model.nhid: There is no option 'nhid'. Did you mean '--model.core.hidden_size'?"),
+        ("--dropout 1", "There is no flag '--dropout'. Did you mean '--model.embedding_dropout'"),
         ("--trainer.max_step 1",
          "There is no flag '--trainer.max_step'. Did you mean '--trainer.max_steps'?"),
         ("--trainer.max_stepz=1",
@@ -161,6 +169,30 @@ def test_every_configuration_counts_in_an_evaluation(capsys):
     assert main([*evaluate, "--config", "a.yaml", "--config", "b.yaml"]) == 0
     assert main([*evaluate, "--config", "b.yaml", "--config", "a.yaml"]) == 3
     assert "'no.txt' does not exist" in capsys.readouterr().err
+
+
+def test_a_text_of_ones_own_has_to_be_named(capsys):
+    assert main(["fit", "char_lm/text"]) == 2
+    assert "Which text? --data.path FILE" in capsys.readouterr().err
+    assert not Path("runs").exists()
+
+
+def test_a_class_that_lies_in_this_folder_is_found_as_the_message_says(monkeypatch, capsys):
+    Path("own_cores.py").write_text("from unrolled.core import GRU\nclass OwnGRU(GRU): pass\n")
+    core = ["--model.core", "own_cores.OwnGRU"]
+    assert fit(*core, steps=1) == 2
+    assert (
+        "There is no module 'own_cores'. 'own_cores' lies in this folder: begin the command with "
+        "PYTHONPATH=." in capsys.readouterr().err
+    )
+    monkeypatch.syspath_prepend(".")
+    assert fit(*core, "--model.core.hidden_size", "4", steps=1) == 0
+
+
+def test_a_callback_with_a_state_is_named_once(capsys):
+    twice = ["--trainer.callbacks+", "unrolled.tasks.averaging.EMA"] * 2
+    assert fit(*twice, steps=1) == 2
+    assert "--trainer.callbacks names EMA twice" in capsys.readouterr().err
 
 
 def test_debug_shows_the_traceback(capsys):

@@ -179,3 +179,32 @@ def _matches(model: Task, checkpoint: CheckedTask) -> dict[str, Match]:
 
 def _shape(value: Any) -> str:
     return "x".join(str(size) for size in value.shape) or "scalar"
+
+
+def left_out(chosen: Any, final: Any, flag: str = "-") -> Iterator[str]:
+    """Yield a line for every class of a configuration in whose place flags put another one.
+
+    The parser keeps the arguments that the new class has too, and drops the others silently.
+
+    Args:
+        chosen: The configuration.
+        final: What came of it and the flags.
+        flag: The flag of this part.
+    """
+    if not isinstance(chosen, dict) or not isinstance(final, dict):
+        return
+    before, after = (str(part.get("class_path")).rpartition(".")[2] for part in (chosen, final))
+    given, kept = chosen.get("init_args") or {}, final.get("init_args") or {}
+    if before == after:
+        for part, other in ((chosen, final), (given, kept)):
+            for name in part.keys() - {"class_path", "init_args"}:
+                yield from left_out(
+                    part[name], other.get(name), f"{flag}.{name}".replace("-.", "--")
+                )
+    elif lost := [_setting(name, given[name]) for name in given if name not in kept]:
+        stay = ", ".join(_setting(name, given[name]) for name in given if name in kept)
+        yield f"{flag} is {after}: {before}'s {', '.join(lost)} left out{stay and f', {stay} kept'}"
+
+
+def _setting(name: str, value: Any) -> str:
+    return name if isinstance(value, dict) else f"{name} {value}"

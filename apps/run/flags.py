@@ -9,7 +9,7 @@ from typing import Any
 from ..shell.help import rows
 from ..shell.shipped import TRAINER, find_config, list_tasks, list_variants, read_yaml
 from ..shell.source import Argument, arguments, classes_in, shown
-from .request import COMMANDS, COMMON_FLAGS, EVALUATION_FLAGS, FIT_FLAGS
+from .request import COMMANDS, COMMON_FLAGS, EVALUATION_FLAGS, FIT_FLAGS, TEST_FLAGS
 
 _TRAINER_FLAGS = {
     "max_steps": "Stop after this many optimizer steps.",
@@ -26,9 +26,30 @@ _TRAINER_FLAGS = {
     "default_root_dir": "The folder of all runs, instead of runs/.",
 }
 
+# The classes are torch's, whose docstrings are of another form.
+_OPTIMIZER_FLAGS = {
+    "lr": "The learning rate, at its highest where there is a schedule.",
+    "weight_decay": "How much each step shrinks the weights.",
+    "betas": "How long Adam's two means remember.",
+    "momentum": "How much of the step before goes into an SGD step.",
+}
+
+# What people change, as far as a task has it.
+_CHANGED_MOST = """
+    --data.path --data.root --data.source --data.target --data.batch_size --data.chunk_length
+    --model.core --model.core.hidden_size --model.encoder --model.decoder
+    --model.decoder.hidden_size --model.output_dropout --model.dropout
+    --model.optimizer.lr --model.lr_scheduler --trainer.max_steps --trainer.max_epochs
+    --trainer.accelerator --trainer.devices --trainer.precision
+"""
+
+_Flag = tuple[str, str, str]
+"""A flag, what it does, and its value."""
+
 _EVALUATED = """\
-The model, its hyper-parameters and its spec come from the checkpoint, the data from the task's
-configuration and the --data flags; without a task, from the run that the checkpoint lies in."""
+The model, its hyper-parameters and its spec come from the checkpoint, the data
+from the task's configuration and the --data flags; without a task, from the run
+that the checkpoint lies in."""
 
 
 def command_help(command: str, program: str = "unrolled") -> str:
@@ -57,7 +78,8 @@ def command_help(command: str, program: str = "unrolled") -> str:
 
 
 def _run_flags(command: str) -> list[str]:
-    flags = {**(FIT_FLAGS if command == "fit" else EVALUATION_FLAGS), **COMMON_FLAGS}
+    own = FIT_FLAGS if command == "fit" else EVALUATION_FLAGS
+    flags = {**own, **(TEST_FLAGS if command == "test" else {}), **COMMON_FLAGS}
     return ["Flags:", *rows(flags.items(), 20)]
 
 
@@ -69,48 +91,79 @@ def task_help(command: str, word: str, program: str = "unrolled") -> str:
         word: The task, its variant, or a path.
         program: The command's own name.
     """
-    config = read_yaml(find_config(word))
+    sections = [*_sections(command, word)]
     lines = [f"Usage: {program} {command} {word} [flags]", "", *_run_flags(command)]
-    sections = ("data", "model") if command == "fit" else ("data",)
-    for section in sections:
-        lines += _class_flags(f"--{section}", config.get(section) or {})
     if command == "fit":
-        for section, name in (("checkpoint", "Checkpoint"), ("early_stopping", "StopEarly")):
-            given = {**read_yaml(TRAINER / "default.yaml")[section], **(config.get(section) or {})}
-            lines += ["", f"{name}:", *_flags(f"--{section}", arguments("apps", name), given)]
-    trainer = [Argument(name, text, "") for name, text in _TRAINER_FLAGS.items()]
-    lines += ["", f"Trainer (all of it: {program} {command} {word} --help all):"]
-    lines += _flags("--trainer", trainer, (config.get("trainer") or {}) if command == "fit" else {})
+        values = {flag: value or text for _, flags in sections for flag, text, value in flags}
+        most = [(flag, values[flag]) for flag in _CHANGED_MOST.split() if flag in values]
+        lines += ["", "Changed most, with what holds without them:", *rows(most, 28)]
+    for heading, flags in sections:
+        lines += ["", f"{heading}:"]
+        lines += rows(
+            (
+                (flag, f"{text} {f'[{value}]' if value else ''}".strip())
+                for flag, text, value in flags
+            ),
+            28,
+        )
     lines += [
         "",
+        f"All of the trainer's flags: {program} {command} {word} --help all",
         "[value]: what holds without the flag, as the configuration or the class says.",
-        "A class may be named by its short name, and has flags of its own: --model.core GRU.",
+        "A class may be named by its short name, and has flags of its own:",
+        "--model.core GRU --model.core.hidden_size 128.",
     ]
     return "\n".join(lines)
 
 
-def _class_flags(flag: str, config: Any, depth: int = 0) -> Iterator[str]:
+def task_flags(word: str) -> list[str]:
+    """Return the flags that the help of a task names.
+
+    Args:
+        word: The task, its variant, or a path.
+    """
+    return [flag for _, flags in _sections("fit", word) for flag, _, _ in flags]
+
+
+def _sections(command: str, word: str) -> Iterator[tuple[str, list[_Flag]]]:
+    """Yield the parts of a task's help: a heading and its flags."""
+    config = read_yaml(find_config(word))
+    fit = command == "fit"
+    for section in ("data", "model") if fit else ("data",):
+        yield from _class_flags(f"--{section}", config.get(section) or {})
+    if fit:
+        for section, name in (("checkpoint", "Checkpoint"), ("early_stopping", "StopEarly")):
+            given = {**read_yaml(TRAINER / "default.yaml")[section], **(config.get(section) or {})}
+            yield name, _flags(f"--{section}", arguments("apps", name), given)
+    trainer = [Argument(name, text, "") for name, text in _TRAINER_FLAGS.items()]
+    yield "Trainer", _flags("--trainer", trainer, (config.get("trainer") or {}) if fit else {})
+
+
+def _class_flags(flag: str, config: Any, depth: int = 0) -> Iterator[tuple[str, list[_Flag]]]:
     """Yield the flags of a class and of the classes that its configuration puts into it."""
     if not isinstance(config, dict) or "class_path" not in config:
         return
-    name = str(config["class_path"]).rpartition(".")[2]
-    folders = (folder for folder in ("data", "tasks", "core") if name in classes_in(folder))
-    found = arguments(next(folders, "core"), name)
+    path, _, name = str(config["class_path"]).rpartition(".")
     given = config.get("init_args") or {}
+    if path == "torch.optim":
+        found = [Argument(key, text, "") for key, text in _OPTIMIZER_FLAGS.items() if key in given]
+    else:
+        folders = (folder for folder in ("data", "tasks", "core") if name in classes_in(folder))
+        found = arguments(next(folders, "core"), name)
     if depth and found and found[0].name == "optimizer":
         found = found[1:]  # a schedule is given its optimizer
     if found:
-        yield from ("", f"{name}:")
-        yield from _flags(flag, found, given)
+        yield name, _flags(flag, found, given)
     for argument in found:
         yield from _class_flags(f"{flag}.{argument.name}", given.get(argument.name), depth + 1)
 
 
-def _flags(flag: str, found: list[Argument], given: dict[str, Any]) -> list[str]:
-    entries = []
-    for argument in found:
-        value = shown(given[argument.name]) if argument.name in given else argument.default
-        sentence = re.split(r"(?<=[.]) (?=[A-Z])", argument.summary)[0]
-        text = f"{sentence} {f'[{value}]' if value else ''}".strip()
-        entries.append((f"{flag}.{argument.name}", text))
-    return rows(entries, 28)
+def _flags(flag: str, found: list[Argument], given: dict[str, Any]) -> list[_Flag]:
+    return [
+        (
+            f"{flag}.{argument.name}",
+            re.split(r"(?<=[.]) (?=[A-Z])", argument.summary)[0],
+            shown(given[argument.name]) if argument.name in given else argument.default,
+        )
+        for argument in found
+    ]

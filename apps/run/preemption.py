@@ -13,7 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import distributed
 
 from ...errors import UnrolledError
-from . import folders
+from .folder import folders
 from .resuming import validates_next
 from .saving import checkpoint_folder
 

@@ -12,6 +12,7 @@ import yaml
 
 from ...checkpoints import WholeFile, checkpoints_of, find_checkpoint, newest_whole
 from ...errors import UsageError
+from ..shell.models import model_file
 from ..shell.shipped import (
     TRAINER,
     find_config,
@@ -21,7 +22,7 @@ from ..shell.shipped import (
     task_of,
     tasks,
 )
-from . import folders
+from .folder import folders
 
 COMMANDS = {
     "fit": "train a model",
@@ -36,13 +37,17 @@ FIT_FLAGS = {
     "--init_from CKPT": "Begin with the weights of a checkpoint that fit, and list the others.",
 }
 EVALUATION_FLAGS = {"--ckpt_path CKPT": "The checkpoint, or the folder of a run."}
+TEST_FLAGS = {
+    "--results PATH": "The folder for every sentence, caption, frame; false: none. "
+    "[RUN/results/CHECKPOINT]",
+}
 COMMON_FLAGS = {
     "--config FILE": "Another YAML file, or trainer/NAME, over the ones before; may be repeated.",
     "--print_config": "Print the configuration that results, and stop.",
     "--trust PACKAGE": "A package of your own whose classes a checkpoint may name.",
 }
 _OWN: dict[str, dict[str, Any]] = {
-    **{flag.partition(" ")[0]: {} for flag in (*FIT_FLAGS, *EVALUATION_FLAGS)},
+    **{flag.partition(" ")[0]: {} for flag in (*FIT_FLAGS, *EVALUATION_FLAGS, *TEST_FLAGS)},
     "--resume": {"nargs": "?", "const": ""},
     "--trust": {},
     "--trainer.default_root_dir": {},
@@ -66,6 +71,7 @@ class Request:
         checkpoint: The checkpoint that is resumed or evaluated.
         init_from: The checkpoint that a new run takes its weights from.
         trust: Packages whose classes a checkpoint may name.
+        results: The folder for what a test leaves; None: beside the checkpoint; empty: nowhere.
         foreign: Whether the configuration is the one that lay beside the checkpoint: it may be
             anybody's.
     """
@@ -81,6 +87,7 @@ class Request:
     checkpoint: WholeFile | None = None
     init_from: WholeFile | None = None
     trust: list[str] = dataclasses.field(default_factory=list)
+    results: str | None = None
     foreign: bool = False
 
 
@@ -112,13 +119,17 @@ def parse(command: str, words: list[str]) -> Request:
             "`unrolled fit` has no --ckpt_path: --resume PATH goes on with a run where it "
             "stopped,\n--init_from PATH begins a new run with a checkpoint's weights."
         )
+    if given["results"] is not None and command != "test":
+        raise UsageError(f"--results belongs to `unrolled test`, not to `unrolled {command}`.")
     if command == "fit":
         # The configurations stay among the flags: the order of both says what overrides what.
         return _training(word, _with_paths(flags), configs, given, trust)
     for name in ("name", "resume", "init_from"):
         if given[name] is not None:
             raise UsageError(f"--{name} belongs to `unrolled fit`, not to `unrolled {command}`.")
-    return _evaluation(command, word, others, configs, given["ckpt_path"], trust)
+    request = _evaluation(command, word, others, configs, given["ckpt_path"], trust)
+    results = "" if given["results"] in ("false", "null") else given["results"]
+    return dataclasses.replace(request, results=results)
 
 
 def _taken(
@@ -159,7 +170,7 @@ def _training(
         )
     source = word or next((path for path in reversed(configs) if not is_overlay(path)), None)
     if resume:
-        checkpoint = find_checkpoint(resume)
+        checkpoint = find_checkpoint(resume, last=True)
         run = folders.run_of(checkpoint.path)
         if word is not None:
             _same_configuration(run, _canonical(word))
@@ -257,9 +268,11 @@ def _evaluation(
     path = find_config(word) if word else None
     if ckpt_path is None:
         raise UsageError(f"`unrolled {command}` needs a trained model: add --ckpt_path CKPT.")
-    checkpoint = find_checkpoint(ckpt_path)
+    checkpoint = model_file(ckpt_path)
     named = [*([path] if path else []), *map(find_config, configs)]
     files = named or [folders.run_of(checkpoint.path) / folders.CONFIG]
+    if command == "predict" and not any(flag.startswith("--data") for flag in flags):
+        _refuse_shipped_data(files)
     return Request(
         command=command,
         task=path.parent.name if path else "",
@@ -271,6 +284,22 @@ def _evaluation(
         trust=trust,
         foreign=not named,
     )
+
+
+def _refuse_shipped_data(files: list[Path]) -> None:
+    """Refuse to predict where no data set of the user's own is named: ours predict nothing."""
+    sections = [read_yaml(file).get("data") for file in files]
+    names = [
+        str(data["class_path"])
+        for data in sections
+        if isinstance(data, dict) and "class_path" in data
+    ]
+    if not names or names[-1].startswith("unrolled."):
+        raise UsageError(
+            "`unrolled predict` is for a data module of your own with a predict_dataloader: "
+            "--data MODULE.CLASS.\n`unrolled generate`, `translate`, `caption` and `label` take "
+            "what you give them."
+        )
 
 
 def _data_section(config: Path) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+import yaml
 from jsonargparse import Namespace
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
@@ -16,9 +17,12 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.utilities.migration.utils import _pl_migrate_checkpoint
 
+from ...checkpoints import BEST
 from ...errors import DataError
 from ...loading import CheckedCheckpoint, first_lines
-from .disk import keep, replacing, writing
+from ..tracking.ending import note_resumption
+from ..tracking.loggers import log_configuration
+from .folder.disk import keep, replacing, writing
 from .resuming import validates_next
 from .tables import EMPTY, MetricsTable
 
@@ -106,7 +110,7 @@ class Checkpoint(ModelCheckpoint):
             last.
         mode: Whether the best is the smallest or the largest.
         save_top_k: Keep this many of the best: `best.ckpt`, or `best-STEP.ckpt` when there are
-            several.
+            several, of which `best.ckpt` is then the best.
     """
 
     def __init__(
@@ -173,7 +177,12 @@ class Checkpoint(ModelCheckpoint):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the best, and the last state where that was put off or the run stops here."""
+        best = self.best_model_path
         super().on_validation_end(trainer, pl_module)
+        if trainer.is_global_zero and self.save_top_k != 1 and self.best_model_path != best:
+            place = Path(self.best_model_path).with_name(BEST)
+            with writing(place):
+                keep(Path(self.best_model_path), place)
         if trainer.sanity_checking or trainer.is_last_batch:
             return
         if self._save_after_validation or _stops(trainer):
@@ -232,7 +241,7 @@ class Checkpoint(ModelCheckpoint):
 
         # The best may have been found at the very step of the last state, or after it: its own file
         # knows.
-        if self.save_top_k == 1 and (best := Path(here("best.ckpt"))).is_file():
+        if self.save_top_k == 1 and (best := Path(here(BEST))).is_file():
             with suppress(Exception):  # a damaged file has nothing to add
                 state_dict = CheckedCheckpoint(best, trust=self.trust).content["callbacks"][
                     self.state_key
@@ -284,6 +293,7 @@ class SaveConfig(SaveConfigCallback):
         super().__init__(parser, config, save_to_log_dir=False)
         self.folder = folder
         self.resumed = resumed
+        self.text = ""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write the file of a new run."""
@@ -291,12 +301,18 @@ class SaveConfig(SaveConfigCallback):
             super().setup(trainer, pl_module, stage)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the file of a resumed run: now its checkpoint fits the configuration."""
+        """Write the file of a resumed run, whose checkpoint fits the configuration; log it."""
         super().setup(trainer, pl_module, "fit")
+        if not trainer.is_global_zero:
+            return
+        for logger in trainer.loggers:
+            log_configuration(logger, yaml.safe_load(self.text))
+        if self.resumed:
+            note_resumption(self.folder, trainer.global_step)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write the file; Lightning calls this on the first rank only."""
         path = self.folder / "config.yaml"
-        text = self.parser.dump(self.config, skip_none=False)
+        self.text = self.parser.dump(self.config, skip_none=False)
         with writing(path), replacing(path) as file:
-            file.write(text.encode())
+            file.write(self.text.encode())

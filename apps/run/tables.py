@@ -17,7 +17,7 @@ from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities import rank_zero_only
 
 from ...errors import DataError
-from .disk import replacing, writing
+from .folder.disk import replacing, writing
 
 EMPTY: dict[str, Any] = {"rows": 0, "next": None}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 
 from ...class_paths import ClassPaths
 from ...data.base import DataModule
@@ -63,3 +63,18 @@ def resolve(rules: ClassPaths, config: dict[str, Any]) -> None:
     rules.arguments(Trainer, trainer)
     for section, base in (("model", Task), ("data", DataModule)):
         rules.resolve(config.get(section), base, section)
+
+
+def refuse_twins(callbacks: list[Callback]) -> None:
+    """Refuse two callbacks that would have one place in a checkpoint.
+
+    Args:
+        callbacks: Those of a run.
+
+    Raises:
+        UsageError: There are two.
+    """
+    keys = [one.state_key for one in callbacks if type(one).state_dict is not Callback.state_dict]
+    if twins := [key for key in keys if keys.count(key) > 1]:
+        name = twins[0].partition("{")[0]
+        raise UsageError(f"--trainer.callbacks names {name} twice: one of them has to go.")

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
 
+from ...class_paths import lies_here
 from ...errors import SetupError, UnrolledError, UsageError, did_you_mean
 from .source import classes_in
 
@@ -23,12 +24,45 @@ _NESTED = re.compile(r"NestedArg\(key='([^']+)', val=(.+)\)")
 _CLASS = re.compile(r"Expected a dot import path string: (\S+)")
 _ATTRIBUTE = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'|No module named '([\w.]+)'")
 _EXPECTED = re.compile(r"Expected a (.+?)\. Got value: (.+)|Expected (.+?)\. Got value: (.+)")
+_SUBTYPE = re.compile(r"^ *- Expected a (typing\.Literal\[.+\]|<class '[\w.]+'>)$", re.MULTILINE)
+_GIVEN = re.compile(r"^ *Given value: (.+)$", re.MULTILINE)
 _EXPLAINED = re.compile(
     r"(There is no (?:flag|option|class|module) .*|Missing: [^`]*`[^`]*` says what is expected\."
     r"|expected .*, got '.*'\.)"
 )
+_NO_OPTION = re.compile(r"There is no option '([^']+)'")
 _LITERAL = re.compile(r"(?:typing\.)?Literal\[(.+?)\]")
 _TYPE = re.compile(r"<class '([\w.]+)'>")
+
+# What other programs call a setting, by the last word of our flag.
+_SYNONYMS = {
+    synonym: name
+    for name, synonyms in {
+        "accelerator": "device cuda cpu gpu mps",
+        "batch_size": "batch bs batchsize train_batch_size",
+        "chunk_length": "bptt seq_len seq_length sequence_length block_size context_length",
+        "default_root_dir": "output output_dir out_dir save_dir log_dir logdir runs",
+        "devices": "gpus num_gpus n_gpus ngpus nproc",
+        "dropout": "drop drop_rate p_dropout",
+        "embedding_size": "emsize emb emb_size embed_dim embedding_dim embed_size word_dim",
+        "gradient_clip_val": "clip grad_clip max_grad_norm clip_grad clip_grad_norm",
+        "hidden_size": "hidden hidden_dim rnn_size nhid n_hidden hidden_units units_hidden",
+        "init_from": "pretrained finetune finetune_from warm_start",
+        "lr": "learning_rate learningrate alpha",
+        "lr_scheduler": "scheduler schedule lr_schedule",
+        "max_epochs": "epochs epoch num_epochs n_epochs nepochs train_epochs",
+        "max_steps": "steps num_steps n_steps iterations iters max_iters updates",
+        "num_layers": "layers n_layers nlayers layer depth",
+        "num_workers": "workers num_proc jobs",
+        "path": "data input input_file text data_path file filename",
+        "precision": "fp16 bf16 amp half mixed_precision",
+        "resume": "resume_from checkpoint ckpt load load_from continue",
+        "root": "data_dir dataroot data_root folder dir",
+        "seed_everything": "seed random_seed manual_seed",
+        "weight_decay": "wd decay l2",
+    }.items()
+    for synonym in synonyms.split()
+}
 
 
 class Parser(ArgumentParser):
@@ -72,6 +106,7 @@ def explain(message: str, flags: Iterable[str], program: str) -> str:
         flags: The flags that would have been right.
         program: What the parser's program is called.
     """
+    flags = list(flags)
     explained = _EXPLAINED.search(message)
     nested = _NESTED.search(message)
     keys = _KEY.findall(message)
@@ -80,29 +115,34 @@ def explain(message: str, flags: Iterable[str], program: str) -> str:
     else:
         flag = f"--{'.'.join(keys)}" if keys else ""
     if explained:
+        option = _NO_OPTION.match(explained[1])
+        if option and (right := _by_last_word(option[1], flags)):
+            return f"{flag or explained[1]}: There is no option '{option[1]}'.{right}"
         where = f"{flag}: " if flag and "flag" not in explained[1] else ""
         return f"{where}{explained[1]}"
     if found := _UNRECOGNIZED.search(message):
         name = found[1].partition("=")[0]
         if not name.startswith("-"):
             return f"The word '{name}' is not expected here: a flag begins with '--'."
-        return f"There is no flag '{name}'.{did_you_mean(name, flags)}"
+        near = _by_last_word(name, flags) or did_you_mean(name, flags)
+        return f"There is no flag '{name}'.{near}"
     if found := _OPTION.search(message):
         name = found[1] or found[3]
+        first, tops = name.partition(".")[0], {flag[2:].partition(".")[0] for flag in flags}
+        if found[3] and first not in tops and (near := did_you_mean(first, tops)):
+            return f"There is no option '{first}'.{near}"
         near = did_you_mean(name.rpartition(".")[2], (flag.removeprefix("--") for flag in flags))
-        if not near and found[3]:
-            name = name.partition(".")[0]
-            near = did_you_mean(name, {flag[2:].partition(".")[0] for flag in flags})
         return f"There is no option '{name}'.{near}"
     where = f"{flag}: " if flag else ""
     if found := _CLASS.search(message):
         module, _, name = found[1].rpartition(".")
         near = did_you_mean(name, _names_in(module)) or did_you_mean(found[1], class_names())
+        near = lies_here(found[1]) or near
         return f"{where}There is no class '{found[1]}'.{near}"
     if found := _ATTRIBUTE.search(message):
         name = f"{found[1]}.{found[2]}" if found[1] else found[3]
         if not found[1]:
-            return f"{where}There is no module '{name}'."
+            return f"{where}There is no module '{name}'.{lies_here(name)}"
         if found[2].islower():
             near = did_you_mean(found[2], _names_in(found[1], modules=True))
             return f"{where}There is no module '{name}'.{near}"
@@ -117,6 +157,11 @@ def explain(message: str, flags: Iterable[str], program: str) -> str:
             r"one of \1", _TYPE.sub(lambda match: match[1].rpartition(".")[2], expected)
         )
         return f"{flag or 'The configuration'}: expected {expected}, got '{value.strip()}'."
+    # one of several types, each named on a line
+    kinds, given = _SUBTYPE.findall(message), _GIVEN.search(message)
+    if kinds and given and "NoneType" in kinds[-1]:
+        named = [_LITERAL.sub(r"one of \1", _TYPE.sub(r"\1", kind)) for kind in kinds[:-1]]
+        return f"{flag}: expected {', '.join(named)} or null, got '{given[1].strip()}'."
     return f"{where}{_shortened(message)}"
 
 
@@ -150,6 +195,19 @@ def lacking(error: ImportError) -> SetupError:
     package = (error.name or "").partition(".")[0]
     hint = f" Try: pip install {package}" if package and "pip install" not in text else ""
     return SetupError(f"{text}{'' if text.endswith(('.', '!', '`')) else '.'}{hint}")
+
+
+def _by_last_word(name: str, flags: Iterable[str]) -> str:
+    """Name the flags that end as a wrong one does, or as what other programs call it."""
+    last = name.lstrip("-").rpartition(".")[2].replace("-", "_").lower()
+    others = {flag: flag.lstrip("-").rpartition(".")[2] for flag in flags if flag != name}
+    wanted = {last, _SYNONYMS.get(last, last)}
+    near = [flag for flag, word in others.items() if word in wanted]
+    near = near or [flag for flag in others if flag.endswith(tuple(f"_{word}" for word in wanted))]
+    if near:
+        shortest = sorted(near, key=lambda flag: (flag.count("."), flag))[:3]
+        return f" Did you mean {' or '.join(map(repr, shortest))}?"
+    return ""
 
 
 def _shortened(message: str) -> str:

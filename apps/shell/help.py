@@ -63,8 +63,10 @@ def function_help(command: str, function: Callable[..., int | None]) -> str:
     return "\n".join([" ".join(usage) + " [flags]" * bool(flags), "", said, *entries])
 
 
-def rows(entries: Iterable[tuple[str, str]], column: int, width: int = 100) -> list[str]:
+def rows(entries: Iterable[tuple[str, str]], column: int, width: int = 80) -> list[str]:
     """Return names and texts in two columns, each text on as many lines as it needs.
+
+    No word is broken: what can be copied, a name or a link, stays whole.
 
     Args:
         entries: The names and texts.
@@ -73,7 +75,9 @@ def rows(entries: Iterable[tuple[str, str]], column: int, width: int = 100) -> l
     """
     lines = []
     for name, text in entries:
-        wrapped = textwrap.wrap(text, width - column - 2) or [""]
+        wrapped = textwrap.wrap(
+            text, width - column - 2, break_long_words=False, break_on_hyphens=False
+        ) or [""]
         if len(name) + 2 > column:
             lines.append(f"  {name}")
         else:

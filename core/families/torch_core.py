@@ -149,11 +149,6 @@ class TorchCore(RecurrentCore):
     @classmethod
     def _options_of(cls, module: nn.RNNBase) -> dict[str, Any]:
         """Read constructor arguments beyond sizes and bias from a torch module."""
-        if getattr(module, "proj_size", 0):
-            raise ValueError(
-                f"{cls.__name__}.from_torch: proj_size={module.proj_size} is not supported; "
-                "only 0 is"
-            )
         return {}
 
     def torch_options(self) -> dict[str, Any]:
@@ -171,13 +166,12 @@ class TorchCore(RecurrentCore):
         """Call torch's kernel for one layer, batch first, keeping what a backward pass needs."""
         arguments = (x, hx, weights, self.bias, 1, 0.0, torch.is_grad_enabled(), False, True)
         kernel = uncompiled(kernel)
-        if not x.is_cuda:
+        if not x.is_cuda and self.output_size == self.hidden_size:
             return kernel(*arguments)
-        # cuDNN gathers the weights at each call, which costs little
+        # cuDNN gathers the weights at each call, which costs little; oneDNN takes no projection
         with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", message="RNN module weights are not part of single contiguous chunk"
-            )
+            for message in ("RNN module weights are not part of", "LSTM with projections is not"):
+                warnings.filterwarnings("ignore", message=message)
             return kernel(*arguments)
 
     def _weights(self) -> list[Tensor]:

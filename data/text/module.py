@@ -5,6 +5,7 @@ Shapes: B rows, T steps of a chunk, N pairs of input and target.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import Any, Literal
 
@@ -22,6 +23,8 @@ from ..vocabulary import Vocabulary, vocabulary_from_spec
 from .corpus import Corpus, Units
 from .dataset import StreamDataset
 from .sampler import StreamSampler
+
+_NAMED = 100_000  # documents at most whose names are told
 
 
 class TextData(DataModule):
@@ -89,6 +92,13 @@ class TextData(DataModule):
         spec: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(num_workers=num_workers, seed=seed, spec=spec)
+        if path == "" and dataset is not None:
+            path = None
+        if path == "":
+            raise UsageError(
+                "Which text? --data.path FILE, a folder, or - for standard input; or "
+                "--data.dataset NAME."
+            )
         if path is not None and dataset is not None:
             raise UsageError(
                 f"path '{path}' and dataset '{dataset}' are both given; a text comes from one of "
@@ -177,6 +187,17 @@ class TextData(DataModule):
                 "--data.val_fraction and --data.test_fraction (0 for no such part)."
             )
         return first, end
+
+    def inputs(self, part: Part) -> Sequence[str]:
+        """Return the names of the documents that a part begins in and goes on to."""
+        count = self.corpus.survey()["documents"]
+        if not 1 < count <= _NAMED:
+            return ()
+        names = [document.name for document in self.corpus.source.documents()]
+        if len(names) != count:  # an empty one is no document of the text
+            return ()
+        first, _ = self.bounds(part)
+        return names[int((self.tokens[: first + 1] == 0).sum()) - 1 :]
 
     def contents(self, part: Part) -> tuple[StreamDataset, SamplerFactory] | None:
         """Return the pairs of a part and their order, None where its share is 0."""

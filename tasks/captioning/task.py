@@ -18,17 +18,20 @@ from ...core.masks import valid_steps
 from ...core.recurrent import CoreFactory
 from ...core.seq2seq.attention import AttentionFactory, GatedAttention
 from ...data.batch import CaptionBatch, padded
-from ...data.captioning.base import CaptionKnowledge
+from ...data.captioning.base import CaptionKnowledge, ImageName
 from ...data.spec import CaptionSpec
 from ...errors import UsageError
 from ..base import MetricFactory, Part
 from ..metrics import CaptionScores
-from ..metrics.caption import caption_scores
+from ..metrics.caption import SIGNATURE, caption_scores
+from ..results import Results
+from ..samples import Sample
 from ..sequence import EncoderDecoderTask
 from ..sequence_model import with_end
 from . import blind
 from .blind import Said
 from .model import CaptioningModel, ImageEncoderFactory
+from .results import captions
 from .self_critical import Reward, advantages, policy_loss
 
 _ROWS = 24
@@ -70,7 +73,7 @@ class Captioning(EncoderDecoderTask):
         val_beam_size: Hypotheses that validation during training keeps.
         length_penalty: Exponent of ((5 + length) / 6), which divides a hypothesis's log-probability
             (Wu et al. 2016, https://arxiv.org/abs/1609.08144).
-        max_length: Words of a caption at most.
+        max_length: Words of a caption at most, or a fourth of its characters or subwords.
         metrics: Makes more metrics by their names, as {bleu: {class_path: ...}}: of captions and
             all references of each image.
         optimizer: Makes the optimizer from the parameters.
@@ -83,6 +86,7 @@ class Captioning(EncoderDecoderTask):
     """
 
     model: CaptioningModel
+    written = ("captions", "images")
 
     def __init__(
         self,
@@ -262,6 +266,17 @@ class Captioning(EncoderDecoderTask):
         loss = policy_loss(logits, caption, lengths, advantage.to(self.device))
         return self.global_mean(loss, lengths.sum())
 
+    def sample(self, batch: CaptionBatch) -> Sample | None:
+        """Return what the model says of the validation's first image."""
+        if not batch.references:
+            return None
+        memory = self.model.encoder(batch.image[:1])
+        [[found]] = self.model.search(memory, beam_size=1)
+        text = self.model.vocabulary.decode(found.tokens)
+        picture = batch.image[0] if batch.image.dtype == torch.uint8 else None
+        shown = picture if self.model.decoder.attention is not None else None
+        return Sample(f"{text!r} (a reference {batch.references[0][0]!r})", shown)
+
     def begin_scores(self) -> None:
         """Begin to count, with nothing said."""
         super().begin_scores()
@@ -273,6 +288,16 @@ class Captioning(EncoderDecoderTask):
         texts = self.answers(decoded, memory, batch.caption, batch.lengths, part)
         self.count(texts, batch.references)
         self._said += map(Said, batch.number.tolist(), texts, batch.references)
+        if self.kept is not None:
+            self.kept += map(Said, batch.number.tolist(), texts, batch.references)
+
+    def results(self, kept: Sequence[Said], inputs: Sequence[ImageName]) -> Results:
+        """Return every image with its caption, also in COCO's form."""
+        return captions(kept, inputs)
+
+    def signatures(self) -> dict[str, str]:
+        """Return how captions are scored."""
+        return {"captions": SIGNATURE}
 
     def logged(self) -> set[str] | None:
         """Add the scores of captions; `val/exact` needs data that know what is true."""

@@ -5,7 +5,7 @@ Shapes: B batch, T time, D embedding, H output of the core, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -16,9 +16,17 @@ from ...core.dropout import EmbeddingDropout, LockedDropout
 from ...core.recurrent import CoreFactory
 from ...core.seq2seq.sampling import check_sampling, sample
 from ...core.state import State
+from ...data.batch import padded
 from ...data.spec import TextSpec
-from ...data.vocabulary import UnknownCharacters, vocabulary_from_spec
-from ..model import Model, infers
+from ...data.vocabulary import (
+    ByteVocabulary,
+    UnknownCharacters,
+    Vocabulary,
+    vocabulary_from_spec,
+)
+from ..model import Model, Scored, infers
+
+_SCORED_AT_ONCE = 4096  # symbols; memory depends on it, the result does not
 
 
 class CharModel(Model):
@@ -176,6 +184,58 @@ class CharModel(Model):
         return texts[0] if isinstance(prompt, str) else texts
 
     @infers
+    def score_stream(self, pieces: Iterable[str]) -> Iterator[Scored]:
+        """Say how likely the pieces of a text are, each given all that comes before it.
+
+        Args:
+            pieces: The text, in pieces of any size. Characters that the model never saw are passed
+                over; of a piece with some, `symbols` are fewer than its characters.
+        """
+        self.eval()
+        vocabulary, state, before = self.vocabulary, None, self.vocabulary.END
+        for piece in pieces:
+            ids = vocabulary.encode(piece, unknown="skip").tolist()
+            values: list[float] = []
+            for first in range(0, len(ids), _SCORED_AT_ONCE):
+                part = ids[first : first + _SCORED_AT_ONCE]
+                target = torch.tensor([part], device=self.device)  # (1, T)
+                input = torch.tensor([[before, *part[:-1]]], device=self.device)  # (1, T)
+                logits, state = self(input, state)  # (1, T, V)
+                wide = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+                values += wide.gather(2, target.unsqueeze(2))[0, :, 0].tolist()
+                before = part[-1]
+            yield _by_character(vocabulary, piece, ids, values)
+
+    @torch.inference_mode()
+    def score(self, texts: Sequence[str], *, batch_size: int = 64) -> list[Scored]:
+        """Return how likely the model finds texts, each by itself.
+
+        Args:
+            texts: The texts. An end is not predicted: a text may be the beginning of another.
+            batch_size: Texts side by side; the result does not depend on it.
+
+        Raises:
+            DataError: A text has a character that the model never saw.
+        """
+        self.eval()
+        found: list[Scored] = []
+        for first in range(0, len(texts), batch_size):
+            several = texts[first : first + batch_size]
+            ids = [self.vocabulary.encode(text).tolist() for text in several]
+            target, lengths = padded(ids)  # (B, T)
+            target = target.to(self.device)
+            start = torch.full_like(target[:, :1], self.vocabulary.END)
+            input = torch.cat((start, target[:, :-1]), 1)  # (B, T)
+            logits, _ = self(input, lengths=lengths)  # (B, T, V)
+            wide = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+            each = wide.gather(2, target.unsqueeze(2)).squeeze(2).tolist()  # (B, T)
+            found += [
+                _by_character(self.vocabulary, text, row, values[: len(row)])
+                for text, row, values in zip(several, ids, each, strict=True)
+            ]
+        return found
+
+    @infers
     def generate_stream(
         self,
         prompts: Sequence[str],
@@ -225,8 +285,8 @@ class CharModel(Model):
             remedy = "Write without them, or leave them out with unknown='skip' (--unknown skip)."
             raise UnknownCharacters(error.counts, where="The prompt", remedy=remedy) from None
         lengths = torch.tensor([len(row) for row in ids])
-        padded = nn.utils.rnn.pad_sequence(ids, batch_first=True)  # (B, T)
-        output, state = self.read(padded.to(self.device), lengths=lengths)  # (B, T, H)
+        prompted = nn.utils.rnn.pad_sequence(ids, batch_first=True)  # (B, T)
+        output, state = self.read(prompted.to(self.device), lengths=lengths)  # (B, T, H)
         last = output[torch.arange(len(ids)), lengths - 1]  # (B, H)
         embedding, head, bias = self.embedding.weight, self.head.weight.t(), self.head.bias.clone()
         bias[list(vocabulary.never_written)] = -torch.inf
@@ -260,3 +320,16 @@ class CharModel(Model):
         rest = [decoder.finish() for decoder in decoders]
         if any(rest):
             yield rest
+
+
+def _by_character(
+    vocabulary: Vocabulary, text: str, ids: Sequence[int], values: Sequence[float]
+) -> Scored:
+    """Return the log-probability of each character; a model of bytes predicts several for one."""
+    if not isinstance(vocabulary, ByteVocabulary):
+        return Scored([vocabulary.decode([one]) for one in ids], list(values))
+    rest, sums = iter(values), []
+    for character in text:
+        count = len(character.encode("utf-8", "surrogateescape"))
+        sums.append(sum(next(rest) for _ in range(count)))
+    return Scored(list(text), sums)

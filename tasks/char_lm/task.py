@@ -6,10 +6,12 @@ Shapes: B batch, T time, D embedding, H output of the core, V vocabulary.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
+from torch.nn import functional
 
 from ...core import LSTM
 from ...core.masks import valid_steps
@@ -21,7 +23,14 @@ from ...data.spec import TextSpec
 from ..base import MetricFactory, Part
 from ..carry import CarriesState, rows_of
 from ..metrics import BitsPerCharacter
+from ..results import Results
+from ..samples import Sample
 from .model import CharModel
+from .results import Piece, documents, merged, pieces_of
+
+_PIECES = 100_000  # of documents, kept before neighbours are put together
+
+_PROMPT, _WRITTEN = 32, 80  # symbols of a sample
 
 
 class CharLM(CarriesState):
@@ -147,11 +156,34 @@ class CharLM(CarriesState):
         )
         nats = sequence_cross_entropy(logits, batch.target, batch.lengths)
         self.metrics["bits_per_character"].update(nats, int(batch.lengths.sum()))
+        if self.kept is not None and batch.start is not None:
+            wide = logits.detach().float().transpose(1, 2)  # (B, V, T)
+            each = functional.cross_entropy(wide, batch.target, reduction="none")  # (B, T)
+            self.kept += pieces_of(batch, each)
+            if len(self.kept) > _PIECES:
+                self.kept = merged(self.kept)
         if self.more_metrics:
             valid = valid_steps(batch.lengths, logits.shape[1]).to(logits.device)  # (B, T)
             self.count(logits[valid], batch.target[valid])
+
+    def sample(self, batch: TextBatch) -> Sample | None:
+        """Return how the model goes on from the beginning of the validation's text."""
+        if not len(batch.lengths) or not int(batch.lengths[0]):
+            return None
+        known = batch.input[0, : int(batch.lengths[0])].tolist()
+        vocabulary = self.model.vocabulary
+        hidden = (vocabulary.END, *vocabulary.never_written)
+        prompt = vocabulary.decode([n for n in known if n not in hidden][:_PROMPT])
+        written = self.model.generate(
+            prompt, length=_WRITTEN, temperature=0.8, seed=0, unknown="skip"
+        )
+        return Sample(f"{prompt!r} -> {written!r}")
 
     def scores(self) -> dict[str, Tensor]:
         """Return the cross-entropy over the whole text in nats and in bits."""
         scores = super().scores()
         return {"loss": scores["bits_per_character"] * math.log(2), **scores}
+
+    def results(self, kept: Sequence[Piece], inputs: Sequence[str]) -> Results:
+        """Return what each document costs."""
+        return {"documents.tsv": documents(kept, inputs)}

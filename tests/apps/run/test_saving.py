@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -62,8 +63,12 @@ def test_the_best_is_the_best_and_survives_a_resume_from_an_earlier_state():
 def test_several_of_the_best():
     assert fit("--trainer.val_check_interval", "2", "--checkpoint.save_top_k", "2", steps=8) == 0
     best = sorted(path.name for path in (RUNS / "1" / "checkpoints").glob("best*"))
-    assert len(best) == 2
-    assert all(name.startswith("best-") for name in best)
+    assert len(best) == 3
+    assert all(name.startswith("best-") for name in best[:2])
+    state = callback_state(read("best"))
+    steps = [read(name.removesuffix(".ckpt"))["global_step"] for name in best]
+    assert steps[2] == read(Path(state["best_model_path"]).stem)["global_step"]
+    assert float(state["best_model_score"]) == min(map(float, state["best_k_models"].values()))
 
 
 def test_none_of_the_best():

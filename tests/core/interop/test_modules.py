@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from itertools import product
 
 import pytest
@@ -109,9 +108,7 @@ def test_options_come_along(case, options):
     compare(make(case, **options))
 
 
-@pytest.mark.skipif(
-    "proj_size" not in inspect.signature(LSTM).parameters, reason="LSTM has no proj_size"
-)
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not:UserWarning")  # torch's module
 @pytest.mark.parametrize("case", ["LSTM-1", "LSTM-3-both"])
 def test_projections_come_along(case):
     compare(make(case, proj_size=2))
@@ -279,6 +276,7 @@ WHOLE = nn.LSTM(D, H, num_layers=2, bidirectional=True)
         (lambda: LSTM.from_torch(nn.GRU(D, H)), "takes nn.LSTM, not GRU: GRU.from_torch does"),
         (lambda: from_torch(Own(D, H)), "not Own; of a subclass of LSTM it can't know the forward"),
         (lambda: from_torch(nn.Linear(D, H)), "takes nn.LSTM, nn.GRU or nn.RNN, not Linear"),
+        (lambda: to_torch(LSTM(D, H, peepholes=True)), "nn.LSTM has no peepholes"),
         (lambda: to_torch(MinGRU(D, H)), "for it contains MinGRU"),
         (lambda: to_torch(WeightDrop(D, lambda s: LSTM(s, H))), "for it contains WeightDrop"),
         (

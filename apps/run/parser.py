@@ -1,0 +1,26 @@
+"""The parser of `unrolled fit`, `validate`, `test` and `predict`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning.pytorch.cli import LightningArgumentParser
+
+from ..shell.arguments import Parser
+from .flags import task_flags
+
+
+class TrainingParser(Parser, LightningArgumentParser):
+    """LightningCLI's parser with our error messages, which know the flags of the task.
+
+    Args:
+        word: What names the configuration; the parsers inside have none.
+    """
+
+    def __init__(self, *args: Any, word: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._word = word
+
+    def flags(self) -> list[str]:
+        """Return every flag of this parser, of its subcommands, and of the task's classes."""
+        return [*super().flags(), *(task_flags(self._word) if self._word else [])]
