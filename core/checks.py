@@ -288,7 +288,7 @@ def check_reset(name: str, reset: Any, batch: int, time: int) -> None:
         )
 
 
-@torch.compiler.assume_constant_result  # so that torch.compile passes the message on
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # passes the message on
 def refuse_masks(name: str) -> None:
     """Raise ValueError: lengths and resets are not to be had in a graph without breaks.
 

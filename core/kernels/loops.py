@@ -23,7 +23,7 @@ def uncompiled(loop: Callable[..., Any]) -> Callable[..., Any]:
         The same function, around which `torch.compile` breaks its graph where it may.
     """
     if torch.compiler.is_compiling() and not whole_graph():
-        return torch.compiler.disable(loop)
+        return cast("Callable[..., Any]", torch.compiler.disable(loop))
     return loop
 
 
@@ -41,7 +41,7 @@ def whole_graph() -> bool:
     return torch.compiler.is_compiling() and (exporting() or _unbroken())
 
 
-@torch.compiler.assume_constant_result  # called while torch.compile traces
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # called while tracing
 def _unbroken() -> bool:
     try:
         from torch._dynamo.symbolic_convert import InstructionTranslator
