@@ -205,7 +205,8 @@ def _json_files(root: Path, columns: dict[str, str]) -> Iterator[_File]:
             yield _File("karpathy", path, partial(_karpathy, path, images))
             continue
         listed = isinstance(images, list) and isinstance(content.get("annotations", []), list)
-        if listed and ("annotations" in content or "id" in next(iter(images or []), {})):
+        first = next(iter(images or []), None) if listed else None
+        if listed and ("annotations" in content or (isinstance(first, dict) and "id" in first)):
             yield _File("coco", path, partial(_coco, path, content, official))
             continue
         entries = json_entries(content, f"'{path}'", columns, _part_of(path, root))
