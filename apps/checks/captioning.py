@@ -146,7 +146,7 @@ def _decode(data: CaptionData, report: Report) -> None:
         except DataError as error:
             wrong.append(str(error))
     report.tell("decoded", f"{len(chosen):,} of {len(there):,} images, {len(wrong):,} are damaged")
-    for error in wrong[:5]:
-        report.doubt(error)
+    for message in wrong[:5]:
+        report.doubt(message)
     if len(wrong) > 5:
         report.doubt(f"... and {len(wrong) - 5:,} more images that can't be read")

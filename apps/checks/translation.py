@@ -9,7 +9,7 @@ from array import array
 import numpy as np
 import numpy.typing as npt
 
-from ...data.splits import PARTS
+from ...data.splits import PARTS, Part
 from ...data.tokenizer import Subwords
 from ...data.translation.base import TranslationData
 from ...data.translation.languages import order_of
@@ -93,7 +93,7 @@ def look(read: Read, report: Report) -> None:
 
 
 def _tell_symbols(
-    data: TranslationData, found: dict[str, Pairs], pairs: int, report: Report
+    data: TranslationData, found: dict[Part, Pairs], pairs: int, report: Report
 ) -> None:
     sizes = dict.fromkeys(each.size for each in data.vocabularies)
     files = data.files("train")

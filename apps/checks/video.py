@@ -91,7 +91,7 @@ def _counts(labels: list[npt.NDArray[np.int64]], classes: int) -> npt.NDArray[np
 
 def _tell_classes(
     classes: list[str],
-    counts: dict[str, npt.NDArray[np.int64]],
+    counts: dict[Part, npt.NDArray[np.int64]],
     train: list[npt.NDArray[np.int64]],
     report: Report,
 ) -> None:
