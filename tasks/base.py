@@ -7,7 +7,7 @@ import inspect
 import math
 import warnings
 from abc import ABC
-from collections.abc import Callable, ItemsView, Iterator, Mapping, Sequence, ValuesView
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
 from typing import Any, ClassVar, Literal, NoReturn, TypeAlias, cast
 
 import torch
@@ -104,9 +104,13 @@ class Task(LightningModule, ABC):
         if self.trainer.precision == "64-true":
             self.double()
 
+    def learnt(self) -> Iterable[nn.Parameter] | list[dict[str, Any]]:
+        """Return what the optimizer changes: parameters, or groups with settings of their own."""
+        return self.parameters()
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the optimizer and, where there is one, its schedule by steps."""
-        optimizer = self.make_optimizer(self.parameters())
+        optimizer = self.make_optimizer(self.learnt())
         if self.make_schedule is None:
             return optimizer
         # The schedule's length is set in on_train_start: asking the trainer for it here would build

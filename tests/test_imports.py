@@ -54,7 +54,8 @@ ALLOWED = {
 }
 # What lies outside the standard library and may be imported at all.
 OUTSIDE = {
-    "core": {"torch", "torchvision", "triton"},  # triton comes with torch, where there are GPUs
+    # triton comes with torch, where there are GPUs; safetensors with timm, which is optional
+    "core": {"torch", "torchvision", "triton", "timm", "safetensors"},
     "data": {
         "torch",
         "lightning",
@@ -66,6 +67,7 @@ OUTSIDE = {
         "babel",
         "av",
         "PIL",
+        "pillow_heif",  # optional
         "regex",
         "pyarrow",  # comes with datasets
         "defusedxml",

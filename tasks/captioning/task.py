@@ -5,7 +5,8 @@ Shapes: N images, B captions, T steps of a caption, P places of the encoder's gr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -69,6 +70,8 @@ class Captioning(EncoderDecoderTask):
             2020, https://arxiv.org/abs/2003.09971). A second phase: begin with the weights of the
             first, --init_from. 0: learn from the references.
         unfreeze_epoch: The epoch from which a frozen backbone learns too; null: never.
+        backbone_lr: The backbone's own learning rate, usually smaller; the schedule goes for both.
+            null: the optimizer's.
         beam_size: Hypotheses that `test` and `caption` keep; 1 is greedy search.
         val_beam_size: Hypotheses that validation during training keeps.
         length_penalty: Exponent of ((5 + length) / 6), which divides a hypothesis's log-probability
@@ -103,6 +106,7 @@ class Captioning(EncoderDecoderTask):
         scheduled_sampling: float = 0.0,
         self_critical: int = 0,
         unfreeze_epoch: int | None = None,
+        backbone_lr: float | None = None,
         beam_size: int = 5,
         val_beam_size: int = 1,
         length_penalty: float = 1.0,
@@ -151,6 +155,14 @@ class Captioning(EncoderDecoderTask):
                 f"unfreeze_epoch={unfreeze_epoch}: this backbone is not frozen; leave "
                 "unfreeze_epoch out"
             )
+        if backbone_lr is not None and backbone_lr < 0:
+            raise ValueError(f"backbone_lr={backbone_lr}: must be at least 0")
+        if backbone_lr is not None and model.encoder.backbone.frozen and unfreeze_epoch is None:
+            raise ValueError(
+                f"backbone_lr={backbone_lr}: this backbone is frozen and learns nothing; give it "
+                "frozen false, or an unfreeze_epoch"
+            )
+        self.backbone_lr = backbone_lr
         self.doubly_stochastic = doubly_stochastic
         self.self_critical = self_critical
         self.unfreeze_epoch = unfreeze_epoch
@@ -178,6 +190,16 @@ class Captioning(EncoderDecoderTask):
                     "references"
                 )
             self._reward = Reward(knowledge.references("train"))
+
+    def learnt(self) -> Iterable[nn.Parameter] | list[dict[str, Any]]:
+        """Return all parameters, the backbone's in a group of their own if it has its own rate."""
+        if self.backbone_lr is None:
+            return super().learnt()
+        backbone = list(self.model.encoder.backbone.parameters())
+        inside = set(map(id, backbone))
+        others = [one for one in self.parameters() if id(one) not in inside]
+        # the first group's rate is the one that is logged
+        return [{"params": others}, {"params": backbone, "lr": self.backbone_lr}]
 
     @torch.no_grad()
     def _features(self, images: Tensor) -> Tensor:

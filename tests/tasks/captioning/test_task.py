@@ -289,3 +289,30 @@ def test_a_checkpoint_is_plain_and_needs_no_weights_from_elsewhere(data, tmp_pat
     images = list(first_batch(data).image)
     assert again.caption(images) == task.model.caption(images)
     assert isinstance(again.decoder.embedding, nn.Embedding)
+
+
+class TestBackboneRate:
+    def test_the_backbone_learns_at_its_own_rate(self, data, trainer):
+        learning = partial(torch.optim.SGD, lr=0.1)
+        task = made(data, optimizer=learning, backbone_lr=0.0)
+        before = {name: value.clone() for name, value in task.model.named_parameters()}
+        trainer(max_steps=2, limit_val_batches=0).fit(task, data)
+        for name, value in task.model.named_parameters():
+            still = torch.equal(value, before[name])
+            assert still == name.startswith("encoder.backbone."), name
+
+    def test_one_rate_is_as_before(self, data, trainer):
+        found = []
+        for settings in ({}, {"backbone_lr": 0.05}):
+            task = made(data, optimizer=partial(torch.optim.SGD, lr=0.05), **settings)
+            trainer(max_steps=3, limit_val_batches=0).fit(task, data)
+            found.append(task.model.state_dict())
+        for name, value in found[0].items():
+            torch.testing.assert_close(value, found[1][name], msg=name)
+
+    def test_a_backbone_that_never_learns_has_none(self, data):
+        with pytest.raises(ValueError, match="frozen and learns nothing"):
+            made(data, FROZEN, backbone_lr=1e-5)
+        made(data, FROZEN, backbone_lr=1e-5, unfreeze_epoch=1)
+        with pytest.raises(ValueError, match="must be at least 0"):
+            made(data, backbone_lr=-1.0)
