@@ -54,8 +54,8 @@ ALLOWED = {
 }
 # What lies outside the standard library and may be imported at all.
 OUTSIDE = {
-    # triton comes with torch, where there are GPUs; safetensors with timm, which is optional
-    "core": {"torch", "torchvision", "triton", "timm", "safetensors"},
+    # triton comes with torch, where there are GPUs
+    "core": {"torch", "torchvision", "triton"},
     "data": {
         "torch",
         "lightning",

@@ -8,6 +8,7 @@ its height and width.
 from __future__ import annotations
 
 import difflib
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -49,7 +50,7 @@ class TimmBackbone(Backbone):
         fetch: bool = True,
     ) -> None:
         try:
-            import timm
+            timm: Any = import_module("timm")  # it may be lacking, and with it its types
         except ImportError as error:
             raise ImportError(
                 "TimmBackbone needs the library timm: pip install 'timm>=1.0.9'", name="timm"
@@ -146,8 +147,7 @@ def _takes_one_size(model: Any, index: int, height: int, width: int) -> bool:
 
 def _made(name: str, weights: str) -> Any:
     """Make a model with its weights, which are read as data."""
-    import timm
-
+    timm: Any = import_module("timm")
     if weights in ("none", "default"):
         try:
             return timm.create_model(name, pretrained=weights == "default")
@@ -162,9 +162,7 @@ def _made(name: str, weights: str) -> Any:
     model = timm.create_model(name)
     try:
         if weights.endswith(".safetensors"):
-            from safetensors.torch import load_file
-
-            state = load_file(weights)
+            state = import_module("safetensors.torch").load_file(weights)
         else:
             state = torch.load(weights, map_location="cpu", weights_only=True)
         state = state.get("state_dict", state)
@@ -181,9 +179,7 @@ def _made(name: str, weights: str) -> Any:
         raise ValueError(
             f"TimmBackbone: the weights of {name} can't be read: {str(error)[:150]}"
         ) from error
-    head = tuple(
-        f"{part}." for part in ("head", "fc", "classifier", model.default_cfg["classifier"])
-    )
+    head = ("head.", "head_dist.", "fc.", "classifier.")
     wrong = [key for key in (*lacking, *odd) if not key.startswith(head)]
     wrong += [key for key in unknown if not key.startswith(head)]
     if wrong:

@@ -199,7 +199,9 @@ class Captioning(EncoderDecoderTask):
         inside = set(map(id, backbone))
         others = [one for one in self.parameters() if id(one) not in inside]
         # the first group's rate is the one that is logged
-        return [{"params": others}, {"params": backbone, "lr": self.backbone_lr}]
+        groups: list[dict[str, Any]] = [{"params": others}, {"params": backbone}]
+        groups[1]["lr"] = self.backbone_lr
+        return groups
 
     @torch.no_grad()
     def _features(self, images: Tensor) -> Tensor:
