@@ -23,6 +23,7 @@ from ..class_paths import parameters
 from ..core.empty import attach
 from ..core.recurrent import RecurrentCore
 from ..errors import UsageError
+from .learning import Doubts
 from .model import Model
 from .results import Results
 from .samples import Sample
@@ -95,6 +96,7 @@ class Task(LightningModule, ABC):
         self.lost_hyperparameters: list[str] = []
         self.kept: list[Any] | None = None
         self.metrics = Metrics()
+        self._doubts = Doubts()
         self.more_metrics = tuple(metrics or ())
         for name, make in (metrics or {}).items():
             self.metrics[name] = make()
@@ -246,6 +248,10 @@ class Task(LightningModule, ABC):
         """Return what has to be said with the scores of a test, by the scores' names."""
         return {}
 
+    def doubts(self) -> Iterable[tuple[str, str]]:
+        """Return what is doubtful about what was counted: its kind, and a sentence for people."""
+        return ()
+
     def on_validation_epoch_start(self) -> None:
         """Begin to count."""
         self.begin_scores()
@@ -257,6 +263,7 @@ class Task(LightningModule, ABC):
     def on_validation_epoch_end(self) -> None:
         """Log what was counted."""
         self.log_scores("val")
+        self._tell_doubts()
 
     def on_test_epoch_start(self) -> None:
         """Begin to count."""
@@ -269,6 +276,18 @@ class Task(LightningModule, ABC):
     def on_test_epoch_end(self) -> None:
         """Log what was counted."""
         self.log_scores("test")
+        self._tell_doubts()
+
+    def _tell_doubts(self) -> None:
+        """Warn of training that learns nothing, once it can be expected to have learnt."""
+        trainer = self.trainer
+        if trainer.sanity_checking or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        ended = (
+            trainer.max_epochs is not None and trainer.current_epoch + 1 >= trainer.max_epochs > 0
+        )
+        steps = 0 <= trainer.max_steps <= trainer.global_step
+        self._doubts.tell(self.doubts(), last=trainer.state.fn != "fit" or ended or steps)
 
     @property
     def symbol_rows(self) -> dict[str, str]:

@@ -34,6 +34,7 @@ ALLOWED = {
         "data.images",  # a trained captioner opens images as its data module did
         "data.tokenizer",
         "data.spec",
+        "data.tables",  # a file with the weights of the classes
         "data.vocabulary",
         "lazy",
         "class_paths",
@@ -66,6 +67,7 @@ OUTSIDE = {
         "tokenizers",
         "babel",
         "av",
+        "h5py",
         "PIL",
         "pillow_heif",  # optional
         "regex",
@@ -119,6 +121,13 @@ def test_arrows_point_the_right_way(path):
         else:
             top = name.partition(".")[0]
             assert top in sys.stdlib_module_names or top in OUTSIDE[folder], name
+
+
+@pytest.mark.parametrize("folder", ["families", "kernels"])
+def test_what_cores_share_knows_no_core(folder):
+    for path in (ROOT / "core" / folder).glob("*.py"):
+        found = {name for name in imports(path) if name.startswith("unrolled.core.cores")}
+        assert not found, f"{path.name} imports {found}"
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .fonts import cut, draw_text, line_height, text_width
+from .looks import looks_of
 from .timeline import Colour, Segment, draw_bar
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def burn_in(
     """
     import av
 
+    looks = looks_of(video)
     pictures = _pictures(video)
     first = next(pictures)
     size = _enlarged(first[0].size)
@@ -48,6 +50,7 @@ def burn_in(
         )
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
+        looks.tag(stream.codec_context)
         stream.codec_context.time_base = Fraction(1, 90_000)
         for number, ((picture, seconds), name) in enumerate(
             zip(chain([first], pictures), names, strict=False)
@@ -59,7 +62,7 @@ def burn_in(
             # a damaged clock may stand still, MP4's must not
             image.pts = last = max(ticks, last + 1)
             image.time_base = stream.codec_context.time_base
-            container.mux(stream.encode(image))
+            container.mux(stream.encode(looks.encoded(image)))
         container.mux(stream.encode())
 
 
@@ -68,7 +71,8 @@ def _pictures(video: Path) -> Iterator[tuple[Image.Image, float | None]]:
     from PIL import Image
 
     from ...data.images import whole_image
-    from ...data.video.frames import Upright, decode, pictures_in, prefetch
+    from ...data.video.frames import Upright, decode, prefetch
+    from ...data.video.media import pictures_in
 
     if video.is_dir():
         for file in pictures_in(video):

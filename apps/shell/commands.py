@@ -126,6 +126,8 @@ def bound(command: str, function: Command, words: list[str]) -> Command:
     for place in reversed(range(len(words))):  # `--scores` alone means `--scores true`
         if words[place] in switches and [*words, ""][place + 1] not in ("true", "false"):
             words = [*words[: place + 1], "true", *words[place + 1 :]]
+    if several:
+        words = _words_first(words)
     given = parser.parse_args(words).as_dict()
     rest = [word for name in several for word in given.pop(name) or []]
     if several and not rest:
@@ -140,3 +142,20 @@ def _takes_text(annotation: Any) -> bool:
     """Say whether a parameter's word is given as it is: it is no number."""
     name = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
     return name.removesuffix(" | None") not in ("int", "float", "bool")
+
+
+def _words_first(words: list[str]) -> list[str]:
+    """Return words before flags: `*paths` would take those up to the first flag, and no others.
+
+    Args:
+        words: Words, and flags with the value that each has.
+    """
+    if "--" in words:
+        return words
+    found: tuple[list[str], list[str]] = ([], [])
+    value = False  # whether the word is that of the flag before
+    for word in words:
+        flag = not value and word.startswith("-") and word != "-"
+        found[value or flag].append(word)
+        value = flag and "=" not in word
+    return found[0] + found[1]

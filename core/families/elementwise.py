@@ -144,15 +144,13 @@ class LinearCore(ElementwiseCore):
             a and b, each (..., H) of that dtype.
         """
 
-    def step(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
+    def step(self, x: Tensor, state: Any) -> tuple[Tensor, State]:
         """Advance one step; see `RecurrentCore.step`."""
         a, b = self._factors(x, state.hidden.dtype)
         hidden = a * state.hidden + b
         return hidden.to(x.dtype), HiddenState(hidden)
 
-    def _run(
-        self, x: Tensor, state: HiddenState, reset: Tensor | None
-    ) -> tuple[Tensor, HiddenState]:
+    def _run(self, x: Tensor, state: Any, reset: Tensor | None) -> tuple[Tensor, State]:
         a, b = self._factors(x, state.hidden.dtype)
         hidden = linear_recurrence(a, b, state.hidden, reset)  # (T, B, H)
         return hidden, HiddenState(hidden)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..empty import attach
-from .loops import masks_of_steps, transformed, uncompiled
+from .loops import masks_of_steps, over_time, transformed, uncompiled, whole_graph
 
 # Below this many channels one step costs less than calling it: many blocks of steps are then run
 # side by side. Measured on one CPU thread at T = 8192; on a GPU without Triton each call is a
@@ -74,20 +74,21 @@ def linear_recurrence_reference(
     Returns:
         h (T, B, ...).
     """
+
+    def step(given: tuple[Tensor, ...], h: Tensor) -> tuple[Tensor, Tensor]:
+        factor, summand, *fresh = given
+        if fresh:
+            mask = _over(fresh[0], h)
+            factor, h = factor.masked_fill(mask, 0.0), h.masked_fill(mask, 0.0)
+        h = factor * h + summand
+        return h, h
+
     h = torch.zeros_like(b[0]) if initial is None else initial
-    outputs = []
-    for t in range(len(b)):
-        if reset is None:
-            h = a[t] * h + b[t]
-        else:
-            fresh = _over(reset[t], b[t])
-            h = a[t].masked_fill(fresh, 0.0) * h.masked_fill(fresh, 0.0) + b[t]
-        outputs.append(h)
-    return torch.stack(outputs)
+    return over_time(step, (a, b) if reset is None else (a, b, reset), h)[0]
 
 
 def _run(a: Tensor, b: Tensor, initial: Tensor | None, reset: Tensor | None) -> Tensor:
-    if transformed():
+    if transformed() or whole_graph():
         return linear_recurrence_reference(a, b, initial, reset)
     # here, not in `forward`, whose own copy would be in no graph
     return _LinearRecurrence.apply(a.contiguous(), b, initial, reset)  # type: ignore[no-any-return]

@@ -17,9 +17,9 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from ...errors import UsageError, at_least
-from ..arrays import ArrayFile, cached_array
+from ..arrays import ArrayFile, kept_features
 from ..base import DataModule
-from ..cache import cache_folder, key_of
+from ..cache import cache_folder
 from ..formats.letters import unspaced_share
 from ..samplers import ItemSampler, SamplerFactory
 from ..spec import CaptionSpec
@@ -213,9 +213,11 @@ class CaptioningData(DataModule):
             )
         length = len(self.references(part))
         pictures = self.pictures(part)
-        name = key_of(pictures.identity, self.image_size, self._encoder_key())
-        file = cache_folder(self.cache_dir, kind="captions") / f"features-{name}.npy"
-        return cached_array(file, length, lambda: self._make_features(part, pictures, length))
+        folder = cache_folder(self.cache_dir, kind="features")
+        identity = [pictures.identity, self.image_size, self._encoder_key()]
+        return kept_features(
+            folder, identity, length, lambda: self._make_features(part, pictures, length)
+        )
 
     def _make_features(
         self, part: Part, pictures: Pictures, length: int

@@ -89,6 +89,7 @@ class Captioning(EncoderDecoderTask):
     """
 
     model: CaptioningModel
+    written = ("captions", "images")
 
     def __init__(
         self,

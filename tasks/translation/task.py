@@ -68,6 +68,7 @@ class Translation(EncoderDecoderTask):
 
     model: TranslationModel
     shown = ("loss", "bleu")
+    written = ("translations", "sentences")
 
     def __init__(
         self,

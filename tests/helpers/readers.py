@@ -33,8 +33,9 @@ from unrolled.data.translation.pairs import file_pairs
 from unrolled.data.translation.tables import table_pairs
 from unrolled.data.video.clips.module import write_video
 from unrolled.data.video.files import find_videos, read_list
-from unrolled.data.video.frames import natural, read_frames
+from unrolled.data.video.frames import read_frames
 from unrolled.data.video.labels import read_frame_labels
+from unrolled.data.video.media import natural
 from unrolled.data.video.ms_tcn import (
     feature_shape,
     read_bundle,
