@@ -170,6 +170,7 @@ class Captioning(EncoderDecoderTask):
         self._said: list[Said] = []
         self._thawing: list[nn.Parameter] = []
         self._reward: Reward | None = None
+        self._blindness = blind.Blindness()
 
     @property
     def _knowledge(self) -> CaptionKnowledge | None:
@@ -346,6 +347,11 @@ class Captioning(EncoderDecoderTask):
         rank_zero_info(f"The best constant caption: {constant}")
         alike = [one._replace(caption=constant) for one in self._said]
         self._log_captions(part, "constant_", alike)
+
+    def doubts(self) -> list[tuple[str, str]]:
+        """Return whether captions are nearly all the same, or worse than a constant one."""
+        training = [] if self._knowledge is None else self._knowledge.references("train")
+        return [*super().doubts(), *self._blindness.doubts(self._said, training)]
 
     def _log_captions(self, part: Part, prefix: str, said: Sequence[Said]) -> None:
         metric = CaptionScores().to(self.device)
