@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import math
 import warnings
@@ -25,6 +24,7 @@ from ..core.recurrent import RecurrentCore
 from ..errors import UsageError
 from .learning import Doubts
 from .model import Model
+from .plain import name_of, to_plain
 from .results import Results
 from .samples import Sample
 from .schedules import WarmupCosine
@@ -106,9 +106,13 @@ class Task(LightningModule, ABC):
         if self.trainer.precision == "64-true":
             self.double()
 
+    def learnt(self) -> Iterable[nn.Parameter] | list[dict[str, Any]]:
+        """Return what the optimizer changes: parameters, or groups with settings of their own."""
+        return self.parameters()
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the optimizer and, where there is one, its schedule by steps."""
-        optimizer = self.make_optimizer(self.parameters())
+        optimizer = self.make_optimizer(self.learnt())
         if self.make_schedule is None:
             return optimizer
         # The schedule's length is set in on_train_start: asking the trainer for it here would build
@@ -338,7 +342,7 @@ class Task(LightningModule, ABC):
             *args, **{"frame": caller.f_back if caller else None, **kwargs}
         )
         signature = inspect.signature(type(self).__init__).parameters
-        plain: dict[str, Any] = {"_class_path": _name(type(self))}
+        plain: dict[str, Any] = {"_class_path": name_of(type(self))}
         for name, value in self.hparams.items():
             if name.startswith("_"):  # LightningCLI's own
                 continue
@@ -370,38 +374,7 @@ class Task(LightningModule, ABC):
         checkpoint["unrolled"] = {
             "version": __version__,
             "task": self.hparams["_class_path"],
-            "model": _name(type(self.model)),
+            "model": name_of(type(self.model)),
             "arguments": [name for name in self.hparams if name in known],
             "lost": self.lost_hyperparameters,
         }
-
-
-def _name(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
-
-
-def to_plain(value: Any) -> Any:
-    """Return plain data that jsonargparse turns into the value again.
-
-    Args:
-        value: Numbers, strings, lists, dicts; a class; a `functools.partial` of a class.
-
-    Returns:
-        The same as numbers, strings, lists and dicts; classes as `{"class_path": ..., "init_args":
-        ...}`.
-
-    Raises:
-        TypeError: For anything else.
-    """
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, dict):
-        return {str(key): to_plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_plain(item) for item in value]
-    if isinstance(value, functools.partial) and isinstance(value.func, type) and not value.args:
-        return {**to_plain(value.func), "init_args": to_plain(value.keywords)}
-    # in no function, in no other class
-    if isinstance(value, type) and "." not in value.__qualname__:
-        return {"class_path": _name(value)}
-    raise TypeError(f"{value!r} is no plain data")

@@ -55,7 +55,8 @@ ALLOWED = {
 }
 # What lies outside the standard library and may be imported at all.
 OUTSIDE = {
-    "core": {"torch", "torchvision", "triton"},  # triton comes with torch, where there are GPUs
+    # triton comes with torch, where there are GPUs
+    "core": {"torch", "torchvision", "triton"},
     "data": {
         "torch",
         "lightning",
@@ -68,6 +69,7 @@ OUTSIDE = {
         "av",
         "h5py",
         "PIL",
+        "pillow_heif",  # optional
         "regex",
         "pyarrow",  # comes with datasets
         "defusedxml",

@@ -153,6 +153,8 @@ class TrainingCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Make data, model and trainer; what a constructor refuses is the configuration's fault."""
+        if self.request.command == "fit" and not self.stored:
+            _try_backbones(self.config_dump.get("model"), "--model")
         try:
             self.config_init = instantiate(self.parser, self.config)
         except ValueError as error:
@@ -314,6 +316,25 @@ class _Instantiator(_InstantiatorFn):  # type: ignore[misc, unused-ignore]
                 applied_instantiation_links=applied_instantiation_links,
                 **kwargs,
             )
+
+
+def _try_backbones(config: Any, flag: str) -> None:
+    """Make the backbones that get weights: what they lack is told before any picture is read."""
+    if not isinstance(config, dict) or not isinstance(config.get("class_path"), str):
+        return
+    module, _, name = config["class_path"].rpartition(".")
+    cls, given = getattr(sys.modules.get(module), name, None), config.get("init_args") or {}
+    wanted = given.get("weights", "none") not in ("none", None)
+    if wanted and isinstance(cls, type) and issubclass(cls, Backbone):
+        try:
+            with torch.random.fork_rng(devices=[]):
+                cls(**given)
+        except ValueError as error:
+            raise UsageError(
+                f"{error}.\nIts flag is {flag}.weights FILE, a file with a state dict."
+            ) from error
+    for key, value in given.items():
+        _try_backbones(value, f"{flag}.{key}")
 
 
 def _without_weights(cls: type[Backbone], **arguments: Any) -> Backbone:

@@ -158,9 +158,13 @@ class CaptionData(CaptioningData):
         """Return the images' names, with the data set's numbers where all of them have one."""
         return self._parts[part].names
 
+    def images(self, part: Part) -> Images:
+        """Return where the images of a part come from."""
+        return self._parts[part].images
+
     def pictures(self, part: Part) -> Pictures:
         """Return the pictures of a part."""
-        images = self._parts[part].images
+        images = self.images(part)
         pictures = OpenedPictures(images, self.image_size, missing=self.missing)
         if not self.cache_images:
             return pictures

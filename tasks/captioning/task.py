@@ -5,7 +5,8 @@ Shapes: N images, B captions, T steps of a caption, P places of the encoder's gr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -69,6 +70,8 @@ class Captioning(EncoderDecoderTask):
             2020, https://arxiv.org/abs/2003.09971). A second phase: begin with the weights of the
             first, --init_from. 0: learn from the references.
         unfreeze_epoch: The epoch from which a frozen backbone learns too; null: never.
+        backbone_lr: The backbone's own learning rate, usually smaller; the schedule goes for both.
+            null: the optimizer's.
         beam_size: Hypotheses that `test` and `caption` keep; 1 is greedy search.
         val_beam_size: Hypotheses that validation during training keeps.
         length_penalty: Exponent of ((5 + length) / 6), which divides a hypothesis's log-probability
@@ -104,6 +107,7 @@ class Captioning(EncoderDecoderTask):
         scheduled_sampling: float = 0.0,
         self_critical: int = 0,
         unfreeze_epoch: int | None = None,
+        backbone_lr: float | None = None,
         beam_size: int = 5,
         val_beam_size: int = 1,
         length_penalty: float = 1.0,
@@ -152,12 +156,21 @@ class Captioning(EncoderDecoderTask):
                 f"unfreeze_epoch={unfreeze_epoch}: this backbone is not frozen; leave "
                 "unfreeze_epoch out"
             )
+        if backbone_lr is not None and backbone_lr < 0:
+            raise ValueError(f"backbone_lr={backbone_lr}: must be at least 0")
+        if backbone_lr is not None and model.encoder.backbone.frozen and unfreeze_epoch is None:
+            raise ValueError(
+                f"backbone_lr={backbone_lr}: this backbone is frozen and learns nothing; give it "
+                "frozen false, or an unfreeze_epoch"
+            )
+        self.backbone_lr = backbone_lr
         self.doubly_stochastic = doubly_stochastic
         self.self_critical = self_critical
         self.unfreeze_epoch = unfreeze_epoch
         self._said: list[Said] = []
         self._thawing: list[nn.Parameter] = []
         self._reward: Reward | None = None
+        self._blindness = blind.Blindness()
 
     @property
     def _knowledge(self) -> CaptionKnowledge | None:
@@ -179,6 +192,18 @@ class Captioning(EncoderDecoderTask):
                     "references"
                 )
             self._reward = Reward(knowledge.references("train"))
+
+    def learnt(self) -> Iterable[nn.Parameter] | list[dict[str, Any]]:
+        """Return all parameters, the backbone's in a group of their own if it has its own rate."""
+        if self.backbone_lr is None:
+            return super().learnt()
+        backbone = list(self.model.encoder.backbone.parameters())
+        inside = set(map(id, backbone))
+        others = [one for one in self.parameters() if id(one) not in inside]
+        # the first group's rate is the one that is logged
+        groups: list[dict[str, Any]] = [{"params": others}, {"params": backbone}]
+        groups[1]["lr"] = self.backbone_lr
+        return groups
 
     @torch.no_grad()
     def _features(self, images: Tensor) -> Tensor:
@@ -322,6 +347,11 @@ class Captioning(EncoderDecoderTask):
         rank_zero_info(f"The best constant caption: {constant}")
         alike = [one._replace(caption=constant) for one in self._said]
         self._log_captions(part, "constant_", alike)
+
+    def doubts(self) -> list[tuple[str, str]]:
+        """Return whether captions are nearly all the same, or worse than a constant one."""
+        training = [] if self._knowledge is None else self._knowledge.references("train")
+        return [*super().doubts(), *self._blindness.doubts(self._said, training)]
 
     def _log_captions(self, part: Part, prefix: str, said: Sequence[Said]) -> None:
         metric = CaptionScores().to(self.device)
