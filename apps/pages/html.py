@@ -17,7 +17,7 @@ class Html(str):
     __slots__ = ()
 
 
-Content: TypeAlias = Union["Html", str, int, float, None, Iterable["Content"]]
+Content: TypeAlias = Union["Html", str, int, float, Iterable["Content"], None]
 
 
 def joined(content: Content) -> Html:

@@ -156,7 +156,9 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
     yield "folder", str(short(run.folder.absolute()))
     if run.checkpoint:
         said = dict(describe(run.checkpoint))
-        yield from ((name, said[name]) for name in ("task", "weights", "trained", "best") if name in said)
+        yield from (
+            (name, said[name]) for name in ("task", "weights", "trained", "best") if name in said
+        )
         path = run.checkpoint.path
         yield "checkpoint", f"{path.name}, {path.stat().st_size:,} bytes"
         yield "SHA-256", digest(path)
@@ -216,7 +218,10 @@ def _data(run: Run) -> Html:
         for name, value in spec.items()
     ]
     given = [
-        (name.removeprefix("data.init_args."), value)
+        (
+            name.removeprefix("data.").removeprefix("init_args.").replace("class_path", "class"),
+            value,
+        )
         for name, value in run.settings.items()
         if name.startswith("data.") and value != "null"
     ]
@@ -276,7 +281,9 @@ def commands(run: Run) -> list[str]:
     lines = [f"pip install unrolled{pinned}"]
     if run.configuration:
         comment = f"  # begun as: unrolled fit {quoted(run.word, 80)}" if run.word else ""
-        lines.append(f"unrolled fit {quoted_word(f'{short(run.folder.absolute())}/{CONFIG}')}{comment}")
+        lines.append(
+            f"unrolled fit {quoted_word(f'{short(run.folder.absolute())}/{CONFIG}')}{comment}"
+        )
     if run.checkpoint:
         path = quoted_word(str(short(run.checkpoint.path.absolute())))
         lines.append(f"unrolled test --ckpt_path {path}")
@@ -304,5 +311,3 @@ def _missing(runs: Sequence[Run], found: Sequence[str]) -> Content:
         for name, text in entries
     ]
     return element("div", rows, class_="missing")
-
-

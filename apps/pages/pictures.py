@@ -26,6 +26,7 @@ from ...tasks.char_lm.model import CharModel
 from ...tasks.translation.model import TranslationModel
 from ...tasks.video.model import VideoModel
 from ..pictures.canvas import Picture
+from ..pictures.texts import names_file
 from ..plots.alignment import alignment
 from ..plots.attention import attention, look, shift_of
 from ..plots.attention import draw as draw_attention
@@ -35,7 +36,6 @@ from ..plots.surprise import surprise
 from ..plots.timeline import Labelled, timeline
 from ..plots.timeline import draw as draw_timeline
 from ..plots.unrolled import unrolled
-from ..pictures.texts import names_file
 from .html import Html, element
 from .runs import Run
 from .samples import sources
@@ -178,13 +178,12 @@ def _sentences(run: Run, example: str) -> list[str]:
     return [line for line in read_lines(Path(example)) if line.strip()][:_EXAMPLES]
 
 
-
 def _of_images(model: CaptioningModel, run: Run, example: str) -> Iterator[Drawing]:
     caption = "Where each word of the caption looked."
     if example:
         yield Drawing("Attention.", caption, partial(attention, model, Path(example)))
     elif run.data == "ScenesData":
-        from ...data.captioning.scenes.module import draw_scene
+        from ...data.captioning.scenes.drawing import draw_scene
         from ...data.captioning.scenes.pictures import picture
 
         for seed in range(_EXAMPLES):
@@ -235,9 +234,7 @@ def _tested(model: VideoModel, run: Run, name: str) -> Picture:
     return draw_timeline(found, model.classes, model.background)
 
 
-def _labelled(
-    model: VideoModel, clip: np.ndarray, truth: np.ndarray, seed: int
-) -> Picture:
+def _labelled(model: VideoModel, clip: np.ndarray, truth: np.ndarray, seed: int) -> Picture:
     numbers = {name: number for number, name in enumerate(model.classes)}
     labels = model.label(clip)
     found = Labelled(

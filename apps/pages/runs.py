@@ -153,9 +153,7 @@ def _read(folder: Path, file: Path | None, name: str, trust: str) -> Run:
         )
     elif tested.stale:
         missing.append(tested.stale)
-    return Run(
-        folder, name, configuration, settings, checkpoint, model, course, tested, missing
-    )
+    return Run(folder, name, configuration, settings, checkpoint, model, course, tested, missing)
 
 
 def _configuration(path: Path) -> tuple[str, dict[str, str]]:
@@ -202,5 +200,3 @@ def differing(runs: Sequence[Run]) -> list[str]:
     """
     names = dict.fromkeys(name for run in runs for name in run.settings)
     return [name for name in names if len({run.settings.get(name) for run in runs}) > 1]
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -16,7 +17,17 @@ LENGTH = 400  # characters of a text
 _SHOWN = 6  # of the first, and of the worst
 _CELL = 300  # characters of a cell
 _MOST = 24  # classes of a confusion matrix
-_TEXTS = {"id", "source", "reference", "hypothesis", "caption", "references", "name", "class", "video"}
+_TEXTS = {
+    "id",
+    "source",
+    "reference",
+    "hypothesis",
+    "caption",
+    "references",
+    "name",
+    "class",
+    "video",
+}
 _LONG_NUMBER = re.compile(r"-?\d{1,15}\.\d{3,20}")
 _WRITTEN = ((0.5, 1), (1.0, 1))  # temperature and seed of each text
 
@@ -86,6 +97,7 @@ def first_and_worst(
 
 
 def _listed(rows: Sequence[Row], columns: Sequence[str], caption: str) -> Html:
+    columns = [name for name in columns if any(row.get(name) for row in rows)]
     cells = [[_shown(name, row.get(name, "")) for name in columns] for row in rows]
     return table(columns, cells, caption)
 
@@ -133,11 +145,23 @@ def _both(
 
 def _captions(tested: Tested) -> Content:
     rows = tested.table("captions.tsv")
-    first = list(itertools.islice(rows, 2 * _SHOWN))
+    first = [
+        {**row, "references": _lines(row.get("references", ""))}
+        for row in itertools.islice(rows, 2 * _SHOWN)
+    ]
     count = len(first) + sum(1 for _ in rows)
     columns = [name for name in ("image_id", "image") if any(row.get(name) for row in first)]
     columns += ["caption", "references"]
     return _both(first, [], count, columns, "captions", "")
+
+
+def _lines(text: str) -> str:
+    """Return a list in JSON as lines; what was cut off, or is none, as it is."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return text
+    return "\n".join(map(str, found)) if isinstance(found, list) else text
 
 
 def _classes(tested: Tested) -> Content:
@@ -160,7 +184,11 @@ def _confusion(tested: Tested) -> Content:
         counts = [_count(row.get(name, "")) for name in names]
         whole = sum(counts) or 1
         cells = [
-            element("td", f"{n:,}" if n else "", style=f"background:rgba(var(--mark),{n / whole:.2f})")
+            element(
+                "td",
+                f"{n:,}" if n else "",
+                style=f"background:rgba(var(--mark),{0.6 * n / whole:.2f})",
+            )
             for n in counts
         ]
         body.append(element("tr", element("th", row.get("truth", ""), scope="row"), cells))
@@ -184,5 +212,3 @@ def sources(run: Run, count: int) -> Iterator[str]:
         rows = run.tested.table("translations.tsv")
         found = (row["source"] for row in rows if row.get("source", "").strip())
         yield from itertools.islice(found, count)
-
-
