@@ -133,9 +133,10 @@ def _body(run: Run) -> Iterator[str]:
         yield "## Use\n"
         yield from fenced(f"unrolled {kind[1]} . {kind[2]}", "sh")
         yield "What is in the checkpoint is read as data; nothing of it is executed.\n"
-    for how, text in written(run)[-1:]:
+    for how, texts in written(run)[-1:]:
         yield f"## Sample ({how})\n"
-        yield from fenced(text)
+        for text in texts:
+            yield from fenced(text)
     for sentence in sources(run, 1):
         yield "## First sentence of the test\n"
         yield from fenced(sentence)

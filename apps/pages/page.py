@@ -47,7 +47,11 @@ def page(runs: Sequence[Run], example: str = "") -> str:
         texts = written(run)
         said = samples(run, texts)
         pictures, room, left = _drawn(
-            drawings(run, texts[-1][1] if texts else "", example), room, run.missing
+            drawings(
+                run, max((text for _, each in texts for text in each), key=len, default=""), example
+            ),
+            room,
+            run.missing,
         )
         if left:
             run.missing.append(f"{left} pictures: the page would be larger than {LARGEST:,} bytes.")

@@ -136,30 +136,30 @@ def drawings(run: Run, text: str, example: str) -> Iterator[Drawing]:
 
 def _of_text(model: CharModel, text: str, *, own: bool) -> Iterator[Drawing]:
     whose = "the text that the model itself wrote" if own else "the example"
-    if not text:
-        return
-    yield Drawing(
-        "Surprise.",
-        f"How unlikely each character of {whose} was; below it those that were held likeliest.",
-        partial(surprise, model, text),
-    )
-    yield Drawing(
-        "Neurons.",
-        f"The units of the state that change most over {whose}.",
-        partial(neurons, model, text),
-    )
-    yield Drawing(
-        "Unrolled.",
-        "Input, hidden state, output distribution and target at each step.",
-        partial(unrolled, model, _few(text)),
-        lines=False,
-    )
+    if text:
+        yield Drawing(
+            "Surprise.",
+            f"How unlikely each character of {whose} was; below it those that were held likeliest.",
+            partial(surprise, model, text),
+        )
+        yield Drawing(
+            "Neurons.",
+            f"The units of the state that change most over {whose}.",
+            partial(neurons, model, text),
+        )
+        yield Drawing(
+            "Unrolled.",
+            "Input, hidden state, output distribution and target at each step.",
+            partial(unrolled, model, _few(text)),
+        )
     yield Drawing(
         "Memory.",
         "The norm of the loss's gradient at the state so many steps before.",
         partial(memory, model),
         lines=True,
     )
+    if not text:
+        raise DataError("the model wrote nothing that could be shown; --example TEXT gives one.")
 
 
 def _few(text: str) -> str:

@@ -29,27 +29,34 @@ _TEXTS = {
     "video",
 }
 _LONG_NUMBER = re.compile(r"-?\d{1,15}\.\d{3,20}")
+_TEXTS_AT_MOST = 6
 _WRITTEN = ((0.5, 1), (1.0, 1))  # temperature and seed of each text
 
 
-def written(run: Run) -> list[tuple[str, str]]:
+def written(run: Run) -> list[tuple[str, list[str]]]:
     """Return texts that a language model writes, the same each time, with how they were made.
+
+    They are as many as fill `LENGTH`: one of a model of books, several of a model of names.
 
     Args:
         run: The run; one of another task writes nothing.
     """
     if not isinstance(run.model, CharModel):
         return []
-    return [
-        (
-            f"temperature {temperature}, seed {seed}",
-            str(run.model.generate("", length=LENGTH, temperature=temperature, seed=seed)),
+    found = []
+    for temperature, seed in _WRITTEN:
+        texts = run.model.generate(
+            [""] * _TEXTS_AT_MOST, length=LENGTH, temperature=temperature, seed=seed
         )
-        for temperature, seed in _WRITTEN
-    ]
+        kept: list[str] = []
+        for text in texts:
+            if text and sum(map(len, kept)) < LENGTH:
+                kept.append(text)
+        found.append((f"temperature {temperature}, seed {seed}", kept))
+    return found
 
 
-def samples(run: Run, texts: Sequence[tuple[str, str]]) -> Html:
+def samples(run: Run, texts: Sequence[tuple[str, list[str]]]) -> Html:
     """Return what a run's model said, as far as it is known.
 
     Args:
@@ -57,8 +64,11 @@ def samples(run: Run, texts: Sequence[tuple[str, str]]) -> Html:
         texts: What `written` returned.
     """
     parts: list[Content] = [
-        [element("h3", f"It writes ({how})"), element("pre", text, class_="text")]
-        for how, text in texts
+        [
+            element("h3", f"It writes ({how})"),
+            [element("pre", text, class_="text") for text in each] or element("p", "Nothing."),
+        ]
+        for how, each in texts
     ]
     if run.tested:
         for show in (_translations, _captions, _videos, _classes, _confusion, _documents):
