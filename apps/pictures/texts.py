@@ -15,8 +15,6 @@ from ...errors import DataError, UsageError, at_least
 if TYPE_CHECKING:
     from ...tasks.char_lm.model import CharModel
 
-_NAME = 4096  # characters of a path at most
-
 
 def read_text(text: str | PathLike[str], length: int) -> str:
     """Return the beginning of a text.
@@ -31,20 +29,31 @@ def read_text(text: str | PathLike[str], length: int) -> str:
     """
     at_least(1, length=length)
     given = fspath(text)
-    path = Path(given) if given and len(given) < _NAME and "\0" not in given else None
     if given == "-":
         found = _decoded(
             iter(partial(sys.stdin.buffer.read, 1 << 16), b""), "standard input", length
         )
-    elif path is not None and (isinstance(text, PathLike) or path.is_file()):
+    elif isinstance(text, PathLike) or names_file(given):
         from ...data.formats.packed import read_blocks
 
-        found = _decoded(read_blocks(path, f"'{given}'"), f"'{given}'", length)
+        found = _decoded(read_blocks(Path(given), f"'{given}'"), f"'{given}'", length)
     else:
         found = given[:length]
     if not found:
         raise UsageError("There is no text to show: give one, or the path of a file.")
     return found
+
+
+def names_file(text: str) -> bool:
+    """Say whether a text is the path of a file.
+
+    Args:
+        text: Any text, of any length.
+    """
+    try:
+        return bool(text) and Path(text).is_file()
+    except (OSError, ValueError):  # longer than a name can be, or with a zero byte
+        return False
 
 
 def _decoded(blocks: Iterable[bytes], label: str, length: int) -> str:
