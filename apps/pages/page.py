@@ -37,7 +37,8 @@ def page(runs: Sequence[Run], example: str = "") -> str:
 
     title = some([run.name for run in runs], 4)
     room = _ROOM
-    curves, shown = [], []
+    curves: list[Html] = []
+    shown: list[tuple[Html, list[Html]]] = []
     found: list[str] = []  # what is missing of the curves of all
     with_course = [run.course for run in runs if run.course]
     if with_course:
