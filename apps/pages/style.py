@@ -38,7 +38,7 @@ table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabu
 caption { text-align: start; padding-bottom: .35rem; }
 th, td {
   padding: .32rem .9rem .32rem 0; border-bottom: 1px solid var(--line); vertical-align: top;
-  text-align: start; unicode-bidi: plaintext; overflow-wrap: anywhere; white-space: pre-wrap;
+  text-align: start; unicode-bidi: plaintext; overflow-wrap: break-word; white-space: pre-wrap;
   min-width: 3.5rem; max-width: 34rem;
 }
 th { font-weight: 600; }

@@ -38,7 +38,7 @@ def test_the_page_is_whole_in_chromium(here, browser):
     (run / "metrics.csv").write_text(f'step,train/loss,"val/{EVIL.replace(chr(34), "")}"\n{rows}')
     (run / "config.yaml").write_text(f"{(run / 'config.yaml').read_text()}# {EVIL}\n")
     shutil.copytree(run, run.with_name("b"))
-    assert main(["report", "runs/char_lm"]) == 0
+    assert main(["report", "runs/char_lm", "--example", "the"]) == 0
     browser.get(Path("report.html").absolute().as_uri())
     assert browser.title == "char_lm/a, char_lm/b"  # nothing of it ran
     sizes = browser.execute_script(
