@@ -38,7 +38,7 @@ def page(runs: Sequence[Run], example: str = "") -> str:
     title = some([run.name for run in runs], 4)
     room = _ROOM
     curves: list[Html] = []
-    shown = []
+    shown: list[tuple[Html, list[Html]]] = []
     found: list[str] = []  # what is missing of the curves of all
     with_course = [run.course for run in runs if run.course]
     if with_course:

@@ -118,8 +118,7 @@ def _is_run(path: Path) -> bool:
 
 def _read(folder: Path, file: Path | None, name: str, trust: str) -> Run:
     missing: list[str] = []
-    configuration = ""
-    settings: dict[str, Any] = {}
+    configuration, settings = "", dict[str, str]()
     try:
         configuration, settings = _configuration(folder / CONFIG)
     except UnrolledError as error:

@@ -271,10 +271,9 @@ def _evaluation(
     checkpoint = model_file(ckpt_path)
     run = folders.run_of(checkpoint.path)
     # what the run was begun with says less than the run's own settings, its flags among them
-    own = word is None or folders.started_with(run) == _canonical(word)
+    own = word is not None and folders.started_with(run) == _canonical(word) and not configs
     named = [*([path] if path and not own else []), *map(find_config, configs)]
-    files = [run / folders.CONFIG, *named] if word and own else named
-    files = files or [run / folders.CONFIG]
+    files = named or [run / folders.CONFIG]
     if command == "predict" and not any(flag.startswith("--data") for flag in flags):
         _refuse_shipped_data(files)
     return Request(
