@@ -6,12 +6,14 @@ Shapes: B batch, T time, D input, H output, N numbers of the state.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ..families.elementwise import ElementwiseCore, project
+from ..kernels.loops import over_time, whole_graph
 from ..kernels.scan import linear_recurrence
 
 
@@ -141,13 +143,15 @@ class LRU(ElementwiseCore):
 
     def step(self, x: Tensor, state: LRUState) -> tuple[Tensor, LRUState]:
         """Advance one step; see `RecurrentCore.step`."""
-        before, before_i = state
-        a, a_i = self._factor(before.dtype)
-        b, b_i = self._enter(x, before.dtype).unbind(-1)  # (B, N)
-        after = LRUState(a * before - a_i * before_i + b, a * before_i + a_i * before + b_i)
-        return self._leave(torch.stack(after, -1), x), after
+        factor = self._factor(state.real.dtype)
+        parts, after = _advance(factor, self._enter(x, state.real.dtype), state)
+        return self._leave(parts, x), after
 
     def _run(self, x: Tensor, state: LRUState, reset: Tensor | None) -> tuple[Tensor, LRUState]:
+        if whole_graph():  # which takes neither complex numbers nor resets
+            advance = partial(_advance, self._factor(state.real.dtype))
+            parts, _ = over_time(advance, self._enter(x, state.real.dtype), state)  # (T, B, N, 2)
+            return self._leave(parts, x), LRUState(*parts.unbind(-1))
         entered = torch.view_as_complex(self._enter(x, state.real.dtype))  # (T, B, N)
         factor = torch.complex(*self._factor(state.real.dtype)).expand_as(entered)
         states = linear_recurrence(factor, entered, torch.complex(*state), reset)
@@ -157,3 +161,12 @@ class LRU(ElementwiseCore):
         """Show the options in the module's representation."""
         sizes = f"{self.input_size}, {self.hidden_size}, state_size={self.state_size}"
         return f"{sizes}, chunk={self.chunk}"
+
+
+def _advance(
+    factor: tuple[Tensor, Tensor], entered: Tensor, state: LRUState
+) -> tuple[Tensor, LRUState]:
+    """Multiply complex numbers by their parts: both of the next state (B, N, 2), and the state."""
+    (a, a_i), (before, before_i), (b, b_i) = factor, state, entered.unbind(-1)  # (N,), (B, N)
+    after = LRUState(a * before - a_i * before_i + b, a * before_i + a_i * before + b_i)
+    return torch.stack(after, -1), after

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from .block_scan import Links, block_scan_
-from .loops import Loop, masks_of_steps
+from .loops import Loop, masks_of_steps, over_time, whole_graph
 
 # Elements of the state in a tile: on a CPU what stays in the cache, elsewhere what bounds memory.
 _TILE, _TILE_ELSEWHERE = 1 << 17, 1 << 24
@@ -73,6 +73,8 @@ class DiagonalLoop(Loop):
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
         """Run the steps, as torch differentiates them; see `fast`."""
+        if whole_graph():  # which takes no resets
+            return _in_graph(projected, law, tensors[:count], tensors[count:])
         cuts = [None] * len(projected) if reset is None else reset.unsqueeze(2).unbind()
         return _steps(projected, law, cuts, tensors[:count], tensors[count:])
 
@@ -162,7 +164,7 @@ def worth_newton(x: Tensor) -> bool:
     Args:
         x: The core's input (T, B, D).
     """
-    return x.is_cuda and len(x) >= _LEAST_STEPS
+    return x.is_cuda and x.shape[0] >= _LEAST_STEPS and not whole_graph()
 
 
 def _steps(
@@ -180,6 +182,18 @@ def _steps(
         state = law.step(p, *state, *weights)
         found.append(state)
     return tuple(torch.stack(parts) for parts in zip(*found, strict=True))
+
+
+def _in_graph(
+    projected: Tensor, law: Law, state: tuple[Tensor, ...], weights: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    """Do the same by the loop that a graph has once."""
+
+    def advance(p: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        state = law.step(p, *state, *weights)
+        return torch.stack(state), state
+
+    return over_time(advance, projected, state)[0].unbind(1)  # (T, N, B, H)
 
 
 def _newton(
