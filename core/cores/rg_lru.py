@@ -213,8 +213,9 @@ class RGLRU(LinearCore):
             return LinearCore._run(self, x, state, reset)
         hidden, first = state
         a, root, gated = self._parts(x, hidden.dtype)
-        later = first.new_ones(len(x), len(first), 1)  # (T, B, 1)
-        started = torch.cat((first.unsqueeze(0), later[1:]))
+        later = first.new_ones(x.shape[0], first.shape[0], 1)  # (T, B, 1)
+        begins = torch.arange(x.shape[0], device=x.device).view(-1, 1, 1) == 0  # (T, 1, 1)
+        started = torch.where(begins, first, later)
         if reset is not None:
             started = started.masked_fill(reset.unsqueeze(2), 0.0)
         hidden = linear_recurrence(a, (root * started + (1 - started)) * gated, hidden, reset)
