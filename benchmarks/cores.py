@@ -238,7 +238,8 @@ def memory_table(names: list[str], batch: int, hidden: int, lengths: list[int], 
         for given in (None, chunk):
             sizes = []
             for steps in lengths:
-                core = cls(hidden, hidden) if given is None else cls(hidden, hidden, chunk=given)  # type: ignore[call-arg]
+                options = {} if given is None else {"chunk": given}
+                core = cls(hidden, hidden, **options)
                 training(core, torch.randn(2, 2 * chunk, hidden, requires_grad=True))()
 
                 def run(core: RecurrentCore = core, steps: int = steps) -> None:

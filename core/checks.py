@@ -74,7 +74,8 @@ def fits(state: Any, form: Form, batch: int, device: torch.device | None) -> boo
         state, form = (state,), Branch(tuple, (form,))
     if type(state) is not form.type or len(state) != len(form.parts):
         return False
-    for part, wanted in zip(state, form.parts):  # noqa: B905 (it costs at every step; the lengths are equal)
+    # the lengths are equal, and to check that again would cost at every step
+    for part, wanted in zip(state, form.parts):  # noqa: B905
         if isinstance(wanted, Branch):
             if not fits(part, wanted, batch, device):
                 return False

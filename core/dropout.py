@@ -243,9 +243,10 @@ class Zoneout(Wrapper):
     def step(self, x: Tensor, state: State, *, gaps: Tensor | None = None) -> tuple[Tensor, State]:
         """Advance one step; see `RecurrentCore.step`."""
         _, following = self.core.step(x, state, **passed_on(self.core, gaps))
+        names = following._fields  # type: ignore[union-attr]
         parts = {
             name: self._mix(self.cell_p if name == "cell" else self.p, before, after)
-            for name, before, after in zip(following._fields, state, following, strict=True)  # type: ignore[union-attr]
+            for name, before, after in zip(names, state, following, strict=True)
         }
         return parts["hidden"].to(x.dtype), following._replace(**parts)  # type: ignore[union-attr]
 

@@ -10,8 +10,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
 
-from ...class_paths import lies_here
-from ...errors import SetupError, UnrolledError, UsageError, did_you_mean
+from ...errors import SetupError, UnrolledError, UsageError, did_you_mean, lies_here
 from .source import classes_in
 
 # The texts by which jsonargparse (4.39 to 4.53) says what is wrong; the first that occurs is the

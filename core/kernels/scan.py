@@ -57,7 +57,8 @@ def linear_recurrence(
     if a.numel() == 0:
         return attach((a + b).to(result), [] if initial is None else [initial])
     first = None if initial is None else initial.to(dtype)
-    return uncompiled(_run)(a.to(dtype), b.to(dtype), first, reset).to(result)  # type: ignore[no-any-return]
+    output: Tensor = uncompiled(_run)(a.to(dtype), b.to(dtype), first, reset)
+    return output.to(result)
 
 
 def linear_recurrence_reference(
