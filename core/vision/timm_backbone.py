@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .backbones import Backbone, check_images, freeze_batch_norm
+from .backbones import PretrainedBackbone, check_images
 
 
-class TimmBackbone(Backbone):
+class TimmBackbone(PretrainedBackbone):
     """The part of a network of `timm` that makes a feature grid (`pip install timm`).
 
     Mean and deviation of the colours are those that the weights were trained with. Networks that
@@ -86,25 +86,6 @@ class TimmBackbone(Backbone):
             self.register_buffer(key, statistics * 255, persistent=False)
         self.requires_grad_(not frozen)
         self.train()
-
-    mean: Tensor
-    std: Tensor
-
-    def train(self, mode: bool = True) -> TimmBackbone:
-        """Take training or evaluation mode, save for what is frozen.
-
-        Args:
-            mode: Whether to train.
-        """
-        super().train(mode and not self.frozen)
-        if self.freeze_norm:
-            freeze_batch_norm(self)
-        return self
-
-    def unfreeze(self) -> None:
-        """Learn from now on; batch normalisation stays frozen where `freeze_norm` says so."""
-        self.frozen = False
-        self.requires_grad_(True)
 
     def forward(self, images: Tensor) -> Tensor:
         """Look at images; see `Backbone.forward`.
