@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import UsageError
 from .shell.models import model_file, open_model
@@ -13,7 +14,9 @@ def generate(
     checkpoint: str,
     *,
     prompt: str = "",
+    echo: bool = True,
     length: int = 500,
+    stop: str | None = None,
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
@@ -29,7 +32,9 @@ def generate(
     Args:
         checkpoint: A checkpoint, or the folder of a run.
         prompt: The text to go on from; - reads it from standard input.
-        length: How many characters to write at most.
+        echo: Print the prompt before what was written; false leaves it out.
+        length: How many characters to write at most (bytes, words, subwords: the model's units).
+        stop: End before the first place where the new text says this.
         temperature: Below 1 safer, above 1 wilder; 0 takes the most probable character each time.
         top_k: Keep only this many of the most probable characters.
         top_p: Keep only the most probable characters whose probabilities reach this sum.
@@ -45,16 +50,18 @@ def generate(
     if num_samples < 1:
         raise UsageError(f"--num_samples {num_samples}: must be at least 1.")
     path = model_file(checkpoint)
-    if prompt == "-":
-        prompt = sys.stdin.read()
 
     from ..tasks.char_lm.model import CharModel
 
     model = open_model(path, CharModel, "write text by itself", device=device, trust=trust)
-    texts = [""] * num_samples
+    in_bytes = model.vocabulary.kind == "bytes"
+    begun: Any = os.fsencode(prompt) if in_bytes else prompt
+    if prompt == "-":
+        begun = sys.stdin.buffer.read() if in_bytes else sys.stdin.read()
     pieces = model.generate_stream(
-        [prompt] * num_samples,
+        [begun] * num_samples,
         length=length,
+        stop=stop,
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
@@ -62,15 +69,26 @@ def generate(
         seed=seed,
         unknown=unknown,
     )
+    out: Any = sys.stdout.buffer if in_bytes else sys.stdout
+    sys.stdout.flush()
+    shown = begun if echo else begun[:0]
+    texts = [begun[:0]] * num_samples
     for number, added in enumerate(pieces):
         if num_samples > 1:
             texts = [text + piece for text, piece in zip(texts, added, strict=True)]
             continue
         # the prompt only once it is known to be readable
-        sys.stdout.write((prompt if number == 0 else "") + added[0])
-        sys.stdout.flush()
-    if num_samples == 1:
-        print()
-    else:
+        out.write((shown if number == 0 else shown[:0]) + added[0])
+        out.flush()
+    if num_samples > 1:
         for number, text in enumerate(texts, 1):
-            print(f"--- {number} ---\n{prompt}{text}")
+            head = f"--- {number} ---\n"
+            end = "\n"
+            out.write(
+                head.encode() + shown + text + end.encode()
+                if in_bytes
+                else head + shown + text + end
+            )
+    elif not in_bytes:  # bytes are written as they are, so that a file of them can be made
+        print()
+    out.flush()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import functools
 import re
 from collections.abc import Iterable, Mapping
@@ -40,14 +39,23 @@ class UnknownCharacters(DataError):
             f"{remedy}"
         )
 
+    def told(self, *, where: str, remedy: str) -> UnknownCharacters:
+        """Return the same, told for another place.
+
+        Args:
+            where: What has them.
+            remedy: What to do.
+        """
+        return type(self)(self.counts, where=where, remedy=remedy)
+
 
 class Decoder(Protocol):
-    """Turns ids that come one after another into text."""
+    """Turns ids that come one after another into text, or into bytes where they are bytes."""
 
-    def push(self, ids: Iterable[int]) -> str:
-        """Return the text that is complete after these ids."""
+    def push(self, ids: Iterable[int]) -> Any:
+        """Return what is complete after these ids."""
 
-    def finish(self) -> str:
+    def finish(self) -> Any:
         """Return what is left, damaged where the ids ended within a character."""
 
 
@@ -164,7 +172,7 @@ class ByteVocabulary:
         return bytes(int(i) - 1 for i in ids if i != self.END)
 
     def decoder(self) -> Decoder:
-        """Return a decoder for ids one after another; it holds back an incomplete character."""
+        """Return a decoder for ids one after another: it gives bytes."""
         return _ByteDecoder(self)
 
     def to_spec(self) -> VocabularySpec:
@@ -175,13 +183,12 @@ class ByteVocabulary:
 class _ByteDecoder:
     def __init__(self, vocabulary: ByteVocabulary) -> None:
         self._vocabulary = vocabulary
-        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
-    def push(self, ids: Iterable[int]) -> str:
-        return self._utf8.decode(self._vocabulary.decode_bytes(ids))
+    def push(self, ids: Iterable[int]) -> bytes:
+        return self._vocabulary.decode_bytes(ids)
 
-    def finish(self) -> str:
-        return self._utf8.decode(b"", final=True)
+    def finish(self) -> bytes:
+        return b""
 
 
 Vocabulary = CharacterVocabulary | ByteVocabulary

@@ -6,8 +6,9 @@ Shapes: B batch, T time, D embedding, H output of the core, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,10 +16,14 @@ from ...core import LSTM
 from ...core.dropout import EmbeddingDropout, LockedDropout
 from ...core.recurrent import CoreFactory
 from ...core.seq2seq.sampling import check_sampling, sample
-from ...core.state import State
+from ...core.state import State, map_state
+from ...data.batch import padded
 from ...data.spec import TextSpec
-from ...data.vocabulary import UnknownCharacters, vocabulary_from_spec
+from ...data.vocabulary import vocabulary_from_spec
 from ..model import Model, infers
+from .writing import Text, Writer, encoded_prompt
+
+_READ = 512  # symbols of a prompt that are read at once: longer ones take no more memory
 
 
 class CharModel(Model):
@@ -129,70 +134,78 @@ class CharModel(Model):
 
     def generate(
         self,
-        prompt: str | Sequence[str] = "",
+        prompt: Text | Sequence[Text] = "",
         *,
         length: int = 500,
+        stop: Text | None = None,
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,
         min_p: float | None = None,
         seed: int | None = None,
         unknown: Literal["error", "skip"] = "error",
-    ) -> str | list[str]:
+    ) -> Any:
         """Write on.
 
         Args:
-            prompt: The text to go on from; a list of them is answered with a list.
-            length: How many characters (bytes, for a model of bytes) at most: a document's end ends
-                it earlier.
-            temperature: Divides the logits; 0 takes the most probable character.
-            top_k: Keep this many of the most probable characters.
-            top_p: Keep the smallest set of most probable characters whose probabilities reach this
+            prompt: The text to go on from, or bytes for a model of bytes; a list of them is
+                answered with a list.
+            length: How many symbols (characters, bytes, words, subwords) at most: a document's end
+                ends it earlier.
+            stop: A text ends before the first place where it would say this.
+            temperature: Divides the logits; 0 takes the most probable symbol.
+            top_k: Keep this many of the most probable symbols.
+            top_p: Keep the smallest set of most probable symbols whose probabilities reach this
                 sum.
-            min_p: Keep characters of at least this fraction of the most probable one's probability.
+            min_p: Keep symbols of at least this fraction of the most probable one's probability.
             seed: Makes the text repeatable; None: another text each time.
-            unknown: What to do with a character of the prompt that the model never saw.
+            unknown: What to do with a symbol of the prompt that the model never saw.
 
         Returns:
-            The new text, without the prompt.
+            The new text, without the prompt; `bytes` of a model of bytes.
 
         Raises:
-            DataError: The prompt has a character that the model never saw.
-            ValueError: A setting is out of its range.
+            DataError: The prompt has a symbol that the model never saw.
+            ValueError: A setting is out of its range, or the prompt is bytes and the model writes
+                text.
         """
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-        texts = ["" for _ in prompts]
-        for pieces in self.generate_stream(
+        prompts = [prompt] if isinstance(prompt, str | bytes) else list(prompt)
+        pieces = self.generate_stream(
             prompts,
             length=length,
+            stop=stop,
             temperature=temperature,
             top_k=top_k,
             top_p=top_p,
             min_p=min_p,
             seed=seed,
             unknown=unknown,
-        ):
-            texts = [text + piece for text, piece in zip(texts, pieces, strict=True)]
-        return texts[0] if isinstance(prompt, str) else texts
+        )
+        nothing = self.vocabulary.decoder().finish()
+        parts = list(zip(*pieces, strict=True)) or [()] * len(prompts)
+        texts = [nothing.join(row) for row in parts]
+        return texts[0] if isinstance(prompt, str | bytes) else texts
 
     @infers
     def generate_stream(
         self,
-        prompts: Sequence[str],
+        prompts: Sequence[Text],
         *,
         length: int = 500,
+        stop: Text | None = None,
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,
         min_p: float | None = None,
         seed: int | None = None,
         unknown: Literal["error", "skip"] = "error",
-    ) -> Iterator[list[str]]:
-        """Write on, a character at a time.
+    ) -> Iterator[list[Any]]:
+        """Write on, a symbol at a time.
 
         Args:
-            prompts: The texts to go on from.
+            prompts: The texts to go on from; of equal ones, one is read.
             length: See `generate`, also for the rest.
+            stop: See `generate`.
             temperature: See `generate`.
             top_k: See `generate`.
             top_p: See `generate`.
@@ -201,12 +214,13 @@ class CharModel(Model):
             unknown: See `generate`.
 
         Yields:
-            What comes next in each text: a character, or nothing (after the end, or in the middle
-            of a character's bytes).
+            What comes next in each text: a character, a word, bytes, or nothing (after the end, in
+            the middle of a character's bytes, while what was written may be the stop's beginning).
         """
         check_sampling(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
         if length < 0:
             raise ValueError(f"length={length}: must be at least 0")
+        writers = [Writer(self.vocabulary, stop) for _ in prompts]
         if not prompts or length == 0:
             return
         self.eval()
@@ -215,24 +229,11 @@ class CharModel(Model):
             generator.seed()
         else:
             generator.manual_seed(seed)
+        output, state = self._after(prompts, unknown)  # (B, H)
         vocabulary = self.vocabulary
-        try:
-            ids = [
-                torch.tensor([vocabulary.END, *vocabulary.encode(text, unknown=unknown)])
-                for text in prompts
-            ]
-        except UnknownCharacters as error:
-            remedy = "Write without them, or leave them out with unknown='skip' (--unknown skip)."
-            raise UnknownCharacters(error.counts, where="The prompt", remedy=remedy) from None
-        lengths = torch.tensor([len(row) for row in ids])
-        padded = nn.utils.rnn.pad_sequence(ids, batch_first=True)  # (B, T)
-        output, state = self.read(padded.to(self.device), lengths=lengths)  # (B, T, H)
-        last = output[torch.arange(len(ids)), lengths - 1]  # (B, H)
         embedding, head, bias = self.embedding.weight, self.head.weight.t(), self.head.bias.clone()
         bias[list(vocabulary.never_written)] = -torch.inf
         core_step = self.core.stepper()
-        decoders = [vocabulary.decoder() for _ in ids]
-        finished = [False] * len(ids)
 
         def step(tokens: Tensor, state: State) -> tuple[Tensor, State]:
             output, state = core_step(embedding[tokens], state)
@@ -240,7 +241,7 @@ class CharModel(Model):
 
         for tokens in sample(
             step,
-            torch.addmm(bias, last, head),
+            torch.addmm(bias, output, head),
             state,
             length=length,
             temperature=temperature,
@@ -249,14 +250,40 @@ class CharModel(Model):
             min_p=min_p,
             generator=generator,
         ):
-            pieces = []
-            for row, token in enumerate(tokens.tolist()):
-                finished[row] = finished[row] or token == vocabulary.END
-                pieces.append("" if finished[row] else decoders[row].push([token]))
-            yield pieces
-            if all(finished):
+            yield [
+                writer.push(token) for writer, token in zip(writers, tokens.tolist(), strict=True)
+            ]
+            if all(writer.finished for writer in writers):
                 break
-        # an incomplete character of a model of bytes
-        rest = [decoder.finish() for decoder in decoders]
+        rest = [writer.finish() for writer in writers]
         if any(rest):
             yield rest
+
+    def _after(
+        self, prompts: Sequence[Text], unknown: Literal["error", "skip"]
+    ) -> tuple[Tensor, State]:
+        """Read prompts, in memory that does not grow with them.
+
+        Returns:
+            The core's output (B, H) and state after each prompt's last symbol.
+        """
+        end = [self.vocabulary.END]
+        different = list(dict.fromkeys(prompts))
+        rows = [
+            np.concatenate((end, encoded_prompt(self.vocabulary, prompt, unknown)))
+            for prompt in different
+        ]
+        last, state = torch.zeros(len(rows), self.core.output_size, device=self.device), None
+        for start in range(0, max(map(len, rows)), _READ):
+            part, lengths = padded(row[start : start + _READ] for row in rows)  # (B, _READ)
+            output, state = self.read(part.to(self.device), state, lengths=lengths)
+            here = lengths.nonzero().squeeze(1)
+            last = last.to(output.dtype).index_copy(
+                0, here.to(self.device), output[here, lengths[here] - 1]
+            )
+        assert state is not None
+        if len(different) == len(prompts):
+            return last, state
+        numbers = {prompt: number for number, prompt in enumerate(different)}
+        index = torch.tensor([numbers[prompt] for prompt in prompts], device=self.device)
+        return last[index], map_state(lambda leaf: leaf[index], state)
