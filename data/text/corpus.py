@@ -1,7 +1,10 @@
 """A text as an array of symbols on disk: surveyed once, encoded once, memory-mapped ever after.
 
-The array is `[END, document, END, document, ...]`. Both passes read block by block, so memory does
+The array is `[END, document, END, document, ...]`. All passes read block by block, so memory does
 not grow with the text. What they find is kept in the cache.
+
+Where lines or paragraphs are the documents, each is drawn for a part by itself: a list is often
+sorted, and its end is not like its beginning. The array then holds those of training first.
 """
 
 from __future__ import annotations
@@ -9,7 +12,8 @@ from __future__ import annotations
 import codecs
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Literal, TypedDict
 
@@ -20,6 +24,7 @@ from ...errors import DataError, UsageError, did_you_mean
 from ..arrays import Array, ArrayFile, cached_array
 from ..cache import cached_json, key_of
 from ..sources import BLOCK_BYTES, Document, Source
+from ..splits import PARTS, Part
 from ..vocabulary import (
     ByteVocabulary,
     CharacterVocabulary,
@@ -27,9 +32,10 @@ from ..vocabulary import (
     Vocabulary,
     code_points,
 )
+from .documents import Block, Documents, drawn, split
 
 Units = Literal["characters", "bytes"]
-_FORMAT = 1  # of the files in the cache: raise it when they change
+_FORMAT = 2  # of the files in the cache: raise it when they change
 
 
 class Survey(TypedDict):
@@ -39,12 +45,14 @@ class Survey(TypedDict):
         documents: Documents that are not empty.
         symbols: Characters or bytes in all of them.
         counts: How often each character occurs; empty for bytes.
+        parts: Documents of each part, where they are drawn; else empty.
         sha256: Of all bytes, one document after the other.
     """
 
     documents: int
     symbols: int
     counts: dict[str, int]
+    parts: dict[Part, int]
     sha256: str
 
 
@@ -55,16 +63,30 @@ class Corpus:
         source: The text.
         units: What a symbol is.
         encoding: How characters are stored in the source's bytes.
+        documents: What a document is: all of a source's, or each line or paragraph of them.
+        shares: The share of each part, for which lines and paragraphs are drawn.
         cache: Folder for what was found.
     """
 
-    def __init__(self, source: Source, *, units: Units, encoding: str, cache: Path) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        units: Units,
+        encoding: str,
+        documents: Documents,
+        shares: Mapping[Part, Decimal],
+        cache: Path,
+    ) -> None:
         self.source = source
         self.units = units
         self.encoding = "utf-8" if source.utf8 else _checked(encoding)
+        self.documents = documents
+        self._limits = np.cumsum([float(shares[part]) for part in ("test", "val")])
         self._cache = cache
         decoder = self.encoding if units == "characters" else None
-        self._key = key_of(_FORMAT, source.identity, units, decoder)
+        drawn_for = self._limits.tolist() if documents != "files" else None
+        self._key = key_of(_FORMAT, source.identity, units, decoder, documents, drawn_for)
 
     def survey(self) -> Survey:
         """Return what the first pass finds, from the cache if it was made before."""
@@ -109,17 +131,17 @@ class Corpus:
     def _survey(self) -> Survey:
         documents = symbols = 0
         counts = np.zeros(0, dtype=np.int64)
+        parts = np.zeros(len(PARTS), dtype=np.int64)
         digest = hashlib.sha256()
-        for document in self.source.documents():
-            before = symbols
-            for block, piece in self._pieces(document):
-                digest.update(block)
-                symbols += len(piece)
-                if self.units == "characters":
-                    found = np.bincount(piece, minlength=len(counts))
-                    found[: len(counts)] += counts
-                    counts = found
-            documents += symbols > before
+        for block in self._blocks(digest):
+            symbols += len(block.symbols)
+            documents += len(block.lengths) - (not block.begins)
+            if self.units == "characters":
+                found = np.bincount(block.symbols, minlength=len(counts))
+                found[: len(counts)] += counts
+                counts = found
+            if self.documents != "files":
+                parts += np.bincount(self._part(block), minlength=len(PARTS))
         if not symbols:
             raise DataError(f"{self.source.name} is empty: it holds no {self.units} to train on.")
         by_character = {chr(point): int(counts[point]) for point in np.flatnonzero(counts)}
@@ -127,33 +149,51 @@ class Corpus:
             "documents": documents,
             "symbols": symbols,
             "counts": by_character,
+            "parts": {
+                part: int(count)
+                for part, count in zip(PARTS, parts, strict=True)
+                if self.documents != "files"
+            },
             "sha256": digest.hexdigest(),
         }
 
     def _encode(self, vocabulary: Vocabulary, length: int) -> Iterator[Array]:
-        """Yield the ids, END before each document that is not empty."""
+        """Yield the ids, END before each document."""
         table = _table(vocabulary).astype(np.min_scalar_type(vocabulary.size - 1))
-        end = np.array([vocabulary.END], dtype=table.dtype)
         written = 0
-        for document in self.source.documents():
-            started = False
-            for _, piece in self._pieces(document):
-                if not len(piece):
+        for part in range(1 if self.documents == "files" else len(PARTS)):
+            for block in self._blocks():
+                if self.documents != "files":
+                    block = _only(block, self._part(block) == part)
+                if not len(block.symbols):
                     continue
-                ids = table[np.minimum(piece, len(table) - 1)]
-                yield ids if started else np.concatenate([end, ids])
-                written += len(ids) + (not started)
-                started = True
+                ids = table[np.minimum(block.symbols, len(table) - 1)]
+                first = np.cumsum(block.lengths) - block.lengths
+                ids = np.insert(ids, first if block.begins else first[1:], vocabulary.END)
+                written += len(ids)
+                yield ids
         if written != length:
             raise DataError(
                 f"{self.source.name} changed while it was read; start again when it is complete."
             )
 
-    def _pieces(self, document: Document) -> Iterator[tuple[bytes, Array]]:
-        """Yield blocks of bytes, and the code points or bytes in each."""
+    def _part(self, block: Block) -> npt.NDArray[np.int64]:
+        """Return which of the parts each document is for."""
+        # test, val, train, as 2, 1, 0
+        return len(PARTS) - 1 - np.searchsorted(self._limits, drawn(block), side="right")
+
+    def _blocks(self, digest: hashlib._Hash | None = None) -> Iterator[Block]:
+        """Yield the symbols, and let a digest see all bytes."""
+        for document in self.source.documents():
+            yield from split(self._pieces(document, digest), self.documents, document.name)
+
+    def _pieces(self, document: Document, digest: hashlib._Hash | None) -> Iterator[Array]:
+        """Yield the code points or bytes of a document, block by block."""
         if self.units == "bytes":
             for block in document.blocks():
-                yield block, np.frombuffer(block, dtype=np.uint8)
+                if digest is not None:
+                    digest.update(block)
+                yield np.frombuffer(block, dtype=np.uint8)
             return
         decoder = codecs.getincrementaldecoder(self.encoding)("strict")
         position = 0
@@ -162,12 +202,15 @@ class Corpus:
                 # a row of a data set is one block of any size
                 for begin in range(0, len(block), BLOCK_BYTES):
                     part = block[begin : begin + BLOCK_BYTES]
-                    held = len(decoder.getstate()[0])
-                    start = position - held
+                    start = position - len(decoder.getstate()[0])
+                    if digest is not None:
+                        digest.update(part)
+                    text = decoder.decode(part)
+                    # a byte-order mark is no character of the text
+                    yield code_points(text if position else text.removeprefix("\ufeff"))
                     position += len(part)
-                    yield part, code_points(decoder.decode(part))
             start, part = position - len(decoder.getstate()[0]), decoder.getstate()[0]
-            yield b"", code_points(decoder.decode(b"", final=True))
+            yield code_points(decoder.decode(b"", final=True))
         except UnicodeDecodeError as error:
             raise DataError(
                 _undecodable(document.name, self.encoding, start + error.start, error)
@@ -201,6 +244,13 @@ def _undecodable(name: str, encoding: str, offset: int, error: UnicodeDecodeErro
         f"{name} is not {encoding}: {byte} ({error.reason}).\n"
         f"Say how it is encoded, --data.encoding {other}, or model its bytes as they are, "
         "--data.units bytes."
+    )
+
+
+def _only(block: Block, wanted: npt.NDArray[np.bool_]) -> Block:
+    """Return some of a block's documents."""
+    return Block(
+        block.symbols[np.repeat(wanted, block.lengths)], block.lengths[wanted], block.begins
     )
 
 

@@ -21,6 +21,7 @@ from ..splits import Part, cut, shares
 from ..vocabulary import Vocabulary, vocabulary_from_spec
 from .corpus import Corpus, Units
 from .dataset import StreamDataset
+from .documents import Documents, drawn_bounds
 from .sampler import StreamSampler
 
 
@@ -49,6 +50,9 @@ class TextData(DataModule):
         units: Model `characters` (Unicode code points) or `bytes`.
         encoding: How characters are encoded in the files, by Python's name for it. No effect on
             bytes.
+        documents: What a document is: each of the `files` (each row of a data set), each of their
+            `lines`, or each of their `paragraphs`, between blank lines. Lines and paragraphs are
+            drawn for the parts one by one, equal ones for the same part.
         val_fraction: Share of the text for validation; 0 for none.
         test_fraction: Share of the text for the test, at the end; 0 for none.
         batch_size: B, parallel streams in each process.
@@ -77,6 +81,7 @@ class TextData(DataModule):
         streaming: bool = False,
         units: Units = "characters",
         encoding: str = "utf-8",
+        documents: Documents = "files",
         val_fraction: float = 0.05,
         test_fraction: float = 0.05,
         batch_size: int = 32,
@@ -113,6 +118,7 @@ class TextData(DataModule):
         self.streaming = streaming
         self.units = units
         self.encoding = encoding
+        self.documents: Documents = documents
         self.batch_size = batch_size
         self.chunk_length = chunk_length
         self.vary_length = vary_length
@@ -141,7 +147,12 @@ class TextData(DataModule):
         if self.spec_override is not None:
             units = "bytes" if self.vocabulary.kind == "bytes" else "characters"
         corpus = Corpus(
-            self._source(), units=units, encoding=self.encoding, cache=cache_folder(self.cache_dir)
+            self._source(),
+            units=units,
+            encoding=self.encoding,
+            documents=self.documents,
+            shares=self.shares,
+            cache=cache_folder(self.cache_dir),
         )
         survey = corpus.survey()
         different = f", {len(survey['counts'])} different" if survey["counts"] else ""
@@ -170,20 +181,51 @@ class TextData(DataModule):
         self.corpus.tokens(self.vocabulary, unknown=self.unknown)
 
     def bounds(self, part: Part) -> tuple[int, int]:
-        """Return a part's first pair and the one after its last, as positions in `tokens`.
+        """Return a part's first pair and the one after its last, as positions in `tokens`."""
+        return self._bounds[part]
+
+    @cached_property
+    def _bounds(self) -> dict[Part, tuple[int, int]]:
+        """Where the parts lie; of a text too short for the shares asked for, all is for training.
 
         Raises:
-            DataError: If a share of the text was asked for and it comes to nothing.
+            DataError: It is, and nothing was to be for training.
         """
         total = len(self.tokens) - 1
-        first, end = cut(total, self.shares)[part]
-        if first == end and self.shares[part]:
-            raise DataError(
-                f"{self.corpus.source.name} has {total} symbols, and the {part} share of "
-                f"{self.shares[part]} comes to none.\nUse a longer text, or another "
-                "--data.val_fraction and --data.test_fraction (0 for no such part)."
-            )
-        return first, end
+        documents = self.corpus.survey()["parts"]
+        bounds = (
+            drawn_bounds(self.tokens, self.vocabulary.END, documents)
+            if documents
+            else cut(total, self.shares)
+        )
+        empty = [part for part, (first, end) in bounds.items() if first == end]
+        lacking = [part for part in empty if self.shares[part]]
+        if not lacking or (documents and "train" not in lacking):
+            for part in lacking:
+                rank_zero_info(f"Text: no document was drawn for the {part} part: there is none.")
+            return bounds
+        if not self.shares["train"]:
+            raise DataError(f"{self._too_short(lacking[0])}")
+        rank_zero_info(
+            f"Text: {self._too_short(lacking[0])}: all of it is for training, and there is no "
+            "validation or test part."
+        )
+        return {"train": (0, total), "val": (total, total), "test": (total, total)}
+
+    def _too_short(self, part: Part) -> str:
+        return (
+            f"{self.corpus.source.name} has {len(self.tokens) - 1:,} symbols, and the {part} share "
+            f"of {self.shares[part]} comes to none"
+        )
+
+    def remedy(self, part: Part) -> str:
+        """Return what to do about an empty part, as a sentence."""
+        if part == "train" or not self.shares[part]:
+            return super().remedy(part)
+        return (
+            f"{self._too_short(part)}: use a longer text, or all of it, "
+            f"--data.{part}_fraction 1 --data.{'test' if part == 'val' else 'val'}_fraction 0."
+        )
 
     def contents(self, part: Part) -> tuple[StreamDataset, SamplerFactory] | None:
         """Return the pairs of a part and their order, None where its share is 0."""
@@ -192,35 +234,26 @@ class TextData(DataModule):
         if not length:
             return None
         train = part == "train"
-        rows = self.batch_size
-        fitting = length // (self.chunk_length * self.world_size)
-        if train:
-            self._check_length(length, fitting)
-        else:
+        rows, steps, varied = self.batch_size, self.chunk_length, self.vary_length and train
+        fitting = length // (steps * self.world_size)
+        if fitting < rows:
             # a short part in few streams, so that little of it lacks its context
-            rows = min(rows, max(1, fitting))
+            rows = max(1, fitting)
+            if train:
+                steps = min(steps, length // self.world_size)
+                varied = varied and steps == self.chunk_length
+                self._tell_short(length, rows, steps)
         return StreamDataset(self.tokens, first, length), partial(
-            StreamSampler,
-            length,
-            batch_size=rows,
-            chunk_length=self.chunk_length,
-            vary_length=self.vary_length and train,
+            StreamSampler, length, batch_size=rows, chunk_length=steps, vary_length=varied
         )
 
-    def _check_length(self, length: int, fitting: int) -> None:
-        if fitting >= self.batch_size:
-            return
-        processes = f" x {self.world_size} processes" if self.world_size > 1 else ""
-        remedy = (
-            f"--data.batch_size {fitting}"
-            if fitting
-            else f"--data.batch_size 1 --data.chunk_length {length // self.world_size}"
-            if length >= self.world_size
-            else "fewer processes"
-        )
-        raise DataError(
-            f"{self.corpus.source.name} leaves {length} symbols for training; one batch takes "
-            f"batch_size {self.batch_size} x chunk_length {self.chunk_length}{processes} = "
-            f"{self.batch_size * self.chunk_length * self.world_size}. Use a longer text, or "
-            f"{remedy}."
+    def _tell_short(self, length: int, rows: int, steps: int) -> None:
+        if not steps:
+            raise DataError(
+                f"{self.corpus.source.name} leaves {length} symbols for training, fewer than the "
+                f"{self.world_size} processes. Use a longer text, or fewer processes."
+            )
+        rank_zero_info(
+            f"Text: {length:,} symbols for training are read in {rows} stream(s) and chunks of "
+            f"{steps}: too few for batch_size {self.batch_size} x chunk_length {self.chunk_length}."
         )
