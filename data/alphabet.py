@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .vocabulary import ByteVocabulary, CharacterVocabulary, vocabulary_from_spec
+from .vocabulary import (
+    ByteVocabulary,
+    CharacterVocabulary,
+    WordVocabulary,
+    vocabulary_from_spec,
+)
 
 _SHOWN = 10
 
@@ -70,9 +75,27 @@ def alphabet(part: Any) -> Alphabet:
         return Alphabet(
             "characters", ["<end>", "<unk>", *vocabulary.symbols], vocabulary.UNKNOWN + 1
         )
+    if isinstance(vocabulary, WordVocabulary):
+        # A word of letters is what a subword with the space before it is.
+        words = [f"▁{name}" if name[:1].isalpha() else name for name in vocabulary.symbols]
+        return Alphabet("words", ["<end>", "<unk>", "\n", *words], vocabulary.UNKNOWN + 1)
+    if not isinstance(vocabulary, ByteVocabulary):
+        pieces = [_piece(piece) for piece in vocabulary.symbols]
+        return Alphabet("subwords", ["<end>", *pieces], vocabulary.END + 1)
     # In UTF-8 the first 128 bytes are characters; the others are parts of some.
     names = [chr(value) if value < 128 else f"0x{value:02x}" for value in range(256)]
     return Alphabet("bytes", ["<end>", *names], ByteVocabulary.END + 1)
+
+
+def _piece(piece: bytes) -> str:
+    """Return what a piece of bytes is called: its text, if that is what no other is called."""
+    try:
+        name = piece.decode()
+    except UnicodeDecodeError:
+        return f"0x{piece.hex()}"
+    if "▁" in name:
+        return f"0x{piece.hex()}"
+    return f"▁{name[1:]}" if len(name) > 1 and name[0] == " " else name
 
 
 def match(old: Alphabet, new: Alphabet, role: str = "") -> Match:

@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import DataError, UsageError, did_you_mean
-from ..arrays import Array, ArrayFile, cached_array
-from ..cache import cached_json, key_of
+from ..arrays import Array, ArrayFile, array_writer, cached_array
+from ..cache import cached, cached_json, key_of
 from ..sources import BLOCK_BYTES, Document, Source
 from ..splits import PARTS, Part
 from ..vocabulary import (
@@ -31,10 +31,11 @@ from ..vocabulary import (
     UnknownCharacters,
     Vocabulary,
     code_points,
+    vocabulary_from_spec,
 )
 from .documents import Block, Documents, drawn, split
 
-Units = Literal["characters", "bytes"]
+Units = Literal["characters", "bytes", "words", "subwords"]
 _FORMAT = 2  # of the files in the cache: raise it when they change
 
 
@@ -65,6 +66,7 @@ class Corpus:
         encoding: How characters are stored in the source's bytes.
         documents: What a document is: all of a source's, or each line or paragraph of them.
         shares: The share of each part, for which lines and paragraphs are drawn.
+        size: Words or subwords at most; None: by the length of the text.
         cache: Folder for what was found.
     """
 
@@ -76,6 +78,7 @@ class Corpus:
         encoding: str,
         documents: Documents,
         shares: Mapping[Part, Decimal],
+        size: int | None = None,
         cache: Path,
     ) -> None:
         self.source = source
@@ -83,8 +86,9 @@ class Corpus:
         self.encoding = "utf-8" if source.utf8 else _checked(encoding)
         self.documents = documents
         self._limits = np.cumsum([float(shares[part]) for part in ("test", "val")])
+        self._size = size
         self._cache = cache
-        decoder = self.encoding if units == "characters" else None
+        decoder = self.encoding if units != "bytes" else None
         drawn_for = self._limits.tolist() if documents != "files" else None
         self._key = key_of(_FORMAT, source.identity, units, decoder, documents, drawn_for)
 
@@ -95,11 +99,18 @@ class Corpus:
 
     def vocabulary(self) -> Vocabulary:
         """Return the vocabulary of the whole text."""
-        return (
-            ByteVocabulary()
-            if self.units == "bytes"
-            else CharacterVocabulary(self.survey()["counts"])
+        if self.units == "bytes":
+            return ByteVocabulary()
+        if self.units == "characters":
+            return CharacterVocabulary(self.survey()["counts"])
+        from .tokens import made  # imports `tokenizers`
+
+        units, characters = self.units, self.survey()["symbols"]
+        file = self._cache / f"{key_of(self._key, self._size)}-vocabulary.json"
+        spec = cached_json(
+            file, lambda: made(units, self._blocks(), characters, self._size).to_spec()
         )
+        return vocabulary_from_spec(spec)
 
     def tokens(
         self, vocabulary: Vocabulary, *, unknown: Literal["error", "replace"] = "error"
@@ -126,7 +137,16 @@ class Corpus:
                 )
         file = self._cache / f"{self._key}-{key_of(vocabulary.to_spec())}.npy"
         length = survey["symbols"] + survey["documents"]
-        return cached_array(file, length, lambda: self._encode(vocabulary, length), np.int64)
+
+        if isinstance(vocabulary, CharacterVocabulary | ByteVocabulary):
+            return cached_array(file, length, lambda: self._encode(vocabulary, length), np.int64)
+
+        def encode(made: Path) -> None:
+            with array_writer(made, np.min_scalar_type(vocabulary.size - 1)) as add:
+                for ids in self._encode(vocabulary, length):
+                    add(ids)
+
+        return ArrayFile(cached(file, encode), np.int64)
 
     def _survey(self) -> Survey:
         documents = symbols = 0
@@ -159,20 +179,16 @@ class Corpus:
 
     def _encode(self, vocabulary: Vocabulary, length: int) -> Iterator[Array]:
         """Yield the ids, END before each document."""
-        table = _table(vocabulary).astype(np.min_scalar_type(vocabulary.size - 1))
-        written = 0
+        read = 0
         for part in range(1 if self.documents == "files" else len(PARTS)):
-            for block in self._blocks():
-                if self.documents != "files":
-                    block = _only(block, self._part(block) == part)
-                if not len(block.symbols):
-                    continue
-                ids = table[np.minimum(block.symbols, len(table) - 1)]
-                first = np.cumsum(block.lengths) - block.lengths
-                ids = np.insert(ids, first if block.begins else first[1:], vocabulary.END)
-                written += len(ids)
-                yield ids
-        if written != length:
+            blocks = self._blocks()
+            if self.documents != "files":
+                blocks = (_only(block, self._part(block) == part) for block in blocks)
+            for block, ids in _encoded(blocks, vocabulary):
+                read += len(block.symbols) + len(block.lengths) - (not block.begins)
+                first = np.cumsum(ids.lengths) - ids.lengths
+                yield np.insert(ids.symbols, first if ids.begins else first[1:], vocabulary.END)
+        if read != length:
             raise DataError(
                 f"{self.source.name} changed while it was read; start again when it is complete."
             )
@@ -185,7 +201,12 @@ class Corpus:
     def _blocks(self, digest: hashlib._Hash | None = None) -> Iterator[Block]:
         """Yield the symbols, and let a digest see all bytes."""
         for document in self.source.documents():
-            yield from split(self._pieces(document, digest), self.documents, document.name)
+            pieces = self._pieces(document, digest)
+            if self.units in ("words", "subwords") and self.documents == "files":
+                from .tokens import uncut
+
+                pieces = uncut(pieces)
+            yield from split(pieces, self.documents, document.name)
 
     def _pieces(self, document: Document, digest: hashlib._Hash | None) -> Iterator[Array]:
         """Yield the code points or bytes of a document, block by block."""
@@ -247,6 +268,22 @@ def _undecodable(name: str, encoding: str, offset: int, error: UnicodeDecodeErro
     )
 
 
+def _encoded(blocks: Iterator[Block], vocabulary: Vocabulary) -> Iterator[tuple[Block, Block]]:
+    """Yield blocks that are not empty, and the same as ids."""
+    if isinstance(vocabulary, CharacterVocabulary | ByteVocabulary):
+        table = _table(vocabulary)
+        for block in blocks:
+            if len(block.symbols):
+                ids = table[np.minimum(block.symbols, len(table) - 1)]
+                yield block, block._replace(symbols=ids)
+        return
+    from .tokens import tokenized
+
+    for block in blocks:
+        if len(block.symbols):
+            yield block, tokenized(block, vocabulary)
+
+
 def _only(block: Block, wanted: npt.NDArray[np.bool_]) -> Block:
     """Return some of a block's documents."""
     return Block(
@@ -254,7 +291,7 @@ def _only(block: Block, wanted: npt.NDArray[np.bool_]) -> Block:
     )
 
 
-def _table(vocabulary: Vocabulary) -> npt.NDArray[np.int64]:
+def _table(vocabulary: CharacterVocabulary | ByteVocabulary) -> npt.NDArray[np.int64]:
     """Return the ids by code point or byte; the last one is for all code points from there on."""
     if isinstance(vocabulary, ByteVocabulary):
         return np.arange(1, 257)

@@ -152,6 +152,19 @@ def drawn(block: Block) -> npt.NDArray[np.float64]:
     return whole.astype(np.float64) / 2.0**64
 
 
+def counted(tokens: ArrayFile, symbol: int) -> int:
+    """Return how often a symbol occurs.
+
+    Args:
+        tokens: The text.
+        symbol: Its number.
+    """
+    return sum(
+        int((tokens[begin : begin + _READ] == symbol).sum())
+        for begin in range(0, len(tokens), _READ)
+    )
+
+
 def drawn_bounds(
     tokens: ArrayFile, end: int, documents: Mapping[Part, int]
 ) -> dict[Part, tuple[int, int]]:

@@ -6,11 +6,11 @@ Shapes: B rows, T steps of a chunk, N pairs of input and target.
 from __future__ import annotations
 
 from functools import cached_property, partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from lightning.pytorch.utilities import rank_zero_info
 
-from ...errors import DataError, UsageError
+from ...errors import DataError, UsageError, at_least
 from ..arrays import ArrayFile
 from ..base import DataModule
 from ..cache import cache_folder
@@ -18,10 +18,10 @@ from ..samplers import SamplerFactory
 from ..sources import Source, builtin_source, dataset_source, path_source
 from ..spec import TextSpec
 from ..splits import Part, cut, shares
-from ..vocabulary import Vocabulary, vocabulary_from_spec
+from ..vocabulary import Vocabulary, WordVocabulary, vocabulary_from_spec
 from .corpus import Corpus, Units
 from .dataset import StreamDataset
-from .documents import Documents, drawn_bounds
+from .documents import Documents, counted, drawn_bounds
 from .sampler import StreamSampler
 
 
@@ -47,7 +47,10 @@ class TextData(DataModule):
             from it.
         column: Name of the data set's column with the text.
         streaming: Read the data set once, without keeping it on disk in its own format.
-        units: Model `characters` (Unicode code points) or `bytes`.
+        units: Model `characters` (Unicode code points), `bytes`, `words` (what white space parts,
+            and line ends), or `subwords` (byte-pair encoding of bytes, which loses nothing).
+        vocabulary_size: Words or subwords at most. None: by the text, all words that occur twice,
+            50,000 at most; a subword for each 400 characters, 32,000 at most.
         encoding: How characters are encoded in the files, by Python's name for it. No effect on
             bytes.
         documents: What a document is: each of the `files` (each row of a data set), each of their
@@ -80,6 +83,7 @@ class TextData(DataModule):
         column: str = "text",
         streaming: bool = False,
         units: Units = "characters",
+        vocabulary_size: int | None = None,
         encoding: str = "utf-8",
         documents: Documents = "files",
         val_fraction: float = 0.05,
@@ -106,6 +110,8 @@ class TextData(DataModule):
                 f"path '{path}' and dataset '{dataset}' are both given; a text comes from one of "
                 "them."
             )
+        if vocabulary_size is not None:
+            at_least(2, vocabulary_size=vocabulary_size)
         self.shares = shares(val_fraction, test_fraction)
         # checks them
         StreamSampler(0, batch_size=batch_size, chunk_length=chunk_length, vary_length=vary_length)
@@ -117,6 +123,7 @@ class TextData(DataModule):
         self.column = column
         self.streaming = streaming
         self.units = units
+        self.vocabulary_size = vocabulary_size
         self.encoding = encoding
         self.documents: Documents = documents
         self.batch_size = batch_size
@@ -145,19 +152,21 @@ class TextData(DataModule):
         """The text; its survey is logged when first asked for."""
         units = self.units
         if self.spec_override is not None:
-            units = "bytes" if self.vocabulary.kind == "bytes" else "characters"
+            units = cast(Units, self.vocabulary.kind)
         corpus = Corpus(
             self._source(),
             units=units,
             encoding=self.encoding,
             documents=self.documents,
             shares=self.shares,
+            size=self.vocabulary_size,
             cache=cache_folder(self.cache_dir),
         )
         survey = corpus.survey()
         different = f", {len(survey['counts'])} different" if survey["counts"] else ""
         rank_zero_info(
-            f"Text: {corpus.source.name}: {survey['symbols']:,} {units}{different}, "
+            f"Text: {corpus.source.name}: {survey['symbols']:,} "
+            f"{'bytes' if units == 'bytes' else 'characters'}{different}, "
             f"{survey['documents']:,} document(s), SHA-256 {survey['sha256']}"
         )
         return corpus
@@ -174,7 +183,15 @@ class TextData(DataModule):
     @cached_property
     def tokens(self) -> ArrayFile:
         """The whole text as ids, memory-mapped."""
-        return self.corpus.tokens(self.vocabulary, unknown=self.unknown)
+        tokens = self.corpus.tokens(self.vocabulary, unknown=self.unknown)
+        vocabulary = self.vocabulary
+        if vocabulary.kind in ("words", "subwords"):
+            told = f"{len(tokens):,} {vocabulary.kind}, {vocabulary.size:,} different"
+            if isinstance(vocabulary, WordVocabulary):
+                unknown = counted(tokens, vocabulary.UNKNOWN)
+                told += f"; {unknown:,} ({unknown / len(tokens):.1%}) are unknown"
+            rank_zero_info(f"Text: {told}")
+        return tokens
 
     def prepare_data(self) -> None:
         """Encode the text, so that the other processes find it done."""

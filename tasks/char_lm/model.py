@@ -19,7 +19,7 @@ from ...core.seq2seq.sampling import check_sampling, sample
 from ...core.state import State, map_state
 from ...data.batch import padded
 from ...data.spec import TextSpec
-from ...data.vocabulary import vocabulary_from_spec
+from ...data.vocabulary import Ids, vocabulary_from_spec
 from ..model import Model, infers
 from .writing import Text, Writer, encoded_prompt
 
@@ -220,7 +220,13 @@ class CharModel(Model):
         check_sampling(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
         if length < 0:
             raise ValueError(f"length={length}: must be at least 0")
-        writers = [Writer(self.vocabulary, stop) for _ in prompts]
+        rows = {
+            prompt: np.concatenate(
+                ([self.vocabulary.END], encoded_prompt(self.vocabulary, prompt, unknown))
+            )
+            for prompt in dict.fromkeys(prompts)
+        }
+        writers = [Writer(self.vocabulary, stop, after=int(rows[p][-1])) for p in prompts]
         if not prompts or length == 0:
             return
         self.eval()
@@ -229,7 +235,11 @@ class CharModel(Model):
             generator.seed()
         else:
             generator.manual_seed(seed)
-        output, state = self._after(prompts, unknown)  # (B, H)
+        output, state = self._after(list(rows.values()))  # (different prompts, H)
+        if len(rows) < len(prompts):
+            numbers = {prompt: number for number, prompt in enumerate(rows)}
+            index = torch.tensor([numbers[prompt] for prompt in prompts], device=self.device)
+            output, state = output[index], map_state(lambda leaf: leaf[index], state)
         vocabulary = self.vocabulary
         embedding, head, bias = self.embedding.weight, self.head.weight.t(), self.head.bias.clone()
         bias[list(vocabulary.never_written)] = -torch.inf
@@ -259,20 +269,15 @@ class CharModel(Model):
         if any(rest):
             yield rest
 
-    def _after(
-        self, prompts: Sequence[Text], unknown: Literal["error", "skip"]
-    ) -> tuple[Tensor, State]:
+    def _after(self, rows: Sequence[Ids]) -> tuple[Tensor, State]:
         """Read prompts, in memory that does not grow with them.
+
+        Args:
+            rows: The prompts (B,), none of them empty.
 
         Returns:
             The core's output (B, H) and state after each prompt's last symbol.
         """
-        end = [self.vocabulary.END]
-        different = list(dict.fromkeys(prompts))
-        rows = [
-            np.concatenate((end, encoded_prompt(self.vocabulary, prompt, unknown)))
-            for prompt in different
-        ]
         last, state = torch.zeros(len(rows), self.core.output_size, device=self.device), None
         for start in range(0, max(map(len, rows)), _READ):
             part, lengths = padded(row[start : start + _READ] for row in rows)  # (B, _READ)
@@ -282,8 +287,4 @@ class CharModel(Model):
                 0, here.to(self.device), output[here, lengths[here] - 1]
             )
         assert state is not None
-        if len(different) == len(prompts):
-            return last, state
-        numbers = {prompt: number for number, prompt in enumerate(different)}
-        index = torch.tensor([numbers[prompt] for prompt in prompts], device=self.device)
-        return last[index], map_state(lambda leaf: leaf[index], state)
+        return last, state

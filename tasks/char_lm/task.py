@@ -18,6 +18,7 @@ from ...core.seq2seq.losses import sequence_cross_entropy
 from ...core.state import State, detach
 from ...data.batch import TextBatch
 from ...data.spec import TextSpec
+from ...data.vocabulary import ByteVocabulary, CharacterVocabulary
 from ..base import MetricFactory, Part
 from ..carry import CarriesState, rows_of
 from ..metrics import BitsPerCharacter
@@ -57,7 +58,7 @@ class CharLM(CarriesState):
     """
 
     model: CharModel
-    shown = ("loss", "bits_per_character")
+    shown = ("loss", "bits_per_character", "perplexity")
 
     def __init__(
         self,
@@ -95,6 +96,12 @@ class CharLM(CarriesState):
         self.activation_regularization = activation_regularization
         self.temporal_activation_regularization = temporal_activation_regularization
         self.metrics["bits_per_character"] = BitsPerCharacter()
+        vocabulary = self.model.vocabulary
+        self.tokens = (
+            None if isinstance(vocabulary, CharacterVocabulary | ByteVocabulary) else vocabulary
+        )
+        if self.tokens is not None:
+            self.metrics["bits_per_token"] = BitsPerCharacter()
 
     def loss(self, batch: TextBatch, state: State | None = None) -> tuple[Tensor, Tensor, State]:
         """Return what training makes small.
@@ -146,12 +153,27 @@ class CharLM(CarriesState):
             batch.input, state, lengths=batch.lengths, reset=batch.reset
         )
         nats = sequence_cross_entropy(logits, batch.target, batch.lengths)
-        self.metrics["bits_per_character"].update(nats, int(batch.lengths.sum()))
+        count = characters = int(batch.lengths.sum())
+        if self.tokens is not None:
+            self.metrics["bits_per_token"].update(nats, count)
+            real = valid_steps(batch.lengths, batch.target.shape[1])  # (B, T)
+            characters = self.tokens.characters(
+                batch.input.cpu()[real].numpy(), batch.target.cpu()[real].numpy()
+            )
+        self.metrics["bits_per_character"].update(nats, characters)
         if self.more_metrics:
             valid = valid_steps(batch.lengths, logits.shape[1]).to(logits.device)  # (B, T)
             self.count(logits[valid], batch.target[valid])
 
     def scores(self) -> dict[str, Tensor]:
-        """Return the cross-entropy over the whole text in nats and in bits."""
+        """Return the cross-entropy over the whole text.
+
+        `loss` is in nats per symbol, `bits_per_character` in bits per character of the text,
+        whatever the symbols are; words and subwords have a `perplexity`, e to the loss.
+        """
         scores = super().scores()
-        return {"loss": scores["bits_per_character"] * math.log(2), **scores}
+        per_symbol = scores.pop("bits_per_token", scores["bits_per_character"])
+        scores = {"loss": per_symbol * math.log(2), **scores}
+        if self.tokens is not None:
+            scores["perplexity"] = scores["loss"].exp()
+        return scores

@@ -38,6 +38,7 @@ class Writer:
     Args:
         vocabulary: What the symbols are.
         stop: The text ends before the first place where it says this.
+        after: The symbol before the text.
 
     Attributes:
         finished: Whether the text has ended.
@@ -46,10 +47,10 @@ class Writer:
         ValueError: `stop` is empty, or bytes where the vocabulary is one of text.
     """
 
-    def __init__(self, vocabulary: Vocabulary, stop: Text | None = None) -> None:
+    def __init__(self, vocabulary: Vocabulary, stop: Text | None = None, *, after: int = 0) -> None:
         self.finished = False
         self._end = vocabulary.END
-        self._decoder = vocabulary.decoder()
+        self._decoder = vocabulary.decoder(after)
         self._held: Any = self._decoder.push([])  # nothing yet, text or bytes
         self._stop: Any = None
         if stop is None:

@@ -92,7 +92,7 @@ def test_an_empty_vocabulary_and_an_empty_text():
         CharacterVocabulary("").encode("a")
 
 
-@pytest.mark.parametrize("spec", [{}, {"kind": "words", "symbols": ""}, {"kind": "characters"}])
+@pytest.mark.parametrize("spec", [{}, {"kind": "signs", "symbols": ""}, {"kind": "characters"}])
 def test_a_spec_that_is_none(spec):
     with pytest.raises(UsageError, match="kind"):
         vocabulary_from_spec(spec)
