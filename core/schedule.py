@@ -69,7 +69,7 @@ class OneStep:
 
 ONE_STEP = OneStep()
 _MANY = 16  # segments: fewer cost little
-_SPARED = 3  # documents are taken where they leave at most one of so many segments
+_SPARED = 2  # documents are taken where they leave at most one of so many segments
 
 
 class Schedule:
