@@ -179,7 +179,7 @@ class Corpus:
 
     def _encode(self, vocabulary: Vocabulary, length: int) -> Iterator[Array]:
         """Yield the ids, END before each document."""
-        read = 0
+        read, dtype = 0, np.min_scalar_type(vocabulary.size - 1)
         for part in range(1 if self.documents == "files" else len(PARTS)):
             blocks = self._blocks()
             if self.documents != "files":
@@ -187,7 +187,8 @@ class Corpus:
             for block, ids in _encoded(blocks, vocabulary):
                 read += len(block.symbols) + len(block.lengths) - (not block.begins)
                 first = np.cumsum(ids.lengths) - ids.lengths
-                yield np.insert(ids.symbols, first if ids.begins else first[1:], vocabulary.END)
+                places = first if ids.begins else first[1:]
+                yield np.insert(ids.symbols.astype(dtype), places, vocabulary.END)
         if read != length:
             raise DataError(
                 f"{self.source.name} changed while it was read; start again when it is complete."
