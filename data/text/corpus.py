@@ -65,7 +65,8 @@ class Corpus:
         units: What a symbol is.
         encoding: How characters are stored in the source's bytes.
         documents: What a document is: all of a source's, or each line or paragraph of them.
-        shares: The share of each part, for which lines and paragraphs are drawn.
+        shares: The share of each part, for which lines and paragraphs are drawn; all of them are
+            for training when not given.
         size: Words or subwords at most; None: by the length of the text.
         cache: Folder for what was found.
     """
@@ -76,8 +77,8 @@ class Corpus:
         *,
         units: Units,
         encoding: str,
-        documents: Documents,
-        shares: Mapping[Part, Decimal],
+        documents: Documents = "files",
+        shares: Mapping[Part, Decimal] | None = None,
         size: int | None = None,
         cache: Path,
     ) -> None:
@@ -85,7 +86,7 @@ class Corpus:
         self.units = units
         self.encoding = "utf-8" if source.utf8 else _checked(encoding)
         self.documents = documents
-        self._limits = np.cumsum([float(shares[part]) for part in ("test", "val")])
+        self._limits = np.cumsum([float((shares or {}).get(part, 0)) for part in ("test", "val")])
         self._size = size
         self._cache = cache
         decoder = self.encoding if units != "bytes" else None
