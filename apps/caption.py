@@ -5,17 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import DataError, UsageError, one_line, printable
+from ..errors import DataError, UsageError
 from .shell.models import model_file, open_model
-from .shell.outputs import outputs
+from .shell.outputs import left_out, outputs
+from .shell.records import Format, Output
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..tasks.captioning.model import Captioned
+    from ..tasks.captioning.model import Captioned, CaptioningModel
 
+_FOUND = ("caption", "score", "log_probability")
 _SHOWN = 256  # pixels of a panel's side
 
 
@@ -32,6 +34,8 @@ def caption(
     temperature: float | None = None,
     seed: int | None = None,
     batch_size: int = 32,
+    format: Format | None = None,
+    out: str | None = None,
     device: str = "cpu",
     trust: str = "",
 ) -> None:
@@ -39,7 +43,7 @@ def caption(
 
     Args:
         checkpoint: A checkpoint, or the folder of a run.
-        *images: Image files, and folders of them (sub-folders included).
+        *images: Image files, and folders of them (sub-folders included); - is standard input.
         beam_size: Hypotheses to keep; 1 is greedy search, null the model's own setting.
         nbest: How many captions of each image to write, each on a line of its own, the best first.
         scores: true: write the score and a tab before each caption.
@@ -51,6 +55,9 @@ def caption(
         temperature: Draw captions instead of searching the best; below 1 safer, above 1 wilder.
         seed: Makes drawing repeatable.
         batch_size: Images captioned side by side; the result does not depend on it.
+        format: Write records instead of lines: each image's path, its caption, or what went wrong;
+            null: as the name of --out ends, .tsv, .csv, .json or .jsonl, else lines.
+        out: The file to write; null is standard output.
         device: Where to run, for instance cpu or cuda.
         trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
     """
@@ -58,56 +65,82 @@ def caption(
     if batch_size < 1:
         raise UsageError(f"--batch_size {batch_size}: must be at least 1.")
     found = list(_found(images))
-    targets = _targets(found, attention) if attention is not None else {}
+    there = [image for image in found if isinstance(image, Path)]
+    targets = _targets(there, attention) if attention is not None else {}
+    columns = ("image", *(("rank",) if nbest > 1 else ()), *_FOUND)
+    output = Output(columns, format, out, there)
 
     from ..tasks.captioning.model import CaptioningModel
 
     model = open_model(path, CaptioningModel, "caption images", device=device, trust=trust)
-    unreadable = 0
-    for first in range(0, len(found), batch_size):
-        read = _read(found[first : first + batch_size], model.image_size)
-        unreadable += min(batch_size, len(found) - first) - len(read)
-        captions = model.captions(
-            [picture for _, picture in read],
-            beam_size=beam_size,
-            num_hypotheses=nbest,
-            length_penalty=length_penalty,
-            max_length=max_length,
-            no_repeat_ngram=no_repeat_ngram,
-            temperature=temperature,
-            # Another seed for each batch: the same draws would come again.
-            seed=None if seed is None else seed + first,
-            attention=attention is not None,
-            batch_size=batch_size,
-        )
-        for (image, _), best in zip(read, captions, strict=True):
-            for one in best:
-                name, text = one_line(image), one_line(one.text)
-                print(f"{name}\t{one.score:.4f}\t{text}" if scores else f"{name}\t{text}")
-            if attention is not None:
-                _draw(image, best[0], targets[image])
-        sys.stdout.flush()
-    if unreadable:
-        raise DataError(
-            f"{unreadable} of {len(found)} images could not be read; the others are captioned."
-        )
+    piped: dict[Path, bytes] = {}
+    with output:
+        for first in range(0, len(found), batch_size):
+            batch = found[first : first + batch_size]
+            read = [_read(image, model.image_size, piped) for image in batch]
+            captions = iter(
+                model.captions(
+                    [picture for picture in read if not isinstance(picture, DataError)],
+                    beam_size=beam_size,
+                    num_hypotheses=nbest,
+                    length_penalty=length_penalty,
+                    max_length=max_length,
+                    no_repeat_ngram=no_repeat_ngram,
+                    temperature=temperature,
+                    # Another seed for each batch: the same draws would come again.
+                    seed=None if seed is None else seed + first,
+                    attention=attention is not None,
+                    batch_size=batch_size,
+                )
+            )
+            for image, picture in zip(batch, read, strict=True):
+                if isinstance(picture, DataError):
+                    name = image.name if isinstance(image, _Empty) else image
+                    output.failed({"image": name}, picture)
+                    continue
+                best = next(captions)
+                for rank, one in enumerate(best, 1):
+                    said = dict(
+                        zip(_FOUND, (one.text, one.score, one.log_probability), strict=True)
+                    )
+                    ranked = {"rank": rank} if nbest > 1 else {}
+                    score = (f"{one.score:.4f}",) if scores else ()
+                    output.put({"image": image, **ranked, **said}, (image, *score, one.text))
+                if isinstance(image, Path) and image in targets:
+                    _draw(model, piped.get(image, image), best[0], targets[image])
+            output.flush()
+        output.finish(len(found), "image(s)", "captioned")
 
 
-def _found(images: Sequence[str]) -> Iterator[Path]:
+class _Empty(NamedTuple):
+    """A folder without images."""
+
+    name: str
+    error: DataError
+
+
+def _found(images: Sequence[str]) -> Iterator[Path | _Empty]:
     """Yield the images that are named, and those in the folders that are."""
-    from ..data.images import SUFFIXES
+    from ..data.formats.folders import files_in, refuse_address
+    from ..data.images import SUFFIXES, is_image
 
     for name in images:
+        refuse_address(name)
         path = Path(name)
         if not path.is_dir():
             yield path
             continue
-        inside = sorted(
-            file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()
-        )
+        inside: list[Path] = []
+        others: list[Path] = []
+        for file in files_in(path):
+            taken = file.suffix.lower() in SUFFIXES or is_image(file)
+            (inside if taken else others).append(file)
+        yield from sorted(inside)
         if not inside:
-            raise DataError(f"'{name}' is a folder without images ({', '.join(SUFFIXES)}).")
-        yield from inside
+            what = f"'{name}' is a folder without images ({', '.join(SUFFIXES)})."
+            yield _Empty(name, DataError(what))
+        elif others:
+            print(left_out(others, path, "no images"), file=sys.stderr)
 
 
 def _targets(images: Sequence[Path], name: str) -> dict[Path, Path]:
@@ -124,22 +157,27 @@ def _targets(images: Sequence[Path], name: str) -> dict[Path, Path]:
     return targets
 
 
-def _read(images: Sequence[Path], size: int) -> list[tuple[Path, Tensor]]:
-    """Read images, and say which can't be."""
+def _read(image: Path | _Empty, size: int, piped: dict[Path, bytes]) -> Tensor | DataError:
+    """Return an image, or why it can't be read; what comes through a pipe is kept in `piped`."""
+    from ..data.formats.folders import is_pipe
+    from ..data.images import MAX_BYTES, open_image
+
+    if isinstance(image, _Empty):
+        return image.error
+    try:
+        if str(image) == "-":
+            piped[image] = sys.stdin.buffer.read(MAX_BYTES)
+        elif is_pipe(image):
+            with image.open("rb") as pipe:
+                piped[image] = pipe.read(MAX_BYTES)
+        return open_image(piped.get(image, image), size)
+    except DataError as error:
+        return error
+
+
+def _draw(model: CaptioningModel, image: Path | bytes, best: Captioned, target: Path) -> None:
     from ..data.images import open_image
+    from .pictures.canvas import save
+    from .plots.attention import draw, shift_of
 
-    read = []
-    for image in images:
-        try:
-            read.append((image, open_image(image, size)))
-        except DataError as error:
-            print(f"unrolled: {printable(str(error))}", file=sys.stderr)
-    return read
-
-
-def _draw(image: Path, best: Captioned, target: Path) -> None:
-    from ..data.images import open_image
-    from .pictures.overlay import attention_panels
-
-    assert best.attention is not None
-    attention_panels(open_image(image, _SHOWN), best.words, best.attention).save(target)
+    save(draw(open_image(image, _SHOWN), best, shift=shift_of(model)), target)

@@ -6,8 +6,9 @@ import os
 import sys
 from typing import Any, Literal
 
-from ..errors import UsageError
+from ..errors import DataError, UsageError
 from .shell.models import model_file, open_model
+from .shell.records import Format, Output
 
 
 def generate(
@@ -24,6 +25,8 @@ def generate(
     seed: int | None = None,
     num_samples: int = 1,
     unknown: Literal["error", "skip"] = "error",
+    format: Format | None = None,
+    out: str | None = None,
     device: str = "cpu",
     trust: str = "",
 ) -> None:
@@ -44,20 +47,26 @@ def generate(
         num_samples: How many texts to write; several are printed one after the other when all are
             done.
         unknown: What to do with a character of the prompt that the model never saw, error or skip.
+        format: Write a record for each text when all are done; null: as the name of --out ends,
+            .tsv, .csv, .json or .jsonl, else the texts as they come.
+        out: The file to write; null is standard output.
         device: Where to run, for instance cpu or cuda.
         trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
     """
     if num_samples < 1:
         raise UsageError(f"--num_samples {num_samples}: must be at least 1.")
     path = model_file(checkpoint)
+    output = Output(("sample", "prompt", "text"), format, out)
 
+    from ..data.formats.letters import unmarked
     from ..tasks.char_lm.model import CharModel
+    from ..tasks.char_lm.writing import as_text
 
     model = open_model(path, CharModel, "write text by itself", device=device, trust=trust)
     in_bytes = model.vocabulary.kind == "bytes"
     begun: Any = os.fsencode(prompt) if in_bytes else prompt
     if prompt == "-":
-        begun = sys.stdin.buffer.read() if in_bytes else sys.stdin.read()
+        begun = sys.stdin.buffer.read() if in_bytes else unmarked(sys.stdin.read())
     pieces = model.generate_stream(
         [begun] * num_samples,
         length=length,
@@ -69,26 +78,31 @@ def generate(
         seed=seed,
         unknown=unknown,
     )
-    out: Any = sys.stdout.buffer if in_bytes else sys.stdout
-    sys.stdout.flush()
     shown = begun if echo else begun[:0]
     texts = [begun[:0]] * num_samples
-    for number, added in enumerate(pieces):
-        if num_samples > 1:
-            texts = [text + piece for text, piece in zip(texts, added, strict=True)]
-            continue
-        # the prompt only once it is known to be readable
-        out.write((shown if number == 0 else shown[:0]) + added[0])
-        out.flush()
-    if num_samples > 1:
-        for number, text in enumerate(texts, 1):
-            head = f"--- {number} ---\n"
-            end = "\n"
-            out.write(
-                head.encode() + shown + text + end.encode()
-                if in_bytes
-                else head + shown + text + end
-            )
-    elif not in_bytes:  # bytes are written as they are, so that a file of them can be made
-        print()
-    out.flush()
+    record = {"prompt": as_text(begun)}
+    with output:
+        try:
+            for number, added in enumerate(pieces):
+                if num_samples > 1 or not output.lines:
+                    texts = [text + piece for text, piece in zip(texts, added, strict=True)]
+                    continue
+                # the prompt only once it is known to be readable
+                output.text((shown if number == 0 else shown[:0]) + added[0])
+                output.flush()
+        except DataError as error:
+            if output.lines:
+                raise
+            for number in range(1, num_samples + 1):
+                output.failed({"sample": number, **record}, error)
+            output.finish(num_samples, "text(s)", "written")
+        if not output.lines:
+            for number, text in enumerate(texts, 1):
+                output.put({"sample": number, **record, "text": as_text(text)})
+        elif num_samples > 1:
+            for number, text in enumerate(texts, 1):
+                output.text(f"--- {number} ---\n")
+                output.text(shown + text)
+                output.text("\n")
+        elif not in_bytes:  # bytes are written as they are, so that a file of them can be made
+            output.text("\n")

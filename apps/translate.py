@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import queue
 import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import UsageError, one_line
+from ..errors import DataError, UsageError
 from .shell.models import model_file, open_model
+from .shell.records import Format, Output
+from .shell.sparing import each
 
+if TYPE_CHECKING:
+    from ..tasks.translation.model import Translated
+
+_FOUND = ("translation", "score", "log_probability")
 _TOGETHER = 1024  # lines that are sorted by length and translated in batches
 
 
@@ -29,10 +35,14 @@ def translate(
     temperature: float | None = None,
     seed: int | None = None,
     batch_size: int = 64,
+    format: Format | None = None,
+    out: str | None = None,
     device: str = "cpu",
     trust: str = "",
 ) -> None:
     """Translate a file, or standard input, line by line.
+
+    A line that can't be translated leaves an empty one; the exit code is then 3, after all others.
 
     Args:
         checkpoint: A checkpoint, or the folder of a run.
@@ -51,11 +61,16 @@ def translate(
         seed: Makes drawing repeatable.
         batch_size: Sentences translated side by side; what is drawn depends on it, what a search
             finds does not.
+        format: Write records instead of lines: each line's number, itself, its translation, or what
+            went wrong; null: as the name of --out ends, .tsv, .csv, .json or .jsonl, else lines.
+        out: The file to write; null is standard output.
         device: Where to run, for instance cpu or cuda.
         trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
     """
     path = model_file(checkpoint)
     waiting = _lines(source)  # a file that does not exist is answered before torch is imported
+    columns = ("id", *(("rank",) if nbest > 1 else ()), "source", *_FOUND)
+    output = Output(columns, format, out, [source])
 
     from ..tasks.translation.model import TranslationModel
 
@@ -63,70 +78,131 @@ def translate(
     # Drawing is repeatable where the same sentences are drawn together: what has arrived by now
     # must not count.
     groups = _as_they_come(waiting) if seed is None else _of_one_size(waiting)
-    for number, texts in enumerate(groups):
-        found = model.translations(
-            texts,
-            beam_size=beam_size,
-            num_hypotheses=nbest,
-            length_penalty=length_penalty,
-            max_length=max_length,
-            no_repeat_ngram=no_repeat_ngram,
-            temperature=temperature,
-            seed=None if seed is None else seed + number,
-            batch_size=batch_size,
-        )
-        for row in found:
-            # So many lines for every line, whatever the search found: the output stays aligned with
-            # the input.
-            for one in [*row, *[None] * (nbest - len(row))]:
-                text = "" if one is None else one_line(one.text)
-                print(f"{0.0 if one is None else one.score:.4f}\t{text}" if scores else text)
-        sys.stdout.flush()
+    total = 0
+    with output:
+        for number, texts in enumerate(groups):
+            found = each(
+                partial(
+                    model.translations,
+                    beam_size=beam_size,
+                    num_hypotheses=nbest,
+                    length_penalty=length_penalty,
+                    max_length=max_length,
+                    no_repeat_ngram=no_repeat_ngram,
+                    temperature=temperature,
+                    seed=None if seed is None else seed + number,
+                    batch_size=batch_size,
+                ),
+                [text for text in texts if isinstance(text, str)],
+            )
+            results = iter(found)
+            for text in texts:
+                total += 1
+                result = next(results) if isinstance(text, str) else text
+                _write(output, total, text, result, nbest, scores)
+            output.flush()
+        output.finish(total, "line(s)", "translated")
 
 
-def _lines(source: str) -> Iterator[str]:
-    from ..data.sources import BLOCK_BYTES, read_blocks
-    from ..data.tables import lines
+def _write(
+    output: Output,
+    number: int,
+    source: str | DataError,
+    result: list[Translated] | DataError,
+    nbest: int,
+    scores: bool,
+) -> None:
+    """Write what came of a line: in lines as many as were asked for, whatever the search found.
+
+    So the output stays aligned with the input.
+    """
+    record = {"id": number, "source": source if isinstance(source, str) else None}
+    nothing = ("0.0000", "") if scores else ("",)
+    if isinstance(result, DataError):
+        output.failed(record, _placed(result, number), nothing)
+        found, missing = [], nbest - 1
+    else:
+        found, missing = result, nbest - len(result)
+    for rank, one in enumerate(found, 1):
+        ranked = {"rank": rank} if nbest > 1 else {}
+        said = dict(zip(_FOUND, (one.text, one.score, one.log_probability), strict=True))
+        line = (f"{one.score:.4f}", one.text) if scores else (one.text,)
+        output.put({**record, **ranked, **said}, line)
+    if output.lines:
+        for _ in range(missing):
+            output.put({}, nothing)
+
+
+def _placed(error: DataError, number: int) -> DataError:
+    """Say which line an error is about."""
+    said = str(error)
+    return error if f"line {number} " in said else DataError(f"Line {number}: {said}")
+
+
+def _lines(source: str) -> Iterator[str | DataError]:
+    from ..data.formats.folders import refuse_address
+    from ..data.formats.packed import BLOCK_BYTES, read_blocks
+    from ..data.tables import lines_or_errors
     from ..data.translation.pairs import existing
 
     if source == "-":
         # Not through the buffer: a thread that waits there holds its lock, on which Python aborts
         # as the program ends.
         stream = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
-        return lines(iter(partial(stream.read, BLOCK_BYTES), b""), "standard input")
+        return lines_or_errors(iter(partial(stream.read, BLOCK_BYTES), b""), "standard input")
+    refuse_address(source)
     if Path(source).expanduser().is_dir():
         raise UsageError(f"'{source}' is a folder: name a file of it, or - for standard input.")
-    return lines(read_blocks(existing(source), f"'{source}'"), f"'{source}'")
+    return lines_or_errors(read_blocks(existing(source), f"'{source}'"), f"'{source}'")
 
 
-def _of_one_size(lines: Iterator[str]) -> Iterator[list[str]]:
-    while texts := list(itertools.islice(lines, _TOGETHER)):
-        yield texts
+class _End(NamedTuple):
+    """The end of the lines: of all of them, or where no more can be read."""
+
+    error: Exception | None
 
 
-def _as_they_come(lines: Iterator[str]) -> Iterator[list[str]]:
+def _of_one_size(lines: Iterator[str | DataError]) -> Iterator[list[str | DataError]]:
+    texts: list[str | DataError] = []
+    for line in _ended(lines):
+        if not isinstance(line, _End):
+            texts.append(line)
+        if texts and (isinstance(line, _End) or len(texts) == _TOGETHER):
+            yield texts
+            texts = []
+        if isinstance(line, _End) and line.error:
+            raise line.error
+
+
+def _as_they_come(lines: Iterator[str | DataError]) -> Iterator[list[str | DataError]]:
     """Yield the lines that are there, many at once from a file, one when a person types it."""
-    waiting: queue.Queue[str | Exception | None] = queue.Queue(_TOGETHER)
+    waiting: queue.Queue[str | DataError | _End] = queue.Queue(_TOGETHER)
 
     def read() -> None:
-        try:
-            for line in lines:
-                waiting.put(line)
-            waiting.put(None)
-        except Exception as error:  # raised again where the lines are wanted
-            waiting.put(error)
+        for line in _ended(lines):
+            waiting.put(line)
 
     threading.Thread(target=read, daemon=True).start()
     while True:
         ready = [waiting.get()]
-        while isinstance(ready[-1], str) and len(ready) < _TOGETHER:
+        while not isinstance(ready[-1], _End) and len(ready) < _TOGETHER:
             try:
                 ready.append(waiting.get_nowait())
             except queue.Empty:
                 break
-        if texts := [line for line in ready if isinstance(line, str)]:
+        if texts := [line for line in ready if not isinstance(line, _End)]:
             yield texts
-        if isinstance(ready[-1], Exception):
-            raise ready[-1]
-        if ready[-1] is None:
+        if isinstance(end := ready[-1], _End):
+            if end.error:
+                raise end.error
             return
+
+
+def _ended(lines: Iterator[str | DataError]) -> Iterator[str | DataError | _End]:
+    """Yield the lines and their end: an error must not take those with it that came before."""
+    try:
+        yield from lines
+    except Exception as error:  # raised again where the lines are wanted
+        yield _End(error)
+    else:
+        yield _End(None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -66,6 +68,17 @@ class DataModule(LightningDataModule, ABC):
     @abstractmethod
     def contents(self, part: Part) -> tuple[BatchDataset, SamplerFactory] | None:
         """Return what makes the batches of a part, and what orders them; None for an empty part."""
+
+    def inputs(self, part: Part) -> Sequence[Any]:
+        """Return what the items of a part are called where a test's results are written.
+
+        Args:
+            part: The part.
+
+        Returns:
+            Of each item by its number; nothing: they are known by their numbers.
+        """
+        return ()
 
     def remedy(self, part: Part) -> str:
         """Return what to do about an empty part, as a sentence."""
@@ -155,7 +168,11 @@ class DataModule(LightningDataModule, ABC):
             raise DataError(
                 f"There is nothing to {command}: the part is empty. {self.remedy(part)}"
             )
-        return [] if loader is None else loader
+        if loader is not None:
+            return loader
+        # Lightning asks whether that was intended; the settings say so
+        warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")
+        return []
 
     def state_dict(self) -> dict[str, Any]:
         """Return the training loader's position."""

@@ -53,12 +53,15 @@ class TextBatch(NamedTuple):
             bool, on the CPU.
         lengths: Steps that are real in each row, (B,) int64; below T only in the last chunk of an
             epoch, possibly 0, on the CPU.
+        start: The number of each row's first pair in its part (B,) int64, on the CPU; None: not
+            known.
     """
 
     input: Tensor
     target: Tensor
     reset: Tensor
     lengths: Tensor
+    start: Tensor | None = None
 
     def to(self, device: Device) -> TextBatch:
         """Return the batch with its symbols on a device."""

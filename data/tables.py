@@ -29,19 +29,43 @@ def lines(blocks: Iterable[bytes], label: str) -> Iterator[str]:
         DataError: It can't be read, a line has more than `MAX_LINE` bytes, or is not UTF-8; line
             and byte are named.
     """
+    for line in lines_or_errors(blocks, label):
+        if isinstance(line, DataError):
+            raise line
+        yield line
+
+
+def lines_or_errors(blocks: Iterable[bytes], label: str) -> Iterator[str | DataError]:
+    """Yield the lines of a text of any size, and an error in the place of each that is none.
+
+    Args:
+        blocks: The text, in pieces of any size.
+        label: What messages call it.
+
+    Raises:
+        DataError: It can't be read.
+    """
     # a line whose end has not come, in pieces: joining them at every block would be quadratic
     begun: list[bytes] = []
     number = waiting = 0
+    passing = False  # over the rest of a line that is too long
     for block in itertools.chain(blocks, [None]):
         if block is not None:
+            if passing:
+                _, end, block = block.partition(b"\n")
+                if not end:
+                    continue
+                passing = False
             begun.append(block)
             waiting += len(block)
             if b"\n" not in block:
                 if waiting > MAX_LINE:
-                    raise DataError(
-                        f"{label}, line {number + 1} has more than {MAX_LINE:,} bytes, which is "
+                    number += 1
+                    yield DataError(
+                        f"{label}, line {number} has more than {MAX_LINE:,} bytes, which is "
                         "more than is read of a line."
                     )
+                    begun, waiting, passing = [], 0, True
                 continue
         *whole, rest = b"".join(begun).split(b"\n")
         begun, waiting = [rest], len(rest)
@@ -56,11 +80,14 @@ def lines(blocks: Iterable[bytes], label: str) -> Iterator[str]:
                     if b"\0" in line or line[:2] in (b"\xff\xfe", b"\xfe\xff")
                     else ""
                 )
-                raise DataError(
+                wrong = DataError(
                     f"{label}, line {number} is not UTF-8: {byte} ({error.reason}).{utf16}\n"
                     "Convert the file, with iconv -t utf-8 -f latin1 (or whichever encoding it "
                     "has)."
-                ) from error
+                )
+                wrong.__cause__ = error
+                yield wrong
+                continue
             yield (text.removeprefix("\ufeff") if number == 1 else text).removesuffix("\r")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, ParamSpec, TypeVar
+from typing import Any, ClassVar, NamedTuple, ParamSpec, TypeVar
 
 import torch
 from torch import nn
@@ -37,6 +37,19 @@ def infers(
             yield item
 
     return run
+
+
+class Scored(NamedTuple):
+    """How likely a model finds a text.
+
+    Attributes:
+        symbols: What it predicts one after another: characters; or words or subwords, as they may
+            be shown to a person, of translations and captions with the end symbol.
+        log_probabilities: That of each in nats, given those before it.
+    """
+
+    symbols: list[str]
+    log_probabilities: list[float]
 
 
 class Model(nn.Module):

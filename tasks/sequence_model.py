@@ -18,8 +18,9 @@ from ..core.seq2seq.encoder import Memory, SequenceEncoder
 from ..core.seq2seq.search import Hypothesis, search_sequences
 from ..core.state import State, select_rows
 from ..core.vision.encoders import ImageEncoder
+from ..data.batch import padded
 from ..data.tokenizer import Subwords
-from .model import Model
+from .model import Model, Scored
 
 
 class SearchSettings(TypedDict, total=False):
@@ -210,6 +211,47 @@ class EncoderDecoder(Model):
                 length = None if memory.lengths is None else int(memory.lengths[row])
                 one = Memory(memory.output[row : row + 1, :length])  # (1, S, M)
                 results.append([self._written(one, each, attention) for each in hypotheses])
+        return results
+
+    def score_texts(
+        self, inputs: Sequence[Any], texts: Sequence[str], *, batch_size: int = 64
+    ) -> list[Scored]:
+        """Return how likely the model finds texts about inputs, the end symbol included.
+
+        Args:
+            inputs: What `read` reads, one for each text.
+            texts: The texts.
+            batch_size: Texts side by side; the result does not depend on it.
+        """
+        ids = [[*row, Subwords.END] for row in self.vocabulary.encode_batch(texts)]
+        return self.score_symbols(inputs, ids, batch_size=batch_size)
+
+    @torch.inference_mode()
+    def score_symbols(
+        self, inputs: Sequence[Any], ids: Sequence[Sequence[int]], *, batch_size: int = 64
+    ) -> list[Scored]:
+        """Return how likely the model finds sequences of symbols about inputs.
+
+        Args:
+            inputs: What `read` reads, one for each sequence.
+            ids: The sequences; each with the end symbol, if it is to come to an end.
+            batch_size: Sequences side by side; the result does not depend on it.
+        """
+        check_sizes(batch_size=batch_size)
+        self.eval()
+        results = []
+        for first in range(0, len(ids), batch_size):
+            rows = ids[first : first + batch_size]
+            target, _ = padded(rows)
+            target = target.to(self.device)  # (B, T)
+            decoded = self.decode(self.read(inputs[first : first + batch_size]), target)
+            logits = self.decoder.head(decoded.output)  # (B, T, V)
+            wide = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+            each = wide.gather(2, target.unsqueeze(2)).squeeze(2).tolist()  # (B, T)
+            results += [
+                Scored(self.vocabulary.symbols(row), values[: len(row)])
+                for row, values in zip(rows, each, strict=True)
+            ]
         return results
 
     def _written(self, memory: Memory, hypothesis: Hypothesis, attention: bool) -> Written:

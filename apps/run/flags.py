@@ -9,7 +9,7 @@ from typing import Any
 from ..shell.help import rows
 from ..shell.shipped import TRAINER, find_config, list_tasks, list_variants, read_yaml
 from ..shell.source import Argument, arguments, classes_in, shown
-from .request import COMMANDS, COMMON_FLAGS, EVALUATION_FLAGS, FIT_FLAGS
+from .request import COMMANDS, COMMON_FLAGS, EVALUATION_FLAGS, FIT_FLAGS, TEST_FLAGS
 
 _TRAINER_FLAGS = {
     "max_steps": "Stop after this many optimizer steps.",
@@ -78,7 +78,8 @@ def command_help(command: str, program: str = "unrolled") -> str:
 
 
 def _run_flags(command: str) -> list[str]:
-    flags = {**(FIT_FLAGS if command == "fit" else EVALUATION_FLAGS), **COMMON_FLAGS}
+    own = FIT_FLAGS if command == "fit" else EVALUATION_FLAGS
+    flags = {**own, **(TEST_FLAGS if command == "test" else {}), **COMMON_FLAGS}
     return ["Flags:", *rows(flags.items(), 20)]
 
 

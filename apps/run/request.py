@@ -37,13 +37,17 @@ FIT_FLAGS = {
     "--init_from CKPT": "Begin with the weights of a checkpoint that fit, and list the others.",
 }
 EVALUATION_FLAGS = {"--ckpt_path CKPT": "The checkpoint, or the folder of a run."}
+TEST_FLAGS = {
+    "--results PATH": "The folder for every sentence, caption, frame; false: none. "
+    "[RUN/results/CHECKPOINT]",
+}
 COMMON_FLAGS = {
     "--config FILE": "Another YAML file, or trainer/NAME, over the ones before; may be repeated.",
     "--print_config": "Print the configuration that results, and stop.",
     "--trust PACKAGE": "A package of your own whose classes a checkpoint may name.",
 }
 _OWN: dict[str, dict[str, Any]] = {
-    **{flag.partition(" ")[0]: {} for flag in (*FIT_FLAGS, *EVALUATION_FLAGS)},
+    **{flag.partition(" ")[0]: {} for flag in (*FIT_FLAGS, *EVALUATION_FLAGS, *TEST_FLAGS)},
     "--resume": {"nargs": "?", "const": ""},
     "--trust": {},
     "--trainer.default_root_dir": {},
@@ -67,6 +71,7 @@ class Request:
         checkpoint: The checkpoint that is resumed or evaluated.
         init_from: The checkpoint that a new run takes its weights from.
         trust: Packages whose classes a checkpoint may name.
+        results: The folder for what a test leaves; None: beside the checkpoint; empty: nowhere.
         foreign: Whether the configuration is the one that lay beside the checkpoint: it may be
             anybody's.
     """
@@ -82,6 +87,7 @@ class Request:
     checkpoint: WholeFile | None = None
     init_from: WholeFile | None = None
     trust: list[str] = dataclasses.field(default_factory=list)
+    results: str | None = None
     foreign: bool = False
 
 
@@ -113,13 +119,17 @@ def parse(command: str, words: list[str]) -> Request:
             "`unrolled fit` has no --ckpt_path: --resume PATH goes on with a run where it "
             "stopped,\n--init_from PATH begins a new run with a checkpoint's weights."
         )
+    if given["results"] is not None and command != "test":
+        raise UsageError(f"--results belongs to `unrolled test`, not to `unrolled {command}`.")
     if command == "fit":
         # The configurations stay among the flags: the order of both says what overrides what.
         return _training(word, _with_paths(flags), configs, given, trust)
     for name in ("name", "resume", "init_from"):
         if given[name] is not None:
             raise UsageError(f"--{name} belongs to `unrolled fit`, not to `unrolled {command}`.")
-    return _evaluation(command, word, others, configs, given["ckpt_path"], trust)
+    request = _evaluation(command, word, others, configs, given["ckpt_path"], trust)
+    results = "" if given["results"] in ("false", "null") else given["results"]
+    return dataclasses.replace(request, results=results)
 
 
 def _taken(
@@ -259,8 +269,11 @@ def _evaluation(
     if ckpt_path is None:
         raise UsageError(f"`unrolled {command}` needs a trained model: add --ckpt_path CKPT.")
     checkpoint = model_file(ckpt_path)
-    named = [*([path] if path else []), *map(find_config, configs)]
-    files = named or [folders.run_of(checkpoint.path) / folders.CONFIG]
+    run = folders.run_of(checkpoint.path)
+    # what the run was begun with says less than the run's own settings, its flags among them
+    own = word is not None and folders.started_with(run) == _canonical(word) and not configs
+    named = [*([path] if path and not own else []), *map(find_config, configs)]
+    files = named or [run / folders.CONFIG]
     if command == "predict" and not any(flag.startswith("--data") for flag in flags):
         _refuse_shipped_data(files)
     return Request(
@@ -272,7 +285,7 @@ def _evaluation(
         root=Path("runs"),
         checkpoint=checkpoint,
         trust=trust,
-        foreign=not named,
+        foreign=run / folders.CONFIG in files,
     )
 
 

@@ -10,8 +10,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
 
-from ...class_paths import lies_here
-from ...errors import SetupError, UnrolledError, UsageError, did_you_mean
+from ...errors import SetupError, UnrolledError, UsageError, did_you_mean, lies_here
 from .source import classes_in
 
 # The texts by which jsonargparse (4.39 to 4.53) says what is wrong; the first that occurs is the
@@ -24,6 +23,8 @@ _NESTED = re.compile(r"NestedArg\(key='([^']+)', val=(.+)\)")
 _CLASS = re.compile(r"Expected a dot import path string: (\S+)")
 _ATTRIBUTE = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'|No module named '([\w.]+)'")
 _EXPECTED = re.compile(r"Expected a (.+?)\. Got value: (.+)|Expected (.+?)\. Got value: (.+)")
+_SUBTYPE = re.compile(r"^ *- Expected a (typing\.Literal\[.+\]|<class '[\w.]+'>)$", re.MULTILINE)
+_GIVEN = re.compile(r"^ *Given value: (.+)$", re.MULTILINE)
 _EXPLAINED = re.compile(
     r"(There is no (?:flag|option|class|module) .*|Missing: [^`]*`[^`]*` says what is expected\."
     r"|expected .*, got '.*'\.)"
@@ -155,6 +156,11 @@ def explain(message: str, flags: Iterable[str], program: str) -> str:
             r"one of \1", _TYPE.sub(lambda match: match[1].rpartition(".")[2], expected)
         )
         return f"{flag or 'The configuration'}: expected {expected}, got '{value.strip()}'."
+    # one of several types, each named on a line
+    kinds, given = _SUBTYPE.findall(message), _GIVEN.search(message)
+    if kinds[1:] and given and "NoneType" in kinds[-1] and "class_path" not in given[1]:
+        named = [_LITERAL.sub(r"one of \1", _TYPE.sub(r"\1", kind)) for kind in kinds[:-1]]
+        return f"{flag}: expected {', '.join(named)} or null, got '{given[1].strip()}'."
     return f"{where}{_shortened(message)}"
 
 

@@ -23,7 +23,9 @@ import numpy.typing as npt
 from ...errors import DataError, UsageError, did_you_mean
 from ..arrays import Array, ArrayFile, array_writer, cached_array
 from ..cache import cached, cached_json, key_of
-from ..sources import BLOCK_BYTES, Document, Source
+from ..formats.letters import unmarked
+from ..formats.packed import BLOCK_BYTES
+from ..sources import Document, Source
 from ..splits import PARTS, Part
 from ..vocabulary import (
     ByteVocabulary,
@@ -36,7 +38,7 @@ from ..vocabulary import (
 from .documents import Block, Documents, drawn, split
 
 Units = Literal["characters", "bytes", "words", "subwords"]
-_FORMAT = 2  # of the files in the cache: raise it when they change
+_FORMAT = 3  # of the files in the cache: raise it when they change
 
 
 class Survey(TypedDict):
@@ -220,6 +222,7 @@ class Corpus:
             return
         decoder = codecs.getincrementaldecoder(self.encoding)("strict")
         position = 0
+        begun = False
         try:
             for block in document.blocks():
                 # a row of a data set is one block of any size
@@ -228,10 +231,11 @@ class Corpus:
                     start = position - len(decoder.getstate()[0])
                     if digest is not None:
                         digest.update(part)
-                    text = decoder.decode(part)
-                    # a byte-order mark is no character of the text
-                    yield code_points(text if position else text.removeprefix("\ufeff"))
                     position += len(part)
+                    text = decoder.decode(part)
+                    if text and not begun:  # a byte-order mark is no character of the text
+                        text, begun = unmarked(text), True
+                    yield code_points(text)
             start, part = position - len(decoder.getstate()[0]), decoder.getstate()[0]
             yield code_points(decoder.decode(b"", final=True))
         except UnicodeDecodeError as error:

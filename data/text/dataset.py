@@ -50,4 +50,5 @@ class StreamDataset:
             target=torch.from_numpy(targets),
             reset=torch.from_numpy(reset),
             lengths=torch.tensor(chunk.lengths),
+            start=torch.tensor(chunk.starts),
         )

@@ -152,16 +152,18 @@ def drawn(block: Block) -> npt.NDArray[np.float64]:
     return whole.astype(np.float64) / 2.0**64
 
 
-def counted(tokens: ArrayFile, symbol: int) -> int:
+def counted(tokens: ArrayFile, symbol: int, stop: int | None = None) -> int:
     """Return how often a symbol occurs.
 
     Args:
         tokens: The text.
         symbol: Its number.
+        stop: Where to stop counting; None: at the end.
     """
+    stop = len(tokens) if stop is None else stop
     return sum(
-        int((tokens[begin : begin + _READ] == symbol).sum())
-        for begin in range(0, len(tokens), _READ)
+        int((tokens[begin : min(begin + _READ, stop)] == symbol).sum())
+        for begin in range(0, stop, _READ)
     )
 
 

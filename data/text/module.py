@@ -5,6 +5,7 @@ Shapes: B rows, T steps of a chunk, N pairs of input and target.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import Any, Literal, cast
 
@@ -23,6 +24,8 @@ from .corpus import Corpus, Units
 from .dataset import StreamDataset
 from .documents import Documents, counted, drawn_bounds
 from .sampler import StreamSampler
+
+_NAMED = 100_000  # documents at most whose names are told
 
 
 class TextData(DataModule):
@@ -243,6 +246,17 @@ class TextData(DataModule):
             f"{self._too_short(part)}: use a longer text, or all of it, "
             f"--data.{part}_fraction 1 --data.{'test' if part == 'val' else 'val'}_fraction 0."
         )
+
+    def inputs(self, part: Part) -> Sequence[str]:
+        """Return the names of the documents that a part begins in and goes on to."""
+        count = self.corpus.survey()["documents"]
+        if self.documents != "files" or not 1 < count <= _NAMED:
+            return ()
+        names = [document.name for document in self.corpus.source.documents()]
+        if len(names) != count:  # an empty one is no document of the text
+            return ()
+        first, _ = self.bounds(part)
+        return names[counted(self.tokens, self.vocabulary.END, first + 1) - 1 :]
 
     def contents(self, part: Part) -> tuple[StreamDataset, SamplerFactory] | None:
         """Return the pairs of a part and their order, None where its share is 0."""

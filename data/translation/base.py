@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -102,6 +102,11 @@ class TranslationData(DataModule):
     def pairs(self, part: Part) -> Pairs | None:
         """Return the pairs of a part, None where there is none."""
 
+    def inputs(self, part: Part) -> Sequence[str]:
+        """Return the sources as they were read; evaluation leaves none out."""
+        pairs = self.pairs(part)
+        return [] if pairs is None else [source for source, _ in pairs.read()]
+
     @property
     def _cache(self) -> Path:
         return cache_folder(self.cache_dir, kind="translation")
@@ -178,6 +183,8 @@ class TranslationData(DataModule):
         sizes = (
             f"{source:,} subwords" if self.spec["joint"] else f"{source:,} and {target:,} subwords"
         )
+        if pairs.told:
+            rank_zero_info(pairs.told)
         rank_zero_info(f"Pairs ({part}): {pairs.name}: {len(files):,}, {sizes}{left}")
         count, first = survey["same"]
         if not self.correct and count > len(files) / 20:

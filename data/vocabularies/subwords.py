@@ -101,6 +101,11 @@ class SubwordVocabulary:
         return cls((pair[0], pair[1]) for pair in pairs)
 
     @functools.cached_property
+    def names(self) -> list[str]:
+        """What each id is called, all different: its text, with a sign for the space before it."""
+        return ["<end>", *map(_name, self.symbols)]
+
+    @functools.cached_property
     def _tokenizer(self) -> Tokenizer:
         return _around(models.BPE(self._numbers, self._merges))
 
@@ -150,14 +155,17 @@ class SubwordVocabulary:
         symbols = "\n".join(f"{first} {second}" for first, second in self._merges)
         return {"kind": self.kind, "symbols": symbols}
 
-    def characters(self, before: Ids, ids: Ids) -> int:
-        """Return how many characters ids stand for; a boundary is one, as in a model of characters.
+    def characters(self, before: Ids, ids: Ids) -> Ids:
+        """Return how many characters each id stands for: those that begin in it.
+
+        A boundary is one, as in a model of characters.
 
         Args:
-            before: The id before each (N,).
-            ids: The ids (N,).
+            before: The id before each, of the shape of `ids`.
+            ids: The ids, of any shape.
         """
-        return int(self._lengths[ids].sum())
+        counts: Ids = self._lengths[ids]
+        return counts
 
     @functools.cached_property
     def _lengths(self) -> npt.NDArray[np.int64]:
@@ -188,6 +196,17 @@ class SubwordDecoder:
     def finish(self) -> str:
         """Return what is left, damaged where the ids ended within a character."""
         return self._utf8.decode(b"", final=True)
+
+
+def _name(piece: bytes) -> str:
+    """Return what a piece of bytes is called: its text, if that is what no other is called."""
+    try:
+        name = piece.decode()
+    except UnicodeDecodeError:
+        return f"0x{piece.hex()}"
+    if "▁" in name:
+        return f"0x{piece.hex()}"
+    return f"▁{name[1:]}" if len(name) > 1 and name[0] == " " else name
 
 
 def _around(model: models.BPE) -> Tokenizer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -104,19 +105,20 @@ class WordVocabulary:
         """Return the vocabulary as plain data."""
         return {"kind": self.kind, "symbols": " ".join(self.symbols)}
 
-    def characters(self, before: Ids, ids: Ids) -> int:
-        """Return how many characters ids stand for, the spaces between words included.
+    def characters(self, before: Ids, ids: Ids) -> Ids:
+        """Return how many characters each id stands for, with the space before a word.
 
         A boundary is one, as in a model of characters, and an unknown word is none.
 
         Args:
-            before: The id before each (N,).
-            ids: The ids (N,).
+            before: The id before each, of the shape of `ids`.
+            ids: The ids, of any shape.
         """
         spaces = (before > self.LINE) & (ids > self.LINE)
-        return int(self._lengths[ids].sum() + spaces.sum())
+        counts: Ids = self._lengths[ids] + spaces
+        return counts
 
-    @property
+    @functools.cached_property
     def _lengths(self) -> npt.NDArray[np.int64]:
         return np.array([1, 0, 1, *map(len, self.symbols)])
 

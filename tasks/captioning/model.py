@@ -23,12 +23,14 @@ from ...core.vision.encoders import ImageEncoder
 from ...data.images import open_image
 from ...data.spec import CaptionSpec
 from ...data.tokenizer import Subwords
+from ..model import Scored
 from ..sequence_model import EncoderDecoder, SearchSettings, Written, check_sizes, symbol_vectors
 
 ImageEncoderFactory: TypeAlias = Callable[[], ImageEncoder]
 """Makes an image encoder: how the model receives it."""
 Captioned: TypeAlias = Written
 """One caption of an image."""
+_SYMBOLS_OF_A_WORD = 4  # characters or subwords
 
 
 class CaptioningModel(EncoderDecoder):
@@ -133,12 +135,12 @@ class CaptioningModel(EncoderDecoder):
         return image
 
     def length_limit(self, memory: Memory) -> int:
-        """Return `max_length`.
+        """Return `max_length`, or four times as many symbols where they are no whole words.
 
         Args:
             memory: What the encoder found.
         """
-        return self.max_length
+        return self.max_length * (1 if self.vocabulary.kind == "word" else _SYMBOLS_OF_A_WORD)
 
     def caption(self, images: Any, **settings: Unpack[SearchSettings]) -> str | list[str]:
         """Say what is to be seen.
@@ -176,6 +178,21 @@ class CaptioningModel(EncoderDecoder):
             [one._replace(attention=self._on_grid(one.attention)) for one in found]
             for found in written
         ]
+
+    def score(
+        self, images: Sequence[Any], captions: Sequence[str], *, batch_size: int = 64
+    ) -> list[Scored]:
+        """Return how likely the model finds captions of images.
+
+        Args:
+            images: Paths, PIL images, or tensors (3, S, S) uint8.
+            captions: One of each.
+            batch_size: Images side by side; the result does not depend on it.
+
+        Raises:
+            DataError: An image can't be read.
+        """
+        return self.score_texts(images, captions, batch_size=batch_size)
 
     def _on_grid(self, attention: Tensor | None) -> Tensor | None:
         if attention is None:

@@ -5,7 +5,7 @@ Shapes: B batch, T time, D embedding, H output of the core, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -19,11 +19,19 @@ from ...core.seq2seq.sampling import check_sampling, sample
 from ...core.state import State, map_state
 from ...data.batch import padded
 from ...data.spec import TextSpec
-from ...data.vocabulary import Ids, vocabulary_from_spec
-from ..model import Model, infers
+from ...data.vocabulary import (
+    ByteVocabulary,
+    CharacterVocabulary,
+    Ids,
+    Vocabulary,
+    WordVocabulary,
+    vocabulary_from_spec,
+)
+from ..model import Model, Scored, infers
 from .writing import Text, Writer, encoded_prompt
 
 _READ = 512  # symbols of a prompt that are read at once: longer ones take no more memory
+_SCORED_AT_ONCE = 4096  # symbols; memory depends on it, the result does not
 
 
 class CharModel(Model):
@@ -187,6 +195,62 @@ class CharModel(Model):
         return texts[0] if isinstance(prompt, str | bytes) else texts
 
     @infers
+    def score_stream(self, pieces: Iterable[str]) -> Iterator[Scored]:
+        """Say how likely the pieces of a text are, each given all that comes before it.
+
+        Args:
+            pieces: The text, in pieces of any size, for words and subwords of whole words.
+                Characters that the model never saw are passed over; of a piece with some, `symbols`
+                are fewer than its characters. Words that it never saw are the unknown one.
+        """
+        self.eval()
+        vocabulary, state, before = self.vocabulary, None, self.vocabulary.END
+        unknown: Literal["skip", "replace"] = "replace" if vocabulary.kind == "words" else "skip"
+        for piece in pieces:
+            ids = vocabulary.encode(piece, unknown=unknown).tolist()
+            values: list[float] = []
+            for first in range(0, len(ids), _SCORED_AT_ONCE):
+                part = ids[first : first + _SCORED_AT_ONCE]
+                target = torch.tensor([part], device=self.device)  # (1, T)
+                input = torch.tensor([[before, *part[:-1]]], device=self.device)  # (1, T)
+                logits, state = self(input, state)  # (1, T, V)
+                wide = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+                values += wide.gather(2, target.unsqueeze(2))[0, :, 0].tolist()
+                before = part[-1]
+            yield _named(vocabulary, piece, ids, values)
+
+    @torch.inference_mode()
+    def score(self, texts: Sequence[str], *, batch_size: int = 64) -> list[Scored]:
+        """Return how likely the model finds texts, each by itself.
+
+        Args:
+            texts: The texts. An end is not predicted: a text may be the beginning of another.
+            batch_size: Texts side by side; the result does not depend on it.
+
+        Raises:
+            DataError: A text has a character that the model never saw.
+        """
+        self.eval()
+        words = self.vocabulary.kind == "words"  # unknown ones are a symbol that it has learnt
+        unknown: Literal["error", "replace"] = "replace" if words else "error"
+        found: list[Scored] = []
+        for first in range(0, len(texts), batch_size):
+            several = texts[first : first + batch_size]
+            ids = [self.vocabulary.encode(text, unknown=unknown).tolist() for text in several]
+            target, lengths = padded(ids)  # (B, T)
+            target = target.to(self.device)
+            start = torch.full_like(target[:, :1], self.vocabulary.END)
+            input = torch.cat((start, target[:, :-1]), 1)  # (B, T)
+            logits, _ = self(input, lengths=lengths)  # (B, T, V)
+            wide = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+            each = wide.gather(2, target.unsqueeze(2)).squeeze(2).tolist()  # (B, T)
+            found += [
+                _named(self.vocabulary, text, row, values[: len(row)])
+                for text, row, values in zip(several, ids, each, strict=True)
+            ]
+        return found
+
+    @infers
     def generate_stream(
         self,
         prompts: Sequence[Text],
@@ -288,3 +352,18 @@ class CharModel(Model):
             )
         assert state is not None
         return last, state
+
+
+def _named(
+    vocabulary: Vocabulary, text: str, ids: Sequence[int], values: Sequence[float]
+) -> Scored:
+    """Return the log-probability of each symbol; those of a character's bytes are put together."""
+    if isinstance(vocabulary, CharacterVocabulary | WordVocabulary):
+        return Scored([vocabulary.decode([one]) for one in ids], list(values))
+    if not isinstance(vocabulary, ByteVocabulary):
+        return Scored([vocabulary.names[one] for one in ids], list(values))
+    rest, sums = iter(values), []
+    for character in text:
+        count = len(character.encode("utf-8", "surrogateescape"))
+        sums.append(sum(next(rest) for _ in range(count)))
+    return Scored(list(text), sums)

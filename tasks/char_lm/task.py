@@ -6,10 +6,12 @@ Shapes: B batch, T time, D embedding, H output of the core, V vocabulary.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
+from torch.nn import functional
 
 from ...core import LSTM
 from ...core.masks import valid_steps
@@ -22,7 +24,15 @@ from ...data.vocabulary import ByteVocabulary, CharacterVocabulary
 from ..base import MetricFactory, Part
 from ..carry import CarriesState, rows_of
 from ..metrics import BitsPerCharacter
+from ..results import Results
+from ..samples import Sample
 from .model import CharModel
+from .results import Piece, documents, merged, pieces_of
+from .writing import as_text
+
+_PIECES = 100_000  # of documents, kept before neighbours are put together
+
+_PROMPT, _WRITTEN = 32, 80  # symbols of a sample
 
 
 class CharLM(CarriesState):
@@ -102,6 +112,7 @@ class CharLM(CarriesState):
         )
         if self.tokens is not None:
             self.metrics["bits_per_token"] = BitsPerCharacter()
+        self._room = _PIECES
 
     def loss(self, batch: TextBatch, state: State | None = None) -> tuple[Tensor, Tensor, State]:
         """Return what training makes small.
@@ -153,17 +164,33 @@ class CharLM(CarriesState):
             batch.input, state, lengths=batch.lengths, reset=batch.reset
         )
         nats = sequence_cross_entropy(logits, batch.target, batch.lengths)
-        count = characters = int(batch.lengths.sum())
+        characters = self._characters(batch)
+        self.metrics["bits_per_character"].update(nats, int(characters.sum()))
         if self.tokens is not None:
-            self.metrics["bits_per_token"].update(nats, count)
-            real = valid_steps(batch.lengths, batch.target.shape[1])  # (B, T)
-            characters = self.tokens.characters(
-                batch.input.cpu()[real].numpy(), batch.target.cpu()[real].numpy()
-            )
-        self.metrics["bits_per_character"].update(nats, characters)
+            self.metrics["bits_per_token"].update(nats, int(batch.lengths.sum()))
+        if self.kept is not None and batch.start is not None:
+            wide = logits.detach().float().transpose(1, 2)  # (B, V, T)
+            each = functional.cross_entropy(wide, batch.target, reduction="none")  # (B, T)
+            self.kept += pieces_of(batch, each, characters)
+            if len(self.kept) > self._room:
+                self.kept = merged(self.kept)
+                self._room = max(_PIECES, 2 * len(self.kept))  # documents may be as many
         if self.more_metrics:
             valid = valid_steps(batch.lengths, logits.shape[1]).to(logits.device)  # (B, T)
             self.count(logits[valid], batch.target[valid])
+
+    def sample(self, batch: TextBatch) -> Sample | None:
+        """Return how the model goes on from the beginning of the validation's text."""
+        if not len(batch.lengths) or not int(batch.lengths[0]):
+            return None
+        known = batch.input[0, : int(batch.lengths[0])].tolist()
+        vocabulary = self.model.vocabulary
+        hidden = (vocabulary.END, *vocabulary.never_written)
+        prompt = vocabulary.decode([n for n in known if n not in hidden][:_PROMPT])
+        written = as_text(
+            self.model.generate(prompt, length=_WRITTEN, temperature=0.8, seed=0, unknown="skip")
+        )
+        return Sample(f"{prompt!r} -> {written!r}")
 
     def scores(self) -> dict[str, Tensor]:
         """Return the cross-entropy over the whole text.
@@ -177,3 +204,15 @@ class CharLM(CarriesState):
         if self.tokens is not None:
             scores["perplexity"] = scores["loss"].exp()
         return scores
+
+    def results(self, kept: Sequence[Piece], inputs: Sequence[str]) -> Results:
+        """Return what each document costs."""
+        return {"documents.tsv": documents(kept, inputs)}
+
+    def _characters(self, batch: TextBatch) -> Tensor:
+        """Return how many characters of the text each target stands for (B, T)."""
+        real = valid_steps(batch.lengths, batch.target.shape[1])  # (B, T)
+        if self.tokens is None:
+            return real.long()
+        counts = self.tokens.characters(batch.input.cpu().numpy(), batch.target.cpu().numpy())
+        return torch.from_numpy(counts) * real

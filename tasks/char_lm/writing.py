@@ -32,6 +32,15 @@ def encoded_prompt(
         raise error.told(where="The prompt", remedy=remedy) from None
 
 
+def as_text(written: Text) -> str:
+    """Return what a model wrote as text that can be shown, bytes as UTF-8.
+
+    Args:
+        written: Text or bytes.
+    """
+    return written.decode("utf-8", "replace") if isinstance(written, bytes) else written
+
+
 class Writer:
     """Turns the symbols of one text into the text, until it ends.
 

@@ -17,6 +17,11 @@ from .cider import CiderD
 from .overlap import Ngram, Words, bleu_of_counts, ngrams, rouge_l
 from .ptb import ptb_words
 
+SIGNATURE = (
+    "BLEU, ROUGE-L and CIDEr-D of coco-caption: PTB tokens in lower case without punctuation, "
+    "CIDEr-D's document frequencies from these references; fractions, not percents"
+)
+
 
 class _Caption(NamedTuple):
     words: Words

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import unicodedata
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -57,8 +58,9 @@ class BitsPerCharacter(Metric):
 class SacreBLEU(Metric):
     """BLEU and chrF as sacreBLEU computes them, and exact matches.
 
-    Post 2018 (https://arxiv.org/abs/1804.08771). The texts of all processes are scored together,
-    so the number of processes does not change the result.
+    Post 2018 (https://arxiv.org/abs/1804.08771). Texts are brought into Unicode's NFC first: it
+    does not matter how an accented letter was typed. The texts of all processes are scored
+    together, so the number of processes does not change the result.
 
     Args:
         tokenize: sacreBLEU's tokenization: 13a, zh, ja-mecab, ko-mecab, char, intl, flores200,
@@ -82,6 +84,7 @@ class SacreBLEU(Metric):
             )
         try:
             self.bleu = BLEU(tokenize=tokenize)
+            self._sentence_bleu = BLEU(tokenize=tokenize, effective_order=True)
         except (RuntimeError, ImportError) as error:  # sacreBLEU's message says what to install
             raise ValueError(f"tokenize={tokenize!r}: {' '.join(str(error).split())}") from error
         self.chrf = CHRF()
@@ -95,7 +98,7 @@ class SacreBLEU(Metric):
             references: One raw reference for each.
         """
         pairs = zip(candidates, references, strict=True)
-        packed = b"".join(text.encode("utf-8", "replace") + _END for pair in pairs for text in pair)
+        packed = b"".join(_encoded(text) + _END for pair in pairs for text in pair)
         self.texts.append(torch.tensor(bytearray(packed), dtype=torch.uint8, device=self.device))
 
     def compute(self) -> dict[str, Tensor]:
@@ -118,6 +121,20 @@ class SacreBLEU(Metric):
         scores["exact"] = 100 * matches / len(candidates)
         return {name: torch.tensor(score, dtype=torch.float64) for name, score in scores.items()}
 
+    def of_sentence(self, candidate: str, reference: str) -> tuple[float, float]:
+        """Return BLEU and chrF of one sentence by itself, in percent.
+
+        BLEU leaves out the orders that so short a sentence has no n-grams of, as sacreBLEU advises
+        for sentences (`effective_order`); so the mean over sentences is not the BLEU of a text.
+
+        Args:
+            candidate: A raw translation.
+            reference: Its raw reference.
+        """
+        with _silent("sacrebleu"):
+            bleu = self._sentence_bleu.sentence_score(candidate, [reference]).score
+            return bleu, self.chrf.sentence_score(candidate, [reference]).score
+
     def signatures(self) -> dict[str, str]:
         """Say in sacreBLEU's short form how the last scores were computed; after `compute`."""
         return {
@@ -127,6 +144,10 @@ class SacreBLEU(Metric):
 
 
 _END = b"\xff"
+
+
+def _encoded(text: str) -> bytes:
+    return unicodedata.normalize("NFC", text).encode("utf-8", "replace")
 
 
 @contextmanager

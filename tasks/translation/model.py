@@ -19,6 +19,7 @@ from ...data.batch import padded
 from ...data.spec import TranslationSpec
 from ...data.tokenizer import Subwords
 from ...errors import DataError
+from ..model import Scored
 from ..sequence_model import EncoderDecoder, SearchSettings, symbol_vectors
 
 _LONGEST = 2000
@@ -176,6 +177,42 @@ class TranslationModel(EncoderDecoder):
         best = [found[0].text for found in self.translations(texts, **settings)]
         return best[0] if isinstance(text, str) else best
 
+    def score(
+        self, sources: Sequence[str], translations: Sequence[str], *, batch_size: int = 64
+    ) -> list[Scored]:
+        """Return how likely the model finds translations of sentences.
+
+        Args:
+            sources: Sentences.
+            translations: One of each.
+            batch_size: Sentences side by side; the result does not depend on it.
+
+        Raises:
+            DataError: A text has more than 2,000 subwords.
+        """
+        self._readable(self.target, translations)
+        ids = self._readable(self.source, sources)
+        # Sentences of similar length go together.
+        order = sorted(range(len(ids)), key=lambda number: len(ids[number]))
+        found = self.score_texts(
+            [ids[number] for number in order],
+            [translations[number] for number in order],
+            batch_size=batch_size,
+        )
+        return [one for _, one in sorted(zip(order, found, strict=True), key=lambda pair: pair[0])]
+
+    def _readable(self, vocabulary: Subwords, texts: Sequence[str]) -> list[list[int]]:
+        """Return the ids of texts, of which none is too long."""
+        ids = vocabulary.encode_batch(texts)
+        for text, subwords in zip(texts, ids, strict=True):
+            if len(subwords) > _LONGEST:
+                raise DataError(
+                    f"The sentence that begins '{text[:40]}' has {len(subwords):,} subwords; the "
+                    f"time to translate grows with their square, so at most {_LONGEST:,} are read "
+                    "at once: split it"
+                )
+        return ids
+
     def translations(
         self, texts: Sequence[str], **settings: Unpack[SearchSettings]
     ) -> list[list[Translated]]:
@@ -193,14 +230,7 @@ class TranslationModel(EncoderDecoder):
             ValueError: A setting is out of its range.
             DataError: A sentence has more than 2,000 subwords.
         """
-        ids = self.source.encode_batch(texts)
-        for text, subwords in zip(texts, ids, strict=True):
-            if len(subwords) > _LONGEST:
-                raise DataError(
-                    f"The sentence that begins '{text[:40]}' has {len(subwords):,} subwords; the "
-                    f"time to translate grows with their square, so at most {_LONGEST:,} are read "
-                    "at once: split it"
-                )
+        ids = self._readable(self.source, texts)
         results = [[Translated("", 0.0, 0.0, [], [], None)]] * len(texts)
         # Sentences of similar length go together; there is nothing to translate in an empty one.
         order = sorted((n for n, row in enumerate(ids) if row), key=lambda n: len(ids[n]))

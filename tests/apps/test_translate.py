@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import subprocess
 import sys
 import time
@@ -110,6 +111,57 @@ def test_it_may_end_before_its_input(checkpoint):
         run.stdin.flush()  # and it stays open, as a terminal does
         assert run.wait(120) == 2
         assert "beam_size=0" in run.stderr.read()
+
+
+BAD = [b"ein hund", b"hund " * 2001, b"zwei hunde", b"M\xe4dchen", b"", b"ein mann"]
+GOOD = ["ein hund", "zwei hunde", "", "ein mann"]
+
+
+@pytest.mark.parametrize("flags", [[], ["--seed", "1"], ["--nbest", "2", "--beam_size", "2"]])
+def test_a_line_that_fails_costs_its_neighbours_nothing(flags, checkpoint, tmp_path, capsys):
+    path = tmp_path / "text.de"
+    path.write_bytes(b"\n".join(BAD))
+    assert main(["translate", str(checkpoint), str(path), *flags]) == 3
+    out, err = capsys.readouterr()
+    beam = {"beam_size": 2, "num_hypotheses": 2} if "--nbest" in flags else {}
+    model = unrolled.load(checkpoint)
+    each = 2 if beam else 1
+    expected = [[one.text for one in row] for row in model.translations(GOOD, **beam)]
+    expected = [row + [""] * (each - len(row)) for row in expected]
+    lines = [out.split("\n")[each * n : each * n + each] for n in range(len(BAD))]
+    assert lines == [expected[0], [""] * each, expected[1], [""] * each, *expected[2:]]
+    assert "2,001 subwords" in err
+    assert "line 4 is not UTF-8" in err
+    assert "2 of 6 line(s) could not be translated; the others are translated." in err
+
+
+def test_records_keep_the_numbers_of_the_lines(checkpoint, tmp_path, capsys):
+    path, out = tmp_path / "text.de", tmp_path / "out.jsonl"
+    path.write_bytes(b"\n".join(BAD))
+    assert main(["translate", str(checkpoint), str(path), "--out", str(out)]) == 3
+    records = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [record["id"] for record in records] == [*range(1, 7)]
+    assert [bool(record["error"]) for record in records] == [*map(bool, (0, 1, 0, 1, 0, 0))]
+    assert records[1]["translation"] is None
+    one = unrolled.load(checkpoint).translations(["ein hund"])[0][0]
+    assert records[0]["translation"] == one.text
+    assert records[0]["log_probability"] == pytest.approx(one.log_probability)
+    assert main(["translate", str(checkpoint), str(path), "--format", "xml"]) == 2
+    assert "--format: expected one of 'tsv'" in capsys.readouterr().err
+
+
+def test_the_n_best_have_ranks(checkpoint, corpus, capsys):
+    flags = ["--beam_size", "3", "--nbest", "3", "--format", "tsv"]
+    assert main(["translate", str(checkpoint), str(corpus), *flags]) == 0
+    head, *rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert head == ["id", "rank", "source", "translation", "score", "log_probability", "error"]
+    found = unrolled.load(checkpoint).translations(LINES, beam_size=3, num_hypotheses=3)
+    expected = [
+        [str(number), str(rank), LINES[number - 1], one.text]
+        for number, best in enumerate(found, 1)
+        for rank, one in enumerate(best, 1)
+    ]
+    assert [row[:4] for row in rows] == expected
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+from typing import Literal
 
 import pytest
 from tiny_runs import enter, fit
-from unrolled.apps.shell.arguments import cause, lacking
+from unrolled.apps.shell.arguments import Parser, cause, lacking
 from unrolled.errors import SetupError, UsageError
 
 
@@ -39,3 +40,16 @@ def test_a_package_that_is_missing_is_named_with_its_remedy():
     assert str(told) == "No module named 'rich'. Try: pip install rich"
     told = lacking(ModuleNotFoundError("X is needed: `pip install x`"))
     assert str(told) == "X is needed: `pip install x`"
+
+
+def test_a_flag_that_may_be_null_says_what_else_it_may_be():
+    def command(form: Literal["tsv", "csv"] | None = None, share: float | None = None) -> None: ...
+
+    parser = Parser(prog="x")
+    parser.add_function_arguments(command, as_group=False)
+    for flag, value, expected in (
+        ("--form", "xml", "one of 'tsv', 'csv' or null"),
+        ("--share", "much", "float or null"),
+    ):
+        with pytest.raises(UsageError, match=f"^{flag}: expected {expected}, got '{value}'.$"):
+            parser.parse_args([flag, value])

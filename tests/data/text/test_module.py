@@ -82,7 +82,8 @@ def test_batches(text_file):
         before = None
         batches = list(loader)
         for number, batch in enumerate(batches):
-            assert [t.dtype for t in batch] == [torch.int64, torch.int64, torch.bool, torch.int64]
+            kinds = [torch.int64, torch.int64, torch.bool, torch.int64, torch.int64]
+            assert [t.dtype for t in batch] == kinds
             steps = batch.input.shape[1]
             assert batch.input.shape == batch.target.shape == batch.reset.shape == (3, steps)
             for row, length in enumerate(batch.lengths.tolist()):

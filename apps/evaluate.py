@@ -1,0 +1,308 @@
+"""Score predictions of any program against the truth, without a model."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from ..errors import DataError, UsageError, one_line, printable, some
+from .shell.records import Format, Output, format_of
+
+Kind = Literal["auto", "translation", "captioning", "video"]
+_TEXTS = ("translation", "hypothesis", "prediction", "target", "text")
+_REFERENCES = ("reference", "target", "translation", "text")
+_IMAGES = ("image_id", "image", "file_name", "filename", "path")
+_CAPTIONS = ("caption", "prediction", "text")
+
+
+class _Scores(NamedTuple):
+    """What came of a comparison.
+
+    Attributes:
+        scores: By name.
+        signatures: What has to be said with them.
+        matched: How many items were scored.
+        missing: Items of the truth without a prediction.
+        extra: Predictions of what the truth does not have.
+    """
+
+    scores: Mapping[str, float]
+    signatures: Mapping[str, str]
+    matched: int
+    missing: Sequence[str]
+    extra: Sequence[str]
+
+
+def evaluate(
+    predictions: str,
+    truth: str,
+    *,
+    kind: Kind = "auto",
+    tokenize: str = "13a",
+    background: str = "",
+    pooled: bool = True,
+    format: Format | None = None,
+    out: str | None = None,
+) -> None:
+    """Score predictions of any program against the truth, without a model.
+
+    Translations are lines, or a table with columns such as translation and reference, matched by id
+    where both have one; captions a table with image and caption or COCO's results file, against
+    COCO's, Karpathy's or other caption files; labels of frames CSV files or lines, by the videos'
+    names. What is missing is named, and left out of the scores; the exit code is then 3.
+
+    Args:
+        predictions: A file, or a folder of labels with a file for each video.
+        truth: The same of what is right.
+        kind: What is scored: translation, captioning or video; auto finds out.
+        tokenize: Of translations: sacreBLEU's tokenization, 13a, zh, char, intl or none.
+        background: Of videos: classes that edit and F1 leave out, with commas in between.
+        pooled: Of videos: count frames and segments of all of them together, or take means over
+            videos.
+        format: Write the scores as a record; null: as the name of --out ends, .tsv, .csv, .json or
+            .jsonl, else a line each.
+        out: The file to write; null is standard output.
+    """
+    given, right = Path(predictions).expanduser(), Path(truth).expanduser()
+    for path in (given, right):
+        if not path.exists():
+            raise DataError(f"'{path}' does not exist.")
+    found = _kind(given, right) if kind == "auto" else kind
+    output = Output(("name", "value"), format, out, [given, right])
+    if found == "translation":
+        result = _translations(given, right, tokenize)
+    elif found == "captioning":
+        result = _captions(given, right)
+    else:
+        names = [name.strip() for name in background.split(",") if name.strip()]
+        result = _videos(given, right, names, pooled)
+    counts = {"missing": len(result.missing), "extra": len(result.extra)}
+    with output:
+        for name, value in {**result.scores, "matched": result.matched, **counts}.items():
+            shown = f"{value:.4f}" if isinstance(value, float) else value
+            output.put({"name": name, "value": value}, (f"{name}  {shown}",))
+        if not output.lines:
+            for name, text in result.signatures.items():
+                output.put({"name": f"signature of {name}", "value": text})
+    for text in result.signatures.values():
+        print(printable(text), file=sys.stderr)
+    if result.extra:
+        print(
+            f"unrolled: not in the truth, and not scored: {printable(some(result.extra))}",
+            file=sys.stderr,
+        )
+    if result.missing:
+        raise DataError(
+            f"{len(result.missing):,} item(s) of the truth have no prediction and are not scored: "
+            f"{some(result.missing)}."
+        )
+
+
+def _kind(predictions: Path, truth: Path) -> Kind:
+    """Find out what files hold."""
+    from .shell.reading import read_records
+
+    if predictions.is_dir() or truth.is_dir():
+        if predictions.is_dir() and truth.is_dir():
+            return "video"
+        if predictions.is_dir():
+            raise UsageError(f"'{predictions}' is a folder, '{truth}' is none: name two of a kind.")
+        return "captioning"  # a folder with a caption file
+    if format_of(predictions) is None:
+        return "translation" if _first(predictions) != _RECOGNITION else "video"
+    names = {name.lower() for name in read_records(predictions)[0]}
+    if "label" in names and names & {"frame", "start"}:
+        return "video"
+    return "captioning" if names & set(_IMAGES) and "caption" in names else "translation"
+
+
+def _matched(
+    given: Mapping[Any, Any], right: Mapping[Any, Any], what: str
+) -> tuple[list[Any], list[str], list[str]]:
+    """Return the keys of both, those missing and those too many, in the order of the truth."""
+    both = [key for key in right if given.get(key) is not None]
+    missing = [str(key) for key in right if given.get(key) is None]
+    extra = [str(key) for key in given if key not in right]
+    if not both:
+        raise DataError(
+            f"None of the {len(right):,} {what} of the truth is among the {len(given):,} that were "
+            f"predicted: there are {one_line(some(right, 3))}, predicted are "
+            f"{one_line(some(given, 3))}."
+        )
+    return both, missing, extra
+
+
+def _translations(predictions: Path, truth: Path, tokenize: str) -> _Scores:
+    from ..tasks.metrics import SacreBLEU
+
+    given, right = _texts(predictions, _TEXTS), _texts(truth, _REFERENCES)
+    for path, texts in ((predictions, given), (truth, right)):
+        if not texts:
+            raise DataError(f"'{path}' holds no sentences.")
+    if len(given) != len(right) and None in (format_of(predictions), format_of(truth)):
+        raise DataError(
+            f"'{predictions}' has {len(given):,} sentences and '{truth}' {len(right):,}: line n of "
+            "one has to be the translation of line n of the other."
+        )
+    both, missing, extra = _matched(given, right, "sentences")
+    metric = SacreBLEU(tokenize=tokenize)
+    metric.update([given[key] or "" for key in both], [right[key] or "" for key in both])
+    scores = {name: float(value) for name, value in metric.compute().items()}
+    return _Scores(scores, metric.signatures(), len(both), missing, extra)
+
+
+def _texts(path: Path, names: Sequence[str]) -> dict[str, str | None]:
+    """Return the sentences of a file by their ids: the column's, else the numbers of the lines."""
+    from ..data.formats.packed import read_blocks
+    from ..data.tables import lines
+    from .shell.reading import column, read_records, text_of
+
+    if format_of(path) is None:
+        found = lines(read_blocks(path, f"'{path}'"), f"'{path}'")
+        return {str(number): line for number, line in enumerate(found, 1)}
+    records = read_records(path)
+    name = column(records, names, path, "sentences")
+    texts: dict[str, str | None] = {}
+    for number, record in enumerate(records, 1):
+        if str(record.get("rank") or 1) != "1":  # of the n best the best is scored
+            continue
+        key = str(record.get("id", number))
+        if key in texts:
+            raise DataError(f"'{path}' has the id '{key}' twice.")
+        texts[key] = text_of(record, name, path)
+    return texts
+
+
+def _captions(predictions: Path, truth: Path) -> _Scores:
+    from ..data.captioning.files import read_captions
+    from ..tasks.metrics.caption import SIGNATURE, caption_scores
+    from .shell.reading import column, read_records, text_of
+
+    entries = [entry for entry in read_captions(truth, "auto").entries if entry.captions]
+    right = {entry.image: entry for entry in entries}
+    called: dict[str, str | None] = {}  # images by all that they may be called
+    for entry in entries:
+        number = () if entry.id is None else (str(entry.id),)
+        for name in {entry.image, Path(entry.image).name, Path(entry.image).stem, *number}:
+            called[name] = None if name in called else entry.image
+    called |= {image: image for image in right}
+    records = read_records(predictions)
+    key = column(records, _IMAGES, predictions, "images")
+    text = column(records, _CAPTIONS, predictions, "captions")
+    given: dict[str, str | None] = {}
+    for record in records:
+        if str(record.get("rank") or 1) != "1":
+            continue
+        name = str(record.get(key))
+        names = (name, Path(name).name, Path(name).stem)
+        image = next((called[one] for one in names if called.get(one)), None) or name
+        if image in given:
+            raise DataError(f"'{predictions}' has two captions of '{image}'.")
+        given[image] = text_of(record, text, predictions)
+    both, missing, extra = _matched(given, right, "images")
+    scores = caption_scores(
+        [given[image] or "" for image in both], [right[i].captions for i in both]
+    )
+    return _Scores(scores, {"captions": SIGNATURE}, len(both), missing, extra)
+
+
+_RECOGNITION = "### Frame level recognition: ###"  # the first line of what MS-TCN's code writes
+
+
+def _first(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.readline(200).decode("utf-8", "replace").strip()
+
+
+def _videos(predictions: Path, truth: Path, background: list[str], pooled: bool) -> _Scores:
+    import torch
+
+    from ..tasks.metrics import SegmentationScores
+
+    folders = predictions.is_dir() and truth.is_dir()
+    given = _labels(predictions) if folders else {"video": predictions}
+    right = _labels(truth) if folders else {"video": truth}
+    both, missing, extra = _matched(given, right, "videos")
+    pairs = [_compared(given[name], right[name]) for name in both]
+    classes = sorted({label for pair in pairs for labels in pair for label in labels} - {""})
+    if unknown := [name for name in background if name not in classes]:
+        raise UsageError(f"--background {unknown[0]}: there are the classes {', '.join(classes)}.")
+    numbers = {name: number for number, name in enumerate(classes)}
+    # a frame without a label is wrong, and its segment none
+    shown, left_out = [*classes, "what has no label"], [numbers[name] for name in background]
+    if any("" in labels for labels, _ in pairs):
+        left_out.append(len(classes))
+    metric = SegmentationScores(len(shown), left_out, pooled=pooled)
+    for labels, wanted in pairs:
+        predicted = torch.tensor([numbers.get(label, len(classes)) for label in labels])
+        metric.update(predicted, torch.tensor([numbers.get(label, -100) for label in wanted]))
+    names = {"acc": "accuracy", "acc_mean": "mean_accuracy"}
+    scores = {names.get(name, name): value for name, value in metric.compute().items()}
+    return _Scores(scores, {"segments": metric.settings(shown)}, len(both), missing, extra)
+
+
+def _labels(folder: Path) -> dict[str, Path]:
+    """Return the files of labels of a folder by the videos' names."""
+    files = [
+        path for path in sorted(folder.iterdir()) if path.suffix.lower() in ("", ".csv", ".txt")
+    ]
+    files = [path for path in files if path.is_file() and not path.name.startswith(".")]
+    if not files:
+        raise DataError(f"'{folder}' holds no labels: no .csv and no .txt file.")
+    found: dict[str, Path] = {}
+    for path in files:
+        if path.stem in found:
+            raise DataError(f"'{folder}' has two files of labels of '{path.stem}'.")
+        found[path.stem] = path
+    return found
+
+
+def _compared(given: Path, right: Path) -> tuple[list[str], list[str]]:
+    """Return the labels of a video's frames, predicted and true: the names of classes."""
+    predicted, true = _read(given), _read(right)
+    frames = max(predicted.frames, true.frames)
+    for labels in (predicted, true):
+        if labels.frames != frames and not labels.segments:
+            raise DataError(
+                f"'{given}' labels {predicted.frames} frames and '{right}' {true.frames}: a label "
+                "for each frame is expected in both."
+            )
+    return predicted.labels(frames), true.labels(frames)
+
+
+class _FrameNames(NamedTuple):
+    """The labels of a file; where it tells of segments, frames at the end may have none."""
+
+    names: list[str]
+    segments: bool
+
+    @property
+    def frames(self) -> int:
+        return len(self.names)
+
+    def labels(self, frames: int) -> list[str]:
+        return self.names + [""] * (frames - len(self.names))
+
+
+def _read(path: Path) -> _FrameNames:
+    from ..data.tables import read_lines
+    from ..data.video.labels import read_frame_labels
+
+    if path.suffix.lower() == ".csv":
+        found = read_frame_labels(path)
+        if found.unit != "frames" or any(math.isinf(one.end) for one in found.segments):
+            raise DataError(f"'{path}' counts seconds: labels of frames are compared.")
+        names = [""] * int(max((one.end for one in found.segments), default=0))
+        for one in found.segments:
+            start, end = int(one.start), int(one.end)
+            names[start:end] = [one.label] * (end - start)
+        return _FrameNames(names, not found.every_frame)
+    lines = [line.strip() for line in read_lines(path) if line.strip()]
+    if lines[:1] == [_RECOGNITION]:
+        lines = [name for line in lines[1:] for name in line.split()]
+    if not lines:
+        raise DataError(f"'{path}' holds no labels.")
+    return _FrameNames(lines, False)
