@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +69,26 @@ def load_dataset(
     except Exception as error:  # a stranger's folder can make the library raise anything
         reason = quoted((str(error).strip().splitlines() or [type(error).__name__])[0], 300)
         raise DataError(f"{label} can't be loaded: {reason}.") from error
+
+
+def batches(rows: Any, label: str, *, size: int = 1024) -> Iterator[dict[str, list[Any]]]:
+    """Yield the columns of some rows at a time.
+
+    Args:
+        rows: Rows of a data set.
+        label: What messages call it.
+        size: How many rows at a time.
+
+    Raises:
+        DataError: They are damaged.
+    """
+    found = rows.iter(batch_size=size)
+    while True:
+        try:
+            batch = next(found, None)
+        except Exception as error:  # as in loading
+            reason = quoted((str(error).strip().splitlines() or [type(error).__name__])[0], 300)
+            raise DataError(f"{label} is damaged: {reason}.") from error
+        if batch is None:
+            return
+        yield batch
