@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import DataError, UsageError
-from .shell.models import model_file, open_model
+from .shell.models import model_files, open_models
 from .shell.outputs import outputs
 from .shell.records import Format, Output
 
@@ -41,7 +41,8 @@ def caption(
     """Caption images: a line for each, its path, a tab and the caption.
 
     Args:
-        checkpoint: A checkpoint, or the folder of a run.
+        checkpoint: A checkpoint, or the folder of a run; several, with commas in between, speak as
+            one: with the mean of their probabilities.
         *images: Image files, and folders of them (sub-folders included).
         beam_size: Hypotheses to keep; 1 is greedy search, null the model's own setting.
         nbest: How many captions of each image to write, each on a line of its own, the best first.
@@ -60,7 +61,7 @@ def caption(
         device: Where to run, for instance cpu or cuda.
         trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
     """
-    path = model_file(checkpoint)
+    paths = model_files(checkpoint)
     if batch_size < 1:
         raise UsageError(f"--batch_size {batch_size}: must be at least 1.")
     found = list(_found(images))
@@ -71,7 +72,7 @@ def caption(
 
     from ..tasks.captioning.model import CaptioningModel
 
-    model = open_model(path, CaptioningModel, "caption images", device=device, trust=trust)
+    model = open_models(paths, CaptioningModel, "caption images", device=device, trust=trust)
     with output:
         for first in range(0, len(found), batch_size):
             batch = found[first : first + batch_size]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..errors import DataError, UnrolledError, UsageError, one_line
 from .pictures.timeline import Segment, draw_timeline, palette
-from .shell.models import model_file, open_model
+from .shell.models import model_files, open_models
 from .shell.outputs import outputs
 from .shell.records import Format, Output, format_of
 
@@ -43,7 +43,8 @@ def label(
     --format, a record with its segments.
 
     Args:
-        checkpoint: A checkpoint, or the folder of a run.
+        checkpoint: A checkpoint, or the folder of a run; several, with commas in between, speak as
+            one: with the mean of their probabilities.
         *videos: Video files, folders of pictures, folders of such; .npy files for a model of
             features.
         out: The folder for what is written, made if it is not there, `labels` unless given; of
@@ -59,7 +60,7 @@ def label(
         device: Where to run, for instance cpu or cuda.
         trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
     """
-    path = model_file(checkpoint)
+    paths = model_files(checkpoint)
     if chunk < 1:
         raise UsageError(f"--chunk {chunk}: must be at least 1.")
 
@@ -70,7 +71,7 @@ def label(
 
     from ..tasks.video.model import VideoModel
 
-    model = open_model(path, VideoModel, "label videos", device=device, trust=trust)
+    model = open_models(paths, VideoModel, "label videos", device=device, trust=trust)
     if stream and not model.causal:
         raise UsageError(
             f"--stream: the model's {type(model.core).__name__} reads the frames to come.\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import DataError, UsageError
-from .shell.models import model_file, open_model
+from .shell.models import model_files, open_models
 from .shell.records import Format, Output
 from .shell.sparing import each
 
@@ -45,7 +45,8 @@ def translate(
     A line that can't be translated leaves an empty one; the exit code is then 3, after all others.
 
     Args:
-        checkpoint: A checkpoint, or the folder of a run.
+        checkpoint: A checkpoint, or the folder of a run; several, with commas in between, speak as
+            one: with the mean of their probabilities.
         source: A text file in UTF-8, one sentence a line (.gz and .xz as they are); - is standard
             input.
         beam_size: Hypotheses to keep; 1 is greedy search, null the model's own setting.
@@ -67,14 +68,14 @@ def translate(
         device: Where to run, for instance cpu or cuda.
         trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
     """
-    path = model_file(checkpoint)
+    paths = model_files(checkpoint)
     waiting = _lines(source)  # a file that does not exist is answered before torch is imported
     columns = ("id", *(("rank",) if nbest > 1 else ()), "source", *_FOUND)
     output = Output(columns, format, out, [source])
 
     from ..tasks.translation.model import TranslationModel
 
-    model = open_model(path, TranslationModel, "translate", device=device, trust=trust)
+    model = open_models(paths, TranslationModel, "translate", device=device, trust=trust)
     # Drawing is repeatable where the same sentences are drawn together: what has arrived by now
     # must not count.
     groups = _as_they_come(waiting) if seed is None else _of_one_size(waiting)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypedDict, Unpack
+from typing import Any, NamedTuple, Self, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
 
 from ..core.seq2seq.decoder import Decoded, SequenceDecoder
 from ..core.seq2seq.encoder import Memory, SequenceEncoder
+from ..core.seq2seq.ensemble import EnsembleDecoder, EnsembleEncoder
 from ..core.seq2seq.search import Hypothesis, search_sequences
 from ..core.state import State, select_rows
 from ..core.vision.encoders import ImageEncoder
@@ -101,6 +102,12 @@ class EncoderDecoder(Model):
         self.decoder = decoder
         self.beam_size = beam_size
         self.length_penalty = length_penalty
+
+    def join(self, members: Sequence[Self]) -> None:
+        """Encode with all members' encoders, decode with the mean of their decoders."""
+        # trained no more: who asks for a member's parts asks the member
+        self.encoder = EnsembleEncoder([one.encoder for one in members])  # type: ignore[assignment]
+        self.decoder = EnsembleDecoder([one.decoder for one in members])  # type: ignore[assignment]
 
     @abstractmethod
     def read(self, inputs: Sequence[Any]) -> Memory:
@@ -208,8 +215,7 @@ class EncoderDecoder(Model):
         for first in range(0, len(inputs), batch_size):
             memory = self.read(inputs[first : first + batch_size])
             for row, hypotheses in enumerate(self.search(memory, **asked)):
-                length = None if memory.lengths is None else int(memory.lengths[row])
-                one = Memory(memory.output[row : row + 1, :length])  # (1, S, M)
+                one = memory.row(row)
                 results.append([self._written(one, each, attention) for each in hypotheses])
         return results
 
@@ -260,6 +266,8 @@ class EncoderDecoder(Model):
         if attention:
             target = torch.tensor([tokens], dtype=torch.int64, device=self.device)  # (1, T)
             weights = self.decode(memory, target).attention[0].cpu()  # (T, S)
+            if tokens and not weights.shape[1]:
+                raise ValueError("the models look at different places: there is no mean to show")
         text, words = self.vocabulary.decode(hypothesis.tokens), self.vocabulary.symbols(tokens)
         return Written(text, hypothesis.score, hypothesis.log_probability, words, weights)
 

@@ -82,6 +82,10 @@ class TranslationModel(EncoderDecoder):
         "decoder.head.weight": "target",
         "decoder.head.bias": "target",
     }
+    shared_by_members: ClassVar = {
+        "source": "the source's vocabulary",
+        "target": "the target's vocabulary",
+    }
     encoder: SequenceEncoder
 
     def __init__(

@@ -6,13 +6,14 @@ output of the core, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import ClassVar, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import ClassVar, NamedTuple, Self, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from ...core import GRU
+from ...core.ensemble import EnsembleCore, EnsembleFeatures, EnsembleHead
 from ...core.recurrent import CoreFactory
 from ...core.state import State
 from ...data.spec import VideoSpec
@@ -57,6 +58,12 @@ class VideoModel(Model):
 
     symbol_rows: ClassVar = dict.fromkeys(("head.weight", "head.bias"), "classes")
     spec: VideoSpec
+    shared_by_members: ClassVar = {
+        "classes": "the classes",
+        "feature_size": "the size of the features",
+        "image_size": "the size of the pictures",
+        "stride": "the stride",
+    }
     feature_mean: Tensor | None
     feature_deviation: Tensor | None
 
@@ -115,6 +122,14 @@ class VideoModel(Model):
         self.head = nn.Linear(self.core.output_size, len(self.classes))
         self.median = median
         self.min_length = min_length
+
+    def join(self, members: Sequence[Self]) -> None:
+        """Read with all members' cores; a frame's probabilities are the mean of theirs."""
+        # trained no more: who asks for a member's parts asks the member
+        self.encoder = EnsembleFeatures([one.features for one in members], members)
+        self.project = nn.Identity()
+        self.core = EnsembleCore([one.core for one in members])  # type: ignore[assignment]
+        self.head = EnsembleHead([one.head for one in members])  # type: ignore[assignment]
 
     @property
     def causal(self) -> bool:
@@ -201,7 +216,7 @@ class VideoModel(Model):
         Raises:
             ValueError: It is no such frame.
         """
-        return as_input(frame, self.spec, self.head.weight.dtype)
+        return as_input(frame, self.spec, next(self.parameters()).dtype)
 
     def stream(self) -> VideoStream:
         """Return what labels frames as they come.
@@ -300,7 +315,10 @@ class VideoStream:
             )
         self.model = model.eval()
         self._step: Callable[[Tensor, State], tuple[Tensor, State]] = model.core.stepper()
-        self._weight, self._bias = model.head.weight.t(), model.head.bias
+        self._head: Callable[[Tensor], Tensor] = model.head
+        if isinstance(model.head, nn.Linear):  # without a module's call: a stream has no time
+            weight, bias = model.head.weight.t(), model.head.bias
+            self._head = lambda output: torch.addmm(bias, output, weight)
         self.reset()
 
     def reset(self) -> None:
@@ -326,6 +344,6 @@ class VideoStream:
         # not before: a refused frame has no label to repeat
         self._waiting = self.model.spec["stride"] - 1
         output, self.state = self._step(x, self.state)
-        probability, number = torch.addmm(self._bias, output, self._weight).softmax(-1)[0].max(-1)
+        probability, number = self._head(output).softmax(-1)[0].max(-1)
         self._label = FrameLabel(self.model.classes[int(number)], float(probability))
         return self._label
