@@ -29,8 +29,13 @@ def caption(
     attention: str | None = None,
     length_penalty: float | None = None,
     max_length: int | None = None,
+    min_length: int = 0,
+    prefix: str = "",
     no_repeat_ngram: int = 0,
     temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
     seed: int | None = None,
     batch_size: int = 32,
     format: Format | None = None,
@@ -51,8 +56,14 @@ def caption(
         length_penalty: Exponent of the length that divides a log-probability; null the model's own
             setting.
         max_length: Words of a caption at most; null the model's own setting.
+        min_length: Words of a caption at least.
+        prefix: What each caption begins with.
         no_repeat_ngram: No sequence of so many words comes twice in a caption; 0 for no such rule.
-        temperature: Draw captions instead of searching the best; below 1 safer, above 1 wilder.
+        temperature: Draw captions instead of searching the best; below 1 safer, above 1 wilder;
+            null for 1 where one of the next three is given. --nbest draws so many.
+        top_k: Draw from the so many likeliest only.
+        top_p: Draw from the fewest likeliest that have this probability together.
+        min_p: Draw from those that are at least this share as likely as the likeliest.
         seed: Makes drawing repeatable.
         batch_size: Images captioned side by side; the result does not depend on it.
         format: Write records instead of lines: each image's path, its caption, or what went wrong;
@@ -84,8 +95,13 @@ def caption(
                     num_hypotheses=nbest,
                     length_penalty=length_penalty,
                     max_length=max_length,
+                    min_length=min_length,
+                    prefix=prefix,
                     no_repeat_ngram=no_repeat_ngram,
                     temperature=temperature,
+                    top_k=top_k,
+                    top_p=top_p,
+                    min_p=min_p,
                     # Another seed for each batch: the same draws would come again.
                     seed=None if seed is None else seed + first,
                     attention=attention is not None,

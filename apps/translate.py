@@ -31,8 +31,13 @@ def translate(
     scores: bool = False,
     length_penalty: float | None = None,
     max_length: int | None = None,
+    min_length: int = 0,
+    prefix: str = "",
     no_repeat_ngram: int = 0,
     temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
     seed: int | None = None,
     batch_size: int = 64,
     format: Format | None = None,
@@ -56,9 +61,15 @@ def translate(
         length_penalty: Exponent of the length that divides a log-probability; null the model's own
             setting.
         max_length: Subwords of a translation at most; null for twice the source's, and 10.
+        min_length: Subwords of a translation at least.
+        prefix: What each translation begins with.
         no_repeat_ngram: No sequence of so many subwords comes twice in a translation; 0 for no such
             rule.
-        temperature: Draw translations instead of searching the best; below 1 safer, above 1 wilder.
+        temperature: Draw translations instead of searching the best; below 1 safer, above 1 wilder;
+            null for 1 where one of the next three is given. --nbest draws so many.
+        top_k: Draw from the so many likeliest only.
+        top_p: Draw from the fewest likeliest that have this probability together.
+        min_p: Draw from those that are at least this share as likely as the likeliest.
         seed: Makes drawing repeatable.
         batch_size: Sentences translated side by side; what is drawn depends on it, what a search
             finds does not.
@@ -89,8 +100,13 @@ def translate(
                     num_hypotheses=nbest,
                     length_penalty=length_penalty,
                     max_length=max_length,
+                    min_length=min_length,
+                    prefix=prefix,
                     no_repeat_ngram=no_repeat_ngram,
                     temperature=temperature,
+                    top_k=top_k,
+                    top_p=top_p,
+                    min_p=min_p,
                     seed=None if seed is None else seed + number,
                     batch_size=batch_size,
                 ),

@@ -17,11 +17,14 @@ from ..core.seq2seq.decoder import Decoded, SequenceDecoder
 from ..core.seq2seq.encoder import Memory, SequenceEncoder
 from ..core.seq2seq.ensemble import EnsembleDecoder, EnsembleEncoder
 from ..core.seq2seq.search import Hypothesis, search_sequences
-from ..core.state import State, select_rows
+from ..core.state import State, leaves, select_rows
 from ..core.vision.encoders import ImageEncoder
 from ..data.batch import padded
 from ..data.tokenizer import Subwords
 from .model import Model, Scored
+
+
+_DRAWING = ("temperature", "top_k", "top_p", "min_p")
 
 
 class SearchSettings(TypedDict, total=False):
@@ -29,13 +32,19 @@ class SearchSettings(TypedDict, total=False):
 
     Attributes:
         beam_size: Hypotheses to keep; None: the model's own setting; 1: greedy search.
-        num_hypotheses: How many to return for each input, at most `beam_size`; 1.
+        num_hypotheses: How many to return for each input, at most `beam_size` (any number are
+            drawn); 1.
         length_penalty: Exponent of the length that divides a log-probability; None: the model's own
             setting.
         max_length: Symbols at most; None: as the model says.
+        min_length: Symbols at least; 0.
+        prefix: What each text begins with; empty: anything.
         no_repeat_ngram: No sequence of so many symbols comes twice; 0: it may.
         temperature: Draw from the model's distribution instead of searching, its logits divided by
-            this; None: search.
+            this; None: search, or 1 where one of the next three is given.
+        top_k: Draw from the so many likeliest symbols only; None: from all.
+        top_p: Draw from the fewest likeliest symbols that have this probability together.
+        min_p: Draw from symbols that are at least this share as likely as the likeliest.
         seed: Makes drawing repeatable; None: another result each time.
         attention: Return the attention weights; False.
         batch_size: Inputs side by side, 64; what a search finds does not depend on it.
@@ -45,8 +54,13 @@ class SearchSettings(TypedDict, total=False):
     num_hypotheses: int
     length_penalty: float | None
     max_length: int | None
+    min_length: int
+    prefix: str
     no_repeat_ngram: int
     temperature: float | None
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
     seed: int | None
     attention: bool
     batch_size: int
@@ -151,6 +165,8 @@ class EncoderDecoder(Model):
         rows: Tensor | None = None,
         *,
         max_length: int | None = None,
+        min_length: int = 0,
+        prefix: Sequence[int] = (),
         length_penalty: float | None = None,
         **settings: Any,
     ) -> list[list[Hypothesis]]:
@@ -159,7 +175,9 @@ class EncoderDecoder(Model):
         Args:
             memory: What the encoder found, R rows.
             rows: Which row of the memory each text is to be about (B,) int64; None: each its own.
-            max_length: Symbols at most; None: `length_limit`.
+            max_length: Symbols at most; None: `length_limit`, or what has to be there.
+            min_length: Symbols at least.
+            prefix: What each text begins with.
             length_penalty: None: the model's own.
             settings: See `search_sequences`.
 
@@ -167,6 +185,12 @@ class EncoderDecoder(Model):
             The hypotheses of each row, the best first.
         """
         prepared, state = self._begin(memory, rows)
+        limits: Any = max_length
+        if max_length is None:
+            limits, least = self.length_limit(memory), max(min_length, len(prefix))
+            alike = isinstance(limits, int)
+            limits = max(limits, least) if alike else [max(limit, least) for limit in limits]
+        count = leaves(state)[0].shape[0]
         return search_sequences(
             self.decoder.stepper(),
             state,
@@ -174,7 +198,9 @@ class EncoderDecoder(Model):
             start=Subwords.START,
             end=Subwords.END,
             forbidden=(Subwords.PAD, Subwords.START, Subwords.UNKNOWN),
-            max_length=self.length_limit(memory) if max_length is None else max_length,
+            max_length=limits,
+            min_length=min_length,
+            prefix=[prefix] * count if prefix else (),
             length_penalty=self.length_penalty if length_penalty is None else length_penalty,
             **settings,
         )
@@ -206,8 +232,10 @@ class EncoderDecoder(Model):
         check_sizes(batch_size=(batch_size := asked.pop("batch_size", 64)))
         if attention and self.decoder.attention is None:
             raise ValueError("this model was made without attention; there is none to show")
+        drawn = any(asked.get(name) is not None for name in _DRAWING)
         if asked.get("beam_size") is None:
-            asked["beam_size"] = max(self.beam_size, asked["num_hypotheses"])
+            asked["beam_size"] = 1 if drawn else max(self.beam_size, asked["num_hypotheses"])
+        asked["prefix"] = self._beginning(asked.pop("prefix", ""))
         self.eval()
         asked["generator"] = generator = torch.Generator(self.device)
         generator.seed() if seed is None else generator.manual_seed(seed)
@@ -218,6 +246,14 @@ class EncoderDecoder(Model):
                 one = memory.row(row)
                 results.append([self._written(one, each, attention) for each in hypotheses])
         return results
+
+    def _beginning(self, prefix: str) -> list[int]:
+        """Return the symbols that every text is to begin with."""
+        (ids,) = self.vocabulary.encode_batch([prefix])
+        if Subwords.UNKNOWN in ids:
+            shown = " ".join(self.vocabulary.symbols(ids))
+            raise ValueError(f"prefix={prefix!r}: the model does not know all of it ({shown})")
+        return ids
 
     def score_texts(
         self, inputs: Sequence[Any], texts: Sequence[str], *, batch_size: int = 64
