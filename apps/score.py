@@ -91,7 +91,9 @@ def score(
 
     model = open_models(paths, Model, "score texts", device=device, trust=trust)
     if not isinstance(model, CharModel | TranslationModel | CaptioningModel):
-        raise UsageError(f"'{paths[0]}' holds a {type(model).__name__}, which does not score texts.")
+        raise UsageError(
+            f"'{paths[0]}' holds a {type(model).__name__}, which does not score texts."
+        )
     if by == ("subword" if isinstance(model, CharModel) else "character"):
         unit = "character" if isinstance(model, CharModel) else "subword"
         raise UsageError(f"--by {by}: this model predicts {unit}s: --by {unit}, word or line.")

@@ -76,6 +76,7 @@ class Written(NamedTuple):
         words: Its words or subwords; with the end symbol, if it came to an end.
         attention: How much each word looked at each vector of the memory (T, S), of an image at
             each place (T, h, w), on the CPU; None where it was not asked for.
+        ids: The text's symbols by number, without the end.
     """
 
     text: str
@@ -83,6 +84,7 @@ class Written(NamedTuple):
     log_probability: float
     words: list[str]
     attention: Tensor | None
+    ids: list[int]
 
 
 class EncoderDecoder(Model):
@@ -168,6 +170,7 @@ class EncoderDecoder(Model):
         min_length: int = 0,
         prefix: Sequence[int] = (),
         length_penalty: float | None = None,
+        unknown: bool = False,
         **settings: Any,
     ) -> list[list[Hypothesis]]:
         """Look for what to write.
@@ -179,6 +182,7 @@ class EncoderDecoder(Model):
             min_length: Symbols at least.
             prefix: What each text begins with.
             length_penalty: None: the model's own.
+            unknown: Whether the unknown symbol may come.
             settings: See `search_sequences`.
 
         Returns:
@@ -197,7 +201,7 @@ class EncoderDecoder(Model):
             prepared,
             start=Subwords.START,
             end=Subwords.END,
-            forbidden=(Subwords.PAD, Subwords.START, Subwords.UNKNOWN),
+            forbidden=[Subwords.PAD, Subwords.START] + [Subwords.UNKNOWN] * (not unknown),
             max_length=limits,
             min_length=min_length,
             prefix=[prefix] * count if prefix else (),
@@ -213,12 +217,13 @@ class EncoderDecoder(Model):
 
     @torch.inference_mode()
     def write(
-        self, inputs: Sequence[Any], **settings: Unpack[SearchSettings]
+        self, inputs: Sequence[Any], *, unknown: bool = False, **settings: Unpack[SearchSettings]
     ) -> list[list[Written]]:
         """Say something about each input.
 
         Args:
             inputs: What `read` reads.
+            unknown: Whether the unknown symbol may come; the text is without it.
             settings: See `SearchSettings`.
 
         Returns:
@@ -242,7 +247,7 @@ class EncoderDecoder(Model):
         results = []
         for first in range(0, len(inputs), batch_size):
             memory = self.read(inputs[first : first + batch_size])
-            for row, hypotheses in enumerate(self.search(memory, **asked)):
+            for row, hypotheses in enumerate(self.search(memory, unknown=unknown, **asked)):
                 one = memory.row(row)
                 results.append([self._written(one, each, attention) for each in hypotheses])
         return results
@@ -305,7 +310,8 @@ class EncoderDecoder(Model):
             if tokens and not weights.shape[1]:
                 raise ValueError("the models look at different places: there is no mean to show")
         text, words = self.vocabulary.decode(hypothesis.tokens), self.vocabulary.symbols(tokens)
-        return Written(text, hypothesis.score, hypothesis.log_probability, words, weights)
+        said = text, hypothesis.score, hypothesis.log_probability
+        return Written(*said, words, weights, hypothesis.tokens)
 
 
 def with_end(hypothesis: Hypothesis) -> list[int]:

@@ -206,9 +206,7 @@ def sample_search(
     check_sampling(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
     device = leaves(state)[0].device
     rows = leaves(state)[0].shape[0]
-    rules = SearchRules(
-        rows, end, max_length, min_length, forbidden, no_repeat_ngram, prefix
-    )
+    rules = SearchRules(rows, end, max_length, min_length, forbidden, no_repeat_ngram, prefix)
     found: list[Hypothesis] = [Hypothesis([], 0.0, 0.0, False)] * rows
     running = list(range(rows))
     tokens = torch.full((rows,), start, device=device)
@@ -308,9 +306,7 @@ def beam_search(
         )
     device = leaves(state)[0].device
     rows = leaves(state)[0].shape[0]
-    rules = SearchRules(
-        rows, end, max_length, min_length, forbidden, no_repeat_ngram, prefix
-    )
+    rules = SearchRules(rows, end, max_length, min_length, forbidden, no_repeat_ngram, prefix)
     beams = [Beam(limit, beam_size, num_hypotheses, length_penalty) for limit in rules.limits]
     running = beams
     tokens = torch.full((rows,), start, device=device)

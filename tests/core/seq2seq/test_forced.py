@@ -124,9 +124,7 @@ def test_filters_draw_from_what_they_keep_and_one_of_them_is_enough():
     rules = {"start": START, "end": END, "max_length": 5}
     greedy = greedy_search(*begin(made, tokens, lengths), **rules)
     for narrow in ({"top_k": 1}, {"top_p": 1e-9}, {"min_p": 1.0}):
-        found = search_sequences(
-            *begin(made, tokens, lengths), **rules, **narrow, num_hypotheses=3
-        )
+        found = search_sequences(*begin(made, tokens, lengths), **rules, **narrow, num_hypotheses=3)
         for row, best in zip(found, greedy, strict=True):
             assert [one.tokens for one in row] == [best.tokens] * 3
 
