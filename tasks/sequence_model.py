@@ -23,7 +23,6 @@ from ..data.batch import padded
 from ..data.tokenizer import Subwords
 from .model import Model, Scored
 
-
 _DRAWING = ("temperature", "top_k", "top_p", "min_p")
 
 

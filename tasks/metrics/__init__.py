@@ -2,6 +2,7 @@
 
 from .caption import CaptionScores
 from .cider import CiderD
+from .edits import PhonemeErrorRate, WordErrorRate
 from .segmentation import FrameMAP, SegmentationScores
 from .text import BitsPerCharacter, SacreBLEU
 
@@ -10,6 +11,8 @@ __all__ = [
     "CaptionScores",
     "CiderD",
     "FrameMAP",
+    "PhonemeErrorRate",
     "SacreBLEU",
     "SegmentationScores",
+    "WordErrorRate",
 ]
