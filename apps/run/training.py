@@ -294,7 +294,7 @@ class TrainingCLI(LightningCLI):
             return
         named = ""
         if best:
-            score = f"{callback.monitor} {float(callback.best_model_score):.4f}"
+            score = f"{callback.watched} {float(callback.best_model_score):.4f}"
             named = f" (best {score}: {folders.short(Path(best))})"
         print(f"Trained to step {trainer.global_step}: {last}{named}")
         if app := self._app():
