@@ -112,7 +112,7 @@ class Task(LightningModule, ABC):
             return optimizer
         schedule = self.make_schedule(optimizer)
         if isinstance(schedule, ReduceLROnPlateau):
-            return {"optimizer": optimizer, "lr_scheduler": plateau_settings(schedule)}
+            return plateau_settings(optimizer, schedule)
         # The schedule's length is set in on_train_start: asking the trainer for it here would build
         # the loaders too early and lose their place in a resumed run.
         return {

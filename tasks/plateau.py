@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ..errors import UsageError, did_you_mean
@@ -14,12 +15,15 @@ from ..errors import UsageError, did_you_mean
 WATCHED = "val/loss"  # where the schedule does not say what it follows
 
 
-def plateau_settings(schedule: ReduceLROnPlateau) -> dict[str, Any]:
+def plateau_settings(
+    optimizer: Optimizer, schedule: ReduceLROnPlateau
+) -> OptimizerLRSchedulerConfig:
     """Return what Lightning is told of a schedule, so that it saves it and never steps it.
 
     It would at an epoch's end, after the last checkpoint was written, or at every step.
 
     Args:
+        optimizer: The optimizer.
         schedule: The schedule; Lightning's own knows what it follows, torch's follows `val/loss`.
 
     Raises:
@@ -32,11 +36,14 @@ def plateau_settings(schedule: ReduceLROnPlateau) -> dict[str, Any]:
             "lightning.pytorch.cli.ReduceLROnPlateau --model.lr_scheduler.monitor val/..."
         )
     return {
-        "scheduler": schedule,
-        "monitor": monitor or WATCHED,
-        "interval": "epoch",
-        "frequency": sys.maxsize,
-        "strict": False,
+        "optimizer": optimizer,
+        "lr_scheduler": {
+            "scheduler": schedule,
+            "monitor": monitor or WATCHED,
+            "interval": "epoch",
+            "frequency": sys.maxsize,
+            "strict": False,
+        },
     }
 
 

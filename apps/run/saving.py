@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from jsonargparse import Namespace
@@ -21,11 +21,11 @@ from torch import Tensor
 from ...checkpoints import BEST
 from ...errors import DataError
 from ...loading import CheckedCheckpoint, first_lines
+from ...tasks.base import Task
 from .folder.disk import keep, replacing, writing
 from .progress import tell
 from .resuming import validates_next
 from .tables import EMPTY, MetricsTable
-
 
 _LOSS = "val/loss"
 
@@ -171,7 +171,7 @@ class Checkpoint(ModelCheckpoint):
         """Give the metric that is watched the value of the one that stands for it."""
         found: dict[str, Tensor] = super()._monitor_candidates(trainer)
         if self.monitor:
-            name = trainer.lightning_module.instead_of(self.monitor)
+            name = cast(Task, trainer.lightning_module).instead_of(self.monitor)
             if name != self.monitor and name in found:
                 found[self.monitor] = found[name]
                 self._tell(f"{self.monitor} can't tell here", f"{name} says which is the best")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 
 from ...errors import UnrolledError
+from ...tasks.base import Task
 from .resuming import has_validation
 
 
@@ -57,7 +58,7 @@ class StopEarly(EarlyStopping):
 
     def _run_early_stopping_check(self, trainer: Trainer) -> None:
         if self.enabled:
-            name = trainer.lightning_module.instead_of(self.monitor)
+            name = cast(Task, trainer.lightning_module).instead_of(self.monitor)
             self._watched = trainer.callback_metrics.get(name)
             super()._run_early_stopping_check(trainer)
 

@@ -267,18 +267,19 @@ class TranslationModel(EncoderDecoder):
         results = [[_NOTHING]] * len(texts)
         # Sentences of similar length go together; there is nothing to translate in an empty one.
         order = sorted((n for n, row in enumerate(ids) if row), key=lambda n: len(ids[n]))
-        attention = settings.pop("attention", False)
-        looks = attention or unknown == "copy"
+        attention = settings.get("attention", False)
+        settings["attention"] = attention or unknown == "copy"
         rows = [ids[number] for number in order]
-        written = self.write(rows, unknown=unknown is not None, attention=looks, **settings)
+        written = self.write(rows, unknown=unknown is not None, **settings)
         for number, found in zip(order, written, strict=True):
             told = [self._told(texts[number], ids[number], one, unknown) for one in found]
             if unknown and not self.source.knows(ids[number]):
                 # what the model says is about nothing
                 text = _UNKNOWN if unknown == "mark" else texts[number].strip()
                 told = [one._replace(text=text) for one in told[:1]]
-            shown = {} if attention else {"attention": None, "alignment": None}
-            results[number] = [one._replace(**shown) for one in told]
+            if not attention:
+                told = [one._replace(attention=None, alignment=None) for one in told]
+            results[number] = told
         return results
 
     def _told(self, text: str, ids: list[int], one: Written, unknown: Unknown | None) -> Translated:
