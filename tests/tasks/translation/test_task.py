@@ -121,7 +121,7 @@ def test_mistakes_are_named():
 
 
 def test_where_bleu_can_not_tell_chrf_is_watched():
-    task = make_task()
+    task = made()
     assert task.instead_of("val/bleu") == "val/bleu"
     task.bleu.update(["went", "run"], ["went", "ran"])
     task.bleu.compute()
