@@ -20,11 +20,14 @@ def word_numbers(symbols: Sequence[str], *, whole: bool) -> list[int]:
         symbols: Subwords, of which one with a space before it begins a word; without the end.
         whole: They are words, each by itself.
     """
-    numbers, word = [], -1
+    numbers, word, written = [], 0, False
     for symbol in symbols:
-        word += whole or word < 0 or symbol.startswith(_SPACE)
+        if written and (whole or symbol.startswith(_SPACE)):
+            word, written = word + 1, False
+        written = written or symbol != _SPACE  # several spaces are one
         numbers.append(word)
-    return numbers
+    # a space at the end begins no word
+    return numbers if written or not word else [min(number, word - 1) for number in numbers]
 
 
 def word_alignment(

@@ -276,7 +276,8 @@ class TranslationModel(EncoderDecoder):
             if unknown and not self.source.knows(ids[number]):
                 # what the model says is about nothing
                 text = _UNKNOWN if unknown == "mark" else texts[number].strip()
-                told = [one._replace(text=text) for one in told[:1]]
+                same = [] if unknown == "mark" else [(n, n) for n in range(len(text.split()))]
+                told = [one._replace(text=text, alignment=same) for one in told[:1]]
             if not attention:
                 told = [one._replace(attention=None, alignment=None) for one in told]
             results[number] = told
@@ -290,7 +291,7 @@ class TranslationModel(EncoderDecoder):
         )
         said, alignment = one.text, None
         if one.attention is not None:
-            alignment = word_alignment(one.attention, source, target)
+            alignment = word_alignment(one.attention, source, target if one.text else [])
         if unknown == "copy" and one.attention is not None and Subwords.UNKNOWN in one.ids:
             copied = looked_at(one.attention, source, self.source.spans(text), text)
             pairs = zip(one.ids, copied, strict=False)  # not the end's

@@ -20,6 +20,10 @@ def test_words_are_those_between_the_spaces():
             # and each symbol is a part of the word that it is said to be of
             for number, (begin, end) in zip(numbers, vocabulary.spans(text), strict=True):
                 assert text[begin:end].strip() in text.split()[number]
+    # what a model writes may have several spaces, and one at the end
+    spaces = ["a", "\u2581", "\u2581", "\u2581b", "c", "\u2581", "<unk>", "\u2581"]
+    assert word_numbers(spaces, whole=False) == [0, 1, 1, 1, 1, 2, 2, 2]
+    assert word_numbers(["\u2581", "\u2581a"], whole=False) == [0, 0]
     assert word_numbers(["do", "n't", "stop"], whole=True) == [0, 1, 2]
 
 
@@ -57,3 +61,6 @@ def test_links_are_of_words_that_are_there(joint):
         linked += len(targets)
     assert linked
     assert model.translations(GERMAN)[0][0].alignment is None
+    for unknown, links in (("mark", []), ("copy", [(0, 0), (1, 1)])):
+        ((one,),) = model.translations(["\U0001f600 \U0001f600"], unknown=unknown, attention=True)
+        assert one.alignment == links
