@@ -230,7 +230,7 @@ def _running(items: Sequence[_Item], model: CharModel) -> list[Scored | DataErro
 
 def _lines(files: Sequence[str]) -> list[_Item]:
     """Return the lines of text files, with their ends."""
-    from ..data.sources import COMPRESSED, read_blocks
+    from ..data.formats.packed import COMPRESSED, read_blocks
     from ..data.tables import lines_or_errors
 
     items: list[_Item] = []
@@ -251,7 +251,7 @@ def _lines(files: Sequence[str]) -> list[_Item]:
 
 def _parallel(sources: str, texts: str) -> list[_Item]:
     """Return the sentences of two files."""
-    from ..data.sources import read_blocks
+    from ..data.formats.packed import read_blocks
     from ..data.tables import lines_or_errors
 
     sides = [

@@ -11,6 +11,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from .recurrent import RecurrentCore
 from .state import State
@@ -32,6 +33,25 @@ def mean_log_probabilities(logits: Iterable[Tensor]) -> Tensor:
         one.log_softmax(-1, dtype=torch.promote_types(one.dtype, torch.float32)) for one in logits
     ]
     return torch.stack(tables).logsumexp(0) - math.log(len(tables))
+
+
+def mean_logits(logits: Iterable[Tensor]) -> Tensor:
+    """Return the logits of the mean of probabilities that go by themselves, at least in float32.
+
+    Args:
+        logits: Those of each member, all of one shape; a sigmoid makes probabilities of them.
+
+    Example:
+        >>> import torch
+        >>> one, other = torch.tensor([0.2, 0.8]).logit(), torch.tensor([0.6, 0.4]).logit()
+        >>> [round(float(p), 3) for p in mean_logits([one, other]).sigmoid()]
+        [0.4, 0.6]
+    """
+    wide = torch.stack(
+        [one.to(torch.promote_types(one.dtype, torch.float32)) for one in logits]
+    )  # (members, ...)
+    # log p - log (1 - p), of which neither is ever taken from 1
+    return functional.logsigmoid(wide).logsumexp(0) - functional.logsigmoid(-wide).logsumexp(0)
 
 
 class EnsembleCore(nn.Module):
@@ -96,19 +116,20 @@ class EnsembleHead(nn.Module):
 
     Args:
         heads: The members.
+        several: Whether classes go by themselves, as where an input may have several; else their
+            probabilities add up to 1.
     """
 
-    def __init__(self, heads: Sequence[nn.Linear]) -> None:
+    def __init__(self, heads: Sequence[nn.Linear], *, several: bool = False) -> None:
         super().__init__()
         self.members = nn.ModuleList(heads)
         self._outputs = [head.in_features for head in heads]
+        self._mean = mean_logits if several else mean_log_probabilities
 
     def forward(self, output: Tensor) -> Tensor:
-        """Return log-probabilities (..., C) of the cores' outputs (..., H)."""
+        """Return the logits (..., C) of the mean, of the cores' outputs (..., H)."""
         parts = output.split(self._outputs, -1)
-        return mean_log_probabilities(
-            head(part) for head, part in zip(self.members, parts, strict=True)
-        )
+        return self._mean(head(part) for head, part in zip(self.members, parts, strict=True))
 
 
 class EnsembleFeatures(nn.Module):

@@ -44,7 +44,7 @@ def ensemble(models: Sequence[M], names: Sequence[str] = ()) -> M:
                 "only models of one kind speak together."
             )
         for key, what in first.shared_by_members.items():
-            if first.spec[key] != model.spec[key]:
+            if _of(first, key) != _of(model, key):
                 raise UsageError(
                     f"{called[0]} and {name} differ in {what}: models speak together that were "
                     "trained on the same data, with the same --data settings."
@@ -57,3 +57,8 @@ def ensemble(models: Sequence[M], names: Sequence[str] = ()) -> M:
         vars(joined)[kind] = dict(vars(first)[kind])
     joined.join(models)
     return joined.eval()
+
+
+def _of(model: Model, key: str) -> object:
+    """Return what a model's spec says; of what it says nothing about, the model's attribute."""
+    return model.spec[key] if key in model.spec else getattr(model, key, None)

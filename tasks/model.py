@@ -66,7 +66,7 @@ class Model(nn.Module):
             key of the spec that lists these: a run that begins with another's weights takes such
             rows by symbol, not by position. Whoever adds such a tensor declares it here.
         shared_by_members: What several models must have in common to be one (see `join`): keys of
-            the spec, and what they are called; empty: they can't be.
+            the spec or attributes, and what they are called; empty: they can't be.
     """
 
     symbol_rows: ClassVar[Mapping[str, str]] = {}

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from ...checkpoints import WholeFile, find_checkpoint
 from ...errors import UsageError, printable
 
 Kind = TypeVar("Kind")
+Opened: TypeAlias = Kind | str | os.PathLike[str]
+"""A trained model, or where its checkpoint is."""
 
 
 def model_file(given: str) -> WholeFile:
@@ -89,3 +91,26 @@ def open_models(
     from ...tasks.ensembles import ensemble
 
     return ensemble(models, [f"'{one}'" for one in checkpoints])  # type: ignore[type-var]
+
+
+def opened(
+    model: Opened[Kind], kind: type[Kind], purpose: str, *, device: str = "cpu", trust: str = ""
+) -> Kind:
+    """Return a trained model, which may be there already.
+
+    Args:
+        model: The model, a checkpoint, or the folder of a run.
+        kind: See `open_model`, also for the rest.
+        purpose: See `open_model`.
+        device: See `open_model`.
+        trust: See `open_model`.
+
+    Raises:
+        UnrolledError: See `open_model`.
+    """
+    if isinstance(model, kind):
+        return model
+    if not isinstance(model, str | os.PathLike):
+        raise UsageError(f"A {type(model).__name__} does not {purpose}.")
+    checkpoint = find_checkpoint(model)
+    return open_model(checkpoint, kind, purpose, device=device, trust=trust)

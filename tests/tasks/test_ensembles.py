@@ -14,7 +14,7 @@ from translation_models import make_model as translator
 from unrolled.core import LSTM, MinGRU
 from unrolled.errors import UsageError
 from unrolled.tasks import ensemble
-from video_models import BOTH_WAYS, PICTURES, Means
+from video_models import BOTH_WAYS, CLASSES, PICTURES, Means
 from video_models import make_model as labeller
 
 
@@ -94,6 +94,28 @@ def test_labels_are_the_likeliest_in_the_mean(second):
             both.stream()
 
 
+def test_several_labels_are_those_that_the_mean_of_probabilities_has():
+    first = labeller(multilabel=True)
+    second = other(labeller(partial(MinGRU, hidden_size=3), multilabel=True), 4.0)
+    first.thresholds.copy_(torch.tensor([0.5, 0.4, 0.55, 0.45]))
+    before = first.thresholds.clone()
+    both = ensemble([first, second])
+    frames, lengths = 3 * torch.randn(12, 5), torch.tensor([12])
+    with torch.inference_mode():
+        one, two = (model(frames, lengths)[0][0].sigmoid() for model in (first, second))
+    expected = (one + two) / 2  # (T, C)
+    limits = (first.thresholds + second.thresholds) / 2
+    stream, named = both.stream(), []
+    for frame, label, scores in zip(frames, both.label(frames), expected, strict=True):
+        assert label.scores == pytest.approx(scores.tolist(), abs=1e-6)
+        named.append(tuple(CLASSES[n] for n in (scores >= limits).nonzero().flatten().tolist()))
+        assert label.names == named[-1]
+        assert (again := stream(frame)).names == label.names
+        assert again.scores == pytest.approx(label.scores, abs=1e-6)
+    assert len(set(named)) > 2
+    assert torch.equal(first.thresholds, before)
+
+
 def test_pictures_are_read_by_each_member_for_itself():
     models = [labeller(spec=PICTURES, encoder=Means) for _ in range(2)]
     both = ensemble([models[0], other(models[1])])
@@ -109,5 +131,10 @@ def test_what_can_not_speak_together_is_told(tmp_path):
     spec = {**labeller().spec, "classes": ["rest", "cut", "pour", "mix"]}
     with pytest.raises(UsageError, match="differ in the classes"):
         ensemble([labeller(), labeller(spec=spec)])
+    with pytest.raises(UsageError, match="differ in whether a frame may have several labels"):
+        ensemble([labeller(), labeller(multilabel=True)])
+    posed = {**labeller().spec, "pose": {"egocentric": True}}
+    with pytest.raises(UsageError, match="differ in how features are made of poses"):
+        ensemble([labeller(), labeller(spec=posed)])
     with pytest.raises(UsageError, match="at least one"):
         ensemble([])
