@@ -225,8 +225,8 @@ class Checkpoint(ModelCheckpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state, with the losses of the best, and by what they were chosen."""
-        more = {"losses": dict(self._losses), "watched": self.watched}
-        return {**super().state_dict(), **more}
+        losses = {os.path.basename(path): loss for path, loss in self._losses.items()}
+        return {**super().state_dict(), "losses": losses, "watched": self.watched}
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
