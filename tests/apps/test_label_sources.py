@@ -139,8 +139,7 @@ def test_a_stray_picture_hides_no_video(here, capsys):
         "videos/a.mp4",
         "videos/c.MOV",
     ]
-    said = "2 files of 'videos' left out, no videos: project.blend, thumb.jpg"
-    assert said in told.err
+    assert "2 files of 'videos' left out, no videos: project.blend, thumb.jpg." in told.err
 
 
 def test_the_overlay_keeps_the_pixels_aspect_and_colours(here):
