@@ -80,7 +80,7 @@ def caption(
     there = [image for image in found if isinstance(image, Path)]
     targets = _targets(there, attention) if attention is not None else {}
     columns = ("image", *(("rank",) if nbest > 1 else ()), *_FOUND)
-    output = Output(columns, format, out, there)
+    output = Output(columns, format, out, [*there, *paths])
 
     from ..tasks.captioning.model import CaptioningModel
 

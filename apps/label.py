@@ -78,7 +78,7 @@ def label(
     records = format or (format_of(Path(out)) if out else None)
     if stream and records:
         raise UsageError("--stream prints labels as they come; leave --format out, or --stream.")
-    output = Output(_COLUMNS, records, out if records else None, videos)
+    output = Output(_COLUMNS, records, out if records else None, [*videos, *paths])
 
     from ..tasks.video.model import VideoModel
 

@@ -118,7 +118,7 @@ def score(
             ),
         )
     whole = model.vocabulary.kind in ("word", "words")
-    output = Output(_columns(items, by), format or _form(out), out, files)
+    output = Output(_columns(items, by), format or _form(out), out, [*files, *paths])
     _write(items, found, by, output, whole)
 
 

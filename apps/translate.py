@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import queue
 import sys
 import threading
@@ -91,8 +92,8 @@ def translate(
     paths = model_files(checkpoint)
     waiting = _lines(source)  # a file that does not exist is answered before torch is imported
     columns = ("id", *(("rank",) if nbest > 1 else ()), "source", *_FOUND)
-    output = Output(columns, format, out, [source])
-    aligned = _Alignments(alignments, out, source, nbest)
+    output = Output(columns, format, out, [source, *paths])
+    aligned = _Alignments(alignments, out, [source, *paths], nbest)
 
     from ..tasks.translation.model import TranslationModel
 
@@ -180,19 +181,26 @@ class _Alignments:
     Args:
         place: The file; None: there is none.
         out: Where the translations go.
-        source: Where the sentences come from.
+        inputs: Files that must not be overwritten.
         nbest: How many translations each line has.
 
     Raises:
         UsageError: The file can't be written there.
     """
 
-    def __init__(self, place: str | None, out: str | None, source: str, nbest: int) -> None:
-        if place is not None and place == (out or "-"):
+    def __init__(
+        self,
+        place: str | None,
+        out: str | None,
+        inputs: Sequence[str | os.PathLike[str]],
+        nbest: int,
+    ) -> None:
+        if place is not None and Path(place).absolute() == Path(out or "-").absolute():
             raise UsageError(f"--alignments {place}: the translations go there: name another file.")
         self._output = None
         if place is not None:
-            self._output = Output(("id", "rank", "alignment"), None, place, [source])
+            columns = ("id", "rank", "alignment")
+            self._output = Output(columns, None, place, inputs, "--alignments")
         self._nbest = nbest
 
     def __enter__(self) -> Self:

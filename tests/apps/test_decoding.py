@@ -99,10 +99,30 @@ def test_what_is_not_known_is_counted_and_marked(capsys):
         (["--unknown", "guess"], "unknown"),
         (["--alignments", "corpus.de"], "would overwrite what is read"),
         (["--alignments", "-"], "the translations go there"),
-        (["--alignments", "nowhere/a"], "there is no folder"),
+        (["--alignments", "nowhere/a"], "--alignments 'nowhere/a': there is no folder 'nowhere'"),
+        (["--alignments", "nothing"], "--alignments 'nothing' is a folder"),
+        (["--alignments", "./x.txt", "--out", "x.txt"], "the translations go there"),
     ],
 )
 def test_mistakes_are_told(flags, said, capsys):
     assert main(["translate", "translation.ckpt", "corpus.de", *flags]) == 2
     assert said in capsys.readouterr().err
     assert Path("corpus.de").read_text(encoding="utf-8").startswith("ein hund")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["translate", "translation.ckpt", "corpus.de", "--alignments", "translation.ckpt"],
+        ["translate", "caption.ckpt,translation.ckpt", "corpus.de", "--out", "translation.ckpt"],
+        ["score", "translation.ckpt", "corpus.de", "corpus.de", "--out", "translation.ckpt"],
+        ["caption", "caption.ckpt", "a.png", "--out", "caption.ckpt"],
+        ["label", "video.ckpt", "a.npy", "--format", "tsv", "--out", "video.ckpt"],
+        ["generate", "lm.ckpt", "--out", "lm.ckpt"],
+    ],
+)
+def test_no_result_takes_the_place_of_a_model(words, capsys):
+    before = Path(words[-1]).read_bytes()
+    assert main(words) == 2
+    assert f"{words[-2]} '{words[-1]}' would overwrite what is read" in capsys.readouterr().err
+    assert Path(words[-1]).read_bytes() == before

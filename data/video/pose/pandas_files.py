@@ -94,7 +94,7 @@ def _plain(path: Path, pickled: bytes) -> list[Any]:
     """
     stack: list[Any] = []
     marks: list[int] = []
-    kept: dict[int, Any] = {}
+    kept: dict[Any, Any] = {}
     try:
         for code, value, _ in pickletools.genops(pickled):
             if code.name == "MARK":
