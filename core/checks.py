@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from .kernels.loops import called_while_tracing
 from .state import State, leaves
 
 
@@ -289,6 +290,7 @@ def check_reset(name: str, reset: Any, batch: int, time: int) -> None:
         )
 
 
+@called_while_tracing  # passes the message on
 def refuse_masks(name: str) -> None:
     """Raise ValueError: lengths and resets are not to be had in a graph without breaks.
 
@@ -300,11 +302,6 @@ def refuse_masks(name: str) -> None:
         "breaks can't hold: compile without fullgraph=True; export the forward without them, or "
         "the step"
     )
-
-
-# What `torch.compiler.assume_constant_result` sets, which would import the compiler here: a graph
-# that is asked for gets the message, not a break.
-refuse_masks._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def describe(x: Any) -> str:
