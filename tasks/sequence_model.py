@@ -208,8 +208,7 @@ class EncoderDecoder(Model):
         for first in range(0, len(inputs), batch_size):
             memory = self.read(inputs[first : first + batch_size])
             for row, hypotheses in enumerate(self.search(memory, **asked)):
-                length = None if memory.lengths is None else int(memory.lengths[row])
-                one = Memory(memory.output[row : row + 1, :length])  # (1, S, M)
+                one = self._about(memory, row)
                 results.append([self._written(one, each, attention) for each in hypotheses])
         return results
 
@@ -253,6 +252,11 @@ class EncoderDecoder(Model):
                 for row, values in zip(rows, each, strict=True)
             ]
         return results
+
+    def _about(self, memory: Memory, row: int) -> Memory:
+        """Return one row of a memory, (1, S, M), without what lies past its length."""
+        length = None if memory.lengths is None else int(memory.lengths[row])
+        return Memory(memory.output[row : row + 1, :length])
 
     def _written(self, memory: Memory, hypothesis: Hypothesis, attention: bool) -> Written:
         """Return a text about one row of a memory; its attention is that of reading it again."""

@@ -77,6 +77,9 @@ OUTSIDE = {
         "torchvision",
         "av",
         "PIL",
+        "onnx",  # the extra `export`
+        "safetensors",
+        "huggingface_hub",
     },
 }
 TRAINING = {"lightning", "torchmetrics", "jsonargparse"}

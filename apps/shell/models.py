@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TypeVar
 
 from ...checkpoints import WholeFile, find_checkpoint
@@ -12,15 +13,18 @@ from ...errors import UsageError, printable
 Kind = TypeVar("Kind")
 
 
-def model_file(given: str) -> WholeFile:
+def model_file(given: str) -> WholeFile | Path:
     """Return the checkpoint that a command shall use, and say which of a run's it is.
 
     Args:
-        given: A checkpoint, or the folder of a run or of runs: its best, or the last.
+        given: A checkpoint, or the folder of a run or of runs: its best, or the last; or the folder
+            of an exported model, which is returned.
 
     Raises:
         DataError: There is no such file, or it is no whole checkpoint.
     """
+    if is_exported(given):
+        return Path(given)
     file = find_checkpoint(given)
     if os.path.isdir(given):
         print(f"using {printable(str(file))}", file=sys.stderr, flush=True)
@@ -28,12 +32,12 @@ def model_file(given: str) -> WholeFile:
 
 
 def open_model(
-    checkpoint: WholeFile, kind: type[Kind], purpose: str, *, device: str, trust: str
+    checkpoint: WholeFile | Path, kind: type[Kind], purpose: str, *, device: str, trust: str
 ) -> Kind:
     """Return the trained model of a checkpoint.
 
     Args:
-        checkpoint: The checkpoint, as `model_file` returned it: that is known in no time.
+        checkpoint: The checkpoint or folder, as `model_file` returned it: that is known in no time.
         kind: The class that the model has to be of.
         purpose: What such a model does, for the message about another one.
         device: As for `load`.
@@ -42,11 +46,27 @@ def open_model(
     Raises:
         UnrolledError: That of `load`, or it holds a model of another kind.
     """
-    from ...loading import load
+    if isinstance(checkpoint, Path):
+        from ..exports.running import open_folder
 
-    model = load(checkpoint, device=device, trust=trust)
+        if device != "cpu":
+            raise UsageError(f"--device {device}: an exported model runs on the cpu.")
+        model = open_folder(checkpoint)
+    else:
+        from ...loading import load
+
+        model = load(checkpoint, device=device, trust=trust)
     if not isinstance(model, kind):
         raise UsageError(
             f"'{checkpoint}' holds a {type(model).__name__}, which does not {purpose}."
         )
     return model
+
+
+def is_exported(given: str) -> bool:
+    """Say whether a path is the folder of an exported model.
+
+    Args:
+        given: The path.
+    """
+    return "://" not in given and (Path(given) / "model.json").is_file()

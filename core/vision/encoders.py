@@ -167,7 +167,7 @@ class FrameEncoder(nn.Module):
         Returns:
             (N, D).
         """
-        if not len(frames):
+        if frames.shape[0] == 0:  # len would be a constant of an exported graph
             check_images(type(self).__name__, frames)
             nothing = next(self.parameters()).new_zeros(0, self.output_size)
             return attach(nothing, self.parameters())

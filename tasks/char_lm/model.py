@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ...core import LSTM
 from ...core.dropout import EmbeddingDropout, LockedDropout
 from ...core.recurrent import CoreFactory
-from ...core.seq2seq.sampling import check_sampling, sample
+from ...core.seq2seq.sampling import Step, check_sampling, sample
 from ...core.state import State
 from ...data.batch import padded
 from ...data.spec import TextSpec
@@ -134,6 +134,32 @@ class CharModel(Model):
         """
         output, state = self.core.step(self.embedding(input), state)  # (B, H)
         return self.head(output), state  # (B, V)
+
+    def last(self, input: Tensor, lengths: Tensor) -> tuple[Tensor, State]:
+        """Predict the character that follows each row: logits (B, V), and the core's state there.
+
+        Args:
+            input: Characters (B, T) int64.
+            lengths: Characters of each row, at least one (B,) int64.
+        """
+        output, state = self.read(input, lengths=lengths)  # (B, T, H)
+        return self.head(output[torch.arange(len(input)), lengths - 1]), state  # (B, V)
+
+    def stepper(self, forbidden: Sequence[int] = ()) -> Step:
+        """Make `step` ready for many calls without gradients; see `RecurrentCore.stepper`.
+
+        Args:
+            forbidden: Characters whose logits shall be minus infinity.
+        """
+        embedding, head, bias = self.embedding.weight, self.head.weight.t(), self.head.bias.clone()
+        bias[list(forbidden)] = -torch.inf
+        core_step = self.core.stepper()
+
+        def step(tokens: Tensor, state: State) -> tuple[Tensor, State]:
+            output, state = core_step(embedding[tokens], state)
+            return torch.addmm(bias, output, head), state
+
+        return step
 
     def generate(
         self,
@@ -286,21 +312,14 @@ class CharModel(Model):
             raise UnknownCharacters(error.counts, where="The prompt", remedy=remedy) from None
         lengths = torch.tensor([len(row) for row in ids])
         prompted = nn.utils.rnn.pad_sequence(ids, batch_first=True)  # (B, T)
-        output, state = self.read(prompted.to(self.device), lengths=lengths)  # (B, T, H)
-        last = output[torch.arange(len(ids)), lengths - 1]  # (B, H)
-        embedding, head, bias = self.embedding.weight, self.head.weight.t(), self.head.bias.clone()
-        bias[list(vocabulary.never_written)] = -torch.inf
-        core_step = self.core.stepper()
+        logits, state = self.last(prompted.to(self.device), lengths)  # (B, V)
+        logits[:, list(vocabulary.never_written)] = -torch.inf
         decoders = [vocabulary.decoder() for _ in ids]
         finished = [False] * len(ids)
 
-        def step(tokens: Tensor, state: State) -> tuple[Tensor, State]:
-            output, state = core_step(embedding[tokens], state)
-            return torch.addmm(bias, output, head), state
-
         for tokens in sample(
-            step,
-            torch.addmm(bias, last, head),
+            self.stepper(vocabulary.never_written),
+            logits,
             state,
             length=length,
             temperature=temperature,

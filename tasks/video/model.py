@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ...core import GRU
 from ...core.recurrent import CoreFactory
+from ...core.seq2seq.sampling import Step
 from ...core.state import State
 from ...data.spec import VideoSpec
 from ..model import Model, infers
@@ -192,6 +193,17 @@ class VideoModel(Model):
         output, state = self.core.step(self.features(input), state)  # (B, H)
         return self.head(output), state  # (B, C)
 
+    def stepper(self) -> Step:
+        """Return what labels features (B, D) of many frames, one after the other: logits (B, C)."""
+        core_step = self.core.stepper()
+        weight, bias = self.head.weight.t(), self.head.bias
+
+        def step(features: Tensor, state: State) -> tuple[Tensor, State]:
+            output, state = core_step(features, state)
+            return torch.addmm(bias, output, weight), state
+
+        return step
+
     def read(self, frame: FrameLike) -> Tensor:
         """Return a frame as the model reads it, still on the CPU: (3, S, S) uint8, or (D,).
 
@@ -299,8 +311,7 @@ class VideoStream:
                 "videos"
             )
         self.model = model.eval()
-        self._step: Callable[[Tensor, State], tuple[Tensor, State]] = model.core.stepper()
-        self._weight, self._bias = model.head.weight.t(), model.head.bias
+        self._step = model.stepper()
         self.reset()
 
     def reset(self) -> None:
@@ -325,7 +336,7 @@ class VideoStream:
         x = self.model.features(self.model.read(frame)[None].to(self.model.device))  # (1, D)
         # not before: a refused frame has no label to repeat
         self._waiting = self.model.spec["stride"] - 1
-        output, self.state = self._step(x, self.state)
-        probability, number = torch.addmm(self._bias, output, self._weight).softmax(-1)[0].max(-1)
+        logits, self.state = self._step(x, self.state)  # (1, C)
+        probability, number = logits.softmax(-1)[0].max(-1)
         self._label = FrameLabel(self.model.classes[int(number)], float(probability))
         return self._label

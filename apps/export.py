@@ -1,0 +1,53 @@
+"""Export a trained model to files that run elsewhere."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Literal
+
+from ..errors import UsageError
+from .shell.models import model_file
+
+Kind = Literal["onnx"]
+
+
+def export(
+    checkpoint: str,
+    *,
+    format: Kind = "onnx",
+    out: str | None = None,
+    trust: str = "",
+) -> None:
+    """Export a trained model to files that run elsewhere.
+
+    Args:
+        checkpoint: A checkpoint, or the folder of a run.
+        format: onnx: graphs for onnxruntime, with the state as inputs and outputs, and a page that
+            says how to run them without unrolled.
+        out: The folder to write, which must not be there; null: `exported` and the format, beside
+            the checkpoint.
+        trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
+    """
+    path = model_file(checkpoint)
+    folder = Path(out) if out else Path(f"{Path(path).with_suffix('')}-{format}")
+    if os.path.lexists(folder):
+        raise UsageError(f"'{folder}' is there already: remove it, or name another with --out.")
+
+    from ..loading import load
+    from .exports.folder import write_onnx
+
+    model = load(path, trust=trust)
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        unfinished.mkdir(parents=True)
+        write_onnx(model, unfinished)
+        unfinished.rename(folder)
+    except OSError as error:
+        raise UsageError(f"'{folder}' can't be written: {error.strerror}.") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    print(f"{folder}: {size / 1e6:,.1f} MB; {folder / 'README.md'} says how to run it")

@@ -1,0 +1,253 @@
+"""Exported folders: the numbers and words of the checkpoint, without torch and without ours."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import unrolled
+from app_models import PICTURES, SOURCES, save, write_models
+from PIL import Image
+from unrolled.apps.exports.folder import write_onnx
+from unrolled.apps.exports.running import open_folder
+from unrolled.cli import main
+from unrolled.core import GRU, Bidirectional, FrameEncoder, SmallCNN
+from unrolled.tasks import CharLM, VideoLabelling
+
+pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+ALONE = "import sys; sys.modules.update(unrolled=None, torch=None, lightning=None)\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    made = tmp_path_factory.mktemp("models")
+    write_models(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def exported(folder):
+    """Export a model of the folder, once."""
+
+    def export(name: str) -> Path:
+        out = folder / f"{name}-onnx"
+        if not out.exists():
+            assert main(["export", str(folder / f"{name}.ckpt")]) == 0
+        return out
+
+    return export
+
+
+def code_of(page: Path) -> str:
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
+    return code
+
+
+def run_alone(folder: Path, *changes: tuple[str, str]) -> list[str]:
+    """Run the code of a folder's page where neither torch nor unrolled can be imported."""
+    code = code_of(folder / "README.md")
+    for before, after in changes:
+        assert code.count(before) == 1, before
+        code = code.replace(before, after)
+    command = [sys.executable, "-c", ALONE + code]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_a_language_model_streams_as_torch_does(folder, exported):
+    """1,000 steps of three rows; then a step at a time and all at once are the same."""
+    model = unrolled.load(folder / "lm.ckpt")
+    other = open_folder(exported("lm"))
+    symbols = torch.randint(model.vocabulary.size, (3, 1000))
+    with torch.inference_mode():
+        expected, last = model(symbols)
+        found, after = other(symbols)
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(after[0], last.hidden, atol=1e-5, rtol=0)
+        state = other.graphs.initial_state(3)
+        for t in range(1000):
+            logits, state = other.step(symbols[:, t], state)
+            torch.testing.assert_close(logits, expected[:, t], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("settings", [{"temperature": 0.0}, {"seed": 7, "top_k": 4}])
+def test_a_language_model_writes_the_same(folder, exported, settings):
+    """Prompts of several lengths, searched and drawn."""
+    prompts = ["abc", "a", "c b\ta"]
+    model, other = unrolled.load(folder / "lm.ckpt"), open_folder(exported("lm"))
+    expected = model.generate(prompts, length=60, **settings)
+    assert other.generate(prompts, length=60, **settings) == expected
+    assert any(expected)
+    scores, others = model.score(prompts), other.score(prompts)
+    for one, two in zip(scores, others, strict=True):
+        assert two.log_probabilities == pytest.approx(one.log_probabilities, abs=1e-5)
+
+
+def test_the_page_of_a_language_model_runs_alone(folder, exported):
+    model = unrolled.load(folder / "lm.ckpt")
+    said = run_alone(exported("lm"), ('= "", 200, 0.8', '= "ab", 30, 0'))
+    expected = "ab" + model.generate("ab", length=30, temperature=0)
+    assert said == expected.splitlines()
+
+
+@pytest.mark.slow
+def test_a_translation_has_the_same_words(folder, exported):
+    model, other = unrolled.load(folder / "translation.ckpt"), open_folder(exported("translation"))
+    for settings in ({"beam_size": 1}, {"beam_size": 3, "num_hypotheses": 2}, {"beam_size": 5}):
+        # short: two lengths of a model that says one word again and again are equally good
+        asked = {**settings, "max_length": 6, "attention": True}
+        expected, found = model.translations(SOURCES, **asked), other.translations(SOURCES, **asked)
+        for one, two in zip(expected, found, strict=True):
+            assert [each.text for each in two] == [each.text for each in one]
+            for first, second in zip(one, two, strict=True):
+                assert second.log_probability == pytest.approx(first.log_probability, abs=1e-5)
+                torch.testing.assert_close(second.attention, first.attention)
+
+
+@pytest.mark.slow
+def test_the_page_of_a_translation_runs_alone(folder, exported):
+    model = unrolled.load(folder / "translation.ckpt")
+    for source in SOURCES[:2]:
+        said = run_alone(exported("translation"), ('text = ""', f"text = {source!r}"))
+        assert said == [model.translate(source, beam_size=1)]
+
+
+@pytest.mark.slow
+def test_a_caption_has_the_same_words(folder, exported):
+    model, other = unrolled.load(folder / "caption.ckpt"), open_folder(exported("caption"))
+    images = [folder / name for name in PICTURES]
+    for settings in ({"beam_size": 1}, {"beam_size": 3, "num_hypotheses": 2}):
+        asked = {**settings, "max_length": 4, "attention": True}
+        for one, two in zip(
+            model.captions(images, **asked), other.captions(images, **asked), strict=True
+        ):
+            assert [each.text for each in two] == [each.text for each in one]
+            torch.testing.assert_close(two[0].attention, one[0].attention)
+    for name in PICTURES[:2]:
+        Image.open(folder / name).save(exported("caption") / "image.png")
+        said = run_alone(exported("caption"), ("image.jpg", "image.png"))
+        assert said == [model.caption(folder / name, beam_size=1)]
+
+
+@pytest.mark.slow
+def test_a_video_of_pictures_has_the_same_labels(folder):
+    torch.manual_seed(0)
+    spec = {"background": [], "feature_size": 0, "image_size": 16, "stride": 1}
+    encoder = partial(FrameEncoder, partial(SmallCNN, [4, 8]), places=2, chunk=2)
+    core = partial(GRU, hidden_size=6)
+    save(
+        VideoLabelling({**spec, "classes": ["x", "y"]}, core, encoder=encoder),
+        folder / "pictures.ckpt",
+    )
+    model, out = unrolled.load(folder / "pictures.ckpt"), folder / "pictures"
+    out.mkdir()
+    frames = torch.randint(256, (9, 3, 16, 16), dtype=torch.uint8)
+    expected = model.label(frames)
+    write_onnx(model, out)
+    other = open_folder(out)
+    for found in (other.label(frames), [*map(other.stream(), frames)]):
+        assert [one.name for one in found] == [one.name for one in expected]
+        assert [one.probability for one in found] == pytest.approx(
+            [one.probability for one in expected], abs=1e-5
+        )
+
+
+@pytest.mark.slow
+def test_a_video_has_the_same_labels(folder, exported):
+    model, other = unrolled.load(folder / "video.ckpt"), open_folder(exported("video"))
+    frames = np.load(folder / "a.npy").T.astype(np.float32)
+    expected = model.label(frames)
+    for found in (other.label(frames), [*map(other.stream(), frames)]):
+        assert [one.name for one in found] == [one.name for one in expected]
+        assert [one.probability for one in found] == pytest.approx(
+            [one.probability for one in expected], abs=1e-5
+        )
+    np.save(exported("video") / "video.npy", frames)
+    said = run_alone(exported("video"))
+    assert said == [f"{number} {one.name}" for number, one in enumerate(expected)]
+
+
+@pytest.mark.slow
+def test_a_video_read_both_ways_has_the_same_labels(folder):
+    torch.manual_seed(0)
+    spec = {"background": [], "feature_size": 3, "image_size": 0, "stride": 2}
+    core = partial(Bidirectional, core=partial(GRU, hidden_size=6))
+    save(VideoLabelling({**spec, "classes": ["x", "y"]}, core), folder / "both.ckpt")
+    model, out = unrolled.load(folder / "both.ckpt"), folder / "both"
+    out.mkdir()
+    write_onnx(model, out)
+    frames = np.load(folder / "a.npy").T.astype(np.float32)
+    assert [one.name for one in open_folder(out).label(frames)] == [
+        one.name for one in model.label(frames)
+    ]
+
+
+@pytest.mark.slow
+def test_a_model_of_bytes_writes_alone(folder):
+    torch.manual_seed(0)
+    save(
+        CharLM({"vocabulary": {"kind": "bytes", "symbols": ""}}, partial(GRU, hidden_size=6)),
+        folder / "bytes.ckpt",
+    )
+    model, out = unrolled.load(folder / "bytes.ckpt"), folder / "bytes"
+    out.mkdir()
+    write_onnx(model, out)
+    said = run_alone(out, ('= "", 200, 0.8', '= "é", 9, 0'))
+    assert said == ["é" + model.generate("é", length=9, temperature=0)]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("lm", "generate @ --prompt a --temperature 0 --length 9"),
+        pytest.param("translation", "translate @ text --max_length 6", marks=pytest.mark.slow),
+        pytest.param("caption", "caption @ a.png --max_length 4", marks=pytest.mark.slow),
+        pytest.param("video", "label @ a.npy --stream", marks=pytest.mark.slow),
+    ],
+)
+def test_a_folder_runs_in_the_commands(folder, exported, capsys, monkeypatch, name, words):
+    monkeypatch.chdir(folder)
+    Path("text").write_text("\n".join(SOURCES), encoding="utf-8")
+    said = []
+    for place in (folder / f"{name}.ckpt", exported(name)):
+        capsys.readouterr()
+        assert main([word.replace("@", str(place)) for word in words.split()]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1] != ""
+
+
+def test_what_is_wrong_is_said_in_a_line(folder, exported, tmp_path, capsys):
+    out = exported("lm")
+    for words, code, part in (
+        (["export", str(folder / "lm.ckpt"), "--out", str(out)], 2, "is there already"),
+        (["generate", str(out), "--device", "cuda"], 2, "runs on the cpu"),
+        (["translate", str(out), str(folder / "text")], 2, "does not translate"),
+    ):
+        assert main(words) == code
+        assert part in capsys.readouterr().err
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    for content, part in (
+        ("{", "is no JSON"),
+        ("[]", "describes no exported model"),
+        (json.dumps({"task": "char_lm"}), "can't be read"),
+        (json.dumps({"task": ["char_lm"]}), "describes no exported model"),
+    ):
+        (bad / "model.json").write_text(content, encoding="utf-8")
+        assert main(["generate", str(bad)]) == 3
+        assert part in capsys.readouterr().err
+    for name in ("model.json", "vocabulary.json", "start.json", "sequence.onnx"):
+        (bad / name).write_bytes((out / name).read_bytes())
+    (bad / "step.onnx").write_bytes((out / "step.onnx").read_bytes()[:100])
+    assert main(["generate", str(bad)]) == 3
+    assert "is no graph" in capsys.readouterr().err
