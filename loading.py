@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from .checkpoints import find_checkpoint
+from .checkpoints import CONFIG, WEIGHTS_SUFFIX, find_checkpoint
 from .class_paths import UNSEEN, ClassPaths, Recipe, parameters
 from .errors import DataError, SetupError, UsageError, quoted
 
@@ -42,6 +42,7 @@ TRUSTED = (
 )
 # What a Lightning checkpoint holds besides, all of it read as data.
 _REQUIRED = ("state_dict", "hyper_parameters", "unrolled")
+_LARGEST = 100_000_000  # bytes of JSON
 _GLOBAL = re.compile(r"(?:GLOBAL|global|Unsupported class|type)\s+`?([\w.]+)`?")
 
 
@@ -84,7 +85,7 @@ def load(
     """Return the trained model of a checkpoint, ready for use.
 
     Args:
-        path: The checkpoint, or the folder of a run.
+        path: The checkpoint, or the folder of a run; hf://NAME is a model of the Hugging Face hub.
         kind: What the model has to be, as `unrolled.tasks.CharModel`; None: any.
         device: Where to put the model.
         trust: Packages of one's own that the checkpoint may name classes of, besides `unrolled`,
@@ -278,6 +279,8 @@ def _read(file: Path, *, mmap: bool) -> dict[str, Any]:
 
     if problem := torch_problem(torch.__version__):
         warnings.warn(f"Load only checkpoints that you trust: {problem}", stacklevel=3)
+    if file.suffix == WEIGHTS_SUFFIX:
+        return _checked(file, _read_folder(file))
     try:
         content = torch.load(str(file), map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
@@ -289,6 +292,39 @@ def _read(file: Path, *, mmap: bool) -> dict[str, Any]:
         ) from error
     except Exception as error:  # the bytes of a pickle can make its reader raise anything
         raise DataError(f"'{file}' is not a checkpoint: {first_lines(error, 1)}") from error
+    return _checked(file, content)
+
+
+def _read_folder(file: Path) -> dict[str, Any]:
+    """Return what an exported folder holds: its weights, and the JSON beside them."""
+    from .data.tables import json_value
+
+    try:
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise SetupError(
+            "This needs safetensors, which is not installed: pip install 'unrolled[export]'"
+        ) from error
+    beside = file.with_name(CONFIG)
+    try:
+        if beside.stat().st_size > _LARGEST:
+            raise DataError(f"'{beside}' has more than {_LARGEST:,} bytes.")
+        content = json_value(beside.read_bytes(), f"'{beside}'")
+    except OSError as error:
+        raise DataError(
+            f"'{beside}' can't be read ({error.strerror}); it belongs to '{file}'."
+        ) from error
+    try:
+        weights = load_file(str(file))
+    except Exception as error:  # the library has errors of its own
+        raise DataError(f"'{file}' is no file of weights: {first_lines(error, 1)}") from error
+    return {**content, "state_dict": weights} if isinstance(content, dict) else {}
+
+
+def _checked(file: Path, content: Any) -> dict[str, Any]:
+    """Return the content of a checkpoint whose parts are of the kinds that they have to be."""
+    import torch
+
     if not isinstance(content, dict) or any(
         not isinstance(content.get(key), dict) for key in _REQUIRED
     ):

@@ -7,10 +7,11 @@ import shutil
 from pathlib import Path
 from typing import Literal
 
+from ..checkpoints import WholeFile
 from ..errors import UsageError
-from .shell.models import model_file
+from .shell.models import checkpoint_file
 
-Kind = Literal["onnx"]
+Kind = Literal["onnx", "safetensors"]
 
 
 def export(
@@ -25,25 +26,22 @@ def export(
     Args:
         checkpoint: A checkpoint, or the folder of a run.
         format: onnx: graphs for onnxruntime, with the state as inputs and outputs, and a page that
-            says how to run them without unrolled.
+            says how to run them without unrolled; safetensors: weights without code, and JSON,
+            which every command and `unrolled.load` take in a checkpoint's place.
         out: The folder to write, which must not be there; null: `exported` and the format, beside
             the checkpoint.
         trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
     """
-    path = model_file(checkpoint)
+    path = checkpoint_file(checkpoint)
     folder = Path(out) if out else Path(f"{Path(path).with_suffix('')}-{format}")
     if os.path.lexists(folder):
         raise UsageError(f"'{folder}' is there already: remove it, or name another with --out.")
 
-    from ..loading import load
-    from .exports.folder import write_onnx
-
-    model = load(path, trust=trust)
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
         unfinished.mkdir(parents=True)
-        write_onnx(model, unfinished)
+        _write(path, format, unfinished, trust)
         unfinished.rename(folder)
     except OSError as error:
         raise UsageError(f"'{folder}' can't be written: {error.strerror}.") from error
@@ -51,3 +49,16 @@ def export(
         shutil.rmtree(unfinished, ignore_errors=True)
     size = sum(file.stat().st_size for file in folder.iterdir())
     print(f"{folder}: {size / 1e6:,.1f} MB; {folder / 'README.md'} says how to run it")
+
+
+def _write(path: WholeFile, format: Kind, folder: Path, trust: str) -> None:
+    if format == "safetensors":
+        from ..loading import CheckedCheckpoint
+        from .exports.weights import write_weights
+
+        write_weights(CheckedCheckpoint(path, trust=trust), folder)
+        return
+    from ..loading import load
+    from .exports.folder import write_onnx
+
+    write_onnx(load(path, trust=trust), folder)

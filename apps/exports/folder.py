@@ -12,8 +12,8 @@ from torch import Tensor
 from ... import __version__
 from ...core.seq2seq.decoder import DecoderState
 from ...core.seq2seq.encoder import Memory
-from ...core.vision.encoders import FrameEncoder
 from ...core.state import State, leaves
+from ...core.vision.encoders import FrameEncoder
 from ...data.tokenizer import Subwords
 from ...data.vocabulary import ByteVocabulary, Vocabulary
 from ...errors import UsageError
@@ -171,7 +171,7 @@ def _translation(model: TranslationModel, folder: Path) -> dict[str, Any]:
     found = assembly.add(Begin(model.decoder), output, "lengths")
     memory, state = _names_of(model)
     outputs = dict(zip([*memory, *state], found, strict=True))
-    axes = {name: rows for name in memory}
+    axes = dict.fromkeys(memory, rows)
     _save(assembly.model(outputs, axes), folder, "encoder")
     _decoder(model, folder, steps=STEPS)
     return {"task": "translation", "graphs": ["encoder", "decoder"], **_settings(model)}
@@ -182,9 +182,7 @@ def _captioning(model: CaptioningModel, folder: Path) -> dict[str, Any]:
     side = model.image_size
     images = torch.zeros(ROWS, 3, side, side, dtype=torch.uint8)
     memory, state = _names_of(model)
-    proto = graph_of(
-        Looking(model), (images,), ({0: "batch"},), ["images"], [*memory, *state]
-    )
+    proto = graph_of(Looking(model), (images,), ({0: "batch"},), ["images"], [*memory, *state])
     _save(proto, folder, "encoder")
     _decoder(model, folder, steps=STEPS)
     height, width = model.encoder.grid(side, side)

@@ -231,8 +231,8 @@ class Assembly:
                 x = self._joined("Add", x, output) if core.residual and same else output
             return x
         raise UsageError(
-            f"{type(core).__name__} is not causal, and not made of Bidirectional and Stacked: there "
-            "is no step to export."
+            f"{type(core).__name__} is not causal, and not made of Bidirectional and Stacked: "
+            "there is no step to export."
         )
 
     def looked_up(self, table: Tensor, symbols: str) -> str:
@@ -305,9 +305,7 @@ class Assembly:
 
     def _joined(self, operator: str, one: str, other: str, **attributes: int) -> str:
         name = self._part()
-        self._nodes.append(
-            self.onnx.helper.make_node(operator, [one, other], [name], **attributes)
-        )
+        self._nodes.append(self.onnx.helper.make_node(operator, [one, other], [name], **attributes))
         (first, axes), (second, _) = self._values[one], self._values[other]
         join = torch.cat((first, second), 2) if operator == "Concat" else first
         self._values[name] = join, axes
@@ -374,4 +372,3 @@ class Assembly:
 
 def _tuples(value: Any) -> Any:
     return value if isinstance(value, Tensor) else tuple(_tuples(part) for part in value)
-

@@ -16,8 +16,8 @@ from ...core.recurrent import RecurrentCore
 from ...core.seq2seq.attention import Prepared
 from ...core.seq2seq.decoder import DecoderState, SequenceDecoder
 from ...core.seq2seq.encoder import Memory
-from ...core.vision.encoders import FrameEncoder
 from ...core.state import State, leaves, where_rows
+from ...core.vision.encoders import FrameEncoder
 from ...tasks.sequence_model import EncoderDecoder
 
 
@@ -90,9 +90,7 @@ class MaskedStep(nn.Module):
         self.core = core
         self.like = core.initial_state(1)
 
-    def forward(
-        self, state: list[Tensor], x: Tensor, valid: Tensor
-    ) -> tuple[list[Tensor], Tensor]:
+    def forward(self, state: list[Tensor], x: Tensor, valid: Tensor) -> tuple[list[Tensor], Tensor]:
         """Return the tensors of the state after x (B, D), and the output (B, H).
 
         Where valid (B,) is false, the state stays, and the output is zero.
@@ -216,7 +214,7 @@ class DecoderStep(nn.Module):
 
 
 def carried(decoder: SequenceDecoder, state: DecoderState) -> list[Tensor]:
-    """Return the tensors that a decoder's graph carries: the core's, and the output where it is fed.
+    """Return the tensors that a decoder's graph carries: the core's, and the output if it is fed.
 
     Args:
         decoder: The decoder.

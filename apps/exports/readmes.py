@@ -116,8 +116,7 @@ found = dict(zip([output.name for output in encoder.get_outputs()], found))
 
 _FEATURES = 'np.load("video.npy").astype(np.float32)  # (T, {size})'
 _PICTURES = (
-    'np.load("video.npy")  # frames (T, 3, {side}, {side}) uint8, red, green, blue; '
-    "one of {stride}"
+    'np.load("video.npy")  # frames (T, 3, {side}, {side}) uint8, red, green, blue; one of {stride}'
 )
 
 _STREAM = (

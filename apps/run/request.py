@@ -12,7 +12,7 @@ import yaml
 
 from ...checkpoints import WholeFile, checkpoints_of, find_checkpoint, newest_whole
 from ...errors import UsageError
-from ..shell.models import model_file
+from ..shell.models import checkpoint_file
 from ..shell.shipped import (
     TRAINER,
     find_config,
@@ -268,7 +268,7 @@ def _evaluation(
     path = find_config(word) if word else None
     if ckpt_path is None:
         raise UsageError(f"`unrolled {command}` needs a trained model: add --ckpt_path CKPT.")
-    checkpoint = model_file(ckpt_path)
+    checkpoint = checkpoint_file(ckpt_path)
     named = [*([path] if path else []), *map(find_config, configs)]
     files = named or [folders.run_of(checkpoint.path) / folders.CONFIG]
     if command == "predict" and not any(flag.startswith("--data") for flag in flags):

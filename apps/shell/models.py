@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ...checkpoints import WholeFile, find_checkpoint
-from ...errors import UsageError, printable
+from ...errors import DataError, UsageError, printable
 
 Kind = TypeVar("Kind")
 
@@ -23,8 +23,20 @@ def model_file(given: str) -> WholeFile | Path:
     Raises:
         DataError: There is no such file, or it is no whole checkpoint.
     """
+    return Path(given) if is_exported(given) else checkpoint_file(given)
+
+
+def checkpoint_file(given: str) -> WholeFile:
+    """Return the checkpoint that a command shall use, as `model_file`, and no exported model.
+
+    Args:
+        given: A checkpoint, or the folder of a run or of runs.
+
+    Raises:
+        DataError: There is no such file, or it is no whole checkpoint.
+    """
     if is_exported(given):
-        return Path(given)
+        raise DataError(f"'{given}' is an exported model: give the checkpoint that it was made of.")
     file = find_checkpoint(given)
     if os.path.isdir(given):
         print(f"using {printable(str(file))}", file=sys.stderr, flush=True)
