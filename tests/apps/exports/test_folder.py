@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -15,14 +16,17 @@ import torch
 import unrolled
 from app_models import PICTURES, SOURCES, save, write_models
 from PIL import Image
+from unrolled.apps.exports.comparing import compared
 from unrolled.apps.exports.folder import write_onnx
+from unrolled.apps.exports.int8 import quantise
 from unrolled.apps.exports.running import open_folder
 from unrolled.cli import main
 from unrolled.core import GRU, Bidirectional, FrameEncoder, SmallCNN
-from unrolled.tasks import CharLM, VideoLabelling
+from unrolled.tasks import CharLM, VideoLabelling, VideoModel
 
 pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
-onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxruntime")
+onnx = pytest.importorskip("onnx")
 
 ALONE = "import sys; sys.modules.update(unrolled=None, torch=None, lightning=None)\n"
 
@@ -145,11 +149,8 @@ def test_a_video_of_pictures_has_the_same_labels(folder):
     spec = {"background": [], "feature_size": 0, "image_size": 16, "stride": 1}
     encoder = partial(FrameEncoder, partial(SmallCNN, [4, 8]), places=2, chunk=2)
     core = partial(GRU, hidden_size=6)
-    save(
-        VideoLabelling({**spec, "classes": ["x", "y"]}, core, encoder=encoder),
-        folder / "pictures.ckpt",
-    )
-    model, out = unrolled.load(folder / "pictures.ckpt"), folder / "pictures"
+    model = VideoModel({**spec, "classes": ["x", "y"]}, core, encoder=encoder)
+    out = folder / "pictures"
     out.mkdir()
     frames = torch.randint(256, (9, 3, 16, 16), dtype=torch.uint8)
     expected = model.label(frames)
@@ -204,6 +205,32 @@ def test_a_model_of_bytes_writes_alone(folder):
     write_onnx(model, out)
     said = run_alone(out, ('= "", 200, 0.8', '= "é", 9, 0'))
     assert said == ["é" + model.generate("é", length=9, temperature=0)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["lm", *(pytest.param(one, marks=pytest.mark.slow) for one in ("translation", "video"))],
+)
+def test_8_bits_agree_nearly(exported, tmp_path, name):
+    """Weights and states of a model that is small and sharp are within some percent."""
+    small = tmp_path / "small"
+    shutil.copytree(exported(name), small)
+    quantise(small)
+    before, after = compared(exported(name), small)
+    assert before.agreement == 1
+    assert after.agreement > 0.9
+    assert abs(after.nats - before.nats) < 0.1
+    operators = {node.op_type for path in small.glob("*.onnx") for node in nodes_of(path)}
+    assert "MatMulInteger" in operators
+    assert "Gemm" not in operators
+
+
+def nodes_of(path: Path):
+    waiting = [onnx.load(path).graph]
+    while waiting:
+        for node in waiting.pop().node:
+            yield node
+            waiting += [one.g for one in node.attribute if one.type == onnx.AttributeProto.GRAPH]
 
 
 @pytest.mark.parametrize(
