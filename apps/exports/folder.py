@@ -115,7 +115,11 @@ def _video(model: VideoModel, folder: Path) -> dict[str, Any]:
         frames = torch.randn(ROWS, STEPS, size)
     else:
         frames = torch.zeros(ROWS, STEPS, 3, side, side, dtype=torch.uint8)
-    settings = {"median": model.median, "min_length": model.min_length, "causal": model.causal}
+    settings: dict[str, Any] = {
+        "median": model.median,
+        "min_length": model.min_length,
+        "causal": model.causal,
+    }
     settings["background"] = model.background
     graphs = ["sequence"]
     if model.causal:

@@ -35,7 +35,8 @@ def quantise(folder: Path) -> None:
             library.quantize_dynamic(
                 str(path),
                 str(path),
-                weight_type=library.QuantType.QInt8,
+                # signed ones overflow silently on processors without VNNI instructions
+                weight_type=library.QuantType.QUInt8,
                 per_channel=True,
                 op_types_to_quantize=["MatMul", "Gather"],
                 extra_options={"EnableSubgraph": True, "MatMulConstBOnly": True},

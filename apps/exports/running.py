@@ -306,11 +306,11 @@ class GraphDecoder(nn.Module):
 
     def prepare(self, memory: Memory) -> State:
         """Return what every step needs: see `SequenceDecoder.prepare`."""
-        return cast("State", memory.state[0])
+        return memory.state[0]
 
     def initial_state(self, memory: Memory) -> State:
         """Return the state before the first symbol, tensors (R, ...)."""
-        return cast("State", memory.state[1])
+        return memory.state[1]
 
     def stepper(self) -> Any:
         """Return the step: see `SequenceDecoder.step`."""
