@@ -152,7 +152,7 @@ def find_checkpoint(given: str | os.PathLike[str], *, last: bool = False) -> Who
     if str(given).startswith(HUB):
         from .hub import downloaded
 
-        return find_checkpoint(downloaded(str(given).removeprefix(HUB)))
+        return find_checkpoint(downloaded(str(given).removeprefix(HUB), (CONFIG, WEIGHTS)))
     if "://" in str(given):
         raise DataError(
             f"'{given}' is a URL: download the checkpoint first, and only from where you trust."

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .checkpoints import CONFIG, WEIGHTS
 from .errors import DataError, SetupError, UsageError, quoted
 
 
@@ -24,11 +24,12 @@ def library() -> Any:
     return huggingface_hub
 
 
-def downloaded(name: str) -> Path:
+def downloaded(name: str, files: Sequence[str]) -> Path:
     """Return the folder of a model of the hub, downloaded now or before.
 
     Args:
         name: USER/MODEL, and with @ a branch, a tag or a commit.
+        files: Names of the files that are wanted, which all have to be there.
 
     Raises:
         UsageError: It is no such name.
@@ -38,15 +39,14 @@ def downloaded(name: str) -> Path:
     hub = library()
     model, _, revision = name.partition("@")
     try:
-        folder = hub.snapshot_download(
-            model, revision=revision or None, allow_patterns=[CONFIG, WEIGHTS]
-        )
+        folder = hub.snapshot_download(model, revision=revision or None, allow_patterns=list(files))
     except hub.errors.HFValidationError as error:
         raise UsageError(f"'hf://{name}' is no name on the hub: hf://USER/MODEL is.") from error
     except Exception as error:  # the library passes on what its network libraries raise
         raise DataError(f"'hf://{name}' can't be downloaded: {_said(error)}.") from error
-    if not (Path(folder) / WEIGHTS).is_file():
-        raise DataError(f"'hf://{name}' has no {WEIGHTS}: it is no model of `unrolled`.")
+    for file in files:
+        if not (Path(folder) / file).is_file():
+            raise DataError(f"'hf://{name}' has no {file}: it is no model of `unrolled`.")
     return Path(folder)
 
 

@@ -47,6 +47,7 @@ ALLOWED = {
         "errors",
         "checkpoints",
         "class_paths",
+        "hub",
         "loading",
         "__version__",
     },
