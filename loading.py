@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from .checkpoints import CONFIG, WEIGHTS_SUFFIX, find_checkpoint
+from .checkpoints import WEIGHTS_SUFFIX, find_checkpoint
 from .class_paths import UNSEEN, ClassPaths, Recipe, parameters
 from .errors import DataError, SetupError, UsageError, quoted
+from .plain_weights import read_weights
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +43,6 @@ TRUSTED = (
 )
 # What a Lightning checkpoint holds besides, all of it read as data.
 _REQUIRED = ("state_dict", "hyper_parameters", "unrolled")
-_LARGEST = 100_000_000  # bytes of JSON
 _GLOBAL = re.compile(r"(?:GLOBAL|global|Unsupported class|type)\s+`?([\w.]+)`?")
 
 
@@ -280,7 +280,7 @@ def _read(file: Path, *, mmap: bool) -> dict[str, Any]:
     if problem := torch_problem(torch.__version__):
         warnings.warn(f"Load only checkpoints that you trust: {problem}", stacklevel=3)
     if file.suffix == WEIGHTS_SUFFIX:
-        return _checked(file, _read_folder(file))
+        return _checked(file, read_weights(file))
     try:
         content = torch.load(str(file), map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
@@ -293,32 +293,6 @@ def _read(file: Path, *, mmap: bool) -> dict[str, Any]:
     except Exception as error:  # the bytes of a pickle can make its reader raise anything
         raise DataError(f"'{file}' is not a checkpoint: {first_lines(error, 1)}") from error
     return _checked(file, content)
-
-
-def _read_folder(file: Path) -> dict[str, Any]:
-    """Return what an exported folder holds: its weights, and the JSON beside them."""
-    from .data.tables import json_value
-
-    try:
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise SetupError(
-            "This needs safetensors, which is not installed: pip install 'unrolled[export]'"
-        ) from error
-    beside = file.with_name(CONFIG)
-    try:
-        if beside.stat().st_size > _LARGEST:
-            raise DataError(f"'{beside}' has more than {_LARGEST:,} bytes.")
-        content = json_value(beside.read_bytes(), f"'{beside}'")
-    except OSError as error:
-        raise DataError(
-            f"'{beside}' can't be read ({error.strerror}); it belongs to '{file}'."
-        ) from error
-    try:
-        weights = load_file(str(file))
-    except Exception as error:  # the library has errors of its own
-        raise DataError(f"'{file}' is no file of weights: {first_lines(error, 1)}") from error
-    return {**content, "state_dict": weights} if isinstance(content, dict) else {}
 
 
 def _checked(file: Path, content: Any) -> dict[str, Any]:

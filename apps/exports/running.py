@@ -20,7 +20,6 @@ from ...core.seq2seq.decoder import Decoded, DecoderState
 from ...core.seq2seq.encoder import Memory
 from ...core.seq2seq.sampling import Step
 from ...core.state import State, leaves, map_state
-from ...data.tables import json_value
 from ...data.tokenizer import Subwords
 from ...data.vocabulary import vocabulary_from_spec
 from ...errors import DataError, SetupError, quoted
@@ -30,59 +29,9 @@ from ...tasks.model import Model
 from ...tasks.translation.model import TranslationModel
 from ...tasks.video.frames import FrameLike, as_input
 from ...tasks.video.model import VideoModel
-from .needs import needed
+from .sessions import Graph, read_json
 
 DESCRIPTION = "model.json"
-_LARGEST = 100_000_000  # bytes of JSON
-
-
-class Graph:
-    """A graph in onnxruntime, with torch's tensors in and out.
-
-    Args:
-        path: The file.
-
-    Raises:
-        DataError: There is no such file, or it is no graph.
-        SetupError: onnxruntime is not installed.
-    """
-
-    def __init__(self, path: Path) -> None:
-        runtime = needed("onnxruntime")
-        options = runtime.SessionOptions()
-        options.log_severity_level = 3  # no warnings
-        options.intra_op_num_threads = torch.get_num_threads()
-        try:
-            # by its content: a graph can name no other file then
-            content = path.read_bytes()
-            self._session = runtime.InferenceSession(
-                content, options, providers=["CPUExecutionProvider"]
-            )
-        except OSError as error:
-            raise DataError(f"'{path}' can't be read: {error.strerror}.") from error
-        except Exception as error:  # the library has many kinds of errors of its own
-            raise DataError(f"'{path}' is no graph: {quoted(str(error), 200)}.") from error
-        self._path = path
-        self.inputs = [value.name for value in self._session.get_inputs()]
-        self.outputs = [value.name for value in self._session.get_outputs()]
-
-    def __call__(self, *given: Tensor) -> list[Tensor]:
-        """Compute.
-
-        Args:
-            given: The inputs, in their order.
-
-        Raises:
-            DataError: The graph does not take them.
-        """
-        feed = {
-            name: value.detach().cpu().contiguous().numpy()
-            for name, value in zip(self.inputs, given, strict=True)
-        }
-        try:
-            return [torch.from_numpy(found) for found in self._session.run(None, feed)]
-        except Exception as error:  # the library has many kinds of errors of its own
-            raise DataError(f"'{self._path}' failed: {quoted(str(error), 200)}.") from error
 
 
 def open_folder(folder: Path) -> Model:
@@ -95,7 +44,7 @@ def open_folder(folder: Path) -> Model:
         DataError: It is none, or parts are missing.
         SetupError: onnxruntime is not installed.
     """
-    description = _json(folder / DESCRIPTION)
+    description = read_json(folder / DESCRIPTION)
     kinds: dict[str, Any] = {
         "char_lm": ExportedCharModel,
         "translation": ExportedTranslation,
@@ -117,20 +66,8 @@ def open_folder(folder: Path) -> Model:
     return model.eval()
 
 
-def _json(path: Path) -> Any:
-    try:
-        if path.stat().st_size > _LARGEST:
-            raise DataError(f"'{path}' has more than {_LARGEST:,} bytes.")
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"'{path}' can't be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"'{path}' is no text in UTF-8.") from error
-    return json_value(text, f"'{path}'")
-
-
 def _subwords(path: Path, kind: str) -> Subwords:
-    return Subwords.from_spec({"kind": cast("Any", kind), "tokenizer": json.dumps(_json(path))})
+    return Subwords.from_spec({"kind": cast("Any", kind), "tokenizer": json.dumps(read_json(path))})
 
 
 class GraphCore(nn.Module):
@@ -148,7 +85,7 @@ class GraphCore(nn.Module):
         self._sequence = Graph(folder / "sequence.onnx")
         if causal:
             self._step = Graph(folder / "step.onnx")
-            start = _json(folder / "start.json")
+            start = read_json(folder / "start.json")
             names = [name for name in self._step.inputs if name != "input"]
             self._start = tuple(torch.tensor(start[name], dtype=torch.float32) for name in names)
 
@@ -189,7 +126,7 @@ class ExportedCharModel(_Exported, CharModel):
     """
 
     def __init__(self, folder: Path, description: dict[str, Any]) -> None:
-        said = _json(folder / "vocabulary.json")
+        said = read_json(folder / "vocabulary.json")
         symbols = "".join(one for one in said["symbols"] if isinstance(one, str))
         spec = {"vocabulary": {"kind": said["kind"], "symbols": symbols}}
         Model.__init__(self, spec)
