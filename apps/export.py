@@ -32,8 +32,8 @@ def export(
             which every command and `unrolled.load` take in a checkpoint's place.
         int8: true: weights of the graphs in 8 bits; size, speed and how far the model then agrees
             with itself are printed.
-        out: The folder to write, which must not be there; null: `exported` and the format, beside
-            the checkpoint.
+        out: The folder to write, which must not be there; null: beside the checkpoint, with its
+            name and the format's.
         trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
     """
     path = checkpoint_file(checkpoint)

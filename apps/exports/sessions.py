@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...data.tables import json_value
-from ...errors import DataError, quoted
+from ...errors import DataError, UnrolledError, quoted
 from .needs import needed
 
 _LARGEST = 100_000_000  # bytes of JSON
@@ -32,14 +33,17 @@ class Graph:
         options.log_severity_level = 3  # no warnings
         options.intra_op_num_threads = torch.get_num_threads()
         try:
-            # by its content: a graph can name no other file then
             content = path.read_bytes()
+            if any(_elsewhere(needed("onnx").load_model_from_string(content))):
+                raise DataError(f"'{path}' takes weights from other files: not loaded.")
             self._session = runtime.InferenceSession(
                 content, options, providers=["CPUExecutionProvider"]
             )
         except OSError as error:
             raise DataError(f"'{path}' can't be read: {error.strerror}.") from error
-        except Exception as error:  # the library has many kinds of errors of its own
+        except UnrolledError:
+            raise
+        except Exception as error:  # the libraries have many kinds of errors of their own
             raise DataError(f"'{path}' is no graph: {quoted(str(error), 200)}.") from error
         self._path = path
         self.inputs = [value.name for value in self._session.get_inputs()]
@@ -62,6 +66,19 @@ class Graph:
             return [torch.from_numpy(found) for found in self._session.run(None, feed)]
         except Exception as error:  # the library has many kinds of errors of its own
             raise DataError(f"'{self._path}' failed: {quoted(str(error), 200)}.") from error
+
+
+def _elsewhere(message: Any) -> Iterator[bool]:
+    """Yield for each tensor within a message of protobuf whether another file holds its numbers.
+
+    onnxruntime would open that file, wherever in the folder of the command it lies.
+    """
+    for field, value in message.ListFields():
+        if field.name == "data_location":
+            yield value != 0  # TensorProto.DEFAULT
+        elif field.message_type is not None:
+            for part in value if hasattr(value, "add") else [value]:
+                yield from _elsewhere(part)
 
 
 def read_json(path: Path) -> Any:

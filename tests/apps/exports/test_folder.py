@@ -278,3 +278,27 @@ def test_what_is_wrong_is_said_in_a_line(folder, exported, tmp_path, capsys):
     (bad / "step.onnx").write_bytes((out / "step.onnx").read_bytes()[:100])
     assert main(["generate", str(bad)]) == 3
     assert "is no graph" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_graph_that_reads_another_file_is_refused(
+    exported, tmp_path, monkeypatch, capsys, inside
+):
+    """Relative to the folder of the command, where onnxruntime would look; also within a loop."""
+    monkeypatch.chdir(tmp_path)
+    Path("secret").write_bytes(bytes(64))
+    shutil.copytree(exported("lm"), "bad")
+    path = Path("bad/sequence.onnx" if inside else "bad/step.onnx")
+    model = onnx.load(path)
+    graph = model.graph
+    if inside:
+        (loop,) = (node for node in graph.node if node.op_type == "Scan")
+        (graph,) = (one.g for one in loop.attribute if one.name == "body")
+    tensor = onnx.TensorProto(name="w", dims=[16], data_type=onnx.TensorProto.FLOAT)
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", "secret"), ("offset", "0"), ("length", "64")):
+        tensor.external_data.add(key=key, value=value)
+    graph.initializer.append(tensor)
+    path.write_bytes(model.SerializeToString())
+    assert main(["generate", "bad"]) == 3
+    assert "takes weights from other files" in capsys.readouterr().err
