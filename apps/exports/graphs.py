@@ -223,6 +223,7 @@ class Assembly:
             back = self.run(core.back, x, valid, backwards=not backwards)
             return self._joined("Concat", ahead, back, axis=2)
         if isinstance(core, Stacked):
+            x = self._masked(x, valid) if core.residual else x  # past a row's end all layers are 0
             for i, layer in enumerate(core.layers):
                 assert isinstance(layer, RecurrentCore)
                 normed = x if core.norms is None else self.add(core.norms[i], x)[0]
@@ -292,6 +293,17 @@ class Assembly:
             self._values[name] = example, {0: "batch"}
             found.append(name)
         return found
+
+    def _masked(self, x: str, valid: str) -> str:
+        """Return the name of x (B, T, D) with zeros where it is not valid (B, T)."""
+        name, make = self._part(), self.onnx.helper.make_node
+        last, zero = self._constant(torch.tensor([2])), self._constant(torch.tensor(0.0))
+        self._nodes += [
+            make("Unsqueeze", [valid, last], [f"{name}_valid"]),
+            make("Where", [f"{name}_valid", x, zero], [name]),
+        ]
+        self._values[name] = self._values[x]
+        return name
 
     def _constant(self, value: Tensor) -> str:
         name = self._part()

@@ -59,9 +59,11 @@ def test_a_core_over_rows_of_some_lengths_is_torchs(name):
     with torch.inference_mode():
         expected, _ = core(x, lengths=lengths)
     (found,) = graph.run(None, {"x": x.numpy(), "lengths": lengths.numpy()})
-    # layer normalisation makes rounding grow over a thousand steps, torch's own as well
+    # layer normalisation makes rounding grow over a thousand steps, torch's own as well; untrained
+    # matrix memories give numbers up to 100, of which the last digits are meant
     allowed = 1e-4 if name == "LayerNormLSTM" else 1e-5
-    torch.testing.assert_close(torch.from_numpy(found), expected, atol=allowed, rtol=0)
+    relative = 1e-4 if name == "MLSTM" else 0
+    torch.testing.assert_close(torch.from_numpy(found), expected, atol=allowed, rtol=relative)
 
 
 def test_a_core_that_reads_both_ways_by_itself_is_refused():
