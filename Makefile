@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint bench clean
+.PHONY: help setup demo test test-slow lint bench gpu-check gallery clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -58,6 +58,13 @@ bench: $(VENV)/.dev  ## print the quick tables of docs/benchmarks.md
 	$(BIN)/python benchmarks/training_overhead.py
 	$(BIN)/python benchmarks/generation.py
 	$(BIN)/python benchmarks/corpus_memory.py
+
+gpu-check: $(VENV)/.dev  ## check and measure on a machine with one GPU, some minutes
+	$(BIN)/python benchmarks/gpu_check.py
+
+gallery: $(VENV)/.run  ## train every built-in task for some minutes, and draw docs/gallery
+	$(BIN)/python -m pip install --quiet --editable '.[fonts]'
+	$(BIN)/python examples/gallery.py
 
 clean:  ## remove the environment and what the tools left
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

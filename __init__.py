@@ -10,16 +10,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import core, data, tasks
+    from . import core, data, plots, tasks
     from .loading import load
 
-__all__ = ["__version__", "core", "data", "load", "tasks"]
+__all__ = ["__version__", "core", "data", "load", "plots", "tasks"]
 
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("core", "data", "tasks"):
+    if name in ("core", "data", "plots", "tasks"):
         return import_module(f".{name}", __name__)
     if name == "load":
         return import_module(".loading", __name__).load

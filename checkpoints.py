@@ -16,7 +16,9 @@ BEST = "best.ckpt"
 HUB = "hf://"
 WEIGHTS_SUFFIX = ".safetensors"
 WEIGHTS, CONFIG = f"model{WEIGHTS_SUFFIX}", "config.json"
-"""Of an exported folder: the weights, and what `unrolled` has to know besides."""
+"""Of a folder of weights without code: they, and what `unrolled` has to know besides."""
+EXPORTED = "model.json"
+"""Of a folder that runs without `unrolled`: what the model is."""
 _LONGEST_HEADER = 100_000_000  # bytes, as the library has it
 
 
@@ -158,6 +160,8 @@ def find_checkpoint(given: str | os.PathLike[str], *, last: bool = False) -> Who
             f"'{given}' is a URL: download the checkpoint first, and only from where you trust."
         )
     path = Path(given)
+    if is_exported(path):
+        raise DataError(f"'{given}' is an exported model: give the checkpoint that it was made of.")
     if path.is_dir() and (path / WEIGHTS).is_file():
         return WholeFile(path / WEIGHTS)
     if path.is_dir():
@@ -167,6 +171,15 @@ def find_checkpoint(given: str | os.PathLike[str], *, last: bool = False) -> Who
         near = did_you_mean(str(path), (str(other) for other in _nearby(path.parent)))
         raise DataError(f"There is no checkpoint '{given}'.{near}")
     return WholeFile(path)
+
+
+def is_exported(path: Path) -> bool:
+    """Say whether a path is the folder of a model that runs without `unrolled`.
+
+    Args:
+        path: The path.
+    """
+    return (path / EXPORTED).is_file()
 
 
 def newest_run(folder: Path) -> Path:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import functools
-import importlib.util
 import inspect
 import re
 import types
@@ -22,7 +21,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from .errors import UnrolledError
+from .errors import UnrolledError, lies_here
 
 Kinds = tuple[type, ...]
 
@@ -387,18 +386,3 @@ def _in_words(kind: type) -> str:
     words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", kind.__name__).split()
     text = " ".join(word if word.isupper() else word.lower() for word in words)
     return f"{'an' if text[0] in 'aeiouAEIOL' else 'a'} {text}"
-
-
-def lies_here(name: str) -> str:
-    """Say how a class is found whose package lies in the current folder; nothing if it does not.
-
-    The folder is not searched by itself: what was downloaded there would be imported.
-
-    Args:
-        name: The full name of the class, or of its module.
-    """
-    package = name.partition(".")[0]
-    here = Path(f"{package}.py").is_file() or Path(package, "__init__.py").is_file()
-    if not package.isidentifier() or not here or importlib.util.find_spec(package):
-        return ""
-    return f" '{package}' lies in this folder: begin the command with PYTHONPATH=. to have it."

@@ -6,10 +6,12 @@ A message is one or two lines: the thing, the rule, the remedy.
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import re
 import reprlib
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 _NEAR = 200  # characters of names that are compared: the time grows with their square
 
@@ -105,3 +107,18 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
     by_lower = {choice.lower(): choice for choice in choices if len(choice) <= _NEAR}
     near = difflib.get_close_matches(name.lower()[:_NEAR], by_lower, n=1, cutoff=0.6)
     return f" Did you mean '{quoted(by_lower[near[0]], _NEAR)}'?" if near else ""
+
+
+def lies_here(name: str) -> str:
+    """Say how a class is found whose package lies in the current folder; nothing if it does not.
+
+    The folder is not searched by itself: what was downloaded there would be imported.
+
+    Args:
+        name: The full name of the class, or of its module.
+    """
+    package = name.partition(".")[0]
+    here = Path(f"{package}.py").is_file() or Path(package, "__init__.py").is_file()
+    if not package.isidentifier() or not here or importlib.util.find_spec(package):
+        return ""
+    return f" '{package}' lies in this folder: begin the command with PYTHONPATH=. to have it."

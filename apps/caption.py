@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import DataError, UsageError
 from .shell.models import model_file, open_model
-from .shell.outputs import outputs
+from .shell.outputs import left_out, outputs
 from .shell.records import Format, Output
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..tasks.captioning.model import Captioned
+    from ..tasks.captioning.model import Captioned, CaptioningModel
 
 _FOUND = ("caption", "score", "log_probability")
 _SHOWN = 256  # pixels of a panel's side
@@ -42,7 +43,7 @@ def caption(
 
     Args:
         checkpoint: A checkpoint, or the folder of a run.
-        *images: Image files, and folders of them (sub-folders included).
+        *images: Image files, and folders of them (sub-folders included); - is standard input.
         beam_size: Hypotheses to keep; 1 is greedy search, null the model's own setting.
         nbest: How many captions of each image to write, each on a line of its own, the best first.
         scores: true: write the score and a tab before each caption.
@@ -72,10 +73,11 @@ def caption(
     from ..tasks.captioning.model import CaptioningModel
 
     model = open_model(path, CaptioningModel, "caption images", device=device, trust=trust)
+    piped: dict[Path, bytes] = {}
     with output:
         for first in range(0, len(found), batch_size):
             batch = found[first : first + batch_size]
-            read = [_read(image, model.image_size) for image in batch]
+            read = [_read(image, model.image_size, piped) for image in batch]
             captions = iter(
                 model.captions(
                     [picture for picture in read if not isinstance(picture, DataError)],
@@ -105,7 +107,7 @@ def caption(
                     score = (f"{one.score:.4f}",) if scores else ()
                     output.put({"image": image, **ranked, **said}, (image, *score, one.text))
                 if isinstance(image, Path) and image in targets:
-                    _draw(image, best[0], targets[image])
+                    _draw(model, piped.get(image, image), best[0], targets[image])
             output.flush()
         output.finish(len(found), "image(s)", "captioned")
 
@@ -119,20 +121,26 @@ class _Empty(NamedTuple):
 
 def _found(images: Sequence[str]) -> Iterator[Path | _Empty]:
     """Yield the images that are named, and those in the folders that are."""
-    from ..data.images import SUFFIXES
+    from ..data.formats.folders import files_in, refuse_address
+    from ..data.images import SUFFIXES, is_image
 
     for name in images:
+        refuse_address(name)
         path = Path(name)
         if not path.is_dir():
             yield path
             continue
-        inside = sorted(
-            file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()
-        )
-        yield from inside
+        inside: list[Path] = []
+        others: list[Path] = []
+        for file in files_in(path):
+            taken = file.suffix.lower() in SUFFIXES or is_image(file)
+            (inside if taken else others).append(file)
+        yield from sorted(inside)
         if not inside:
             what = f"'{name}' is a folder without images ({', '.join(SUFFIXES)})."
             yield _Empty(name, DataError(what))
+        elif others:
+            print(left_out(others, path, "no images"), file=sys.stderr)
 
 
 def _targets(images: Sequence[Path], name: str) -> dict[Path, Path]:
@@ -149,21 +157,27 @@ def _targets(images: Sequence[Path], name: str) -> dict[Path, Path]:
     return targets
 
 
-def _read(image: Path | _Empty, size: int) -> Tensor | DataError:
-    """Return an image, or why it can't be read."""
-    from ..data.images import open_image
+def _read(image: Path | _Empty, size: int, piped: dict[Path, bytes]) -> Tensor | DataError:
+    """Return an image, or why it can't be read; what comes through a pipe is kept in `piped`."""
+    from ..data.formats.folders import is_pipe
+    from ..data.images import MAX_BYTES, open_image
 
     if isinstance(image, _Empty):
         return image.error
     try:
-        return open_image(image, size)
+        if str(image) == "-":
+            piped[image] = sys.stdin.buffer.read(MAX_BYTES)
+        elif is_pipe(image):
+            with image.open("rb") as pipe:
+                piped[image] = pipe.read(MAX_BYTES)
+        return open_image(piped.get(image, image), size)
     except DataError as error:
         return error
 
 
-def _draw(image: Path, best: Captioned, target: Path) -> None:
+def _draw(model: CaptioningModel, image: Path | bytes, best: Captioned, target: Path) -> None:
     from ..data.images import open_image
-    from .pictures.overlay import attention_panels
+    from .pictures.canvas import save
+    from .plots.attention import draw, shift_of
 
-    assert best.attention is not None
-    attention_panels(open_image(image, _SHOWN), best.words, best.attention).save(target)
+    save(draw(open_image(image, _SHOWN), best, shift=shift_of(model)), target)

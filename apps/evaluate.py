@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -155,7 +156,7 @@ def _translations(predictions: Path, truth: Path, tokenize: str) -> _Scores:
 
 def _texts(path: Path, names: Sequence[str]) -> dict[str, str | None]:
     """Return the sentences of a file by their ids: the column's, else the numbers of the lines."""
-    from ..data.sources import read_blocks
+    from ..data.formats.packed import read_blocks
     from ..data.tables import lines
     from .shell.reading import column, read_records, text_of
 
@@ -292,9 +293,12 @@ def _read(path: Path) -> _FrameNames:
 
     if path.suffix.lower() == ".csv":
         found = read_frame_labels(path)
-        names = [""] * found.segments[-1].end
-        for segment in found.segments:
-            names[segment.start : segment.end] = [segment.label] * (segment.end - segment.start)
+        if found.unit != "frames" or any(math.isinf(one.end) for one in found.segments):
+            raise DataError(f"'{path}' counts seconds: labels of frames are compared.")
+        names = [""] * int(max((one.end for one in found.segments), default=0))
+        for one in found.segments:
+            start, end = int(one.start), int(one.end)
+            names[start:end] = [one.label] * (end - start)
         return _FrameNames(names, not found.every_frame)
     lines = [line.strip() for line in read_lines(path) if line.strip()]
     if lines[:1] == [_RECOGNITION]:

@@ -53,7 +53,9 @@ def generate(
     path = model_file(checkpoint)
     output = Output(("sample", "prompt", "text"), format, out)
     if prompt == "-":
-        prompt = sys.stdin.read()
+        from ..data.formats.letters import unmarked
+
+        prompt = unmarked(sys.stdin.read())
 
     from ..tasks.char_lm.model import CharModel
 

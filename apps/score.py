@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..errors import DataError, UsageError
-from .shell.models import model_file
+from .shell.models import any_model, model_file
 from .shell.records import Format, Output, format_of
 from .shell.sparing import each
 
@@ -83,12 +83,11 @@ def score(
         if not Path(name).is_file():
             raise DataError(f"There is no file '{name}'.")
 
-    from ..loading import load
     from ..tasks.captioning.model import CaptioningModel
     from ..tasks.char_lm.model import CharModel
     from ..tasks.translation.model import TranslationModel
 
-    model = load(path, device=device, trust=trust)
+    model = any_model(path, device=device, trust=trust)
     if not isinstance(model, CharModel | TranslationModel | CaptioningModel):
         raise UsageError(f"'{path}' holds a {type(model).__name__}, which does not score texts.")
     if by == ("subword" if isinstance(model, CharModel) else "character"):
@@ -227,7 +226,7 @@ def _running(items: Sequence[_Item], model: CharModel) -> list[Scored | DataErro
 
 def _lines(files: Sequence[str]) -> list[_Item]:
     """Return the lines of text files, with their ends."""
-    from ..data.sources import COMPRESSED, read_blocks
+    from ..data.formats.packed import COMPRESSED, read_blocks
     from ..data.tables import lines_or_errors
 
     items: list[_Item] = []
@@ -248,7 +247,7 @@ def _lines(files: Sequence[str]) -> list[_Item]:
 
 def _parallel(sources: str, texts: str) -> list[_Item]:
     """Return the sentences of two files."""
-    from ..data.sources import read_blocks
+    from ..data.formats.packed import read_blocks
     from ..data.tables import lines_or_errors
 
     sides = [

@@ -140,7 +140,8 @@ def _placed(error: DataError, number: int) -> DataError:
 
 
 def _lines(source: str) -> Iterator[str | DataError]:
-    from ..data.sources import BLOCK_BYTES, read_blocks
+    from ..data.formats.folders import refuse_address
+    from ..data.formats.packed import BLOCK_BYTES, read_blocks
     from ..data.tables import lines_or_errors
     from ..data.translation.pairs import existing
 
@@ -149,6 +150,7 @@ def _lines(source: str) -> Iterator[str | DataError]:
         # as the program ends.
         stream = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
         return lines_or_errors(iter(partial(stream.read, BLOCK_BYTES), b""), "standard input")
+    refuse_address(source)
     if Path(source).expanduser().is_dir():
         raise UsageError(f"'{source}' is a folder: name a file of it, or - for standard input.")
     return lines_or_errors(read_blocks(existing(source), f"'{source}'"), f"'{source}'")

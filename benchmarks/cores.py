@@ -30,8 +30,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from core_bounds import bound
 from torch import Tensor, nn
-from unrolled.core import MLSTM, MogrifierLSTM, RecurrentCore, discover_cores
+from unrolled.core import RecurrentCore, discover_cores
 from unrolled.core.families.elementwise import ElementwiseCore
 
 SIZES = "32x128x256,64x100x512,8x1024x256,1x8192x256"
@@ -109,94 +110,6 @@ def training(module: nn.Module, x: Tensor) -> Run:
         if not grad:
             grad.append(torch.randn_like(output))
         output.backward(grad[0])
-
-    return run
-
-
-def bound(core: RecurrentCore, batch: int, steps: int) -> Run:
-    """Make a run of the products and memory traffic that training on one batch can't avoid."""
-    hidden = core.output_size
-    work: list[Run] = []
-
-    def whole(fan_in: int, fan_out: int, *, weights_only: bool = False) -> None:
-        """Add every step at once: the product, the gradient of its input, that of its weight."""
-        x, y = torch.randn(steps * batch, fan_in), torch.randn(steps * batch, fan_out)
-        w = torch.randn(fan_out, fan_in)
-        x_out, y_out, w_out = torch.empty_like(x), torch.empty_like(y), torch.empty_like(w)
-        if not weights_only:
-            work.append(lambda: torch.mm(x, w.t(), out=y_out))
-            work.append(lambda: torch.mm(y, w, out=x_out))
-        work.append(lambda: torch.mm(y.t(), x, out=w_out))
-
-    def stepwise(fan_in: int, fan_out: int, blocks: int = 1) -> None:
-        """Add steps one by one: product and gradient of the input; that of the weight at once."""
-        h, y = torch.randn(blocks, batch, fan_in), torch.randn(blocks, batch, fan_out)
-        w = torch.randn(blocks, fan_out, fan_in)
-        h_out, y_out = torch.empty_like(h), torch.empty_like(y)
-        if blocks == 1:
-            h, y, w, h_out, y_out = h[0], y[0], w[0], h_out[0], y_out[0]
-        product = torch.mm if blocks == 1 else torch.bmm
-
-        def ahead_and_back() -> None:
-            for _ in range(steps):
-                product(h, w.mT, out=y_out)
-            for _ in range(steps):
-                product(y, w, out=h_out)
-
-        work.append(ahead_and_back)
-        for _ in range(blocks):
-            whole(fan_in, fan_out, weights_only=True)
-
-    def batched(count: int, rows: int, inner: int, columns: int) -> None:
-        """Add many small products at once, and their two gradients."""
-        x, y = torch.randn(count, rows, inner), torch.randn(count, inner, columns)
-        z = torch.randn(count, rows, columns)
-        x_out, y_out, z_out = torch.empty_like(x), torch.empty_like(y), torch.empty_like(z)
-        work.append(lambda: torch.bmm(x, y, out=z_out))
-        work.append(lambda: torch.bmm(z, y.mT, out=x_out))
-        work.append(lambda: torch.bmm(x.mT, z, out=y_out))
-
-    gates = 0
-    recurrent = set(core.recurrent_weights)
-    if isinstance(core, MogrifierLSTM):
-        for _ in range(core.rounds):
-            stepwise(hidden, hidden)
-        # x is scaled by the state: nothing is known before the step
-        stepwise(2 * hidden, 4 * hidden)
-        gates = 4
-    else:
-        for name, weight in core.named_parameters():
-            if weight.dim() != 2:
-                continue
-            if name in recurrent:
-                blocks = hidden // weight.shape[1]
-                stepwise(weight.shape[1], weight.shape[0] // blocks, blocks)
-            else:
-                whole(weight.shape[1], weight.shape[0])
-                gates += weight.shape[0] // hidden
-    if isinstance(core, MLSTM):
-        length, size = min(core.chunk_size, steps), hidden // core.num_heads
-        count = batch * core.num_heads * (steps // length)
-        batched(count, length, size, length)  # scores
-        batched(count, length, length, size)  # of the values
-        batched(count, length, size, size)  # what the memory answers
-        batched(count, size, length, size)  # what it learns
-    # Forward: read the gates' input, write the output; backward: read both and the gradient, write
-    # the gradient. A copy moves an element twice.
-    pieces = torch.randn(2, steps, batch, hidden)
-    copies = (3 * gates + 3) / 2
-
-    def traffic() -> None:
-        for _ in range(int(copies)):
-            pieces[1].copy_(pieces[0])
-        if copies % 1:
-            pieces[1, : steps // 2].copy_(pieces[0, : steps // 2])
-
-    work.append(traffic)
-
-    def run() -> None:
-        for part in work:
-            part()
 
     return run
 
@@ -325,7 +238,8 @@ def memory_table(names: list[str], batch: int, hidden: int, lengths: list[int], 
         for given in (None, chunk):
             sizes = []
             for steps in lengths:
-                core = cls(hidden, hidden) if given is None else cls(hidden, hidden, chunk=given)  # type: ignore[call-arg]
+                options = {} if given is None else {"chunk": given}
+                core = cls(hidden, hidden, **options)
                 training(core, torch.randn(2, 2 * chunk, hidden, requires_grad=True))()
 
                 def run(core: RecurrentCore = core, steps: int = steps) -> None:

@@ -9,13 +9,22 @@ import pkgutil
 
 from .compose import Bidirectional as Bidirectional
 from .compose import Stacked as Stacked
+from .cores.cfc import CfC as CfC
+from .cores.cfc import CfCState as CfCState
+from .cores.gated_delta_net import GatedDeltaNet as GatedDeltaNet
+from .cores.gated_delta_net import GatedDeltaNetState as GatedDeltaNetState
 from .cores.gru import GRU as GRU
 from .cores.gru import GRUState as GRUState
+from .cores.hgrn2 import HGRN2 as HGRN2
+from .cores.hgrn2 import HGRN2State as HGRN2State
 from .cores.ind_rnn import IndRNN as IndRNN
 from .cores.ind_rnn import IndRNNState as IndRNNState
 from .cores.layer_norm_lstm import LayerNormLSTM as LayerNormLSTM
+from .cores.lru import LRU as LRU
+from .cores.lru import LRUState as LRUState
 from .cores.lstm import LSTM as LSTM
-from .cores.lstm import LSTMState as LSTMState
+from .cores.mamba2 import Mamba2 as Mamba2
+from .cores.mamba2 import Mamba2State as Mamba2State
 from .cores.min_gru import MinGRU as MinGRU
 from .cores.min_gru import MinGRUState as MinGRUState
 from .cores.min_lstm import MinLSTM as MinLSTM
@@ -23,9 +32,13 @@ from .cores.min_lstm import MinLSTMState as MinLSTMState
 from .cores.mlstm import MLSTM as MLSTM
 from .cores.mlstm import MLSTMState as MLSTMState
 from .cores.mogrifier_lstm import MogrifierLSTM as MogrifierLSTM
+from .cores.para_gru import ParaGRU as ParaGRU
+from .cores.para_gru import ParaGRUState as ParaGRUState
+from .cores.para_lstm import ParaLSTM as ParaLSTM
 from .cores.qrnn import QRNN as QRNN
 from .cores.qrnn import QRNNState as QRNNState
 from .cores.rg_lru import RGLRU as RGLRU
+from .cores.rg_lru import RGLRUStartedState as RGLRUStartedState
 from .cores.rg_lru import RGLRUState as RGLRUState
 from .cores.rnn import RNN as RNN
 from .cores.rnn import RNNState as RNNState
@@ -35,11 +48,17 @@ from .dropout import EmbeddingDropout as EmbeddingDropout
 from .dropout import LockedDropout as LockedDropout
 from .dropout import WeightDrop as WeightDrop
 from .dropout import Zoneout as Zoneout
+from .interop.modules import from_torch as from_torch
+from .interop.modules import state_from_torch as state_from_torch
+from .interop.modules import state_to_torch as state_to_torch
+from .interop.modules import to_torch as to_torch
+from .interop.packed import pack as pack
+from .interop.packed import unpack as unpack
 from .kernels.scan import linear_recurrence as linear_recurrence
 from .kernels.scan import linear_recurrence_reference as linear_recurrence_reference
 from .recurrent import CoreFactory as CoreFactory
 from .recurrent import RecurrentCore as RecurrentCore
-from .recurrent import reference as reference
+from .reference import reference as reference
 from .seq2seq.attention import AdditiveAttention as AdditiveAttention
 from .seq2seq.attention import Attention as Attention
 from .seq2seq.attention import AttentionFactory as AttentionFactory
@@ -58,6 +77,7 @@ from .seq2seq.search import beam_search as beam_search
 from .seq2seq.search import greedy_search as greedy_search
 from .seq2seq.search import sample_search as sample_search
 from .seq2seq.search import search_sequences as search_sequences
+from .state import LSTMState as LSTMState
 from .state import State as State
 from .vision.backbones import Backbone as Backbone
 from .vision.backbones import BackboneFactory as BackboneFactory
@@ -65,6 +85,7 @@ from .vision.backbones import SmallCNN as SmallCNN
 from .vision.backbones import TorchvisionBackbone as TorchvisionBackbone
 from .vision.encoders import FrameEncoder as FrameEncoder
 from .vision.encoders import ImageEncoder as ImageEncoder
+from .vision.timm_backbone import TimmBackbone as TimmBackbone
 
 
 def discover_cores() -> dict[str, type[RecurrentCore]]:

@@ -74,7 +74,8 @@ def fits(state: Any, form: Form, batch: int, device: torch.device | None) -> boo
         state, form = (state,), Branch(tuple, (form,))
     if type(state) is not form.type or len(state) != len(form.parts):
         return False
-    for part, wanted in zip(state, form.parts):  # noqa: B905 (it costs at every step; the lengths are equal)
+    # the lengths are equal, and to check that again would cost at every step
+    for part, wanted in zip(state, form.parts):  # noqa: B905
         if isinstance(wanted, Branch):
             if not fits(part, wanted, batch, device):
                 return False
@@ -121,7 +122,7 @@ def refuse_state(
         device: Where its tensors had to be; None: anywhere.
     """
     found = _describe_state(state)
-    tensors = list(_tensors(state))
+    tensors = list(tensors_in(state))
     places = {str(tensor.device) for tensor in tensors} - {str(device)}
     hint = ""
     if isinstance(state, PackedSequence):
@@ -130,7 +131,10 @@ def refuse_state(
         leaf.dim() == 1 + len(shape) + 1
         for leaf, shape in zip(tensors, _shapes(form), strict=False)
     ):
-        hint = "torch's modules put the layers first: pass one layer of it, h[0]; "
+        hint = (
+            "torch's modules put the layers first: pass one layer of it, h[0], or "
+            "state_from_torch(core, state); "
+        )
     elif places and fits(state, form, batch, None):
         return ValueError(_apart(name, places.pop(), device))
     return ValueError(
@@ -154,8 +158,8 @@ def refuse_input(name: str, x: Any, size: int, *, step: bool) -> ValueError:
         remedy = (
             "pass one step of a padded batch"
             if step
-            else "take x, lengths = pad_packed_sequence(x, batch_first=True) and pass both, the "
-            "lengths as lengths=..."
+            else "take x, lengths = unrolled.core.unpack(x) and pass both, lengths=lengths; "
+            "unrolled.core.pack(output, x) packs again"
         )
     elif not isinstance(x, Tensor):
         remedy = "torch.as_tensor makes one of numbers"
@@ -285,6 +289,20 @@ def check_reset(name: str, reset: Any, batch: int, time: int) -> None:
         )
 
 
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # passes the message on
+def refuse_masks(name: str) -> None:
+    """Raise ValueError: lengths and resets are not to be had in a graph without breaks.
+
+    Args:
+        name: Who was given them.
+    """
+    raise ValueError(
+        f"{name}: lengths and resets cut a batch where their values say, which a graph without "
+        "breaks can't hold: compile without fullgraph=True; export the forward without them, or "
+        "the step"
+    )
+
+
 def describe(x: Any) -> str:
     """Name dtype and shape of a tensor, or what else it is."""
     if isinstance(x, Tensor):
@@ -308,11 +326,12 @@ def _shapes(form: Form) -> list[tuple[int, ...]]:
     return [shape for part in form.parts for shape in _shapes(part)]
 
 
-def _tensors(state: Any) -> list[Tensor]:
+def tensors_in(state: Any) -> list[Tensor]:
+    """Return the tensors of whatever was given as a state."""
     if isinstance(state, Tensor):
         return [state]
     parts = state if isinstance(state, tuple | list) else ()
-    return [leaf for part in parts for leaf in _tensors(part)]
+    return [leaf for part in parts for leaf in tensors_in(part)]
 
 
 def _describe_state(state: Any) -> str:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from .dropout import LockedDropout
+from .gaps import apart, passed_on
+from .interop.names import within
 from .recurrent import CoreFactory, RecurrentCore
 from .schedule import Schedule, rearrange
 from .state import State
@@ -27,6 +29,7 @@ class Composition(RecurrentCore):
     def __init__(self, input_size: int, output_size: int, cores: dict[str, RecurrentCore]) -> None:
         super().__init__(input_size, output_size)
         self.parallel = all(core.parallel for core in cores.values())
+        self.takes_gaps = any(core.takes_gaps for core in cores.values())
         self._slack = min(core._slack for core in cores.values())
         self.recurrent_weights = tuple(
             f"{name}.{weight}" for name, core in cores.items() for weight in core.recurrent_weights
@@ -99,15 +102,31 @@ class Stacked(Composition):
         self.norms = (
             nn.ModuleList(nn.LayerNorm(layer.input_size) for layer in layers) if norm else None
         )
-        self.dropout = LockedDropout(dropout)
+        self.dropout: nn.Module = LockedDropout(dropout)
         self.residual = residual
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Advance every layer one step; see `RecurrentCore.step`."""
-        return self._through(x, state, lambda layer, below, before: layer.step(below, before))
+    def torch_places(self) -> dict[str, str]:
+        """Take the weights of a torch module of several layers, too; see `TorchNamed`."""
+        places: dict[str, str] = {}
+        for i, layer in enumerate(self._cores()):
+            inner = within(f"layers.{i}", layer.torch_places())
+            if not inner.keys() <= {"_l0", "_l0_reverse"}:  # a stack of stacks
+                return {}
+            places |= {suffix.replace("_l0", f"_l{i}"): place for suffix, place in inner.items()}
+        return places
+
+    def step(self, x: Tensor, state: State, *, gaps: Tensor | None = None) -> tuple[Tensor, State]:
+        """Advance every layer one step, those with gaps that take them; see `RecurrentCore`."""
+        return self._through(
+            x,
+            state,
+            lambda layer, below, before: layer.step(below, before, **passed_on(layer, gaps)),
+        )
 
     def stepper(self) -> Callable[[Tensor, State], tuple[Tensor, State]]:
         """Make every layer's step ready; see `RecurrentCore.stepper`."""
+        if self.takes_gaps:
+            return self.step
         if self.training or self.residual or self.norms is not None:
             ready = {layer: layer.stepper() for layer in self._cores()}
             return lambda x, state: self._through(
@@ -125,12 +144,17 @@ class Stacked(Composition):
         return step
 
     def _unroll(self, x: Tensor, state: State, schedule: Schedule | None) -> tuple[Tensor, State]:
+        x, gaps = apart(x, self.input_size)
         if schedule is not None and (self.norms is not None or self.residual):
             # Everything else reads no padding. Zero is a fixed point: the layers' outputs there are
             # zero, too.
             x = x.masked_fill(~schedule.valid().unsqueeze(2), 0.0)
         return self._through(
-            x, state, lambda layer, below, before: layer(below, before, schedule=schedule)
+            x,
+            state,
+            lambda layer, below, before: layer(
+                below, before, schedule=schedule, **passed_on(layer, gaps)
+            ),
         )
 
     def _through(
@@ -160,7 +184,8 @@ class Bidirectional(Composition):
     The output is both outputs side by side, so `output_size` is their sum; the state is (forward,
     backward). The backward core starts at each row's own end and its final state is the one after
     the row's first step. A reset separates two pieces of a row in both directions: going back, the
-    state starts anew between step t and step t - 1. Not causal: `step` raises.
+    state starts anew between step t and step t - 1. Read backward, the time to a step is the gap of
+    the step after it, and 1 where a piece begins. Not causal: `step` raises.
 
     Args:
         input_size: D, size of one step's input.
@@ -183,6 +208,14 @@ class Bidirectional(Composition):
         self.ahead = ahead
         self.back = back
 
+    def torch_places(self) -> dict[str, str]:
+        """Take the weights of a bidirectional torch module, too; see `TorchNamed`."""
+        places = {"ahead": self.ahead.torch_places(), "back": self.back.torch_places()}
+        if set(places["ahead"]) != {"_l0"} or places["back"].keys() != places["ahead"].keys():
+            return {}
+        reverse = {"_l0_reverse": places["back"]["_l0"]}
+        return within("ahead", places["ahead"]) | within("back", reverse)
+
     def _cores(self) -> list[RecurrentCore]:
         return [self.ahead, self.back]
 
@@ -198,14 +231,34 @@ class Bidirectional(Composition):
         )
 
     def _unroll(self, x: Tensor, state: State, schedule: Schedule | None) -> tuple[Tensor, State]:
-        ahead, ahead_state = self.ahead(x, state[0], schedule=schedule)
+        x, gaps = apart(x, self.input_size)
+        ahead, ahead_state = self.ahead(
+            x, state[0], schedule=schedule, **passed_on(self.ahead, gaps)
+        )
         if schedule is None:
-            back, back_state = self.back(x.flip(1), state[1])
+            turned = _gaps_back(None if gaps is None else gaps.flip(1), None)
+            back, back_state = self.back(x.flip(1), state[1], **passed_on(self.back, turned))
             return torch.cat((ahead, back.flip(1)), 2), (ahead_state, back_state)  # (B, T, 2H)
         backward, index = schedule.backward()
 
         def reverse(sequence: Tensor) -> Tensor:
             return rearrange(sequence.flatten(0, 1), index, index).view_as(sequence)
 
-        back, back_state = self.back(reverse(x), state[1], schedule=backward)
+        turned = _gaps_back(None if gaps is None else reverse(gaps), backward.reset)
+        back, back_state = self.back(
+            reverse(x), state[1], schedule=backward, **passed_on(self.back, turned)
+        )
         return torch.cat((ahead, reverse(back)), 2), (ahead_state, back_state)
+
+
+def _gaps_back(gaps: Tensor | None, reset: Tensor | None) -> Tensor | None:
+    """Return the gaps of rows that are read backward: those of the steps read before.
+
+    Args:
+        gaps: (B, T), reversed as the rows are.
+        reset: Bool (B, T) of the reversed rows, or None.
+    """
+    if gaps is None:
+        return None
+    gaps = torch.cat((torch.ones_like(gaps[:, :1]), gaps[:, :-1]), 1)
+    return gaps if reset is None else gaps.masked_fill(reset.to(gaps.device), 1.0)

@@ -5,6 +5,7 @@ Shapes: B batch, T time, D input, H hidden, V vocabulary.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 
 import torch
@@ -12,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from .gaps import apart, passed_on
+from .interop.names import within
 from .recurrent import CoreFactory, RecurrentCore
 from .schedule import Schedule
 from .state import State
@@ -113,6 +116,11 @@ class Wrapper(RecurrentCore):
     def __init__(self, input_size: int, core: RecurrentCore) -> None:
         super().__init__(input_size, core.output_size)
         self.core = core
+        self.takes_gaps = core.takes_gaps
+
+    def torch_places(self) -> dict[str, str]:
+        """Take the weights of the core's torch module, too; see `TorchNamed`."""
+        return within("core", self.core.torch_places())
 
     def initial_state(
         self,
@@ -165,9 +173,9 @@ class WeightDrop(Wrapper):
                 inner.get_submodule(owner), weight, _DropWeight(self.p)
             )
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, x: Tensor, state: State, *, gaps: Tensor | None = None) -> tuple[Tensor, State]:
         """Advance one step; see `RecurrentCore.step`."""
-        return self.core.step(x, state)
+        return self.core.step(x, state, **passed_on(self.core, gaps))
 
     def stepper(self) -> Callable[[Tensor, State], tuple[Tensor, State]]:
         """Make the core's step ready; see `RecurrentCore.stepper`."""
@@ -175,7 +183,10 @@ class WeightDrop(Wrapper):
 
     def _unroll(self, x: Tensor, state: State, schedule: Schedule | None) -> tuple[Tensor, State]:
         with parametrize.cached():  # one mask for all segments
-            return self.core(x, state, schedule=schedule)
+            for name in self.core.recurrent_weights:
+                operator.attrgetter(name)(self.core)  # drawn now: a loop in a graph may draw none
+            x, gaps = apart(x, self.input_size)
+            return self.core(x, state, schedule=schedule, **passed_on(self.core, gaps))
 
     def extra_repr(self) -> str:
         """Show the probability in the module's representation."""
@@ -229,17 +240,18 @@ class Zoneout(Wrapper):
         self.cell_p = self.p if cell_p is None else probability("Zoneout", "cell_p", cell_p)
         self.recurrent_weights = tuple(f"core.{name}" for name in inner.recurrent_weights)
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, x: Tensor, state: State, *, gaps: Tensor | None = None) -> tuple[Tensor, State]:
         """Advance one step; see `RecurrentCore.step`."""
-        _, following = self.core.step(x, state)
+        _, following = self.core.step(x, state, **passed_on(self.core, gaps))
+        names = following._fields  # type: ignore[union-attr]
         parts = {
             name: self._mix(self.cell_p if name == "cell" else self.p, before, after)
-            for name, before, after in zip(following._fields, state, following, strict=True)  # type: ignore[union-attr]
+            for name, before, after in zip(names, state, following, strict=True)
         }
         return parts["hidden"].to(x.dtype), following._replace(**parts)  # type: ignore[union-attr]
 
     def _nothing(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        output, state = self.core(x[:, :0], state)
+        output, state = self.core(x[:, :0, : self.input_size], state)
         return F.pad(output, (0, 0, 0, x.shape[1])), state
 
     def _mix(self, p: float, before: Tensor, after: Tensor) -> Tensor:

@@ -13,28 +13,37 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.module import _global_forward_hooks, _global_forward_pre_hooks
 
 from .checks import Form, dense, fits, form_of, refuse_input, refuse_mixture, refuse_state, typed
+from .gaps import check_gaps, passed_on
+from .interop.names import TorchNamed
 from .schedule import ONE_STEP
 from .state import State
 
 
-class Guarded(nn.Module):
+class Guarded(TorchNamed):
     """A module whose steps and states are looked at before they run."""
 
     input_size: int
+    takes_gaps: bool
     initial_state: Callable[..., State]
     step: Callable[..., tuple[Tensor, State]]
     stepper: Callable[..., Callable[[Tensor, Any], tuple[Tensor, State]]]
     # `step` as the core defines it
-    _bare_step: ClassVar[Callable[[Any, Tensor, Any], tuple[Tensor, Any]]]
+    _bare_step: ClassVar[Callable[..., tuple[Tensor, Any]]]
     _form: Form | None = None  # of the state, once it was needed
 
-    def _checked_step(self, x: Tensor, state: Any) -> tuple[Tensor, State]:
+    def _checked_step(
+        self, x: Tensor, state: Any, gaps: Tensor | None = None
+    ) -> tuple[Tensor, State]:
         """Look at one step's input and state, and run it."""
-        return self._explained(self._bare_step, x, self._accept_step(x, state))
+        state = self._accept_step(x, state)
+        if gaps is None:
+            return self._explained(self._bare_step, x, state)
+        gaps = check_gaps(type(self).__name__, self.takes_gaps, x, gaps)
+        return self._explained(functools.partial(self._bare_step, gaps=gaps), x, state)
 
     def _explained(
         self, run: Callable[..., tuple[Tensor, State]], x: Tensor, state: Any, *rest: Any
@@ -64,12 +73,24 @@ class Guarded(nn.Module):
             return state
         if form is not None and fits(plain := typed(state, form), form, batch, device):
             return plain
-        with torch.no_grad():  # for the first time; or a layer may have been exchanged
-            form = self._form = form_of(self.initial_state(1, device="meta", dtype=torch.float32))
+        # for the first time; or a layer may have been exchanged
+        form = self._read_form()
         plain = typed(state, form)
         if not fits(plain, form, batch, device):
             raise refuse_state(type(self).__name__, state, form, batch, device)
         return plain
+
+    def _read_form(self) -> Form:
+        """Find out what the state looks like, and keep it."""
+        with torch.no_grad():
+            self._form = form_of(self.initial_state(1, device="meta", dtype=torch.float32))
+        return self._form
+
+    def _read_forms(self) -> None:
+        """Find it out for all cores within, which change nothing more while a graph runs them."""
+        for module in self.modules():
+            if isinstance(module, Guarded) and module._form is None:
+                module._read_form()
 
     def _hooked(self) -> bool:
         """Tell whether `__call__` does more than `forward`."""
@@ -92,12 +113,14 @@ def guarded_step(bare: Callable[..., tuple[Tensor, State]]) -> Callable[..., tup
     """
 
     @functools.wraps(bare)
-    def step(self: Guarded, x: Tensor, state: Any) -> tuple[Tensor, State]:
+    def step(
+        self: Guarded, x: Tensor, state: Any, *, gaps: Tensor | None = None
+    ) -> tuple[Tensor, State]:
         if type(self)._bare_step is not bare:  # from the step of a subclass, which has been here
-            return bare(self, x, state)
+            return bare(self, x, state, **passed_on(self, gaps))
         if self._hooked():
-            return self(x, state, schedule=ONE_STEP)  # type: ignore[no-any-return]
-        return self._checked_step(x, state)
+            return self(x, state, gaps=gaps, schedule=ONE_STEP)  # type: ignore[no-any-return]
+        return self._checked_step(x, state, gaps)
 
     step.guarded = True  # type: ignore[attr-defined]
     # One of its own: torch.compile counts recompilations by code.
@@ -125,12 +148,14 @@ def guarded_stepper(bare: Callable[..., Any]) -> Callable[..., Any]:
         run = bare(self)
         first = True
 
-        def step(x: Tensor, state: Any) -> tuple[Tensor, State]:
+        def step(x: Tensor, state: Any, *, gaps: Tensor | None = None) -> tuple[Tensor, State]:
             nonlocal first
             if first:
                 state = self._accept_step(x, state)
                 first = False
-            return run(x, state)  # type: ignore[no-any-return]
+            if gaps is not None:
+                gaps = check_gaps(type(self).__name__, self.takes_gaps, x, gaps)
+            return run(x, state, **passed_on(self, gaps))  # type: ignore[no-any-return]
 
         return step
 

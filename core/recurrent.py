@@ -13,11 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .checks import check_lengths, check_reset, dense, refuse_device, refuse_input
+from .checks import check_lengths, check_reset, dense, refuse_device, refuse_input, refuse_masks
 from .empty import attach
+from .gaps import apart, check_gaps, passed_on
 from .guards import Guarded, guarded_step, guarded_stepper
 from .isolation import isolate
-from .kernels.loops import transformed, uncompiled
+from .kernels.loops import exporting, over_time, transformed, uncompiled, whole_graph
 from .schedule import ONE_STEP, OneStep, Schedule, rearrange
 from .state import (
     HiddenState,
@@ -73,6 +74,7 @@ class RecurrentCore(Guarded, ABC):
         causal: Whether the output at t depends on steps up to t only. `step` exists for causal
             cores alone.
         parallel: Whether training runs in parallel over time.
+        takes_gaps: Whether steps may lie unequally far apart; `step` has a keyword `gaps` then.
         recurrent_weights: Names of the hidden-to-hidden parameters, which weight drop drops (dotted
             for submodules).
         state_type: The NamedTuple of the state's tensors.
@@ -80,6 +82,7 @@ class RecurrentCore(Guarded, ABC):
 
     causal: bool = True
     parallel: bool = False
+    takes_gaps: bool = False
     recurrent_weights: tuple[str, ...] = ()
     state_type: ClassVar[type[Any]] = HiddenState
     _slack: int = 0  # steps past rows' ends that `_ragged` may run to save one cut of the sequence
@@ -171,6 +174,7 @@ class RecurrentCore(Guarded, ABC):
         *,
         lengths: Tensor | None = None,
         reset: Tensor | None = None,
+        gaps: Tensor | None = None,
         schedule: Schedule | OneStep | None = None,
     ) -> tuple[Tensor, State]:
         """Run a sequence.
@@ -185,6 +189,8 @@ class RecurrentCore(Guarded, ABC):
             reset: Bool (B, T), True where a row's state becomes the initial state *before* that
                 step, whatever it was: numbers that are not finite end there, on the CPU in the
                 gradients too. Likewise best kept on the CPU.
+            gaps: Numbers (B, T), of every step the time since the one before, in any unit, for a
+                core with `takes_gaps`; 1 everywhere when not given.
             schedule: For compositions: lengths and resets of the batch as the outer core has made
                 them, so that they are made once, the rows of everything in its order; or ONE_STEP,
                 where `step` calls.
@@ -196,7 +202,7 @@ class RecurrentCore(Guarded, ABC):
             ValueError: An argument has the wrong shape, type or range.
         """
         if schedule is ONE_STEP:
-            return self._checked_step(x, state)
+            return self._checked_step(x, state, gaps)
         shaped = dense(x) and x.dim() == 3 and x.shape[2] == self.input_size
         if not (shaped and x.is_floating_point()):
             raise refuse_input(type(self).__name__, x, self.input_size, step=False)
@@ -213,14 +219,20 @@ class RecurrentCore(Guarded, ABC):
             state = map_state(
                 lambda leaf: leaf.to(dtype) if leaf.is_floating_point() else leaf, state
             )
+        if gaps is not None:
+            gaps = check_gaps(type(self).__name__, self.takes_gaps, x, gaps)
+            x = torch.cat((x, gaps.unsqueeze(2)), 2)  # (B, T, D + 1)
         if isinstance(schedule, Schedule):
             return self._explained(self._unroll, x, state, schedule)
         name = type(self).__name__
-        steps = [time] * batch if lengths is None else check_lengths(name, lengths, batch, time)
+        if (lengths is not None or reset is not None) and whole_graph():
+            refuse_masks(name)
+        steps = None if lengths is None else check_lengths(name, lengths, batch, time)
         if reset is not None:
             check_reset(name, reset, batch, time)
         if (lengths is None and reset is None) or batch == 0 or time == 0:
             return self._explained(self._unroll, x, state, None)
+        steps = [time] * batch if steps is None else steps
         output, last = self._scheduled(x, state, steps, reset)
         # On other devices asking would wait for them.
         asking = torch.is_grad_enabled() and x.device.type == "cpu" and not transformed()
@@ -255,18 +267,21 @@ class RecurrentCore(Guarded, ABC):
         """Run rows of one length without resets; the fast path that a core overrides.
 
         Args:
-            x: Input (B, T, D), at least one row and one step.
+            x: Input (B, T, D), at least one row and one step; (B, T, D + 1) with gaps, see `gaps`.
             state: The state before the first step, of the boundary's dtype.
 
         Returns:
             Output (B, T, H) in the dtype of `x`, and the state after the last step in the dtype of
             `state`.
         """
-        outputs = []
-        for x_t in x.unbind(1):  # (B, D)
-            output, state = self._bare_step(x_t, state)
-            outputs.append(output)  # (B, H)
-        return torch.stack(outputs, 1), state  # (B, T, H)
+        if whole_graph():
+            self._read_forms()
+
+        def advance(x_t: Tensor, state: State) -> tuple[Tensor, State]:
+            values, gaps = apart(x_t, self.input_size)
+            return self._bare_step(values, state, **passed_on(self, gaps))
+
+        return over_time(advance, x, state, dim=1)
 
     def _ragged(self, x: Tensor, state: Any, lengths: list[int]) -> tuple[Tensor, State]:
         """Run rows that end within the sequence; for cores with `_slack`.
@@ -295,6 +310,8 @@ class RecurrentCore(Guarded, ABC):
         if self._idle(x, schedule):
             return self._nothing(x, state)
         if schedule is None:
+            if exporting():  # no chunks of a fixed number of steps
+                return RecurrentCore._sequence(self, x, state)
             return self._sequence(x, state)
         batch, time = x.shape[:2]
         dtype = torch.promote_types(x.dtype, torch.float32)
@@ -346,44 +363,3 @@ class RecurrentCore(Guarded, ABC):
 
 CoreFactory: TypeAlias = Callable[[int], RecurrentCore]
 """Makes a core for an input size: how everything that contains a core receives it."""
-
-
-def reference(
-    core: RecurrentCore,
-    x: Tensor,
-    state: State | None = None,
-    *,
-    lengths: Tensor | None = None,
-    reset: Tensor | None = None,
-) -> tuple[Tensor, State]:
-    """Run a causal core by its definition: every row at every step, one step at a time.
-
-    What `forward` must agree with, and the place to read what `lengths` and `reset` mean.
-
-    Args:
-        core: The core.
-        x: Input (B, T, D).
-        state: The state before the first step; the initial state when not given.
-        lengths: Int64 (B,), real steps of each row.
-        reset: Bool (B, T), True where a row's state becomes the initial state before that step.
-
-    Returns:
-        Output (B, T, H) and the final state, leaves (B, ...).
-    """
-    batch, time = x.shape[:2]
-    dtype = torch.promote_types(x.dtype, torch.float32)
-    initial = core.initial_state(batch, device=x.device, dtype=dtype)
-    state = initial if state is None else state
-    outputs = [x.new_zeros(batch, 0, core.output_size)]
-    for t in range(time):
-        if reset is not None:
-            valid = torch.ones(batch, dtype=torch.bool) if lengths is None else t < lengths
-            state = where_rows(reset[:, t] & valid, initial, state)
-        output, following = core.step(x[:, t], state)  # (B, H)
-        if lengths is not None:
-            valid = t < lengths
-            output = output.masked_fill(~valid.unsqueeze(1), 0.0)
-            following = where_rows(valid, following, state)
-        state = following
-        outputs.append(output.unsqueeze(1))
-    return torch.cat(outputs, 1), state

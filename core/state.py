@@ -8,7 +8,7 @@ Shapes: B batch, `...` whatever the core keeps per row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import torch
@@ -25,6 +25,18 @@ class HiddenState(NamedTuple):
     """
 
     hidden: Tensor
+
+
+class LSTMState(NamedTuple):
+    """The state of a core that carries a hidden state and a cell, as an LSTM does.
+
+    Attributes:
+        hidden: h (B, H), the last output.
+        cell: c, the memory, (B, H) unless the core says otherwise.
+    """
+
+    hidden: Tensor
+    cell: Tensor
 
 
 def map_state(function: Callable[..., Tensor], *states: State) -> State:
@@ -59,6 +71,36 @@ def leaves(state: State) -> list[Tensor]:
     if isinstance(state, Tensor):
         return [state]
     return [leaf for part in state for leaf in leaves(part)]
+
+
+def structure(state: State) -> Any:
+    """Return a state without its tensors, for `rebuilt`.
+
+    Args:
+        state: Any state.
+    """
+    return map_state(lambda _: cast("Tensor", None), state)
+
+
+def rebuilt(form: Any, tensors: Iterable[Tensor]) -> Any:
+    """Make a state of tensors; the inverse of `leaves`.
+
+    Args:
+        form: What `structure` returned.
+        tensors: In the order of `leaves`.
+
+    Returns:
+        A state of that structure; NamedTuples keep their type.
+    """
+    rest = iter(tensors)
+
+    def build(form: Any) -> Any:
+        if not isinstance(form, tuple):
+            return next(rest)
+        parts = [build(part) for part in form]
+        return form._make(parts) if hasattr(form, "_make") else tuple(parts)
+
+    return build(form)
 
 
 def detach(state: State) -> State:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .translation.cldr.module import CLDRData as CLDRData
     from .translation.parallel import ParallelData as ParallelData
     from .video.clips.module import ClipsData as ClipsData
+    from .video.pose.module import PoseData as PoseData
     from .video.segmentation import SegmentationData as SegmentationData
     from .video.videos import VideoData as VideoData
     from .vocabulary import ByteVocabulary as ByteVocabulary

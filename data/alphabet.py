@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import regex
+
 from .vocabulary import ByteVocabulary, CharacterVocabulary, vocabulary_from_spec
 
 _SHOWN = 10
+_LETTER = regex.compile(r"[\p{L}\p{M}]")
 
 
 class Alphabet(NamedTuple):
@@ -63,7 +66,7 @@ def alphabet(part: Any) -> Alphabet:
         if subwords.kind != "word":
             return Alphabet("subwords", names, special)
         # A word of letters is what a subword with the space before it is.
-        words = [f"▁{name}" if name[:1].isalpha() else name for name in names[special:]]
+        words = [f"▁{name}" if _LETTER.match(name) else name for name in names[special:]]
         return Alphabet("words", names[:special] + words, special)
     vocabulary = vocabulary_from_spec(part if isinstance(part, Mapping) else {})
     if isinstance(vocabulary, CharacterVocabulary):

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError, SetupError, quoted
-from .cache import cached
+from .cache import cached, key_of
 
 Array = npt.NDArray[Any]
 _RELEASE_EVERY = 64  # reads of a memory-mapped array between two releases of its pages
@@ -152,6 +152,26 @@ def write_array(path: Path, length: int, blocks: Iterable[Array]) -> None:
             rows += len(block)
     if rows != length:
         raise AssertionError(f"{rows} rows were made, not {length}")
+
+
+def kept_features(
+    folder: Path,
+    identity: list[Any],
+    length: int,
+    blocks: Callable[[], Iterable[Array]],
+) -> ArrayFile:
+    """Return what a frozen backbone makes of pictures, made now if it is not in the cache.
+
+    Args:
+        folder: The cache's folder, the same for images and videos.
+        identity: Plain data that change whenever the pictures, or what makes the features, do.
+        length: Number of pictures, at least one.
+        blocks: Makes the features, a few pictures' at a time.
+
+    Raises:
+        SetupError: If there is no room for them.
+    """
+    return cached_array(folder / f"features-{key_of(*identity)}.npy", length, blocks)
 
 
 def cached_array(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
@@ -167,7 +168,11 @@ class DataModule(LightningDataModule, ABC):
             raise DataError(
                 f"There is nothing to {command}: the part is empty. {self.remedy(part)}"
             )
-        return [] if loader is None else loader
+        if loader is not None:
+            return loader
+        # Lightning asks whether that was intended; the settings say so
+        warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")
+        return []
 
     def state_dict(self) -> dict[str, Any]:
         """Return the training loader's position."""

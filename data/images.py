@@ -6,11 +6,13 @@ Decoding is Pillow's: `torchvision.io.decode_image` takes the process down on so
 
 from __future__ import annotations
 
+import functools
 import io
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -20,18 +22,30 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
+from .formats.folders import is_pipe
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SUFFIXES = (".bmp", ".gif", ".jpg", ".jpeg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+SUFFIXES = (
+    *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpg", ".jpeg", ".png", ".ppm"),
+    *(".tif", ".tiff", ".webp"),
+)
 """How the names of images end that are looked for in a folder."""
 
 MAX_PIXELS = 64_000_000
-"""A larger image is refused, not decoded: a few kilobytes can claim gigabytes of pixels."""
+"""No larger image is decoded: a few kilobytes can claim gigabytes of pixels.
+
+A larger JPEG is decoded at a half, a fourth or an eighth of its sides, which its decoder can do.
+"""
+
+MAX_BYTES = 1 << 29
+"""Bytes at most of an image that comes through a pipe."""
 
 # not EPS: Pillow starts Ghostscript for it
-_KINDS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+_KINDS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+_JPEGS = ("JPEG", "MPO")  # MPO: several JPEGs in one file, as some telephones make
+_JPEG_BEGIN = b"\xff\xd8"
 _JPEG_END = b"\xff\xd9"
 _TAIL = 1 << 16
 
@@ -102,9 +116,7 @@ def _read(
             image = source
             _check_size(image, name)
         else:
-            image = _identified(opened.enter_context(_bytes_of(source, name)), name)
-            if draft:
-                image.draft(None, (draft, draft))
+            image = _identified(opened.enter_context(_bytes_of(source, name)), name, draft)
         try:
             return np.array(change(image))
         except Exception as error:  # Pillow's decoders raise many kinds of errors on damaged data
@@ -125,12 +137,24 @@ def check_image(path: str | Path) -> None:
     name = name_of(path)
     with _bytes_of(path, name) as file:
         image = _identified(file, name)
-        # MPO: several JPEGs in one file, as some telephones make
-        if image.format in ("JPEG", "MPO"):
+        if image.format in _JPEGS:
             file.seek(-min(_TAIL, file.seek(0, os.SEEK_END)), os.SEEK_END)
             # most probably cut short, which only decoding can tell
             if _JPEG_END not in file.read():
                 open_image(path, 1)
+
+
+def is_image(path: str | Path) -> bool:
+    """Say whether a file begins as an image of a kind that is read, whatever its name.
+
+    Args:
+        path: The file.
+    """
+    try:
+        with _bytes_of(path, "") as file:
+            return bool(_identified(file, ""))
+    except DataError:
+        return False
 
 
 def name_of(source: str | Path | bytes | Image) -> str:
@@ -153,6 +177,9 @@ def _bytes_of(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
         yield io.BytesIO(source)
         return
     try:
+        if is_pipe(source):
+            yield io.BytesIO(_piped(source, name))
+            return
         if not os.path.getsize(source):
             raise DataError(f"{name} is empty: it has no bytes.")
         file = Path(source).open("rb")  # noqa: SIM115 # closed below
@@ -166,28 +193,95 @@ def _bytes_of(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
         yield file
 
 
-def _identified(file: BinaryIO, name: str) -> Image:
+def _piped(source: str | Path, name: str) -> bytes:
+    with open(source, "rb") as pipe:
+        content = pipe.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise DataError(f"{name} has more than {MAX_BYTES:,} bytes, which are not read of a pipe.")
+    if not content:
+        raise DataError(f"{name} is empty: it has no bytes.")
+    return content
+
+
+def _identified(file: BinaryIO, name: str, draft: int | None = None) -> Image:
     """Return the image without its pixels, which are not decoded yet."""
     from PIL import Image, UnidentifiedImageError
 
+    begin = file.read(12)
+    file.seek(0)
+    kinds = _kinds()
     try:
         with warnings.catch_warnings():
             # Pillow warns of large images; our own limit is lower
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(file, formats=_KINDS)
+            image = _opened(file, begin, kinds)
     except Image.DecompressionBombError as error:
         raise DataError(
             f"{name} claims more pixels than are read ({MAX_PIXELS:,}): {_reason(error)}."
         ) from error
     except UnidentifiedImageError as error:
+        if lacking := _lacking(begin, kinds):
+            raise DataError(f"{name} {lacking}") from error
         raise DataError(
-            f"{name} is no image of a kind that is read ({', '.join(_KINDS)}), or its beginning is "
+            f"{name} is no image of a kind that is read ({', '.join(kinds)}), or its beginning is "
             "damaged."
         ) from error
     except Exception as error:  # as above
         raise DataError(f"{name} is damaged: {_reason(error)}.") from error
+    _reduce(image, draft)
     _check_size(image, name)
     return image
+
+
+@functools.cache
+def _kinds() -> list[str]:
+    """Return the kinds of images that are read: what Pillow and its plugin for HEIC know."""
+    from PIL import Image
+
+    Image.init()
+    with suppress(ImportError):
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
+    return [kind for kind in _KINDS if kind in Image.OPEN]
+
+
+def _opened(file: BinaryIO, begin: bytes, kinds: list[str]) -> Image:
+    from PIL import Image, JpegImagePlugin
+
+    try:
+        return Image.open(file, formats=kinds)
+    except Image.DecompressionBombError:
+        if not begin.startswith(_JPEG_BEGIN):
+            raise
+        file.seek(0)
+        return JpegImagePlugin.JpegImageFile(file)  # it may be decoded smaller
+
+
+def _lacking(begin: bytes, kinds: list[str]) -> str:
+    """Say what would read a file, by its first bytes; nothing where nothing would."""
+    brand = begin[8:12] if begin[4:8] == b"ftyp" else b""
+    if brand in (b"avif", b"avis") and "AVIF" not in kinds:
+        return "is AVIF, which this Pillow does not read. Try: pip install -U 'pillow>=11.3'"
+    heif = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+    if brand in heif and "HEIF" not in kinds:
+        return "is HEIC, as some telephones make it. Try: pip install pillow-heif"
+    return ""
+
+
+def _reduce(image: Image, draft: int | None) -> None:
+    """Have a JPEG decoded smaller where it is larger than is read, or than `draft` pixels."""
+    large = math.prod(image.size) > MAX_PIXELS
+    if image.format not in _JPEGS or not (large or draft):
+        return
+    wanted = [draft or side for side in image.size]
+    if large and image.info.get("progressive"):
+        return  # it is held whole while it is decoded
+    if large:
+        parts = (2, 4, 8)
+        part = next((n for n in parts if math.prod(image.size) <= MAX_PIXELS * n**2), parts[-1])
+        wanted = [min(side // part, most) for side, most in zip(image.size, wanted, strict=True)]
+    image.draft(None, (wanted[0], wanted[1]))
 
 
 def _check_size(image: Image, name: str) -> None:

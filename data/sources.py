@@ -3,46 +3,26 @@
 from __future__ import annotations
 
 import fnmatch
-import gzip
 import hashlib
-import lzma
 import os
 import sys
 import sysconfig
 import tempfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..errors import DataError, SetupError, UsageError, did_you_mean, quoted
+from ..errors import DataError, SetupError, UsageError, did_you_mean
 from .cache import cached, key_of, stamps, unusable
+from .formats.folders import files_in, refuse_address
+from .formats.hub import load_dataset
+from .formats.packed import BLOCK_BYTES, plain_name, read_blocks
 
-BLOCK_BYTES = 1 << 20
 # where this process and those it starts find what standard input held
 _STDIN_VARIABLE = "UNROLLED_STDIN"
 _NO_TEXT = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
-_BUILDERS = {  # of the `datasets` library, by the ends of files' names
-    ".json": "json",
-    ".jsonl": "json",
-    ".csv": "csv",
-    ".parquet": "parquet",
-    ".txt": "text",
-}
-_MOST_TIMES = 200  # text becomes three to five times as large, a table of numbers ten or twenty
-_SUSPECT = 1 << 26  # bytes; what is smaller is harmless, however it was compressed
-_XZ_MEMORY = 1 << 28  # bytes for a dictionary; `xz -9` makes one of 64 MB
-
-
-def _open_xz(path: Path) -> lzma.LZMAFile:
-    with path.open("rb") as file:  # the header says how much memory the rest will take
-        lzma.LZMADecompressor(memlimit=_XZ_MEMORY).decompress(file.read(1 << 12), 1)
-    return lzma.open(path)
-
-
-COMPRESSED: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".xz": _open_xz}
 
 
 @dataclass(frozen=True)
@@ -95,11 +75,11 @@ def path_source(path: str, pattern: str, cache: Path) -> Source:
     """Return the source for a path.
 
     Args:
-        path: A file, a folder, a pipe, or `-` for standard input. Files that end in `.gz` or `.xz`
-            are decompressed.
-        pattern: Which files of a folder to take: shell patterns for the name without `.gz` or
-            `.xz`, with commas in between. Sub-folders are included, hidden files and folders are
-            not.
+        path: A file, a folder, a pipe, or `-` for standard input. Compressed files (`.gz`,
+            `.bz2`, `.xz`, `.zst`) are read as they are.
+        pattern: Which files of a folder to take: shell patterns with commas in between, for the
+            name without the ending of a compressed file. Sub-folders are included, hidden files
+            and folders are not.
         cache: Folder for what can be read only once.
 
     Raises:
@@ -107,6 +87,7 @@ def path_source(path: str, pattern: str, cache: Path) -> Source:
     """
     if path == "-":
         return _spooled(_spool_stdin(cache), "standard input")
+    refuse_address(path)
     full = Path(path).expanduser().absolute()
     if full.is_dir():
         return _folder(full, path, pattern)
@@ -135,11 +116,7 @@ def missing_file(full: Path, path: str) -> str:
 
 
 def _folder(folder: Path, path: str, pattern: str) -> Source:
-    paths = sorted(
-        p
-        for p in folder.rglob("*")
-        if p.is_file() and not any(part.startswith(".") for part in p.relative_to(folder).parts)
-    )
+    paths = sorted(files_in(folder))
     patterns = [one.strip() for one in pattern.split(",")]
     taken = [p for p in paths if any(fnmatch.fnmatch(plain_name(p), one) for one in patterns)]
     if not taken:
@@ -152,15 +129,6 @@ def _folder(folder: Path, path: str, pattern: str) -> Source:
     return _files(path, taken, folder)
 
 
-def plain_name(path: Path) -> str:
-    """Return a file's name without `.gz` or `.xz`.
-
-    Args:
-        path: The file.
-    """
-    return path.stem if path.suffix in COMPRESSED else path.name
-
-
 def _files(name: str, paths: list[Path], root: Path | None = None, *, utf8: bool = False) -> Source:
     """Return the source of files; without a root it is one file, known by the source's name."""
     return Source(name, stamps(*paths), partial(_file_documents, name, paths, root), utf8)
@@ -170,34 +138,6 @@ def _file_documents(name: str, paths: list[Path], root: Path | None) -> Iterator
     for path in paths:
         label = f"'{path.relative_to(root)}' in {name}" if root else name
         yield Document(label, partial(read_blocks, path, label))
-
-
-def read_blocks(path: Path, label: str) -> Iterator[bytes]:
-    """Yield a file's content in blocks, decompressed where its name says so.
-
-    Args:
-        path: The file.
-        label: What messages call it.
-
-    Raises:
-        DataError: It can't be read, or expands to more than `_MOST_TIMES` its size.
-    """
-    read = 0
-    try:
-        with COMPRESSED.get(path.suffix, partial(open, mode="rb"))(path) as file:
-            most = max(_SUSPECT, _MOST_TIMES * path.stat().st_size)
-            while block := file.read(BLOCK_BYTES):
-                read += len(block)
-                if read > most and path.suffix in COMPRESSED:
-                    raise DataError(
-                        f"{label} has {path.stat().st_size:,} bytes and expands to more than "
-                        f"{most:,}, as no text does: decompress it yourself if it is one."
-                    )
-                yield block
-    except (gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
-        raise DataError(f"{label} is damaged or no {path.suffix} file: {error}") from error
-    except OSError as error:
-        raise DataError(f"{label} can't be read: {error.strerror or error}") from error
 
 
 def _spool_stdin(cache: Path) -> Path:
@@ -276,56 +216,6 @@ def dataset_source(
 
     file = cached(cache / f"stream-{key_of(name, config, split, column, stamps(*files))}", keep)
     return Source(label, [file.name], partial(_split_documents, file, label), utf8=True)
-
-
-def load_dataset(
-    name: str,
-    config: str | None,
-    split: str | None,
-    *,
-    label: str,
-    streaming: bool = False,
-    option: str = "dataset_split",
-) -> Any:
-    """Return the rows of a data set of the `datasets` library.
-
-    Args:
-        name: A data set's name, a folder it was saved to, or a file.
-        config: The configuration's name, for data sets that have several.
-        split: The split; None for all of them by name, or for the rows where there are no splits.
-        label: What messages call it.
-        streaming: Don't keep the data set itself on disk.
-        option: The flag that names the split.
-
-    Raises:
-        DataError: There is no such data set or split.
-    """
-    import datasets  # takes a second to import
-
-    local, files = Path(name).expanduser(), None
-    try:
-        if (local / "state.json").exists() or (local / "dataset_dict.json").exists():
-            loaded = datasets.load_from_disk(str(local))
-            if split is not None and isinstance(loaded, datasets.DatasetDict):
-                if split not in loaded:
-                    raise DataError(
-                        f"it has no split '{split}', only {', '.join(loaded)}: set --data.{option}"
-                    )
-                loaded = loaded[split]
-            return loaded.to_iterable_dataset() if streaming else loaded
-        if local.is_file():
-            if local.suffix not in _BUILDERS:
-                raise DataError(
-                    f"its name ends in none of {', '.join(_BUILDERS)}; --data.path reads a text "
-                    "file"
-                )
-            name, config, files = _BUILDERS[local.suffix], None, str(local.absolute())
-        return datasets.load_dataset(
-            name, config, data_files=files, split=split, streaming=streaming
-        )
-    except Exception as error:  # a stranger's folder can make the library raise anything
-        reason = quoted((str(error).strip().splitlines() or [type(error).__name__])[0], 300)
-        raise DataError(f"{label} can't be loaded: {reason}.") from error
 
 
 def _row_documents(rows: Any, column: str, label: str) -> Iterator[Document]:

@@ -3,7 +3,7 @@
 A data module's `spec` is one of the last four, of which the first two are parts.
 """
 
-from typing import Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 Kind = Literal["bpe", "unigram", "word"]
 
@@ -79,6 +79,7 @@ class VideoSpec(TypedDict):
         stride: One of so many frames of a video is taken.
         feature_mean: What is subtracted from each feature; absent: nothing.
         feature_deviation: What each feature is divided by then.
+        pose: How features are made of poses, where they are.
     """
 
     classes: list[str]
@@ -88,3 +89,4 @@ class VideoSpec(TypedDict):
     stride: int
     feature_mean: NotRequired[list[float]]
     feature_deviation: NotRequired[list[float]]
+    pose: NotRequired[dict[str, Any]]

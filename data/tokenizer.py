@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, NamedTuple, get_args
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from ..errors import DataError, UsageError, quoted
+from .formats.letters import plain
 from .spec import Kind, SubwordsSpec
 from .tables import json_value
 
@@ -35,13 +37,18 @@ _WORDS = (
     rf"(?i:n['’]t)(?!{_WORD})|['’]{_CLITIC}|{_WORD}+?(?=(?i:n['’]t)(?!{_WORD}))"
     rf"|{_WORD}+(?:-{_WORD}+|['’](?!{_CLITIC}){_WORD}+)*|[^\s\p{{L}}\p{{M}}\p{{N}}]"
 )
+# Persian and Hindi have joiners within their words. Only where a text has them: the vocabularies of
+# others stay what they were.
+_JOINERS = "\u200c\u200d"
+_JOINED_WORDS = _WORDS.replace(r"\p{N}]", rf"\p{{N}}{_JOINERS}]")
 
 
 class Subwords:
     """A vocabulary of subwords or words.
 
     Ids 0 to 3 are special: padding, start, end, unknown; the pieces follow. Text is brought into
-    Unicode's NFC, its white space to single spaces, and (where asked) to lower case. With `bpe` and
+    Unicode's NFC (unless asked not to), its white space to single spaces, and (where asked) to
+    lower case; what no reader sees of it is left out (`plain`). With `bpe` and
     `unigram`, `decode` then gives back what `encode_batch` read, space by space, save for
     characters that the training text did not have; they are unknown. With `word`, it gives back the
     words with spaces in between.
@@ -68,6 +75,7 @@ class Subwords:
         kind: Kind = "bpe",
         size: int = 8000,
         lowercase: bool = False,
+        nfc: bool = True,
         min_count: int = 1,
     ) -> Subwords:
         """Make a vocabulary from texts; the same one of the same texts, with any number of threads.
@@ -80,6 +88,7 @@ class Subwords:
             size: Ids at most, the special ones included. Where there are more different characters
                 than half of it, the rarest of them are unknown.
             lowercase: Bring everything to lower case.
+            nfc: Bring everything to Unicode's NFC.
             min_count: Words (or pairs of pieces) that are rarer are left out; no effect on
                 `unigram`.
 
@@ -112,12 +121,14 @@ class Subwords:
             trainer = trainers.WordLevelTrainer(**common, min_frequency=min_count)
         if iter(texts) is texts:
             texts = list(texts)  # it may have to be read again
-        tokenizer = _around(model, kind, lowercase)
+        joined = kind == "word" and any(joiner in text for text in texts for joiner in _JOINERS)
+        form = _Form(lowercase, nfc, joined)
+        tokenizer = _around(model, kind, form)
         with _one_thread():
             if not _trained(tokenizer, trainer, texts, size // 2):
                 # The library refuses so many characters, or drops some that are equally rare by
                 # chance.
-                _trained(tokenizer, trainer, _without_the_rarest(texts, size // 2, lowercase), size)
+                _trained(tokenizer, trainer, _without_the_rarest(texts, size // 2, form), size)
         if tokenizer.get_vocab_size() <= len(_INNER):
             raise DataError("There is no text to make a vocabulary from.")
         plain = json.loads(tokenizer.to_str())
@@ -199,16 +210,30 @@ class Subwords:
             ) from error
 
 
-def _normalizer(lowercase: bool) -> normalizers.Normalizer:
-    steps = [normalizers.NFC(), normalizers.Replace(Regex(r"[\s▁]+"), " "), normalizers.Strip()]
-    if lowercase:
-        steps.insert(1, normalizers.Lowercase())
+class _Form(NamedTuple):
+    """How text is prepared for a vocabulary."""
+
+    lowercase: bool
+    nfc: bool
+    joined: bool  # whether words have joiners within
+
+
+_FORMS = [_Form(*form) for form in itertools.product((False, True), repeat=3)]
+
+
+def _normalizer(form: _Form) -> normalizers.Normalizer:
+    steps = [normalizers.Replace(Regex(r"[\s▁]+"), " "), normalizers.Strip()]
+    if form.lowercase:
+        steps.insert(0, normalizers.Lowercase())
+    if form.nfc:
+        steps.insert(0, normalizers.NFC())
     return normalizers.Sequence(steps)
 
 
-def _set_pieces(tokenizer: Tokenizer, kind: Kind) -> None:
+def _set_pieces(tokenizer: Tokenizer, kind: Kind, form: _Form) -> None:
     if kind == "word":
-        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_WORDS), "removed", invert=True)
+        words = Regex(_JOINED_WORDS if form.joined else _WORDS)
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(words, "removed", invert=True)
         return
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Metaspace(split=False), pre_tokenizers.Split(Regex(_PIECES), "isolated")]
@@ -225,17 +250,17 @@ def _model(kind: Kind) -> models.Model:
     return models.WordLevel(unk_token=_INNER[Subwords.UNKNOWN])
 
 
-def _around(model: models.Model, kind: Kind, lowercase: bool) -> Tokenizer:
+def _around(model: models.Model, kind: Kind, form: _Form) -> Tokenizer:
     """Return a tokenizer with a model."""
     tokenizer = Tokenizer(model)
-    tokenizer.normalizer = _normalizer(lowercase)
-    _set_pieces(tokenizer, kind)
+    tokenizer.normalizer = _normalizer(form)
+    _set_pieces(tokenizer, kind, form)
     return tokenizer
 
 
 def _foreign(plain: Any, kind: Kind) -> str | None:
     """Say what of a tokenizer's JSON is not as `train` makes it; None where all of it is."""
-    ours = [json.loads(_around(_model(kind), kind, low).to_str()) for low in (False, True)]
+    ours = [json.loads(_around(_model(kind), kind, form).to_str()) for form in _FORMS]
     learnt = {"bpe": ("vocab", "merges"), "unigram": ("vocab", "unk_id"), "word": ("vocab",)}[kind]
     if not isinstance(plain, dict) or not isinstance(plain.get("model"), dict):
         return "it has no model"
@@ -287,9 +312,12 @@ def _same(given: Any, ours: Any) -> bool:
 
 
 def _readable(texts: Iterable[str]) -> Iterator[str]:
-    """Yield texts without lone surrogates, which the library refuses."""
+    """Yield texts without what no reader sees, and lone surrogates, which the library refuses."""
     for text in texts:
-        yield text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+        if text.isascii():
+            yield text
+        else:
+            yield plain(text, nfc=False).encode("utf-8", "replace").decode("utf-8")
 
 
 def _trained(
@@ -306,9 +334,9 @@ def _trained(
     return not is_bpe or sum(len(piece) == 1 for piece in tokenizer.get_vocab()) < characters
 
 
-def _without_the_rarest(texts: Iterable[str], kept: int, lowercase: bool) -> Iterator[str]:
+def _without_the_rarest(texts: Iterable[str], kept: int, form: _Form) -> Iterator[str]:
     """Yield texts with so many different characters; the rarest are spaces."""
-    normalizer = _normalizer(lowercase)
+    normalizer = _normalizer(form)
     counts: Counter[str] = Counter()
     for text in _readable(texts):
         counts.update(normalizer.normalize_str(text))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import math
 import warnings
 from abc import ABC
-from collections.abc import Callable, ItemsView, Iterator, Mapping, Sequence, ValuesView
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
 from typing import Any, ClassVar, Literal, NoReturn, TypeAlias, cast
 
 import torch
@@ -23,8 +22,11 @@ from ..class_paths import parameters
 from ..core.empty import attach
 from ..core.recurrent import RecurrentCore
 from ..errors import UsageError
+from .learning import Doubts
 from .model import Model
+from .plain import name_of, to_plain
 from .results import Results
+from .samples import Sample
 from .schedules import WarmupCosine
 
 Part: TypeAlias = Literal["val", "test"]
@@ -94,6 +96,7 @@ class Task(LightningModule, ABC):
         self.lost_hyperparameters: list[str] = []
         self.kept: list[Any] | None = None
         self.metrics = Metrics()
+        self._doubts = Doubts()
         self.more_metrics = tuple(metrics or ())
         for name, make in (metrics or {}).items():
             self.metrics[name] = make()
@@ -103,9 +106,13 @@ class Task(LightningModule, ABC):
         if self.trainer.precision == "64-true":
             self.double()
 
+    def learnt(self) -> Iterable[nn.Parameter] | list[dict[str, Any]]:
+        """Return what the optimizer changes: parameters, or groups with settings of their own."""
+        return self.parameters()
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the optimizer and, where there is one, its schedule by steps."""
-        optimizer = self.make_optimizer(self.parameters())
+        optimizer = self.make_optimizer(self.learnt())
         if self.make_schedule is None:
             return optimizer
         # The schedule's length is set in on_train_start: asking the trainer for it here would build
@@ -204,6 +211,16 @@ class Task(LightningModule, ABC):
         self.begin_scores()
         return {"train/loss", *(f"val/{name}" for name in names)}
 
+    def sample(self, batch: Any) -> Sample | None:
+        """Return an example of what the model says, to be shown at a validation; None: nothing.
+
+        It draws no random numbers but its own, and has no part in training.
+
+        Args:
+            batch: The validation's first.
+        """
+        return None
+
     def begin_scores(self) -> None:
         """Begin to count."""
         for metric in self.metrics.values():
@@ -231,6 +248,10 @@ class Task(LightningModule, ABC):
         """Return what has to be said with the scores of a test, by the scores' names."""
         return {}
 
+    def doubts(self) -> Iterable[tuple[str, str]]:
+        """Return what is doubtful about what was counted: its kind, and a sentence for people."""
+        return ()
+
     def on_validation_epoch_start(self) -> None:
         """Begin to count."""
         self.begin_scores()
@@ -242,6 +263,7 @@ class Task(LightningModule, ABC):
     def on_validation_epoch_end(self) -> None:
         """Log what was counted."""
         self.log_scores("val")
+        self._tell_doubts()
 
     def on_test_epoch_start(self) -> None:
         """Begin to count."""
@@ -254,6 +276,18 @@ class Task(LightningModule, ABC):
     def on_test_epoch_end(self) -> None:
         """Log what was counted."""
         self.log_scores("test")
+        self._tell_doubts()
+
+    def _tell_doubts(self) -> None:
+        """Warn of training that learns nothing, once it can be expected to have learnt."""
+        trainer = self.trainer
+        if trainer.sanity_checking or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        ended = (
+            trainer.max_epochs is not None and trainer.current_epoch + 1 >= trainer.max_epochs > 0
+        )
+        steps = 0 <= trainer.max_steps <= trainer.global_step
+        self._doubts.tell(self.doubts(), last=trainer.state.fn != "fit" or ended or steps)
 
     @property
     def symbol_rows(self) -> dict[str, str]:
@@ -308,7 +342,7 @@ class Task(LightningModule, ABC):
             *args, **{"frame": caller.f_back if caller else None, **kwargs}
         )
         signature = inspect.signature(type(self).__init__).parameters
-        plain: dict[str, Any] = {"_class_path": _name(type(self))}
+        plain: dict[str, Any] = {"_class_path": name_of(type(self))}
         for name, value in self.hparams.items():
             if name.startswith("_"):  # LightningCLI's own
                 continue
@@ -340,38 +374,7 @@ class Task(LightningModule, ABC):
         checkpoint["unrolled"] = {
             "version": __version__,
             "task": self.hparams["_class_path"],
-            "model": _name(type(self.model)),
+            "model": name_of(type(self.model)),
             "arguments": [name for name in self.hparams if name in known],
             "lost": self.lost_hyperparameters,
         }
-
-
-def _name(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
-
-
-def to_plain(value: Any) -> Any:
-    """Return plain data that jsonargparse turns into the value again.
-
-    Args:
-        value: Numbers, strings, lists, dicts; a class; a `functools.partial` of a class.
-
-    Returns:
-        The same as numbers, strings, lists and dicts; classes as `{"class_path": ..., "init_args":
-        ...}`.
-
-    Raises:
-        TypeError: For anything else.
-    """
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, dict):
-        return {str(key): to_plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_plain(item) for item in value]
-    if isinstance(value, functools.partial) and isinstance(value.func, type) and not value.args:
-        return {**to_plain(value.func), "init_args": to_plain(value.keywords)}
-    # in no function, in no other class
-    if isinstance(value, type) and "." not in value.__qualname__:
-        return {"class_path": _name(value)}
-    raise TypeError(f"{value!r} is no plain data")

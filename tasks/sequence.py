@@ -6,6 +6,7 @@ Shapes: B targets, T target steps.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -15,6 +16,7 @@ from ..core.seq2seq.decoder import Decoded
 from ..core.seq2seq.encoder import Memory
 from ..core.seq2seq.losses import chunked_cross_entropy
 from .base import Part, Task
+from .learning import Variety
 from .sequence_model import EncoderDecoder, check_sizes
 
 
@@ -33,6 +35,7 @@ class EncoderDecoderTask(Task):
     """
 
     model: EncoderDecoder
+    written = ("texts", "inputs")  # what they are called, and what they are about
 
     def __init__(
         self,
@@ -54,6 +57,7 @@ class EncoderDecoderTask(Task):
         self.scheduled_sampling = scheduled_sampling
         self.val_beam_size = val_beam_size
         self.metrics["loss"] = MeanMetric()
+        self.variety = Variety(*self.written)
 
     @abstractmethod
     def loss(self, batch: Any, *, sampling: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -102,6 +106,20 @@ class EncoderDecoderTask(Task):
             ),
         )
         return loss
+
+    def begin_scores(self) -> None:
+        """Begin to count, with nothing written."""
+        super().begin_scores()
+        self.variety.reset()
+
+    def count(self, prediction: Sequence[str], truth: Sequence[str | Sequence[str]]) -> None:
+        """Count texts, and give them to the metrics of the configuration."""
+        self.variety.add(prediction, truth)
+        super().count(prediction, truth)
+
+    def doubts(self) -> list[tuple[str, str]]:
+        """Return whether the texts are nearly all the same."""
+        return self.variety.doubts()
 
     def answers(
         self, decoded: Decoded, memory: Memory, target: Tensor, lengths: Tensor, part: Part

@@ -15,6 +15,11 @@ if TYPE_CHECKING:  # most tests need no Lightning
     from lightning.pytorch import Trainer
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the device on which the tests of the cores make their tensors."""
+    parser.addoption("--device", default="cpu", help="cpu or cuda, for tests/core")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _quiet_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Use one thread, so that results repeat, and another cache than the user's; children too."""

@@ -80,6 +80,7 @@ TINY = {
         tiny_tasks.write_text,
     ),
     "generation": Tiny("--repeats 1 --length 4", "| 64 | "),
+    "gpu_check": Tiny("--device cpu --tiny", "everything is in gpu_check.json", slow=True),
     "salads50": Tiny(
         ". --splits 1 --seeds 0 --data.background [rest] --trainer.max_epochs 1",
         "| mean | ",

@@ -27,7 +27,7 @@ def test_fit_then_use_the_model(capsys):
     last = Path("runs/char_lm/1/checkpoints/last.ckpt")
     assert output.out.splitlines() == [
         f"Trained to step 2: {last}",
-        f"Next: unrolled generate {last} --prompt ...",
+        f"Next: unrolled generate {last.parent.parent} --prompt ...",
     ]
     assert "CharLM with LSTM" in output.err
     assert "in runs/char_lm/1" in output.err
@@ -369,7 +369,7 @@ def test_a_reader_that_has_had_enough_is_no_error():
     command = f"{generate} | head -c 10; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert done.returncode == 0
-    assert done.stderr == ""
+    assert done.stderr == "using runs/char_lm/1/checkpoints/last.ckpt\n"
 
 
 def test_print_config_shows_what_results(capsys):

@@ -47,6 +47,8 @@ def data_of(variant: str, folder: Path) -> list[str]:
         and "SegmentationData" in (CONFIGS / f"{variant}.yaml").read_text()
     ):
         return ["--data.root", str(labelled_features(folder / "videos"))]
+    if variant == "video/pose":
+        return ["--data.root", str(labelled_poses(folder / "poses"))]
     if variant == "video/default":
         return [
             *("--data.image_size", "16", "--data.train_clips", "6", "--data.val_clips", "2"),
@@ -70,6 +72,23 @@ def labelled_videos(root: Path) -> Path:
     """Write ten videos with labels beside them."""
     for number in range(10):
         add_video(root / f"{number}.mp4", seed=number)
+    return root
+
+
+def labelled_poses(root: Path) -> Path:
+    """Write ten tables of poses as DeepLabCut does, with labels beside them."""
+    root.mkdir()
+    parts = ("nose", "tail")
+    header = [
+        ["scorer", *["net"] * 6],
+        ["bodyparts", *[part for part in parts for _ in range(3)]],
+        ["coords", *["x", "y", "likelihood"] * 2],
+    ]
+    for number in range(10):
+        rows = [[t, 10 + t, 5, 1, 20 + t, 5 + number, 1] for t in range(12)]
+        lines = (",".join(map(str, row)) + "\n" for row in [*header, *rows])
+        (root / f"{number}DLC_net.csv").write_text("".join(lines))
+        (root / f"{number}.csv").write_text("start,end,label\n0,5,walk\n5,12,rest\n")
     return root
 
 

@@ -173,7 +173,7 @@ def test_images(work, capsys, payload):
     Path("pictures/captions.csv").write_text("image,caption\nx.png,a dog\n")
     Path("clips/pictures/labels.csv").write_text("start,end,label\n0,1,a\n")
     for words in (
-        ["captioning/csv", "--data.root", "pictures"],
+        ["captioning/csv", "--data.root", "pictures", "--model.encoder.backbone", "SmallCNN"],
         ["video/files", "--data.root", "clips"],
     ):
         capsys.readouterr()

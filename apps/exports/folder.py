@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ... import __version__
+from ...checkpoints import EXPORTED
 from ...core.seq2seq.decoder import DecoderState
 from ...core.seq2seq.encoder import Memory
 from ...core.state import State, leaves
@@ -27,7 +28,6 @@ from .graphs import Assembly, graph_of
 from .modules import AtOnce, Begin, DecoderStep, Frames, Looking, ModelStep, carried, names
 from .readmes import readme
 
-DESCRIPTION = "model.json"
 ROWS, WIDTH, STEPS = 3, 2, 5  # of examples
 
 
@@ -51,7 +51,7 @@ def write_onnx(model: Model, folder: Path) -> None:
         "spec": plain_spec(model),
         **description,
     }
-    _write_json(folder / DESCRIPTION, description)
+    _write_json(folder / EXPORTED, description)
     (folder / "README.md").write_text(readme(description), encoding="utf-8")
 
 
@@ -119,8 +119,9 @@ def _video(model: VideoModel, folder: Path) -> dict[str, Any]:
         "median": model.median,
         "min_length": model.min_length,
         "causal": model.causal,
+        "background": model.background,
+        "thresholds": None if model.thresholds is None else model.thresholds.tolist(),
     }
-    settings["background"] = model.background
     graphs = ["sequence"]
     if model.causal:
         graphs = ["step", "sequence"]

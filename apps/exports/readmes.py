@@ -18,7 +18,7 @@ number of rows.
 ```python
 {code}
 ```
-"""
+{notes}"""
 
 _SESSION = """\
 import json
@@ -123,26 +123,32 @@ _STREAM = (
     _SESSION
     + """
 step = onnxruntime.InferenceSession("step.onnx")
-classes = json.load(open("model.json", encoding="utf-8"))["spec"]["classes"]
+model = json.load(open("model.json", encoding="utf-8"))
+classes = model["spec"]["classes"]
 start = json.load(open("start.json", encoding="utf-8"))
 state = {{name: np.array(value, np.float32) for name, value in start.items()}}
 
 for number, frame in enumerate({frames}):
     *after, logits = step.run(None, {{"input": frame[None], **state}})
     state = dict(zip(state, after))
-    print(number, classes[logits[0].argmax()])"""
+{said}"""
 )
 
 _VIDEO = (
     _SESSION
     + """
 sequence = onnxruntime.InferenceSession("sequence.onnx")
-classes = json.load(open("model.json", encoding="utf-8"))["spec"]["classes"]
+model = json.load(open("model.json", encoding="utf-8"))
+classes = model["spec"]["classes"]
 frames = {frames}
 (logits,) = sequence.run(None, {{"input": frames[None], "lengths": np.array([len(frames)])}})
-for number, best in enumerate(logits[0].argmax(-1)):
-    print(number, classes[best])"""
+for number, logits in enumerate(logits[0]):
+{said}"""
 )
+_ONE = "    print(number, classes[logits{row}.argmax()])"
+_SEVERAL = """\
+    there = 1 / (1 + np.exp(-logits{row})) >= model["settings"]["thresholds"]
+    print(number, " + ".join(name for name, has in zip(classes, there) if has))"""
 
 _FILES = {
     "step.onnx": "one step: a symbol or frame and the state in, logits and the state out",
@@ -165,7 +171,7 @@ def readme(description: dict[str, Any]) -> str:
     """
     task, spec = description["task"], description["spec"]
     files = [f"{name}.onnx" for name in description["graphs"]]
-    packages = ["onnxruntime", "numpy"]
+    packages, notes = ["onnxruntime", "numpy"], ""
     if task == "char_lm":
         files += ["start.json", "vocabulary.json"]
         whole = description["kind"] == "bytes"
@@ -176,27 +182,27 @@ def readme(description: dict[str, Any]) -> str:
     elif task == "translation":
         files += ["source.json", "target.json"]
         packages.append("tokenizers")
-        code = _TRANSLATION.format(
-            limit="2 * len(ids) + 10", text=_decoded("target", description["kind"])
-        )
+        code = _TRANSLATION.format(limit="2 * len(ids) + 10", text=_decoded("target"))
     elif task == "captioning":
         files.append("vocabulary.json")
         packages += ["tokenizers", "pillow"]
         limit = description["settings"]["max_length"]
-        code = _CAPTIONING.format(
-            side=spec["image_size"], limit=limit, text=_decoded("words", description["kind"])
-        )
+        code = _CAPTIONING.format(side=spec["image_size"], limit=limit, text=_decoded("words"))
     else:
         frames = (_FEATURES if spec["feature_size"] else _PICTURES).format(
             size=spec["feature_size"], side=spec["image_size"], stride=spec["stride"]
         )
-        causal = description["settings"]["causal"]
+        settings = description["settings"]
+        causal = settings["causal"]
+        said = _ONE if settings["thresholds"] is None else _SEVERAL
         files += ["start.json"] if causal else []
         if causal:
             frames, _, comment = frames.partition("  #")
-            code = _STREAM.format(frames=frames).replace("):\n", f"):  #{comment}\n", 1)
+            code = _STREAM.format(frames=frames, said=said.format(row="[0]"))
+            code = code.replace("):\n", f"):  #{comment}\n", 1)
         else:
-            code = _VIDEO.format(frames=frames)
+            code = _VIDEO.format(frames=frames, said=said.format(row=""))
+        notes = _notes(spec, settings)
     rows = [f"| `{name}` | {_FILES[name]} |" for name in [*files, "model.json"]]
     return _HEAD.format(
         title=f"A model of {task}",
@@ -204,10 +210,27 @@ def readme(description: dict[str, Any]) -> str:
         packages=" ".join(packages),
         files="\n".join(rows),
         code=code,
+        notes=notes,
     )
 
 
-def _decoded(name: str, kind: str) -> str:
-    """Return code that makes text of what was written; a vocabulary of words joins with spaces."""
-    del kind
+def _notes(spec: dict[str, Any], settings: dict[str, Any]) -> str:
+    """Return what `unrolled label` does besides, of which the settings are in the description."""
+    notes = []
+    if spec.get("pose") is not None:
+        notes.append(
+            "\nThe features are made of poses: x and y of each part around the body's middle, in "
+            "body lengths;\nthen the middle's step and the body's length. `pose` in `model.json` "
+            "has the settings.\n"
+        )
+    if settings["median"] > 1 or settings["min_length"] > 1:
+        notes.append(
+            "\nThese are each frame's own labels. `unrolled label` smooths them: `median` and "
+            "`min_length` in\n`model.json`.\n"
+        )
+    return "".join(notes)
+
+
+def _decoded(name: str) -> str:
+    """Return code that makes text of what was written."""
     return f"{name}.decode(written, skip_special_tokens=False).strip()"

@@ -15,6 +15,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from ...checkpoints import EXPORTED
 from ...core.seq2seq.attention import Prepared
 from ...core.seq2seq.decoder import Decoded, DecoderState
 from ...core.seq2seq.encoder import Memory
@@ -31,8 +32,6 @@ from ...tasks.video.frames import FrameLike, as_input
 from ...tasks.video.model import VideoModel
 from .sessions import Graph, read_json
 
-DESCRIPTION = "model.json"
-
 
 def open_folder(folder: Path) -> Model:
     """Return the model of an exported folder.
@@ -44,7 +43,7 @@ def open_folder(folder: Path) -> Model:
         DataError: It is none, or parts are missing.
         SetupError: onnxruntime is not installed.
     """
-    description = read_json(folder / DESCRIPTION)
+    description = read_json(folder / EXPORTED)
     kinds: dict[str, Any] = {
         "char_lm": ExportedCharModel,
         "translation": ExportedTranslation,
@@ -53,14 +52,14 @@ def open_folder(folder: Path) -> Model:
     }
     task = description.get("task") if isinstance(description, dict) else None
     if not isinstance(task, str) or task not in kinds:
-        raise DataError(f"'{folder / DESCRIPTION}' describes no exported model.")
+        raise DataError(f"'{folder / EXPORTED}' describes no exported model.")
     try:
         model: Model = kinds[task](folder, description)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, DataError | SetupError):
             raise
         raise DataError(
-            f"'{folder / DESCRIPTION}' is not as `unrolled export` writes it: "
+            f"'{folder / EXPORTED}' is not as `unrolled export` writes it: "
             f"{quoted(str(error), 100)}."
         ) from error
     return model.eval()
@@ -197,6 +196,11 @@ class ExportedVideo(_Exported, VideoModel):
         self.classes = self.spec["classes"]
         self.background = settings["background"]
         self.median, self.min_length = settings["median"], settings["min_length"]
+        least = settings["thresholds"]
+        if least is not None and len(least) != len(self.classes):
+            raise ValueError(f"{len(least)} thresholds of {len(self.classes)} classes")
+        self.multilabel = least is not None
+        self.register_buffer("thresholds", None if least is None else torch.tensor(least))
         self.core = cast("Any", GraphCore(folder, causal=settings["causal"]))
 
     def features(self, input: Tensor) -> Tensor:

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .fonts import cut, draw_text, line_height, text_width
+from .looks import looks_of
 from .timeline import Colour, Segment, draw_bar
 
 if TYPE_CHECKING:
@@ -31,14 +33,15 @@ def burn_in(
         colours: By label.
     """
     import av
-    from PIL import ImageFont
 
+    looks = looks_of(video)
     pictures = _pictures(video)
     first = next(pictures)
     size = _enlarged(first[0].size)
     strip = max(8, size[1] // 14)
     bar = draw_bar(segments, colours, size[0], strip)
-    text = ImageFont.load_default(max(14, size[1] // 16))
+    text = max(14, size[1] // 16)
+    shown = {name: cut(name, text, size[0] - 20) for name in colours}
     names = (segment.label for segment in segments for _ in range(segment.start, segment.end))
     last = -1
     with av.open(str(target), "w") as container:
@@ -47,18 +50,19 @@ def burn_in(
         )
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
+        looks.tag(stream.codec_context)
         stream.codec_context.time_base = Fraction(1, 90_000)
         for number, ((picture, seconds), name) in enumerate(
             zip(chain([first], pictures), names, strict=False)
         ):
             place = number / segments[-1].end
-            drawn = _labelled(picture, size, name, colours[name], bar, place, text)
+            drawn = _labelled(picture, size, shown[name], colours[name], bar, place, text)
             image = av.VideoFrame.from_ndarray(np.asarray(drawn), format="rgb24")
             ticks = round((number / _RATE if seconds is None else seconds) * 90_000)
             # a damaged clock may stand still, MP4's must not
             image.pts = last = max(ticks, last + 1)
             image.time_base = stream.codec_context.time_base
-            container.mux(stream.encode(image))
+            container.mux(stream.encode(looks.encoded(image)))
         container.mux(stream.encode())
 
 
@@ -67,7 +71,8 @@ def _pictures(video: Path) -> Iterator[tuple[Image.Image, float | None]]:
     from PIL import Image
 
     from ...data.images import whole_image
-    from ...data.video.frames import Upright, decode, pictures_in, prefetch
+    from ...data.video.frames import Upright, decode, prefetch
+    from ...data.video.media import pictures_in
 
     if video.is_dir():
         for file in pictures_in(video):
@@ -96,7 +101,7 @@ def _labelled(
     colour: Colour,
     bar: Image.Image,
     place: float,
-    text: Any,
+    text: int,
 ) -> Image.Image:
     from PIL import Image, ImageDraw
 
@@ -106,10 +111,10 @@ def _labelled(
             size, Image.Resampling.NEAREST if whole else Image.Resampling.BILINEAR
         )
     draw = ImageDraw.Draw(picture)
-    _, _, right, bottom = draw.textbbox((10, 6), name, font=text)
-    draw.rectangle((0, 0, right + 10, bottom + 8), fill=(0, 0, 0))
-    draw.rectangle((0, 0, 5, bottom + 8), fill=colour)
-    draw.text((10, 6), name, fill=(255, 255, 255), font=text)
+    right, bottom = 10 + text_width(name, text), 4 + line_height(text)
+    draw.rectangle((0, 0, right + 10, bottom + 4), fill=(0, 0, 0))
+    draw.rectangle((0, 0, 5, bottom + 4), fill=colour)
+    draw_text(picture, (10, 4), name, size=text, fill=(255, 255, 255))
     picture.paste(bar, (0, size[1] - bar.height))
     x = round(place * (size[0] - 1))
     draw.rectangle(

@@ -1,69 +1,54 @@
-"""Pictures of where a captioner looked: a panel for each word, warm where its attention was."""
+"""A picture that shows where an attention looked, and can still be seen."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
+from matplotlib.colors import LinearSegmentedColormap
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-    from torch import Tensor
-
-_COLUMNS = 5
-_MARGIN = 6
-_LINE = 26  # height of a word under its panel
-_FONT = 16
-# Dark, purple, orange, yellow: also told apart without seeing colours.
-_WARMTH = np.array([[0, 0, 40], [120, 20, 110], [240, 120, 40], [255, 245, 150]], dtype=np.float32)
+# From grey through orange to yellow: lighter is more, also without seeing colours.
+HEAT = LinearSegmentedColormap.from_list(
+    "heat", ["#5a5a6e", "#7b4a86", "#d5603a", "#f5a623", "#fff4a8"]
+)
+_COVER = 0.65  # how much of the picture the warmest place covers
+_COLD = 0.25  # and a place that is not looked at
 
 
-def attention_panels(picture: Tensor, words: Sequence[str], attention: Tensor) -> Image:
-    """Draw the picture, and once more for each word with the attention over it.
+def heated(
+    pixels: npt.NDArray[np.uint8],
+    weights: npt.NDArray[np.floating],
+    most: float,
+    shift: float = 0.0,
+) -> npt.NDArray[np.uint8]:
+    """Lay the warmth of an attention over a picture.
 
     Args:
-        picture: The picture (3, S, S) uint8.
-        words: T words.
-        attention: How much each looked at each place of a grid (T, h, w); each panel is scaled to
-            its largest.
+        pixels: The picture (S, S, 3).
+        weights: How much each place of a grid was looked at (h, w).
+        most: The weight that is warmest, the same for all pictures that are compared.
+        shift: How far right of, and below, the middles of the grid's places they really look, as a
+            share of the picture's side.
 
     Returns:
-        The panels in rows, each with its word below.
+        (S, S, 3).
     """
-    from PIL import Image, ImageDraw, ImageFont
-
-    pixels = picture.permute(1, 2, 0).numpy()
-    size = pixels.shape[0]
-    panels = [pixels, *(_warmed(pixels, weights) for weights in attention.numpy())]
-    columns = min(_COLUMNS, len(panels))
-    rows = -(-len(panels) // columns)
-    width, height = size + _MARGIN, size + _MARGIN + _LINE  # of a panel
-    sheet = Image.new("RGB", (columns * width + _MARGIN, rows * height + _MARGIN), "white")
-    draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(_FONT)
-    for number, (panel, word) in enumerate(zip(panels, ["", *words], strict=True)):
-        row, column = divmod(number, columns)
-        left, top = column * width + _MARGIN, row * height + _MARGIN
-        sheet.paste(Image.fromarray(panel), (left, top))
-        middle = (left + size / 2, top + size + _LINE / 2)
-        draw.text(middle, word, fill="black", font=font, anchor="mm")
-    return sheet
-
-
-def _warmed(
-    pixels: npt.NDArray[np.uint8], weights: npt.NDArray[np.float32]
-) -> npt.NDArray[np.uint8]:
     from PIL import Image
 
-    size = pixels.shape[0]
-    small = Image.fromarray(weights / weights.max())
-    heat = np.asarray(small.resize((size, size), Image.Resampling.BICUBIC))
-    heat = heat.clip(0, 1)[:, :, None]
-    stops = np.linspace(0, 1, len(_WARMTH))
-    colour = np.stack([np.interp(heat[:, :, 0], stops, channel) for channel in _WARMTH.T], axis=2)
+    edged = np.pad(np.asarray(weights, dtype=np.float32) / most, 1, mode="edge")
+    high, wide = np.shape(weights)
+    left, top = 1 - shift * wide, 1 - shift * high
+    small = Image.fromarray(edged).resize(
+        (pixels.shape[1], pixels.shape[0]),
+        Image.Resampling.BICUBIC,
+        box=(left, top, left + wide, top + high),
+    )
+    heat = np.asarray(small).clip(0, 1)
+    colour = HEAT(heat)[:, :, :3] * 255
+    cover = (_COLD + (_COVER - _COLD) * heat)[:, :, None]
     grey = pixels.mean(axis=2, keepdims=True)
-    # What was not looked at turns grey and dark; what was keeps its colours under the warmth.
-    kept = heat * pixels + (1 - heat) * 0.6 * grey
-    return np.asarray(0.55 * kept + 0.45 * colour).clip(0, 255).astype(np.uint8)
+    # where nobody looks the picture fades, but stays
+    seen = pixels * (0.45 + 0.55 * heat[:, :, None]) + grey * (0.55 - 0.55 * heat[:, :, None])
+    warm: npt.NDArray[np.uint8] = np.clip((1 - cover) * seen + cover * colour, 0, 255).astype(
+        np.uint8
+    )
+    return warm

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import colorsys
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from .fonts import cut, draw_text, text_width
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -14,7 +15,19 @@ Colour: TypeAlias = tuple[int, int, int]
 
 _WIDTH, _EDGE = 1200, 24  # pixels of the picture and around it
 _BAR, _LINE = 72, 26  # height of the bar and of a line of text
+_FONT, _BOX = 17, 54  # size of the text, and what an entry of the legend needs besides it
 _INK, _PAPER, _QUIET = (30, 30, 30), (255, 255, 255), (200, 200, 200)
+
+
+SAFE: tuple[Colour, ...] = (
+    (0, 114, 178),  # blue
+    (230, 159, 0),  # orange
+    (0, 158, 115),  # green
+    (213, 94, 0),  # vermilion
+    (86, 180, 233),  # sky blue
+    (204, 121, 167),  # pink
+    (240, 228, 66),  # yellow
+)
 
 
 class Segment(NamedTuple):
@@ -32,7 +45,10 @@ class Segment(NamedTuple):
 
 
 def palette(classes: Sequence[str], background: Sequence[str] = ()) -> dict[str, Colour]:
-    """Return a colour for each class: neighbours in the list differ most, the background is grey.
+    """Return a colour for each class, all of them told apart without seeing red or green.
+
+    The first are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), the others differ from
+    them in lightness; the background is grey.
 
     Args:
         classes: Names of the classes.
@@ -44,10 +60,12 @@ def palette(classes: Sequence[str], background: Sequence[str] = ()) -> dict[str,
         if name in background:
             colours[name] = _QUIET
             continue
-        hue = (0.58 + number * 0.618034) % 1  # the golden section: no two hues are ever close
-        light, saturation = ((0.5, 0.72), (0.36, 0.6), (0.66, 0.65))[number // 8 % 3]
-        red, green, blue = colorsys.hls_to_rgb(hue, light, saturation)
-        colours[name] = (round(255 * red), round(255 * green), round(255 * blue))
+        red, green, blue = SAFE[number % len(SAFE)]
+        if shade := number // len(SAFE):  # darker, lighter, and so on, ever closer to the edge
+            share = 1 - 0.6 * 0.72 ** ((shade - 1) // 2)
+            to = 255 * (1 - shade % 2)
+            red, green, blue = (round(part + (to - part) * share) for part in (red, green, blue))
+        colours[name] = (red, green, blue)
         number += 1
     return colours
 
@@ -90,7 +108,7 @@ def draw_timeline(
         title: What is written above.
         seconds: When the last frame is shown; NaN: the axis counts frames.
     """
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     frames = segments[-1].end
     inner = _WIDTH - 2 * _EDGE
@@ -98,27 +116,33 @@ def draw_timeline(
         name: sum(part.end - part.start for part in segments if part.label == name)
         for name in colours
     }
-    shares = {name: f"{name}  {100 * count / frames:.1f} %" for name, count in counts.items()}
-    entries = [(name, share) for name, share in shares.items() if counts[name]]
-    text = ImageFont.load_default(17)
-    cell = max(int(text.getlength(entry)) for _, entry in entries) + 54
+    shares = {name: f"{100 * count / frames:.1f} %" for name, count in counts.items() if count}
+    space = max(text_width(share, _FONT) for share in shares.values()) + _BOX
+    # a long name loses its end, not its share
+    entries = {name: cut(name, _FONT, inner - space) for name in shares}
+    cell = max(text_width(entry, _FONT) for entry in entries.values()) + space
     columns = max(1, inner // cell)
     rows = -(-len(entries) // columns)
     top = _EDGE + _LINE + 8
     legend = top + _BAR + _LINE + 26
     picture = Image.new("RGB", (_WIDTH, legend + rows * _LINE + _EDGE), _PAPER)
     draw = ImageDraw.Draw(picture)
-    draw.text((_EDGE, _EDGE), _cut(title, text, inner), fill=_INK, font=text)
+    above = cut(title, _FONT, inner, keep="end")  # the end of a path says more
+    draw_text(picture, (_EDGE, _EDGE), above, size=_FONT, fill=_INK)
     picture.paste(draw_bar(segments, colours, inner, _BAR), (_EDGE, top))
-    _draw_axis(draw, text, frames=frames, seconds=seconds, top=top + _BAR, inner=inner)
-    for number, (name, entry) in enumerate(entries):
+    _draw_axis(picture, draw, frames=frames, seconds=seconds, top=top + _BAR, inner=inner)
+    for number, (name, entry) in enumerate(entries.items()):
         x, y = _EDGE + number % columns * cell, legend + number // columns * _LINE
         draw.rectangle((x, y + 2, x + 18, y + 20), fill=colours[name])
-        draw.text((x + 26, y), entry, fill=_INK, font=text)
+        draw_text(picture, (x + 26, y), entry, size=_FONT, fill=_INK)
+        after = x + 38 + text_width(entry, _FONT)  # apart: the name may run from right to left
+        draw_text(picture, (after, y), shares[name], size=_FONT, fill=_INK)
     return picture
 
 
-def _draw_axis(draw: Any, text: Any, *, frames: int, seconds: float, top: int, inner: int) -> None:
+def _draw_axis(
+    picture: Image.Image, draw: Any, *, frames: int, seconds: float, top: int, inner: int
+) -> None:
     timed = not math.isnan(seconds) and seconds > 0 and frames > 1
     # the last frame lasts as long as the others
     whole = seconds * frames / (frames - 1) if timed else float(frames)
@@ -129,21 +153,12 @@ def _draw_axis(draw: Any, text: Any, *, frames: int, seconds: float, top: int, i
         draw.line((x, top, x, top + 6), fill=_INK)
         unit = (" s" if timed else " frames") if number == 0 else ""
         label = f"{number * step:.{digits}f}{unit}"
-        length = text.getlength(label)
+        length = text_width(label, _FONT)
         left = x if number == 0 else min(x - length / 2, _WIDTH - _EDGE - length)
-        draw.text((left, top + 8), label, fill=_INK, font=text)
+        draw_text(picture, (left, top + 8), label, size=_FONT, fill=_INK)
 
 
 def _round_step(least: float) -> float:
     """Return the least of 1, 2 and 5 times a power of ten that is not below a number."""
     power = 10.0 ** math.floor(math.log10(least))
     return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= least * (1 - 1e-9))
-
-
-def _cut(words: str, text: Any, width: int) -> str:
-    """Leave out a text's beginning where it is too long: the end of a path says more."""
-    if text.getlength(words) <= width:
-        return words
-    while words and text.getlength(f"...{words}") > width:
-        words = words[1:]
-    return f"...{words}"

@@ -120,4 +120,5 @@ def _worth_reading(record: logging.LogRecord) -> bool:
     path = Path(record.pathname)
     rooms = ("apps", "core", "data", "tasks")
     ours = path.is_relative_to(PACKAGE) and path.relative_to(PACKAGE).parts[0] in rooms
-    return ours or record.levelno >= logging.WARNING
+    # a profiler was asked for, and its report is all that it says
+    return ours or record.levelno >= logging.WARNING or "profilers" in path.parts

@@ -269,8 +269,11 @@ def _evaluation(
     if ckpt_path is None:
         raise UsageError(f"`unrolled {command}` needs a trained model: add --ckpt_path CKPT.")
     checkpoint = checkpoint_file(ckpt_path)
-    named = [*([path] if path else []), *map(find_config, configs)]
-    files = named or [folders.run_of(checkpoint.path) / folders.CONFIG]
+    run = folders.run_of(checkpoint.path)
+    # what the run was begun with says less than the run's own settings, its flags among them
+    own = word is not None and folders.started_with(run) == _canonical(word) and not configs
+    named = [*([path] if path and not own else []), *map(find_config, configs)]
+    files = named or [run / folders.CONFIG]
     if command == "predict" and not any(flag.startswith("--data") for flag in flags):
         _refuse_shipped_data(files)
     return Request(
@@ -282,7 +285,7 @@ def _evaluation(
         root=Path("runs"),
         checkpoint=checkpoint,
         trust=trust,
-        foreign=not named,
+        foreign=run / folders.CONFIG in files,
     )
 
 

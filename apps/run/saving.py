@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+import yaml
 from jsonargparse import Namespace
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
@@ -19,6 +20,8 @@ from lightning.pytorch.utilities.migration.utils import _pl_migrate_checkpoint
 from ...checkpoints import BEST
 from ...errors import DataError
 from ...loading import CheckedCheckpoint, first_lines
+from ..tracking.ending import note_resumption
+from ..tracking.loggers import log_configuration
 from .folder.disk import keep, replacing, writing
 from .resuming import validates_next
 from .tables import EMPTY, MetricsTable
@@ -290,6 +293,7 @@ class SaveConfig(SaveConfigCallback):
         super().__init__(parser, config, save_to_log_dir=False)
         self.folder = folder
         self.resumed = resumed
+        self.text = ""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write the file of a new run."""
@@ -297,12 +301,18 @@ class SaveConfig(SaveConfigCallback):
             super().setup(trainer, pl_module, stage)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the file of a resumed run: now its checkpoint fits the configuration."""
+        """Write the file of a resumed run, whose checkpoint fits the configuration; log it."""
         super().setup(trainer, pl_module, "fit")
+        if not trainer.is_global_zero:
+            return
+        for logger in trainer.loggers:
+            log_configuration(logger, yaml.safe_load(self.text))
+        if self.resumed:
+            note_resumption(self.folder, trainer.global_step)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write the file; Lightning calls this on the first rank only."""
         path = self.folder / "config.yaml"
-        text = self.parser.dump(self.config, skip_none=False)
+        self.text = self.parser.dump(self.config, skip_none=False)
         with writing(path), replacing(path) as file:
-            file.write(text.encode())
+            file.write(self.text.encode())

@@ -28,6 +28,9 @@ from ...loading import CheckedTask, first_lines, instantiate
 from ...tasks.base import Task
 from ..shell.arguments import cause, lacking
 from ..shell.shipped import find_config, read_yaml
+from ..tracking.rates import LearningRate
+from ..tracking.samples import Samples
+from ..tracking.screens import app_of, say_what_begins, say_what_next
 from . import compare
 from .folder import folders
 from .folder.disk import FULL, quiet_threads, reason_of, tidy, writing
@@ -150,6 +153,8 @@ class TrainingCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Make data, model and trainer; what a constructor refuses is the configuration's fault."""
+        if self.request.command == "fit" and not self.stored:
+            _try_backbones(self.config_dump.get("model"), "--model")
         try:
             self.config_init = instantiate(self.parser, self.config)
         except ValueError as error:
@@ -185,6 +190,8 @@ class TrainingCLI(LightningCLI):
                 callbacks.append(KeepResults(place, self.stored, asked=self.request.results))
         if config.get("enable_progress_bar") is not False and not has_bar:
             callbacks.append(Bar() if sys.stdout.isatty() else LineProgress())
+        if self.request.command == "fit":
+            callbacks += [LearningRate(), Samples()]  # behind the progress: a sample is under it
         kwargs["callbacks"] = callbacks
         if self.stored:
             plugins = config.get("plugins") or []
@@ -231,14 +238,26 @@ class TrainingCLI(LightningCLI):
         kwargs = self._prepare_subcommand_kwargs(subcommand)
         if subcommand == "fit":
             refuse_unknown_names(self.trainer, self.model)
-            self._say_what_begins()
+            say_what_begins(self.model, self.trainer, self.folder)
+            step = self.stored.content.get("global_step") if self.stored else None
+            if self.stored:
+                tell(f"going on from {self.stored.path}, step {step}")
+            elif self.request.run:
+                tell("there is no checkpoint to resume yet: beginning the run")
             meet(self.trainer)
             self._carry_out(subcommand, kwargs)
-            self._say_what_next()
+            if step == self.trainer.global_step:
+                tell(
+                    f"the run had reached its end at step {step}: give a larger "
+                    "--trainer.max_steps, --trainer.max_epochs or --trainer.max_time to train on"
+                )
+            if self.folder and self.trainer.is_global_zero:
+                keeper = self._get(self.config_init, "checkpoint")
+                say_what_next(self.model, keeper, self.folder, self.request.trust)
             return
         if subcommand == "predict":
             if type(self.datamodule).predict_dataloader is LightningDataModule.predict_dataloader:
-                name, app = type(self.datamodule).__name__, self._app()
+                name, app = type(self.datamodule).__name__, app_of(self.model.model)
                 remedy = (
                     f"`unrolled {app} CKPT ...` takes what you give it."
                     if app
@@ -266,45 +285,6 @@ class TrainingCLI(LightningCLI):
                 f"'{self.stored.path}' holds states that don't fit this run: "
                 f"{type(error).__name__}: {first_lines(error)}"
             ) from error
-
-    def _say_what_begins(self) -> None:
-        size = sum(weight.numel() for weight in self.model.parameters() if weight.requires_grad)
-        cores = " and ".join(type(core).__name__ for core in self.model.cores())
-        device = f"{self.trainer.world_size} x {self.trainer.strategy.root_device.type}"
-        where = f"in {folders.short(self.folder)}" if self.folder else "a trial that writes nothing"
-        model = type(self.model).__name__
-        tell(f"{model} with {cores}, {size:,} parameters, on {device}, {where}")
-        if self.stored:
-            tell(f"going on from {self.stored.path}, step {self.stored.content.get('global_step')}")
-        elif self.request.run:
-            tell("there is no checkpoint to resume yet: beginning the run")
-
-    def _say_what_next(self) -> None:
-        trainer = self.trainer
-        if not trainer.is_global_zero or self.folder is None:
-            return
-        if self.stored and self.stored.content.get("global_step") == trainer.global_step:
-            tell(
-                f"the run had reached its end at step {trainer.global_step}: give a larger "
-                "--trainer.max_steps, --trainer.max_epochs or --trainer.max_time to train on"
-            )
-        callback = self._get(self.config_init, "checkpoint")
-        last, best = folders.short(callback.last), callback.best_model_path
-        if not last.is_file():
-            return
-        named = ""
-        if best:
-            score = f"{callback.monitor} {float(callback.best_model_score):.4f}"
-            named = f" (best {score}: {folders.short(Path(best))})"
-        print(f"Trained to step {trainer.global_step}: {last}{named}")
-        if app := self._app():
-            given = {"generate": " --prompt ...", "caption": " IMAGE...", "label": " VIDEO..."}
-            print(f"Next: unrolled {app} {last}{given.get(app, '')}")
-
-    def _app(self) -> str | None:
-        """Return the command that uses such a model, where there is one."""
-        apps = ("generate", "translate", "caption", "label")
-        return next((app for app in apps if hasattr(self.model.model, app)), None)
 
 
 def _spec_of(checkpoint: CheckedTask | None) -> Callable[..., LightningDataModule]:
@@ -336,6 +316,25 @@ class _Instantiator(_InstantiatorFn):  # type: ignore[misc, unused-ignore]
                 applied_instantiation_links=applied_instantiation_links,
                 **kwargs,
             )
+
+
+def _try_backbones(config: Any, flag: str) -> None:
+    """Make the backbones that get weights: what they lack is told before any picture is read."""
+    if not isinstance(config, dict) or not isinstance(config.get("class_path"), str):
+        return
+    module, _, name = config["class_path"].rpartition(".")
+    cls, given = getattr(sys.modules.get(module), name, None), config.get("init_args") or {}
+    wanted = given.get("weights", "none") not in ("none", None)
+    if wanted and isinstance(cls, type) and issubclass(cls, Backbone):
+        try:
+            with torch.random.fork_rng(devices=[]):
+                cls(**given)
+        except ValueError as error:
+            raise UsageError(
+                f"{error}.\nIts flag is {flag}.weights FILE, a file with a state dict."
+            ) from error
+    for key, value in given.items():
+        _try_backbones(value, f"{flag}.{key}")
 
 
 def _without_weights(cls: type[Backbone], **arguments: Any) -> Backbone:

@@ -10,8 +10,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
 
-from ...class_paths import lies_here
-from ...errors import SetupError, UnrolledError, UsageError, did_you_mean
+from ...errors import SetupError, UnrolledError, UsageError, did_you_mean, lies_here
 from .source import classes_in
 
 # The texts by which jsonargparse (4.39 to 4.53) says what is wrong; the first that occurs is the
@@ -159,7 +158,7 @@ def explain(message: str, flags: Iterable[str], program: str) -> str:
         return f"{flag or 'The configuration'}: expected {expected}, got '{value.strip()}'."
     # one of several types, each named on a line
     kinds, given = _SUBTYPE.findall(message), _GIVEN.search(message)
-    if kinds and given and "NoneType" in kinds[-1]:
+    if kinds[1:] and given and "NoneType" in kinds[-1] and "class_path" not in given[1]:
         named = [_LITERAL.sub(r"one of \1", _TYPE.sub(r"\1", kind)) for kind in kinds[:-1]]
         return f"{flag}: expected {', '.join(named)} or null, got '{given[1].strip()}'."
     return f"{where}{_shortened(message)}"

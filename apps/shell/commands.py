@@ -15,6 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from ... import apps
 from ...errors import UnrolledError, UsageError
@@ -26,10 +27,15 @@ Command = Callable[..., int | None]
 def summaries() -> dict[str, str]:
     """Return what each command does, by its name; no command is imported."""
     files = sorted(path for folder in apps.__path__ for path in Path(folder).glob("[!_]*.py"))
-    return {path.stem: _summary(path) for path in files}
+    return {path.stem: summary(path) for path in files}
 
 
-def _summary(path: Path) -> str:
+def summary(path: Path) -> str:
+    """Return what a file says that it does, in its first line.
+
+    Args:
+        path: A file of a command, or of what a command has several of.
+    """
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     line = docstring.partition("\n")[0].removesuffix(".")
     return f"{line[:1].lower()}{line[1:]}"
@@ -45,15 +51,16 @@ def carry_out(command: str, words: list[str]) -> int:
     Raises:
         UsageError: The words and flags are not the command's, or it refuses their values.
     """
-    module = import_module(f"..{command}", __package__)
-    function: Command = getattr(module, command, None) or getattr(module, f"{command}_")
-    if "--help" in words or "-h" in words:
+    function = function_of(f"..{command}", command)
+    # one whose words depend on its first binds them itself
+    whole = getattr(sys.modules[function.__module__], "carry_out", None)
+    if whole is None and ("--help" in words or "-h" in words):
         print(function_help(command, function))
         return 0
     if hasattr(sys.stdout, "reconfigure"):
         # a terminal may not know every character of the model
         sys.stdout.reconfigure(errors="replace")
-    call = _bound(command, function, words)
+    call = partial(whole, words) if whole else bound(command, function, words)
     try:
         return call() or 0
     except UnrolledError:
@@ -62,18 +69,38 @@ def carry_out(command: str, words: list[str]) -> int:
         raise UsageError(str(error)) from error
 
 
-def _bound(command: str, function: Command, words: list[str]) -> Command:
-    """Return a command with its arguments.
+def function_of(module: str, name: str) -> Command:
+    """Return the function that a file is there for.
 
-    Optional positional parameters have a default; `*paths` takes all words that are left.
+    Args:
+        module: The file's module, relative to this room.
+        name: The name of the file.
+    """
+    found = import_module(module, __package__)
+    function: Command = getattr(found, name, None) or getattr(found, f"{name}_")
+    return function
+
+
+def bound(command: str, function: Command, words: list[str]) -> Command:
+    """Return a function with the arguments that a command line gives it.
+
+    Optional positional parameters have a default; `*paths` takes all words that are left. A
+    positional parameter that may be called with an object as well (a model) gets its word as text.
+
+    Args:
+        command: What messages call it.
+        function: The function.
+        words: The words and flags.
+
+    Raises:
+        UsageError: They are not the function's.
     """
     parameters = inspect.signature(function).parameters.values()
     several = [p.name for p in parameters if p.kind is p.VAR_POSITIONAL]
     single = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     optional = [p for p in single if p.default is not p.empty]
     text = all(
-        p.annotation in (str, "str", "str | None") if p in single else p.default is not p.empty
-        for p in parameters
+        _takes_text(p.annotation) if p in single else p.default is not p.empty for p in parameters
     )
     enough = len(single) - len(optional) <= len(words) <= len(single)
     if text and enough and not any(word.startswith("-") for word in words):
@@ -84,16 +111,23 @@ def _bound(command: str, function: Command, words: list[str]) -> Command:
     from .arguments import Parser
 
     parser = Parser(prog=f"unrolled {command}")
-    skip: set[str | int] = {*several, *(p.name for p in optional)}
+    # jsonargparse would make flags of optional ones, and objects of words
+    own = single if all(_takes_text(p.annotation) for p in single) else optional
+    skip: set[str | int] = {*several, *(p.name for p in own)}
     parser.add_function_arguments(function, as_group=False, as_positional=True, skip=skip)
-    for parameter in optional:  # jsonargparse would make flags of them
-        parser.add_argument(parameter.name, type=str, nargs="?", default=parameter.default)
+    for parameter in own:
+        if parameter in optional:
+            parser.add_argument(parameter.name, type=str, nargs="?", default=parameter.default)
+        else:
+            parser.add_argument(parameter.name, type=str)
     for name in several:
         parser.add_argument(name, type=str, nargs="*", default=[])
     switches = {f"--{p.name}" for p in parameters if isinstance(p.default, bool)}
     for place in reversed(range(len(words))):  # `--scores` alone means `--scores true`
         if words[place] in switches and [*words, ""][place + 1] not in ("true", "false"):
             words = [*words[: place + 1], "true", *words[place + 1 :]]
+    if several:
+        words = _words_first(words)
     given = parser.parse_args(words).as_dict()
     rest = [word for name in several for word in given.pop(name) or []]
     if several and not rest:
@@ -102,3 +136,26 @@ def _bound(command: str, function: Command, words: list[str]) -> Command:
         )
     positional = [given.pop(p.name) for p in single]
     return partial(function, *positional, *rest, **given)
+
+
+def _takes_text(annotation: Any) -> bool:
+    """Say whether a parameter's word is given as it is: it is no number."""
+    name = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+    return name.removesuffix(" | None") not in ("int", "float", "bool")
+
+
+def _words_first(words: list[str]) -> list[str]:
+    """Return words before flags: `*paths` would take those up to the first flag, and no others.
+
+    Args:
+        words: Words, and flags with the value that each has.
+    """
+    if "--" in words:
+        return words
+    found: tuple[list[str], list[str]] = ([], [])
+    value = False  # whether the word is that of the flag before
+    for word in words:
+        flag = not value and word.startswith("-") and word != "-"
+        found[value or flag].append(word)
+        value = flag and "=" not in word
+    return found[0] + found[1]

@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from ...checkpoints import WholeFile, find_checkpoint
-from ...errors import DataError, UsageError, printable
+from ...checkpoints import WholeFile, find_checkpoint, is_exported
+from ...errors import UsageError, printable
+
+if TYPE_CHECKING:
+    from ...tasks.model import Model
 
 Kind = TypeVar("Kind")
+Opened: TypeAlias = Kind | str | os.PathLike[str]
+"""A trained model, or where its checkpoint is."""
 
 
 def model_file(given: str) -> WholeFile | Path:
@@ -23,7 +28,7 @@ def model_file(given: str) -> WholeFile | Path:
     Raises:
         DataError: There is no such file, or it is no whole checkpoint.
     """
-    return Path(given) if is_exported(given) else checkpoint_file(given)
+    return path if is_exported(path := Path(given)) else checkpoint_file(given)
 
 
 def checkpoint_file(given: str) -> WholeFile:
@@ -35,8 +40,6 @@ def checkpoint_file(given: str) -> WholeFile:
     Raises:
         DataError: There is no such file, or it is no whole checkpoint.
     """
-    if is_exported(given):
-        raise DataError(f"'{given}' is an exported model: give the checkpoint that it was made of.")
     file = find_checkpoint(given)
     if os.path.isdir(given):
         print(f"using {printable(str(file))}", file=sys.stderr, flush=True)
@@ -58,16 +61,7 @@ def open_model(
     Raises:
         UnrolledError: That of `load`, or it holds a model of another kind.
     """
-    if isinstance(checkpoint, Path):
-        from ..exports.running import open_folder
-
-        if device != "cpu":
-            raise UsageError(f"--device {device}: an exported model runs on the cpu.")
-        model = open_folder(checkpoint)
-    else:
-        from ...loading import load
-
-        model = load(checkpoint, device=device, trust=trust)
+    model = any_model(checkpoint, device=device, trust=trust)
     if not isinstance(model, kind):
         raise UsageError(
             f"'{checkpoint}' holds a {type(model).__name__}, which does not {purpose}."
@@ -75,10 +69,46 @@ def open_model(
     return model
 
 
-def is_exported(given: str) -> bool:
-    """Say whether a path is the folder of an exported model.
+def any_model(checkpoint: WholeFile | Path, *, device: str, trust: str) -> Model:
+    """Return the trained model of a checkpoint, of whatever kind.
 
     Args:
-        given: The path.
+        checkpoint: See `open_model`.
+        device: As for `load`.
+        trust: As for `load`.
+
+    Raises:
+        UnrolledError: That of `load`, or an exported model can't be there.
     """
-    return "://" not in given and (Path(given) / "model.json").is_file()
+    if isinstance(checkpoint, Path):
+        from ..exports.running import open_folder
+
+        if device != "cpu":
+            raise UsageError(f"--device {device}: an exported model runs on the cpu.")
+        return open_folder(checkpoint)
+    from ...loading import load
+
+    return load(checkpoint, device=device, trust=trust)
+
+
+def opened(
+    model: Opened[Kind], kind: type[Kind], purpose: str, *, device: str = "cpu", trust: str = ""
+) -> Kind:
+    """Return a trained model, which may be there already.
+
+    Args:
+        model: The model, a checkpoint, or the folder of a run.
+        kind: See `open_model`, also for the rest.
+        purpose: See `open_model`.
+        device: See `open_model`.
+        trust: See `open_model`.
+
+    Raises:
+        UnrolledError: See `open_model`.
+    """
+    if isinstance(model, kind):
+        return model
+    if not isinstance(model, str | os.PathLike):
+        raise UsageError(f"A {type(model).__name__} does not {purpose}.")
+    checkpoint = find_checkpoint(model)
+    return open_model(checkpoint, kind, purpose, device=device, trust=trust)

@@ -1,11 +1,11 @@
-"""Where commands write: a file for each input, in a folder that is made if it is not there."""
+"""Where commands write, and what of a folder they leave out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...errors import UsageError
+from ...errors import UsageError, printable, some
 
 
 def outputs(inputs: Sequence[Path], folder: str, flag: str) -> dict[Path, Path]:
@@ -36,3 +36,16 @@ def outputs(inputs: Sequence[Path], folder: str, flag: str) -> dict[Path, Path]:
             target = place / f"{stem}_{number}"
         found[path] = target
     return found
+
+
+def left_out(files: Sequence[Path], folder: Path, why: str) -> str:
+    """Return a line that counts and names what of a folder is left out.
+
+    Args:
+        files: The files.
+        folder: The folder that they are in.
+        why: What they are.
+    """
+    names = printable(some(file.relative_to(folder).as_posix() for file in files))
+    noun = "file" if len(files) == 1 else "files"
+    return f"unrolled: {len(files):,} {noun} of '{folder}' left out, {why}: {names}."

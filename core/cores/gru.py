@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..families.torch_core import TorchCore
-from ..kernels.loops import transformed
+from ..kernels.loops import transformed, whole_graph
 from ..state import HiddenState
 
 GRUState = HiddenState
@@ -60,7 +60,7 @@ class GRU(TorchCore):
         return hidden.to(x.dtype), GRUState(hidden)
 
     def _sequence(self, x: Tensor, state: GRUState) -> tuple[Tensor, GRUState]:
-        if transformed():
+        if transformed() or whole_graph():
             return cast("tuple[Tensor, GRUState]", super()._sequence(x, state))
         (hidden,) = state
         hx = hidden.unsqueeze(0).to(x.dtype)  # (1, B, H)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..families.lstm_loop import LSTMLoop, next_cell
 from ..kernels.loops import uncompiled, unroll
-from .lstm import LSTMState
+from ..state import LSTMState
 
 
 class LayerNormLSTM(LSTMLoop):

@@ -10,10 +10,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ..families.elementwise import project
+from ..families.elementwise import LinearCore, project
 from ..families.minimal import MinimalCore, positive
 from ..kernels.min_gru import MinGRULoop
-from ..state import HiddenState
+from ..state import HiddenState, State
 
 MinGRUState = HiddenState
 
@@ -57,11 +57,9 @@ class MinGRU(MinimalCore):
         z = torch.sigmoid(z)
         return 1 - z, z * n
 
-    def _run(
-        self, x: Tensor, state: HiddenState, reset: Tensor | None
-    ) -> tuple[Tensor, HiddenState]:
+    def _run(self, x: Tensor, state: HiddenState, reset: Tensor | None) -> tuple[Tensor, State]:
         if x.device.type != "cpu":  # where tiles would be many small kernels
-            return super()._run(x, state, reset)
+            return LinearCore._run(self, x, state, reset)
         (hidden,) = state
         output = MinGRULoop.call(
             self._gates, positive if self.candidate == "positive" else None, hidden, reset,

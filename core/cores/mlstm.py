@@ -116,8 +116,9 @@ class MLSTM(HeadsCore):
     def step(self, x: Tensor, state: MLSTMState) -> tuple[Tensor, MLSTMState]:
         """Advance one step; see `RecurrentCore.step`."""
         memory, normalizer, m = state
-        parts = self._project(x.unsqueeze(1), m.dtype)
-        q, k, v, o, i, f = (part.squeeze(2) for part in parts)  # (B, N, S), i and f (B, N)
+        wide, gates = self._project(x, m.dtype)
+        q, k, v, o = wide.unbind(1)  # (B, N, S) each
+        i, f = gates.chunk(2, 1)  # (B, N) each
         kept = F.logsigmoid(f) + m
         m = torch.maximum(kept, i)
         i, f = torch.exp(i - m).unsqueeze(2), torch.exp(kept - m).unsqueeze(2)  # (B, N, 1)
@@ -128,16 +129,15 @@ class MLSTM(HeadsCore):
         output = torch.sigmoid(o) * (read / torch.maximum(total, _floor(m)).unsqueeze(2))
         return output.flatten(1).to(x.dtype), MLSTMState(memory, normalizer, m)  # (B, H)
 
-    def _project(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        """Turn x (B, T, D) into q, k, v, o (B, N, T, S) and i~, f~ (B, N, T)."""
+    def _project(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Turn x (..., D) into q, k, v, o (..., 4, N, S) and i~, f~ (..., 2N)."""
         heads, size = self.num_heads, self.head_size
         # k is divided before its bias is added.
         scale = torch.ones_like(self.bias)
         scale[self.hidden_size : 2 * self.hidden_size] = 1.0 / math.sqrt(size)
         projected = F.linear(x, self.weight * scale.unsqueeze(1), self.bias).to(dtype)
-        wide, gates = projected.split((4 * self.hidden_size, 2 * heads), 2)
-        wide = wide.unflatten(2, (4, heads, size)).permute(2, 0, 3, 1, 4)  # (4, B, N, T, S)
-        return *wide.contiguous().unbind(), *gates.transpose(1, 2).split(heads, 1)
+        wide, gates = projected.split((4 * self.hidden_size, 2 * heads), -1)
+        return wide.unflatten(-1, (4, heads, size)), gates
 
     def _sequence(self, x: Tensor, state: MLSTMState) -> tuple[Tensor, MLSTMState]:
         return self._run(x, state, None)
@@ -150,7 +150,9 @@ class MLSTM(HeadsCore):
     def _run(
         self, x: Tensor, state: MLSTMState, padding: Tensor | None
     ) -> tuple[Tensor, MLSTMState]:
-        q, k, v, o, i, f = self._project(x, state.stabilizer.dtype)
+        wide, gates = self._project(x, state.stabilizer.dtype)
+        q, k, v, o = wide.permute(2, 0, 3, 1, 4).contiguous().unbind()  # (B, N, T, S) each
+        i, f = gates.transpose(1, 2).chunk(2, 1)  # (B, N, T) each
         f = F.logsigmoid(f)
         if padding is not None:  # nothing enters, nothing is forgotten: the state stays as it is
             i = i.masked_fill(padding.unsqueeze(1), -torch.inf)

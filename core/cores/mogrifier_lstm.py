@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..families.lstm_loop import LSTMLoop, next_cell
 from ..kernels.loops import product_dtype
 from ..kernels.mogrifier_lstm import MogrifierLoop
-from .lstm import LSTMState
+from ..state import LSTMState
 
 
 class MogrifierLSTM(LSTMLoop):

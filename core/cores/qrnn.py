@@ -107,7 +107,7 @@ class QRNN(ElementwiseCore):
 
     def _run(self, x: Tensor, state: QRNNState, reset: Tensor | None) -> tuple[Tensor, QRNNState]:
         cell, previous = state
-        inputs, window = previous.expand(len(x), -1, -1), x
+        inputs, window = previous.expand(x.shape[0], -1, -1), x
         if self.kernel == 2:
             inputs = x.to(previous.dtype)
             before = torch.cat((previous.to(x.dtype).unsqueeze(0), x[:-1]))  # (T, B, D)

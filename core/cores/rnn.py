@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..families.torch_core import TorchCore
-from ..kernels.loops import transformed
+from ..kernels.loops import transformed, whole_graph
 from ..state import HiddenState
 
 RNNState = HiddenState
@@ -70,7 +70,7 @@ class RNN(TorchCore):
         return output.to(x.dtype), RNNState(output.to(hidden.dtype))
 
     def _sequence(self, x: Tensor, state: RNNState) -> tuple[Tensor, RNNState]:
-        if transformed():
+        if transformed() or whole_graph():
             return cast("tuple[Tensor, RNNState]", super()._sequence(x, state))
         (hidden,) = state
         kernel = torch.rnn_tanh if self.nonlinearity == "tanh" else torch.rnn_relu
@@ -82,5 +82,6 @@ class RNN(TorchCore):
     def _options_of(cls, module: nn.RNNBase) -> dict[str, Any]:
         return {"nonlinearity": module.nonlinearity}
 
-    def _torch_options(self) -> dict[str, Any]:
-        return {"nonlinearity": self.nonlinearity}
+    def torch_options(self) -> dict[str, Any]:
+        """Return the arguments of the torch module beyond its sizes."""
+        return {**super().torch_options(), "nonlinearity": self.nonlinearity}

@@ -125,7 +125,7 @@ class SLSTM(HeadsCore):
 
     def _rows_by_head(self, leaf: Tensor) -> Tensor:
         """Take a part of the state (B, H) apart into heads, (N, B, S)."""
-        return leaf.view(len(leaf), self.num_heads, self.head_size).transpose(0, 1).contiguous()
+        return leaf.view(leaf.shape[0], self.num_heads, self.head_size).transpose(0, 1).contiguous()
 
 
 def _projected(heads: int, dtype: torch.dtype, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

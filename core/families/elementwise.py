@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from ..kernels.loops import transformed
+from ..kernels.loops import transformed, whole_graph
 from ..kernels.scan import linear_recurrence
 from ..recurrent import RecurrentCore
 from ..schedule import Schedule
@@ -76,8 +76,8 @@ class ElementwiseCore(RecurrentCore):
                 padding = ~schedule.valid().t().unsqueeze(2)  # (T, B, 1)
                 x = x.masked_fill(padding, 0.0)
                 lengths = torch.tensor(schedule.lengths).to(x.device, non_blocking=True)
-        # transforms pass no checkpoint
-        if self.chunk is None or self.chunk >= time or transformed():
+        # neither transforms nor graphs without breaks pass a checkpoint
+        if transformed() or whole_graph() or self.chunk is None or self.chunk >= time:
             output, state = self._piece(self._run, x, state, reset, lengths)
         else:
             output, state = self._pieces(x, state, reset, lengths, self.chunk)
@@ -144,15 +144,13 @@ class LinearCore(ElementwiseCore):
             a and b, each (..., H) of that dtype.
         """
 
-    def step(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
+    def step(self, x: Tensor, state: Any) -> tuple[Tensor, State]:
         """Advance one step; see `RecurrentCore.step`."""
         a, b = self._factors(x, state.hidden.dtype)
         hidden = a * state.hidden + b
         return hidden.to(x.dtype), HiddenState(hidden)
 
-    def _run(
-        self, x: Tensor, state: HiddenState, reset: Tensor | None
-    ) -> tuple[Tensor, HiddenState]:
+    def _run(self, x: Tensor, state: Any, reset: Tensor | None) -> tuple[Tensor, State]:
         a, b = self._factors(x, state.hidden.dtype)
         hidden = linear_recurrence(a, b, state.hidden, reset)  # (T, B, H)
         return hidden, HiddenState(hidden)

@@ -10,11 +10,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..cores.lstm import LSTMState
 from ..dropout import probability
 from ..recurrent import RecurrentCore
 from ..schedule import Schedule
-from ..state import State
+from ..state import LSTMState, State
 
 
 class LSTMLoop(RecurrentCore):

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 from ..kernels.loops import uncompiled
 from ..recurrent import RecurrentCore
@@ -58,35 +59,41 @@ class TorchCore(RecurrentCore):
         return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
 
     @classmethod
-    def from_torch(cls, module: nn.RNNBase, *, layer: int = 0, reverse: bool = False) -> Self:
+    def from_torch(
+        cls, module: nn.RNNBase, *, layer: int | None = None, reverse: bool | None = None
+    ) -> Self:
         """Copy one layer, in one direction, of a torch module.
+
+        `unrolled.core.from_torch` takes all of a module.
 
         Args:
             module: The torch module of this core's kind.
-            layer: Which of its layers.
-            reverse: Take the backward direction of a bidirectional module.
+            layer: Which of its layers; may be left out where there is one.
+            reverse: Whether to take the backward direction; may be left out where there is none.
 
         Returns:
-            A core with copies of the weights, on their device and in their dtype. Dropout between
-            layers is left to `Stacked`.
+            A core with copies of the weights, with their device, dtype and `requires_grad`, in the
+            module's mode. Dropout between layers is left to `Stacked`.
 
         Raises:
-            ValueError: The module is of another kind, or has no such layer, or projects its output.
+            ValueError: The module is of another kind, or has no such layer, or has others too and
+                which one is not said.
         """
-        if type(module) is not cls.torch_class:
+        name = f"{cls.__name__}.from_torch"
+        if type_before_parametrizations(module) is not cls.torch_class:
+            raise refuse_module(name, f"nn.{cls.torch_class.__name__}", module)
+        layers, both = module.num_layers, module.bidirectional
+        if (layer is None and layers > 1) or (reverse is None and both):
             raise ValueError(
-                f"{cls.__name__}.from_torch takes {cls.torch_class.__name__}, "
-                f"not {type(module).__name__}"
+                f"{name} takes one layer in one direction, and the module has {layers} layers, "
+                f"bidirectional={both}: unrolled.core.from_torch(module) takes all of it, "
+                "layer=... and reverse=... one"
             )
-        if not 0 <= layer < module.num_layers or (reverse and not module.bidirectional):
+        layer, reverse = layer or 0, bool(reverse)
+        if not 0 <= layer < layers or (reverse and not both):
             raise ValueError(
-                f"{cls.__name__}.from_torch: no layer={layer}, reverse={reverse} in a module of "
-                f"{module.num_layers} layers, bidirectional={module.bidirectional}"
-            )
-        if getattr(module, "proj_size", 0):
-            raise ValueError(
-                f"{cls.__name__}.from_torch: proj_size={module.proj_size} is not supported; "
-                "only 0 is"
+                f"{name}: no layer={layer}, reverse={reverse} in a module of {layers} layers, "
+                f"bidirectional={both}"
             )
         suffix = f"_l{layer}" + ("_reverse" if reverse else "")
         weight = getattr(module, "weight_ih" + suffix)
@@ -94,36 +101,59 @@ class TorchCore(RecurrentCore):
         core.to(device=weight.device, dtype=weight.dtype)
         with torch.no_grad():
             for name, parameter in core.named_parameters():
-                parameter.copy_(getattr(module, name + suffix))
-        return core
+                value = getattr(module, name + suffix)
+                parameter.copy_(value).requires_grad_(value.requires_grad)
+        return core.train(module.training)
 
     def to_torch(self) -> nn.RNNBase:
         """Copy the weights into a torch module; the inverse of `from_torch`.
 
         Returns:
-            A one-layer, batch-first torch module on the same device and of the same dtype.
+            A one-layer, batch-first torch module with the weights' device, dtype and
+            `requires_grad`, in the core's mode.
         """
-        module = self.torch_class(
-            self.input_size,
-            self.hidden_size,
-            bias=self.bias,
-            batch_first=True,
-            **self._torch_options(),
-        ).to(device=self.weight_ih.device, dtype=self.weight_ih.dtype)
-        with torch.no_grad():
-            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-            for name, weight in zip(names, self._weights(), strict=False):
-                getattr(module, name + "_l0").copy_(weight)
-        return module
+        module = self.make_torch(self.input_size)
+        self.copy_to(module, "_l0")
+        return module.train(self.training)
+
+    def make_torch(self, input_size: int, **options: Any) -> nn.RNNBase:
+        """Make a batch-first torch module with this core's options, device and dtype.
+
+        Args:
+            input_size: D.
+            **options: More of them: layers, directions, dropout.
+        """
+        weight = self.weight_ih
+        options |= {"batch_first": True, **self.torch_options()}
+        module = self.torch_class(input_size, self.hidden_size, **options)
+        return module.to(device=weight.device, dtype=weight.dtype)
+
+    @torch.no_grad()
+    def copy_to(self, module: nn.RNNBase, suffix: str) -> None:
+        """Copy the weights into one layer and direction of a torch module.
+
+        Args:
+            module: One that `make_torch` made of a core like this one.
+            suffix: Which layer and direction, such as `_l0_reverse`.
+        """
+        for name, parameter in module.named_parameters():
+            own, _, place = name.rpartition("_l")
+            if f"_l{place}" == suffix:
+                value = getattr(self, own)
+                parameter.copy_(value).requires_grad_(value.requires_grad)
+
+    def torch_places(self) -> dict[str, str]:
+        """Take the weights of a one-layer torch module, too; see `TorchNamed`."""
+        return {"_l0": ""}
 
     @classmethod
     def _options_of(cls, module: nn.RNNBase) -> dict[str, Any]:
-        """Read constructor arguments beyond the sizes from a torch module."""
+        """Read constructor arguments beyond sizes and bias from a torch module."""
         return {}
 
-    def _torch_options(self) -> dict[str, Any]:
-        """Return the same arguments for the torch module."""
-        return {}
+    def torch_options(self) -> dict[str, Any]:
+        """Return the arguments of the torch module beyond its sizes."""
+        return {"bias": self.bias}
 
     def _ragged(self, x: Tensor, state: Any, lengths: list[int]) -> tuple[Tensor, State]:
         # The hidden state is the output: run on, then look up where each row ended.
@@ -136,19 +166,36 @@ class TorchCore(RecurrentCore):
         """Call torch's kernel for one layer, batch first, keeping what a backward pass needs."""
         arguments = (x, hx, weights, self.bias, 1, 0.0, torch.is_grad_enabled(), False, True)
         kernel = uncompiled(kernel)
-        if not x.is_cuda:
+        if not x.is_cuda and self.output_size == self.hidden_size:
             return kernel(*arguments)
-        # cuDNN gathers the weights at each call, which costs little
+        # cuDNN gathers the weights at each call, which costs little; oneDNN takes no projection
         with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", message="RNN module weights are not part of single contiguous chunk"
-            )
+            for message in ("RNN module weights are not part of", "LSTM with projections is not"):
+                warnings.filterwarnings("ignore", message=message)
             return kernel(*arguments)
 
     def _weights(self) -> list[Tensor]:
         if self.bias_ih is None or self.bias_hh is None:
             return [self.weight_ih, self.weight_hh]
         return [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
+
+
+def refuse_module(name: str, wanted: str, module: Any) -> ValueError:
+    """Say that something is not the torch module that is asked for.
+
+    Args:
+        name: Who was given it.
+        wanted: What it takes.
+        module: What it was given.
+    """
+    remedy = ""
+    if isinstance(module, nn.RNNCellBase):
+        remedy = ": a core of its sizes loads a cell's weights, core.load_state_dict(...)"
+    elif isinstance(module, nn.RNNBase):
+        remedy = f"; of a subclass of {type(module).__mro__[1].__name__} it can't know the forward"
+        if type_before_parametrizations(module) in (nn.RNN, nn.LSTM, nn.GRU):
+            remedy = f": {type(module).__name__}.from_torch does"
+    return ValueError(f"{name} takes {wanted}, not {type(module).__name__}{remedy}")
 
 
 def finish(

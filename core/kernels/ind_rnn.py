@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .loops import Loop, masks_of_steps
+from .loops import Loop, masks_of_steps, over_time
 
 
 class IndRNNLoop(Loop):
@@ -26,13 +26,16 @@ class IndRNNLoop(Loop):
         reset: Tensor | None,
     ) -> Tensor:
         """Run the core's step, as torch differentiates it; see `fast`."""
-        outputs = []
-        for t, projected_t in enumerate(projected.unbind()):
-            if reset is not None:
-                hidden = hidden.masked_fill(reset[t].unsqueeze(1), 0.0)
+
+        def advance(given: tuple[Tensor, ...], hidden: Tensor) -> tuple[Tensor, Tensor]:
+            projected_t, *fresh = given
+            if fresh:
+                hidden = hidden.masked_fill(fresh[0].unsqueeze(1), 0.0)
             hidden = step(projected_t, weight, hidden)
-            outputs.append(hidden)
-        return torch.stack(outputs)  # (T, B, H)
+            return hidden, hidden
+
+        given = (projected,) if reset is None else (projected, reset)
+        return over_time(advance, given, hidden)[0]  # (T, B, H)
 
     @staticmethod
     def fast(

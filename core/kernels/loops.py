@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from ..state import leaves, map_state, rebuilt, structure
 
 
 def uncompiled(loop: Callable[..., Any]) -> Callable[..., Any]:
@@ -18,9 +20,36 @@ def uncompiled(loop: Callable[..., Any]) -> Callable[..., Any]:
         loop: A kernel, or the `apply` of an autograd function.
 
     Returns:
-        The same function, around which `torch.compile` breaks its graph.
+        The same function, around which `torch.compile` breaks its graph where it may.
     """
-    return torch.compiler.disable(loop) if torch.compiler.is_compiling() else loop
+    if torch.compiler.is_compiling() and not whole_graph():
+        return cast("Callable[..., Any]", torch.compiler.disable(loop))
+    return loop
+
+
+def exporting() -> bool:
+    """Tell whether `torch.export` makes a graph, which holds for any number of rows and steps."""
+    # the first torch that tells is 2.7
+    return bool(getattr(torch.compiler, "is_exporting", lambda: False)())
+
+
+def whole_graph() -> bool:
+    """Tell whether a graph is made that may have no break: `fullgraph=True`, `torch.export`.
+
+    Kernels that a compiler can't look into give way to plain operations there.
+    """
+    return torch.compiler.is_compiling() and (exporting() or _unbroken())
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # called while tracing
+def _unbroken() -> bool:
+    try:
+        from torch._dynamo.symbolic_convert import InstructionTranslator
+
+        tracer = InstructionTranslator.current_tx()
+        return bool(tracer.one_graph or getattr(tracer, "error_on_graph_break", False))
+    except (ImportError, AttributeError):  # an older torch, or another tracer
+        return False
 
 
 def without_autocast(device: torch.device) -> contextlib.AbstractContextManager[None]:
@@ -154,7 +183,7 @@ def _call(
 ) -> Any:
     if source is not None:
         arguments = (source(*given), *arguments)
-    if transformed():
+    if transformed() or whole_graph():
         return loop.formula(*arguments)
     return loop.apply(loop, source, len(given), *given, *arguments)
 
@@ -177,11 +206,69 @@ def unroll(
     Returns:
         The outputs (T, ...) and the tensors of the state after the last step.
     """
-    outputs = []
-    for given in sequence.unbind():
+
+    def advance(given: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         state = step(given, *state, *others)
-        outputs.append(state[0])
-    return torch.stack(outputs), *state
+        return state[0], state
+
+    if whole_graph():  # where two may be parts of one weight
+        others = tuple(_alone(part) if isinstance(part, Tensor) else part for part in others)
+    outputs, state = over_time(advance, sequence, tuple(state))
+    return outputs, *state
+
+
+def over_time(
+    step: Callable[[Any, Any], tuple[Tensor, Any]],
+    sequence: Tensor | tuple[Tensor, ...],
+    state: Any,
+    dim: int = 0,
+) -> tuple[Tensor, Any]:
+    """Run a step over a sequence: one loop, which stays one where a graph is made of it.
+
+    Args:
+        step: Takes one step's input and a state; returns an output and a state like it.
+        sequence: Tensors that have time in one dimension.
+        state: The state before the first step.
+        dim: That dimension, which outputs have too.
+
+    Returns:
+        The outputs of all steps, and the state after the last.
+    """
+    scan = _scan() if whole_graph() else None
+    if scan is not None:
+        # The operator takes plain tensors, of one layout at every step, none a part of another.
+        form = structure(state)
+
+        def advance(carried: list[Tensor], given: Any) -> tuple[list[Tensor], Tensor]:
+            output, after = step(given, rebuilt(form, carried))
+            return [_alone(leaf) for leaf in leaves(after)], _alone(output)
+
+        first = map_state(lambda part: part.movedim(dim, 0), sequence)
+        carried, outputs = scan(advance, [_alone(leaf) for leaf in leaves(state)], first)
+        return outputs.movedim(0, dim), rebuilt(form, carried)
+    parts = sequence.unbind(dim) if isinstance(sequence, Tensor) else _together(sequence, dim)
+    outputs = []
+    for given in parts:
+        output, state = step(given, state)
+        outputs.append(output)
+    return torch.stack(outputs, dim), state
+
+
+def _alone(part: Tensor) -> Tensor:
+    return part.clone(memory_format=torch.contiguous_format)
+
+
+def _together(sequences: tuple[Tensor, ...], dim: int) -> list[tuple[Tensor, ...]]:
+    return list(zip(*(part.unbind(dim) for part in sequences), strict=True))
+
+
+def _scan() -> Callable[..., Any] | None:
+    """Return torch's loop over time as an operator, which a graph of any length has once."""
+    try:
+        from torch._higher_order_ops.scan import scan
+    except ImportError:  # an older torch: the steps are unrolled
+        return None
+    return cast("Callable[..., Any]", scan)
 
 
 def blocks_backward(time: int, numbers: int) -> list[slice]:

@@ -10,15 +10,15 @@ Shapes: T time, B batch, N channels (everything but time, flattened), C blocks o
 
 from __future__ import annotations
 
+import cmath
 import importlib.util
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..empty import attach
-from .loops import masks_of_steps, transformed, uncompiled
+from .loops import masks_of_steps, over_time, transformed, uncompiled, whole_graph
 
 # Below this many channels one step costs less than calling it: many blocks of steps are then run
 # side by side. Measured on one CPU thread at T = 8192; on a GPU without Triton each call is a
@@ -33,10 +33,12 @@ def linear_recurrence(
     """Compute h_t = a_t * h_{t-1} + b_t for all t, with gradients.
 
     Time comes first: each step is then one contiguous piece of memory. Computed at least in
-    float32. On CUDA it is one Triton kernel each way where Triton is importable.
+    float32. On CUDA it is one Triton kernel each way where Triton is importable and the numbers
+    are real.
 
     Args:
-        a: Factors (T, B, ...). Factors beyond 1 in size can overflow where the sequence is long.
+        a: Factors (T, B, ...), real or complex. Factors beyond 1 in size can overflow where the
+            sequence is long.
         b: Summands (T, B, ...).
         initial: h before the first step (B, ...); zero when not given.
         reset: Bool (T, B), True where h_{t-1} counts as zero, also where it is not finite; a_t is
@@ -55,7 +57,8 @@ def linear_recurrence(
     if a.numel() == 0:
         return attach((a + b).to(result), [] if initial is None else [initial])
     first = None if initial is None else initial.to(dtype)
-    return uncompiled(_run)(a.to(dtype), b.to(dtype), first, reset).to(result)  # type: ignore[no-any-return]
+    output: Tensor = uncompiled(_run)(a.to(dtype), b.to(dtype), first, reset)
+    return output.to(result)
 
 
 def linear_recurrence_reference(
@@ -72,22 +75,24 @@ def linear_recurrence_reference(
     Returns:
         h (T, B, ...).
     """
+
+    def step(given: tuple[Tensor, ...], h: Tensor) -> tuple[Tensor, Tensor]:
+        factor, summand, *fresh = given
+        if fresh:
+            mask = _over(fresh[0], h)
+            factor, h = factor.masked_fill(mask, 0.0), h.masked_fill(mask, 0.0)
+        h = factor * h + summand
+        return h, h
+
     h = torch.zeros_like(b[0]) if initial is None else initial
-    outputs = []
-    for t in range(len(b)):
-        if reset is None:
-            h = a[t] * h + b[t]
-        else:
-            fresh = _over(reset[t], b[t])
-            h = a[t].masked_fill(fresh, 0.0) * h.masked_fill(fresh, 0.0) + b[t]
-        outputs.append(h)
-    return torch.stack(outputs)
+    return over_time(step, (a, b) if reset is None else (a, b, reset), h)[0]
 
 
 def _run(a: Tensor, b: Tensor, initial: Tensor | None, reset: Tensor | None) -> Tensor:
-    if transformed():
+    if transformed() or whole_graph():
         return linear_recurrence_reference(a, b, initial, reset)
-    return _LinearRecurrence.apply(a, b, initial, reset)  # type: ignore[no-any-return]
+    # here, not in `forward`, whose own copy would be in no graph
+    return _LinearRecurrence.apply(a.contiguous(), b, initial, reset)  # type: ignore[no-any-return]
 
 
 class _LinearRecurrence(torch.autograd.Function):
@@ -97,7 +102,6 @@ class _LinearRecurrence(torch.autograd.Function):
     def forward(
         ctx: Any, a: Tensor, b: Tensor, initial: Tensor | None, reset: Tensor | None
     ) -> Tensor:
-        a = a.contiguous()
         h = b.clone(memory_format=torch.contiguous_format)
         if initial is not None and reset is None:
             h[0].addcmul_(a[0], initial)
@@ -130,6 +134,7 @@ def _gradients(
     a: Tensor, h: Tensor, first: Tensor, gradient: Tensor, cuts: Tensor | None
 ) -> tuple[Tensor, ...]:
     """Return those of a, b and the first state, where no gradient crosses the cuts (T, B)."""
+    a, h, first = a.conj().resolve_conj(), h.conj(), first.conj()  # of real numbers, themselves
     grad_b = gradient.clone(memory_format=torch.contiguous_format)
     scan_(a[1:], grad_b, reverse=True, cuts=None if cuts is None else cuts[1:])
     grad_a = torch.empty_like(a)
@@ -146,6 +151,7 @@ def _gradients_again(
     a: Tensor, h: Tensor, first: Tensor, gradient: Tensor, cuts: Tensor | None
 ) -> tuple[Tensor, ...]:
     """Return the same with gradients: it is a recurrence from the last step to the first."""
+    a, h, first = a.conj(), h.conj(), first.conj()
     links = torch.cat((torch.zeros_like(a[:1]), a[1:].flip(0)))
     reset = None if cuts is None else torch.cat((cuts[:1], cuts[1:].flip(0)))
     grad_b = linear_recurrence(links, gradient.flip(0), reset=reset).flip(0)
@@ -181,7 +187,7 @@ def _uncrossed(gradient: Tensor, reset: Tensor) -> Tensor:
 
 def _finite(x: Tensor) -> bool:
     """Tell whether all numbers are finite, and their sum: one pass, and nothing to allocate."""
-    return math.isfinite(float(x.sum()))
+    return cmath.isfinite(x.sum().item())
 
 
 def scan_(links: Tensor, h: Tensor, *, reverse: bool = False, cuts: Tensor | None = None) -> None:
@@ -199,7 +205,7 @@ def scan_(links: Tensor, h: Tensor, *, reverse: bool = False, cuts: Tensor | Non
     """
     time, rows = h.shape[:2]
     links, h = links.view(time - 1, rows, h[0, 0].numel()), h.view(time, rows, -1)  # (T, B, N / B)
-    if h.is_cuda and has_triton():
+    if h.is_cuda and has_triton() and not h.is_complex():
         from .scan_triton import scan_ as triton_scan_
 
         triton_scan_(links, h, reverse, cuts)
@@ -260,10 +266,11 @@ def _scan_in_blocks_(links: Tensor, h: Tensor, reverse: bool) -> None:
 
 
 def _check(a: Tensor, b: Tensor, initial: Tensor | None, reset: Tensor | None) -> None:
-    if a.shape != b.shape or a.dim() < 2 or not a.is_floating_point() or not b.is_floating_point():
+    numbers = all(x.is_floating_point() or x.is_complex() for x in (a, b))
+    if a.shape != b.shape or a.dim() < 2 or not numbers:
         raise ValueError(
             f"linear_recurrence: a is {_describe(a)}, b is {_describe(b)}; "
-            "both are float tensors (T, B, ...) of one shape"
+            "both are float or complex tensors (T, B, ...) of one shape"
         )
     if initial is not None and initial.shape != a.shape[1:]:
         raise ValueError(

@@ -14,7 +14,7 @@ import math
 import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import torch
 from torch import Tensor, fx, nn
@@ -178,7 +178,37 @@ class _Residual(nn.Module):
         return output
 
 
-class TorchvisionBackbone(Backbone):
+class PretrainedBackbone(Backbone):
+    """A backbone whose weights come from elsewhere, and may stay as they are.
+
+    Attributes:
+        frozen: No gradients, and evaluation mode also after `train()`, until `unfreeze()`.
+        freeze_norm: Batch normalisation stays as the weights have it also where the rest learns.
+    """
+
+    frozen: bool
+    freeze_norm: bool
+    mean: Tensor
+    std: Tensor
+
+    def train(self, mode: bool = True) -> Self:
+        """Take training or evaluation mode, save for what is frozen.
+
+        Args:
+            mode: Whether to train.
+        """
+        super().train(mode and not self.frozen)
+        if self.freeze_norm:
+            freeze_batch_norm(self)
+        return self
+
+    def unfreeze(self) -> None:
+        """Learn from now on; batch normalisation stays frozen where `freeze_norm` says so."""
+        self.frozen = False
+        self.requires_grad_(True)
+
+
+class TorchvisionBackbone(PretrainedBackbone):
     """The part of a torchvision classifier that makes a feature grid.
 
     ResNet, ConvNeXt, EfficientNet, Swin and others have one.
@@ -247,25 +277,6 @@ class TorchvisionBackbone(Backbone):
             load_weights(self.network, state, f"{name}, {weights}", set(model.state_dict()))
         self.requires_grad_(not frozen)
         self.train()
-
-    mean: Tensor
-    std: Tensor
-
-    def train(self, mode: bool = True) -> TorchvisionBackbone:
-        """Take training or evaluation mode, save for what is frozen.
-
-        Args:
-            mode: Whether to train.
-        """
-        super().train(mode and not self.frozen)
-        if self.freeze_norm:
-            freeze_batch_norm(self)
-        return self
-
-    def unfreeze(self) -> None:
-        """Learn from now on; batch normalisation stays frozen where `freeze_norm` says so."""
-        self.frozen = False
-        self.requires_grad_(True)
 
     def forward(self, images: Tensor) -> Tensor:
         """Look at images; see `Backbone.forward`."""

@@ -158,15 +158,42 @@ class FrameEncoder(nn.Module):
         freeze_batch_norm(self.backbone)
         return self
 
+    @property
+    def pooled_size(self) -> int:
+        """Features of a frame before they are projected."""
+        return int(self.backbone.output_size) * self.places**2
+
+    def features(self, frames: Tensor) -> Tensor:
+        """Return what the backbone sees; `forward` takes it in the frames' place.
+
+        Args:
+            frames: (N, 3, H, W) uint8, N at least 1.
+
+        Returns:
+            (N, C places^2).
+        """
+        return torch.cat([self._pool(part) for part in frames.split(self.chunk)])
+
     def forward(self, frames: Tensor) -> Tensor:
         """Look at frames; a frame's vector does not depend on the others.
 
         Args:
-            frames: (N, 3, H, W) uint8; N may be 0.
+            frames: (N, 3, H, W) uint8, or their features (N, C places^2) of any float type; N may
+                be 0.
 
         Returns:
             (N, D).
         """
+        if frames.dim() == 2 and frames.is_floating_point() and len(frames):
+            if frames.shape[1] != self.pooled_size:
+                raise ValueError(
+                    f"FrameEncoder: features are {describe(frames)}; there must be "
+                    f"{self.pooled_size} of each frame"
+                )
+            known: Tensor = self.project(frames.to(next(self.parameters()).dtype))
+            return known
+        if frames.dim() == 2 and frames.is_floating_point():  # of no frame at all
+            frames = frames.new_zeros(0, 3, 1, 1, dtype=torch.uint8)
         if frames.shape[0] == 0:  # len would be a constant of an exported graph
             check_images(type(self).__name__, frames)
             nothing = next(self.parameters()).new_zeros(0, self.output_size)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -17,16 +17,21 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from ...errors import UsageError, at_least
-from ..arrays import ArrayFile, cached_array
+from ..arrays import ArrayFile, kept_features
 from ..base import DataModule
-from ..cache import cache_folder, key_of
+from ..cache import cache_folder
+from ..formats.letters import unspaced_share
 from ..samplers import ItemSampler, SamplerFactory
 from ..spec import CaptionSpec
 from ..splits import Part
 from ..tokenizer import Subwords
 from .dataset import Augmentation, CaptionDataset, Pictures, encode_captions
 
+Units = Literal["words", "characters", "subwords"]
 _ENCODED_AT_ONCE = 64
+_SUBWORDS = 4000  # at most; captions have some ten thousand words
+_CHARACTERS = 60_000  # half of it different ones, more than any language has
+_NEVER = 2**31 - 1  # more than anything is counted
 
 
 class ImageName(NamedTuple):
@@ -86,6 +91,9 @@ class CaptioningData(DataModule):
         cache_dir: Folder for what is kept; None for UNROLLED_CACHE or the user's cache folder.
         cache_features: Keep what a frozen backbone makes of the pictures, in half precision, and
             train on that.
+        units: What a caption is learnt in: `words`, `characters`, `subwords`; None: words, or
+            characters where most letters are of scripts that put no spaces between words.
+        normalize: Bring captions to Unicode's NFC.
         spec: A checkpoint's spec: use its words and its picture size. None for the data's own.
     """
 
@@ -102,6 +110,8 @@ class CaptioningData(DataModule):
         seed: int,
         cache_dir: str | None,
         cache_features: bool,
+        units: Units | None = None,
+        normalize: bool = True,
         spec: dict[str, Any] | None,
     ) -> None:
         super().__init__(num_workers=num_workers, seed=seed, spec=spec)
@@ -118,6 +128,8 @@ class CaptioningData(DataModule):
         self.captions_per_image = captions_per_image
         self.cache_dir = cache_dir
         self.cache_features = cache_features
+        self.units = units
+        self.normalize = normalize
         self._encode: Callable[[Tensor], Tensor] | None = None
         self._encoder_key: Callable[[], str] | None = None
 
@@ -156,11 +168,30 @@ class CaptioningData(DataModule):
 
     def own_spec(self) -> dict[str, Any]:
         """Return the words and the size of the pictures as plain data, a `CaptionSpec`."""
-        texts = (self.learnt(text) for texts in self.references("train") for text in texts)
+        texts = [self.learnt(text) for texts in self.references("train") for text in texts]
+        units = self.units or self._fitting(texts)
         words = Subwords.train(
-            texts, kind="word", size=2**31 - 1, lowercase=True, min_count=self.min_count
+            texts,
+            kind="word" if units == "words" else "bpe",
+            size={"words": _NEVER, "characters": _CHARACTERS, "subwords": _SUBWORDS}[units],
+            lowercase=True,
+            nfc=self.normalize,
+            # characters: no pair of them becomes a piece
+            min_count=_NEVER if units == "characters" else self.min_count,
         )
         return dict(CaptionSpec(vocabulary=words.to_spec(), image_size=self.image_size))
+
+    def _fitting(self, texts: list[str]) -> Units:
+        """Return the units that fit captions, and say so where they are not words."""
+        share = unspaced_share(texts)
+        if share <= 0.5:
+            return "words"
+        rank_zero_info(
+            f"Captions are learnt character by character: {share:.0%} of their letters are of "
+            "scripts without spaces between words. --data.units words, characters or subwords "
+            "chooses."
+        )
+        return "characters"
 
     def use_features(self, encode: Callable[[Tensor], Tensor], key: Callable[[], str]) -> None:
         """Say how features are made, for `cache_features`; a loader calls both when it is made."""
@@ -182,9 +213,11 @@ class CaptioningData(DataModule):
             )
         length = len(self.references(part))
         pictures = self.pictures(part)
-        name = key_of(pictures.identity, self.image_size, self._encoder_key())
-        file = cache_folder(self.cache_dir, kind="captions") / f"features-{name}.npy"
-        return cached_array(file, length, lambda: self._make_features(part, pictures, length))
+        folder = cache_folder(self.cache_dir, kind="features")
+        identity = [pictures.identity, self.image_size, self._encoder_key()]
+        return kept_features(
+            folder, identity, length, lambda: self._make_features(part, pictures, length)
+        )
 
     def _make_features(
         self, part: Part, pictures: Pictures, length: int

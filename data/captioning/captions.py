@@ -3,41 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import regex
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from ...errors import DataError, UsageError, quoted
+from ...errors import DataError, UsageError
 from ..cache import cache_folder
+from ..formats.folders import refuse_address
+from ..formats.letters import composed, plain
 from ..listing import listing
 from ..splits import PARTS, Part, carve, shares
-from .base import CaptioningData, ImageName
+from .base import CaptioningData, ImageName, Units
 from .dataset import Augmentation, Pictures
-from .files import Entry, Layout, read_captions
+from .entries import Entry
+from .files import Layout, read_captions
+from .finding import ImageFinder
 from .pictures import ImageFiles, Images, Missing, OpenedPictures, RandomView, faults, kept
 from .rows import CaptionRows, DatasetImages
 
-_FOLDERS = (
-    ".",
-    "images",
-    "Images",
-    "Flicker8k_Dataset",  # as it is spelt in the archive
-    "Flickr8k_Dataset",
-    "flickr8k_images",
-    "flickr30k_images",
-    "flickr30k-images",
-    "train2017",
-    "val2017",
-    "train2014",
-    "val2014",
-)
-_NO_WORD = re.compile(r"[^\w\s'’&%$#@+/-]|(?<!\w)['’/-]+|['’/-]+(?!\w)")
+_NO_WORD = regex.compile(r"[^\w\s'’&%$#@+/-]|(?<!\w)['’/-]+|['’/-]+(?!\w)")
 
 
 class _Collected(NamedTuple):
@@ -62,15 +51,21 @@ class CaptionData(CaptioningData):
         image_column: Name of the data set's column with the images.
         caption_column: Name of the data set's column with a caption or a list of them; several with
             commas in between.
-        layout: What kind of caption file to look for: flickr8k, csv, karpathy, coco, jsonl; auto:
-            the one that is there.
+        layout: What kind of caption file to look for: flickr8k, csv, karpathy, coco, json, jsonl;
+            auto: the one that is there.
+        columns: Which column of a table, or key of an object, is which, where they are called
+            otherwise: `image=file,caption=2`, by names or by numbers from 1.
         image_dir: Folder of the images, where it isn't in `root` under a usual name.
         missing: What to do about images that are named but missing, damaged or no images: `error`,
             or `skip` them and say which.
         val_fraction: Share of the images for validation, where the files don't say; 0 for none.
         test_fraction: Share of the images for the test, where the files don't say; 0 for none.
         image_size: Side of the square pictures, in pixels: the image's middle, scaled.
-        min_count: Words that are rarer in the training captions are unknown.
+        min_count: Words that are rarer in the training
+            captions are unknown.
+        units: What a caption is learnt in: `words`, `characters` or `subwords`; null: words, or
+            characters where most letters are of scripts without spaces (Chinese, Japanese, Thai).
+        normalize: Bring captions to Unicode's NFC, where an accented letter is one character.
         random_flip: Mirror every other training picture. Captions that say left and right are wrong
             then.
         min_crop: Train on squares of this share of the side at least, somewhere in the picture; 1
@@ -96,12 +91,15 @@ class CaptionData(CaptioningData):
         image_column: str = "image",
         caption_column: str = "caption",
         layout: Layout = "auto",
+        columns: str | None = None,
         image_dir: str | None = None,
         missing: Missing = "error",
         val_fraction: float = 0.05,
         test_fraction: float = 0.05,
         image_size: int = 224,
         min_count: int = 5,
+        units: Units | None = None,
+        normalize: bool = True,
         random_flip: bool = False,
         min_crop: float = 1.0,
         batch_size: int = 32,
@@ -122,6 +120,8 @@ class CaptionData(CaptioningData):
             seed=seed,
             cache_dir=cache_dir,
             cache_features=cache_features,
+            units=units,
+            normalize=normalize,
             spec=spec,
         )
         if (root is None) == (dataset is None):
@@ -143,6 +143,7 @@ class CaptionData(CaptioningData):
         self.image_column = image_column
         self.caption_column = caption_column
         self.layout: Layout = layout
+        self.columns = columns
         self.image_dir = image_dir
         self.missing: Missing = missing
         self.random_flip = random_flip
@@ -157,9 +158,13 @@ class CaptionData(CaptioningData):
         """Return the images' names, with the data set's numbers where all of them have one."""
         return self._parts[part].names
 
+    def images(self, part: Part) -> Images:
+        """Return where the images of a part come from."""
+        return self._parts[part].images
+
     def pictures(self, part: Part) -> Pictures:
         """Return the pictures of a part."""
-        images = self._parts[part].images
+        images = self.images(part)
         pictures = OpenedPictures(images, self.image_size, missing=self.missing)
         if not self.cache_images:
             return pictures
@@ -173,7 +178,7 @@ class CaptionData(CaptioningData):
         Args:
             caption: As it was written.
         """
-        return " ".join(_NO_WORD.sub(" ", caption).split())
+        return " ".join(_NO_WORD.sub(" ", plain(caption, nfc=self.normalize)).split())
 
     def augmentation(self) -> Augmentation | None:
         """Return what changes the training pictures, None for nothing."""
@@ -203,13 +208,22 @@ class CaptionData(CaptioningData):
             raise DataError(f"{name} has no image with a caption.")
         counts = ", ".join(f"{len(parts[part].references):,} {part}" for part in parts)
         rank_zero_info(f"Images with captions in {name}: {counts}")
+        texts = (text for part in parts.values() for found in part.references for text in found)
+        if self.normalize and (odd := sum(not composed(text) for text in texts)):
+            rank_zero_info(
+                f"{odd:,} captions are brought to Unicode's NFC; --data.normalize false leaves "
+                "them as they are."
+            )
         return parts
 
     def _from_files(self, given: str) -> dict[Part, _Collected]:
+        refuse_address(given)
         root = Path(given).expanduser().absolute()
-        source, folders, entries = read_captions(root, self.layout)
-        paths = self._located(root, source, folders, entries)
-        wrong = {number: "is missing" for number, path in enumerate(paths) if path is None}
+        source, folders, entries, told = read_captions(root, self.layout, self.columns)
+        for sentence in told:
+            rank_zero_info(sentence)
+        finder = ImageFinder(root, folders, self.image_dir)
+        paths, wrong = finder.all_of([entry.image for entry in entries], source)
         there = [number for number, path in enumerate(paths) if path is not None]
         known = [path for path in paths if path is not None]
         found = faults(known, self._kept)
@@ -237,32 +251,6 @@ class CaptionData(CaptioningData):
             part: _Collected(ImageFiles(files), texts, names)
             for part, (files, texts, names) in collected.items()
         }
-
-    def _located(
-        self, root: Path, source: str, beside: Sequence[Path], entries: Sequence[Entry]
-    ) -> list[Path | None]:
-        """Find each image's file in the usual folders, whose contents are listed once."""
-        bases = [root if root.is_dir() else root.parent, *beside]
-        bases += [folder.parent for folder in beside if folder.name == "annotations"]  # COCO's
-        folders = [base / name for base in bases for name in _FOLDERS]
-        if self.image_dir is not None:
-            folders = [Path(self.image_dir).expanduser().absolute()]
-            if not folders[0].is_dir():
-                raise DataError(f"--data.image_dir '{self.image_dir}' is no folder.")
-        listed = {
-            folder: {item.name for item in os.scandir(folder)}
-            for folder in folders
-            if folder.is_dir()
-        }
-        paths = [_find(entry.image, listed) for entry in entries]
-        if entries and not any(paths):
-            where = ", ".join(f"'{folder}'" for folder in listed)
-            raise DataError(
-                f"None of the {len(entries):,} images that {source} names, as "
-                f"'{quoted(entries[0].image)}', is in {where}.\n"
-                "Name their folder with --data.image_dir."
-            )
-        return paths
 
     @property
     def _kept(self) -> Path:
@@ -313,25 +301,6 @@ class CaptionData(CaptioningData):
                     [ImageName(number, None) for number in numbers],
                 )
         return {part: parts.get(part, _Collected(ImageFiles([]), [], [])) for part in PARTS}
-
-
-def _find(image: str, listed: dict[Path, set[str]]) -> Path | None:
-    """Return the file of a name: in a folder, or below it where the name has folders in front."""
-    name = Path(image)
-    if ".." in name.parts:  # out of the folder
-        return None
-    for folder, names in listed.items():
-        if (
-            name.parts[:1]
-            and name.parts[0] in names
-            and (len(name.parts) == 1 or os.path.isfile(folder / name))
-        ):
-            return folder / name
-    # the name has folders, but the file lies here without them
-    for folder, names in listed.items():
-        if len(name.parts) > 1 and name.name in names:
-            return folder / name.name
-    return None
 
 
 def parts_of(entries: Sequence[Entry], shares: Mapping[Part, Decimal]) -> list[Part]:

@@ -7,52 +7,52 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from ...errors import DataError, quoted, some
+from ...errors import DataError, quoted
+from ..formats.hub import COLUMNAR, JSON_LINES
+from ..formats.objects import whole_json
+from ..formats.packed import COMPRESSED, plain_name
+from ..formats.table import chosen_columns
 from ..sources import missing_file
 from ..splits import Part
-from ..tables import check_size, csv_rows, json_rows, json_value, read_lines
+from ..tables import read_lines
+from .entries import (
+    FIELDS,
+    PART_NAMES,
+    Entry,
+    file_entries,
+    json_entries,
+    part_named,
+    table_entries,
+    unknown_json,
+)
 
-_FIELD_BYTES = 1 << 17  # of a caption at most
-Layout = Literal["auto", "flickr8k", "csv", "karpathy", "coco", "jsonl"]
+Layout = Literal["auto", "flickr8k", "csv", "karpathy", "coco", "json", "jsonl"]
 
 EXPECTED = {
     "flickr8k": "Flickr8k.token.txt (a line 'image.jpg#0<tab>caption'), with "
     "Flickr_8k.trainImages.txt and so on",
-    "csv": "captions.csv or captions.txt (first line 'image,caption', perhaps 'split' too)",
+    "csv": "captions.csv, captions.txt, results.csv or metadata.csv (first line 'image,caption', "
+    "perhaps 'split' too; commas, semicolons, tabs or bars between columns)",
     "karpathy": "dataset_coco.json and the like (images with sentences and split)",
     "coco": "captions_train2017.json, captions_val2017.json or captions.json (images and "
     "annotations)",
-    "jsonl": "any .jsonl file (a line '{\"image\": ..., \"caption\": ...}', perhaps 'split' too)",
+    "json": "captions.json, annotations.json (a list of objects with image and caption, or image "
+    "names with their captions)",
+    "jsonl": 'any .jsonl or .parquet file (a line \'{"image": ..., "caption": ...}\', perhaps '
+    "'split' too)",
 }
-PART_NAMES: dict[str, Part] = {
-    "train": "train",
-    "training": "train",
-    # Karpathy's: the images of COCO's validation part that he left for training
-    "restval": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-}
-_IMAGE_KEYS = ("image", "file_name", "filename", "image_name", "path")
-_CAPTION_KEYS = ("caption", "captions", "text", "sentences", "comment")
-
-
-class Entry(NamedTuple):
-    """What a file says of one image.
-
-    Attributes:
-        image: The image's name; it may have folders in front.
-        captions: Its captions.
-        part: The part it belongs to; None where the file does not say.
-        id: The data set's number of it; None where it has none.
-    """
-
-    image: str
-    captions: tuple[str, ...]
-    part: Part | None
-    id: int | None = None
+_TABLES = ("captions", "results", "metadata", *PART_NAMES)
+_JSONS = (
+    "dataset",
+    "dataset_*",
+    "captions",
+    "captions_*",
+    "image_info_*",
+    "annotations",
+    "metadata",
+    *PART_NAMES,
+)
+_PACKED = ("", *COMPRESSED)
 
 
 class CaptionFiles(NamedTuple):
@@ -62,11 +62,13 @@ class CaptionFiles(NamedTuple):
         name: Their names, for messages.
         folders: Where they are.
         entries: What they say, image by image in a fixed order; empty captions are left out.
+        told: What was understood of tables, a sentence each without its end.
     """
 
     name: str
     folders: list[Path]
     entries: list[Entry]
+    told: list[str]
 
 
 class _File(NamedTuple):
@@ -75,19 +77,22 @@ class _File(NamedTuple):
     read: Callable[[], Iterable[Entry]]
 
 
-def read_captions(root: Path, layout: Layout) -> CaptionFiles:
+def read_captions(root: Path, layout: Layout, columns: str | None = None) -> CaptionFiles:
     """Read whatever caption files a folder has.
 
     Args:
         root: A folder, or one caption file.
         layout: The layout to look for; `auto`: whichever is there.
+        columns: `image=COLUMN,caption=COLUMN`, by names or numbers from 1, where the columns are
+            called otherwise.
 
     Raises:
         DataError: There is no such file, it is of several or of no known layout, or it is damaged.
     """
     if not root.exists():
         raise DataError(missing_file(root, str(root)))
-    there = list(_known_files(root))
+    chosen, told = chosen_columns(columns, FIELDS), list[str]()
+    there = _without_doubles(list(_known_files(root, chosen, told)), told)
     files = [file for file in there if layout in ("auto", file.layout)]
     if not files:
         known = "\n".join(
@@ -102,7 +107,9 @@ def read_captions(root: Path, layout: Layout) -> CaptionFiles:
             f"'{root}' has captions in several layouts: {_listed(files, root)}. Choose with "
             "--data.layout."
         )
-    if files[0].layout not in ("coco", "jsonl") and len(files) > 1:
+    # a file a part, or one that any layout may have several of
+    several = files[0].layout in ("coco", "jsonl") or all(_part_of(f.path, root) for f in files)
+    if len(files) > 1 and not several:
         raise DataError(
             f"'{root}' has several caption files: {_listed(files, root)}. Name one of them as "
             "--data.root."
@@ -110,8 +117,36 @@ def read_captions(root: Path, layout: Layout) -> CaptionFiles:
     return CaptionFiles(
         name=", ".join(f"'{_short(file, root)}'" for file in files),
         folders=list(dict.fromkeys(file.path.parent for file in files)),
-        entries=_merged(entry for file in files for entry in file.read()),
+        entries=_merged(_placed(entry, file.path, root) for file in files for entry in file.read()),
+        told=told,
     )
+
+
+def _part_of(path: Path, root: Path) -> Part | None:
+    """Return the part that a file's name says, or its folder's: train.csv, train/metadata.csv."""
+    stem = Path(plain_name(path)).stem.lower()
+    folder = path.parent.name.lower() if path.parent != root else ""
+    return PART_NAMES.get(stem) or PART_NAMES.get(folder)
+
+
+def _placed(entry: Entry, path: Path, root: Path) -> Entry:
+    """Return an entry with its part's folder before the image: the parts' names may be the same."""
+    folder = path.parent.name
+    if root.is_dir() and path.parent != root and folder.lower() in PART_NAMES:
+        return entry._replace(image=f"{folder}/{entry.image}")
+    return entry
+
+
+def _without_doubles(files: list[_File], told: list[str]) -> list[_File]:
+    """Leave out metadata.csv beside metadata.jsonl: they say the same."""
+    kept = []
+    for file in files:
+        beside = file.path.with_name("metadata.jsonl")
+        if file.path.name == "metadata.csv" and any(other.path == beside for other in files):
+            told.append(f"'{file.path}' is left alone, for metadata.jsonl lies beside it")
+        else:
+            kept.append(file)
+    return kept
 
 
 def _short(file: _File, root: Path) -> str:
@@ -138,25 +173,28 @@ def _merged(entries: Iterable[Entry]) -> list[Entry]:
     ]
 
 
-def _known_files(root: Path) -> Iterator[_File]:
+def _known_files(root: Path, columns: dict[str, str], told: list[str]) -> Iterator[_File]:
     for path in _matching(root, "*.token.txt", "*.token"):
         if "lemma" not in path.name:
             yield _File("flickr8k", path, partial(_flickr8k, path))
-    for path in _matching(root, "captions.csv", "captions.txt") or (
-        _matching(root, "*.csv") if root.is_file() else []
-    ):
-        yield _File("csv", path, partial(_csv, path))
-    names = (
-        ("*.json",)
-        if root.is_file()
-        else ("dataset.json", "dataset_*.json", "captions.json", "captions_*.json")
-    )
-    paths = _matching(root, *names)
+    tokens = set(_matching(root, "*.token.txt", "Flickr_8k.*Images.txt"))
+    names = ("*",) if root.is_file() else _TABLES
+    for path in _ending(root, names, (".csv", ".tsv", ".txt")):
+        if path not in tokens:
+            named = _part_of(path, root)
+            yield _File("csv", path, partial(table_entries, path, columns, told, named))
+    yield from _json_files(root, columns)
+    for path in _ending(root, ("*",), (*JSON_LINES, *COLUMNAR)):
+        yield _File("jsonl", path, partial(file_entries, path, columns, _part_of(path, root)))
+
+
+def _json_files(root: Path, columns: dict[str, str]) -> Iterator[_File]:
+    paths = _ending(root, ("*",) if root.is_file() else _JSONS, (".json",))
     official = all(
         any(path.name.startswith(f"captions_{part}") for path in paths) for part in ("train", "val")
     )
     for path in paths:
-        content = _json(path)
+        content = whole_json(path, f"'{path}'")
         images = content.get("images") if isinstance(content, dict) else None
         if (
             isinstance(images, list)
@@ -165,17 +203,23 @@ def _known_files(root: Path) -> Iterator[_File]:
             and "sentences" in images[0]
         ):
             yield _File("karpathy", path, partial(_karpathy, path, images))
-        elif isinstance(images, list) and isinstance(content.get("annotations"), list):
+            continue
+        listed = isinstance(images, list) and isinstance(content.get("annotations", []), list)
+        first = next(iter(images or []), None) if listed else None
+        if listed and ("annotations" in content or (isinstance(first, dict) and "id" in first)):
             yield _File("coco", path, partial(_coco, path, content, official))
-        else:
-            holds = f"the keys {some(content)}" if isinstance(content, dict) else "a list"
-            raise DataError(
-                f"'{path}' is JSON of an unknown layout: it has {holds}.\n"
-                "Known are COCO's (images, annotations) and Karpathy's (images with sentences and "
-                "split)."
-            )
-    for path in _matching(root, "*.jsonl"):
-        yield _File("jsonl", path, partial(_jsonl, path))
+            continue
+        entries = json_entries(content, f"'{path}'", columns, _part_of(path, root))
+        if entries is None:
+            raise unknown_json(path, content)
+        yield _File("json", path, partial(list, entries))
+
+
+def _ending(root: Path, stems: Iterable[str], suffixes: Iterable[str]) -> list[Path]:
+    """Return the files of a folder that are so called, compressed or not, or the file itself."""
+    return _matching(
+        root, *(f"{stem}{end}{pack}" for stem in stems for end in suffixes for pack in _PACKED)
+    )
 
 
 def _matching(root: Path, *patterns: str) -> list[Path]:
@@ -190,14 +234,6 @@ def _matching(root: Path, *patterns: str) -> list[Path]:
 
 def _wrong(path: Path, place: str, expected: str) -> DataError:
     return DataError(f"'{path}', {place}: expected {expected}.")
-
-
-def _part(name: Any, where: Callable[[str], DataError]) -> Part | None:
-    if name is None or name == "":
-        return None
-    if not isinstance(name, str) or name.lower() not in PART_NAMES:
-        raise where(f"a split among {', '.join(PART_NAMES)}, not '{quoted(name)}'")
-    return PART_NAMES[name.lower()]
 
 
 def _flickr8k(path: Path) -> Iterator[Entry]:
@@ -219,80 +255,26 @@ def _flickr8k(path: Path) -> Iterator[Entry]:
             yield Entry(image, (caption,), parts.get(image))
 
 
-def _csv(path: Path) -> Iterator[Entry]:
-    rows = csv_rows(read_lines(path), f"'{path}'", longest=_FIELD_BYTES)
-    _, first = next(rows, (1, []))
-    header = [name.strip().lower() for name in first]
-    image = next((header.index(key) for key in _IMAGE_KEYS if key in header), None)
-    caption = next((header.index(key) for key in _CAPTION_KEYS if key in header), None)
-    if image is None or caption is None:
-        raise _wrong(
-            path,
-            "line 1",
-            f"the names of the columns, 'image,caption', found '{quoted(','.join(header))}'",
-        )
-    split = header.index("split") if "split" in header else None
-    for line, row in rows:
-        if not row:
-            continue
-        # a comma in a caption without quotes
-        if len(row) > len(header) and caption == len(header) - 1:
-            row = [*row[:caption], ",".join(row[caption:])]
-        if len(row) != len(header):
-            raise _wrong(path, f"line {line}", f"{len(header)} columns, found {len(row)}")
-        where = partial(_wrong, path, f"line {line}")
-        yield Entry(
-            row[image], (row[caption],), None if split is None else _part(row[split], where)
-        )
-
-
-def _jsonl(path: Path) -> Iterator[Entry]:
-    named = PART_NAMES.get(path.stem.lower())  # train.jsonl
-    for number, line, row in json_rows(read_lines(path), f"'{path}'"):
-        if not line.strip():
-            continue
-        where = partial(_wrong, path, f"line {number}")
-        row = row if isinstance(row, dict) else {}
-        image = next((row[key] for key in _IMAGE_KEYS if key in row), None)
-        caption = next((row[key] for key in _CAPTION_KEYS if key in row), None)
-        captions = [caption] if isinstance(caption, str) else caption
-        if (
-            not isinstance(image, str)
-            or not isinstance(captions, list)
-            or not all(isinstance(c, str) for c in captions)
-        ):
-            raise where(
-                f'\'{{"image": ..., "caption": ...}}\' (text, or a list of texts), found '
-                f"'{quoted(line)}'"
-            )
-        yield Entry(image, tuple(captions), _part(row.get("split"), where) or named)
-
-
-def _json(path: Path) -> Any:
-    try:
-        check_size(path)
-        return json_value(path.read_bytes(), f"'{path}'")
-    except OSError as error:
-        raise DataError(f"'{path}' can't be read: {error.strerror or error}.") from error
-
-
 def _karpathy(path: Path, images: list[Any]) -> Iterator[Entry]:
     """Read Karpathy's splits of COCO, Flickr8k and Flickr30k."""
     for number, image in enumerate(images):
         where = partial(_wrong, path, f"images[{number}]")
         try:
             name, split = image["filename"], image["split"]
-            captions = tuple(sentence["raw"] for sentence in image["sentences"])
+            captions = tuple(
+                sentence["raw"] if "raw" in sentence else " ".join(sentence["tokens"])
+                for sentence in image["sentences"]
+            )
             folder = image.get("filepath", "")
         except (KeyError, TypeError, AttributeError) as error:
-            raise where("filename, split and sentences with raw") from error
+            raise where("filename, split and sentences with raw or tokens") from error
         if not all(isinstance(text, str) for text in (name, folder, *captions)):
             raise where("texts as filename and raw")
         number_of = next((image[key] for key in ("cocoid", "imgid") if key in image), None)
         yield Entry(
             f"{folder}/{name}" if folder else name,
             captions,
-            _part(split, where),
+            part_named(split, where),
             number_of if type(number_of) is int else None,
         )
 
@@ -317,7 +299,7 @@ def _coco(path: Path, content: dict[str, Any], official: bool) -> Iterator[Entry
         if not isinstance(name, str):
             raise _wrong(path, f"images[{number}]", "a text as file_name")
         names[number_of] = name
-    for number, annotation in enumerate(content["annotations"]):
+    for number, annotation in enumerate(content.get("annotations", [])):
         try:
             texts, caption = captions.setdefault(annotation["image_id"], []), annotation["caption"]
         except (KeyError, TypeError) as error:

@@ -46,15 +46,15 @@ class ImageFiles:
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        self._paths = list(paths)
+        self.paths = list(paths)
 
     @cached_property
     def identity(self) -> list[Any]:
         """Names, sizes and times of change; none of what can't be found, as a link to nowhere."""
-        return stamps(*self._paths)
+        return stamps(*self.paths)
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self.paths)
 
     def open(self, number: int, size: int) -> Tensor:
         """Return an image as a square picture.
@@ -63,7 +63,7 @@ class ImageFiles:
             number: Its number.
             size: S.
         """
-        return open_image(self._paths[number], size)
+        return open_image(self.paths[number], size)
 
 
 class OpenedPictures:

@@ -7,10 +7,10 @@ from typing import Any
 from torch import Tensor
 
 from ...errors import DataError, did_you_mean
+from ..formats.hub import load_dataset
 from ..images import open_image
-from ..sources import load_dataset
 from ..splits import Part
-from .files import PART_NAMES
+from .entries import PART_NAMES
 
 
 class DatasetImages:

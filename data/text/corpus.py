@@ -19,7 +19,9 @@ import numpy.typing as npt
 from ...errors import DataError, UsageError, did_you_mean
 from ..arrays import Array, ArrayFile, cached_array
 from ..cache import cached_json, key_of
-from ..sources import BLOCK_BYTES, Document, Source
+from ..formats.letters import unmarked
+from ..formats.packed import BLOCK_BYTES
+from ..sources import Document, Source
 from ..vocabulary import (
     ByteVocabulary,
     CharacterVocabulary,
@@ -29,7 +31,7 @@ from ..vocabulary import (
 )
 
 Units = Literal["characters", "bytes"]
-_FORMAT = 1  # of the files in the cache: raise it when they change
+_FORMAT = 2  # of the files in the cache: raise it when they change
 
 
 class Survey(TypedDict):
@@ -157,6 +159,7 @@ class Corpus:
             return
         decoder = codecs.getincrementaldecoder(self.encoding)("strict")
         position = 0
+        begun = False
         try:
             for block in document.blocks():
                 # a row of a data set is one block of any size
@@ -165,7 +168,10 @@ class Corpus:
                     held = len(decoder.getstate()[0])
                     start = position - held
                     position += len(part)
-                    yield part, code_points(decoder.decode(part))
+                    text = decoder.decode(part)
+                    if text and not begun:  # a byte-order mark is no character of the text
+                        text, begun = unmarked(text), True
+                    yield part, code_points(text)
             start, part = position - len(decoder.getstate()[0]), decoder.getstate()[0]
             yield b"", code_points(decoder.decode(b"", final=True))
         except UnicodeDecodeError as error:

@@ -183,6 +183,8 @@ class TranslationData(DataModule):
         sizes = (
             f"{source:,} subwords" if self.spec["joint"] else f"{source:,} and {target:,} subwords"
         )
+        if pairs.told:
+            rank_zero_info(pairs.told)
         rank_zero_info(f"Pairs ({part}): {pairs.name}: {len(files):,}, {sizes}{left}")
         count, first = survey["same"]
         if not self.correct and count > len(files) / 20:

@@ -1,4 +1,4 @@
-"""Where pairs of sentences come from: two files, a table, or a data set.
+"""Where pairs of sentences come from: two files, or a data set; `tables.py` has the others.
 
 All are UTF-8, read as often as needed.
 """
@@ -14,10 +14,10 @@ from typing import Any
 
 from ...errors import DataError, did_you_mean, some
 from ..cache import stamps
-from ..sources import load_dataset, missing_file, plain_name, read_blocks
-from ..tables import csv_rows, json_rows, lines
-
-TABLES = (".tsv", ".csv", ".jsonl")
+from ..formats.folders import refuse_address
+from ..formats.hub import load_dataset
+from ..sources import missing_file
+from .markup import is_tagged, side_lines
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class Pairs:
         read: Yields the pairs, always in the same order.
         unit: What messages call a pair's position.
         first: The first pair's position.
+        told: What was understood of the file, as a sentence without its end; nothing where there
+            was nothing to understand.
     """
 
     sides: tuple[str, str]
@@ -37,6 +39,7 @@ class Pairs:
     read: Callable[[], Iterator[tuple[str, str]]]
     unit: str = "line"
     first: int = 1
+    told: str = ""
 
     @property
     def name(self) -> str:
@@ -65,6 +68,7 @@ def existing(path: str) -> Path:
     Raises:
         DataError: There is no such file; it names the nearest.
     """
+    refuse_address(path)
     full = Path(path).expanduser().absolute()
     if full.is_dir():
         raise DataError(f"'{path}' is a folder, not a file; --data.root reads folders.")
@@ -73,12 +77,20 @@ def existing(path: str) -> Path:
     return full
 
 
-def _rereadable(path: str) -> Path:
+def rereadable(path: str) -> Path:
+    """Return the whole path of a file that can be read several times.
+
+    Args:
+        path: What was given.
+
+    Raises:
+        DataError: There is no such file, or it is a pipe.
+    """
     full = existing(path)
     if not full.is_file():
         raise DataError(
             f"'{path}' is a pipe or a device, which can be read only once, and sentences are read "
-            "several times: save them in a file (.gz and .xz are read as they are)."
+            "several times: save them in a file (compressed ones are read as they are)."
         )
     return full
 
@@ -93,16 +105,28 @@ def file_pairs(source: str, target: str) -> Pairs:
     Raises:
         DataError: A file does not exist.
     """
-    paths = _rereadable(source), _rereadable(target)
-    return Pairs(
-        (source, target), ["files", *stamps(*paths)], partial(_zip, paths, (source, target))
-    )
+    paths = rereadable(source), rereadable(target)
+    tagged = [str(path) for path in paths if is_tagged(path)]
+    told = f"lines about the talks are left out of {' and '.join(tagged)}" if tagged else ""
+    read = partial(_zip, paths, (source, target))
+    return Pairs((source, target), ["files", *stamps(*paths)], read, told=told)
 
 
 def _zip(paths: tuple[Path, Path], labels: tuple[str, str]) -> Iterator[tuple[str, str]]:
-    sides = [
-        lines(read_blocks(path, label), label) for path, label in zip(paths, labels, strict=True)
-    ]
+    sides = [side_lines(path, label) for path, label in zip(paths, labels, strict=True)]
+    yield from zipped(sides, labels)
+
+
+def zipped(sides: list[Iterator[str]], labels: tuple[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the lines of two sides together.
+
+    Args:
+        sides: The lines of the source, and of the target.
+        labels: What messages call them.
+
+    Raises:
+        DataError: One has more lines than the other.
+    """
     for count, (source, target) in enumerate(itertools.zip_longest(*sides)):
         if source is None or target is None:
             longer = count + 1 + sum(1 for _ in sides[source is None])
@@ -114,73 +138,18 @@ def _zip(paths: tuple[Path, Path], labels: tuple[str, str]) -> Iterator[tuple[st
         yield source, target
 
 
-def table_pairs(path: str, source: str, target: str) -> Pairs:
-    """Return the pairs of a table: `.tsv`, `.csv` or `.jsonl`.
+def both(row: Any, source: str, target: str, where: str) -> tuple[str, str]:
+    """Return the two sentences of a row, or of its `translation`.
 
     Args:
-        path: The file. Where its first row holds both names, it is a header; otherwise its first
-            two columns are taken. A line of JSON is an object with both names, or one that has such
-            an object as `translation`.
-        source: Name of the column with the source sentences.
-        target: Name of the column with their translations.
+        row: An object.
+        source: Name of its source sentence.
+        target: Name of its target sentence.
+        where: What messages call the row.
 
     Raises:
-        DataError: There is no such file, or it is no such table.
+        DataError: It lacks one of them, or one is no text.
     """
-    full, suffix = _rereadable(path), Path(plain_name(Path(path))).suffix
-    if suffix not in TABLES:
-        raise DataError(
-            f"'{path}' ends in none of {', '.join(TABLES)}. Two files with a sentence a line are "
-            "named by --data.train_source and --data.train_target (val_, test_)."
-        )
-    identity = ["table", source, target, *stamps(full)]
-    if suffix == ".jsonl":
-        return Pairs((path, path), identity, partial(_objects, full, path, source, target))
-    first = next(_rows(full, path, suffix), None)
-    header = first is not None and source in first and target in first
-    if first is not None and not header and len(first) < 2:
-        raise DataError(
-            f"{path}, row 1 has {len(first)} column: a row has to hold a sentence and its "
-            "translation."
-        )
-    columns = (first.index(source), first.index(target)) if first is not None and header else (0, 1)
-    read = partial(_columns, full, path, suffix, columns, header)
-    return Pairs((path, path), identity, read, "row", 1 + header)
-
-
-def _rows(path: Path, label: str, suffix: str) -> Iterator[list[str]]:
-    if suffix == ".tsv":
-        yield from (line.split("\t") for line in lines(read_blocks(path, label), label))
-        return
-    text = lines(read_blocks(path, label), label)
-    yield from (row for _, row in csv_rows(text, label, strict=True))
-
-
-def _columns(
-    path: Path, label: str, suffix: str, columns: tuple[int, int], header: bool
-) -> Iterator[tuple[str, str]]:
-    for number, row in enumerate(
-        itertools.islice(_rows(path, label, suffix), int(header), None), 1 + header
-    ):
-        if row in ([], [""]):
-            yield "", ""
-            continue
-        if len(row) <= max(columns):
-            what = "tabs between them" if suffix == ".tsv" else "commas between them"
-            raise DataError(
-                f"{label}, row {number} has {len(row)} columns; there have to be "
-                f"{max(columns) + 1}, {what}."
-            )
-        yield row[columns[0]], row[columns[1]]
-
-
-def _objects(path: Path, label: str, source: str, target: str) -> Iterator[tuple[str, str]]:
-    for number, line, row in json_rows(lines(read_blocks(path, label), label), label):
-        yield _both(row, source, target, f"{label}, line {number}") if line.strip() else ("", "")
-
-
-def _both(row: Any, source: str, target: str, where: str) -> tuple[str, str]:
-    """Return the two sentences of a row, or of its `translation`."""
     inner = row.get("translation", row) if isinstance(row, dict) else row
     if not isinstance(inner, dict):
         raise DataError(
@@ -219,7 +188,7 @@ def dataset_pairs(
     label = f"data set '{name}' ({split})"
     rows = load_dataset(name, config, split, label=label, option=option)
     if len(rows):
-        _both(rows[0], source, target, f"{label}, row 0")
+        both(rows[0], source, target, f"{label}, row 0")
     identity = ["dataset", rows._fingerprint, source, target]
     return Pairs(
         (label, label), identity, partial(_dataset_rows, rows, label, source, target), "row", 0
@@ -231,7 +200,7 @@ def _dataset_rows(rows: Any, label: str, source: str, target: str) -> Iterator[t
     for batch in rows.iter(batch_size=1024):
         names = list(batch)
         for values in zip(*batch.values(), strict=True):
-            yield _both(
+            yield both(
                 dict(zip(names, values, strict=True)), source, target, f"{label}, row {number}"
             )
             number += 1

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import DataError, UsageError
-from ..sources import COMPRESSED, missing_file
+from ..formats.packed import COMPRESSED
+from ..formats.table import Field, chosen_columns
+from ..sources import missing_file
 from ..spec import Kind
 from ..splits import PARTS, Part
 from .base import TranslationData
-from .pairs import Pairs, dataset_pairs, existing, file_pairs, table_pairs
+from .pairs import Pairs, dataset_pairs, existing, file_pairs
+from .tables import table_pairs
 
 # What the parts are called in folders and data sets, tried in this order where the user names none.
 _NAMES: dict[Part, tuple[str, ...]] = {
@@ -27,12 +30,15 @@ class ParallelData(TranslationData):
       `test_`;
     - a folder of such files: `root`, with `train.de` and `train.en`, and so on, by the names of the
       languages;
-    - a table a part: `train`, `val`, `test`, each a `.tsv`, `.csv` or `.jsonl` file;
+    - a file a part: `train`, `val`, `test`: a table (`.tsv`, `.csv`, `.txt`, whatever stands
+      between its columns, with or without header), `.jsonl`, `.json`, `.parquet`, `.arrow`, `.tmx`,
+      WMT's `.xml`, or a `.zip` with a file a language;
     - a data set of the `datasets` library: `dataset`, with a `translation` feature or two text
       columns.
 
-    All files are UTF-8; `.gz` and `.xz` are decompressed. The subwords are those of the training
-    part.
+    All text is UTF-8; `.gz`, `.bz2`, `.xz` and `.zst` are decompressed. Files with a sentence a
+    line may be WMT's `.sgm` and `.xml`, too, and WIT3's with tags. The subwords are those of the
+    training part.
 
     Args:
         root: A folder with the files of all parts.
@@ -51,6 +57,8 @@ class ParallelData(TranslationData):
         train: A table to train on.
         val: A table for the validation.
         test: A table for the test.
+        columns: Which column of a table is which, where its header does not say:
+            `source=2,target=1`, by numbers from 1 or by names.
         dataset: A data set's name, or a folder it was saved to.
         dataset_config: Name of its configuration, where it has several.
         kind: `bpe` or `unigram` subwords, or whole words (`word`), which can't be put back together
@@ -91,6 +99,7 @@ class ParallelData(TranslationData):
         train: str | None = None,
         val: str | None = None,
         test: str | None = None,
+        columns: str | None = None,
         dataset: str | None = None,
         dataset_config: str | None = None,
         kind: Kind = "bpe",
@@ -132,9 +141,11 @@ class ParallelData(TranslationData):
             "test": (test_source, test_target),
         }
         self.tables: dict[Part, str | None] = {"train": train, "val": val, "test": test}
+        self.columns = columns
         self.dataset = dataset
         self.dataset_config = dataset_config
         self._found: dict[Part, Pairs | None] = {}
+        chosen_columns(columns, (Field("source", ()), Field("target", ())))  # checks it
         self._check()
 
     def _check(self) -> None:
@@ -175,13 +186,17 @@ class ParallelData(TranslationData):
     def pairs(self, part: Part) -> Pairs | None:
         """Return the pairs of a part, None where there is none.
 
-        The first time, the files of all parts are looked for.
+        Before training, the files of all parts are looked for: what is missing is told then.
 
         Raises:
             DataError: A file that was named does not exist.
         """
-        if not self._found:
-            self._found = {each: self._find(each) for each in PARTS}
+        command = self.trainer.state.fn if self.trainer else None
+        # what needs no other part finds no fault with it
+        alone = self.spec_override is not None and command in ("validate", "test", "predict")
+        for each in (part,) if alone else PARTS:
+            if each not in self._found:
+                self._found[each] = self._find(each)
         return self._found[part]
 
     def remedy(self, part: Part) -> str:
@@ -204,7 +219,7 @@ class ParallelData(TranslationData):
             return self._two_files(source, target)
         table = self.tables[part]
         if table is not None:
-            return table_pairs(table, self.source, self.target)
+            return table_pairs(table, self.source, self.target, self.columns)
         if self.dataset is not None:
             return self._split(self.dataset, part)
         return None if self.root is None else self._in_root(Path(self.root).expanduser(), part)

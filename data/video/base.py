@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import Any, ClassVar
 
+import numpy as np
+
 from ...errors import UsageError, at_least, did_you_mean
 from ..base import DataModule
 from ..samplers import SamplerFactory
 from ..spec import VideoSpec
 from ..splits import PARTS, Part
-from .dataset import LabelledVideo, VideoDataset, WindowDataset
+from .dataset import IGNORED, LabelledVideo, VideoDataset, WindowDataset
 from .sampler import VideoSampler, WindowSampler
 
 
@@ -79,6 +81,12 @@ class VideoLabellingData(DataModule):
         self.windows = windows
         self.background = background
 
+    @property
+    def several(self) -> bool:
+        """Whether a frame may have several labels: whether the trainer's model says so."""
+        model = None if self.trainer is None else self.trainer.lightning_module
+        return bool(getattr(model, "multilabel", False))
+
     @abstractmethod
     def videos(self, part: Part) -> Sequence[LabelledVideo]:
         """Return the videos of a part; none where it was asked to be empty."""
@@ -112,9 +120,41 @@ class VideoLabellingData(DataModule):
             for part, videos in found
         )
 
+    def told_unlabelled(self) -> str:
+        """Return how many frames have no label, for the log; nothing where all have one."""
+        missing = frames = videos = 0
+        for part in PARTS:
+            for video in self.videos(part):
+                bare = int((video.labels.reshape(len(video.labels), -1) == IGNORED).any(1).sum())
+                missing, frames = missing + bare, frames + len(video.labels)
+                videos += bare > 0
+        if not missing:
+            return ""
+        return (
+            f"{missing:,} of {frames:,} frames ({100 * missing / frames:.1f} %), in {videos} "
+            "video(s), have no label: they count neither in the loss nor in the scores."
+        )
+
+    def class_counts(self) -> tuple[int, list[int]]:
+        """Return how many frames of the training part have labels, and how many have each class."""
+        frames = 0
+        counts = np.zeros(len(self.spec["classes"]), dtype=np.int64)
+        for video in self.videos("train"):
+            if video.labels.ndim == 2:  # (T, C)
+                counts += (video.labels == 1).sum(0)
+                frames += int((video.labels >= 0).any(1).sum())
+            else:
+                frames += int((video.labels >= 0).sum())
+                counts += np.bincount(video.labels[video.labels >= 0], minlength=len(counts))
+        return frames, counts.tolist()
+
+    def read_videos(self, part: Part) -> Sequence[LabelledVideo]:
+        """Return what batches of a part are made of."""
+        return self.videos(part)
+
     def contents(self, part: Part) -> tuple[VideoDataset, SamplerFactory] | None:
         """Return the videos of a part and their order, None where there are none."""
-        videos = self.videos(part)
+        videos = self.read_videos(part)
         if not videos:
             return None
         frames = [-(-len(video.labels) // self.stride) for video in videos]

@@ -29,7 +29,7 @@ class LabelledVideo(Protocol):
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
-        """The class of every frame (T,), -100 where it has none."""
+        """The class of every frame (T,), -100 where it has none; or which it has, (T, C)."""
 
     def read(self, begin: int, end: int) -> Tensor:
         """Return `begin` to `end` (exclusive) of the frames that are read, which are s apart.
@@ -53,7 +53,9 @@ class VideoDataset:
     def __getitem__(self, pieces: tuple[Piece | None, ...]) -> VideoBatch:
         """Return the batch of some pieces."""
         lengths = [piece.end - piece.begin if piece else 0 for piece in pieces]
-        target = torch.full((len(pieces), self._stride * max(1, *lengths)), IGNORED)  # (B, T)
+        classes = self._videos[0].labels.shape[1:]  # (C,) where a frame may have several
+        size = (len(pieces), self._stride * max(1, *lengths), *classes)
+        target = torch.full(size, IGNORED)  # (B, T) or (B, T, C)
         inputs = []
         for row, piece in enumerate(pieces):
             if piece:

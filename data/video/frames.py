@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import math
 import queue
-import re
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -24,51 +23,17 @@ import numpy.typing as npt
 from torch import Tensor
 
 from ...errors import DataError
-from ..images import MAX_PIXELS, planes, whole_image
+from ..images import planes, whole_image
+from .live import Live
+from .media import pictures_in
+from .opening import open_video
 
 if TYPE_CHECKING:
     import av
 
 Picture = npt.NDArray[np.uint8]
 Item = TypeVar("Item")
-
-VIDEO_SUFFIXES = (
-    ".avi",
-    ".m4v",
-    ".mkv",
-    ".mov",
-    ".mp4",
-    ".mpeg",
-    ".mpg",
-    ".ogv",
-    ".ts",
-    ".webm",
-    ".wmv",
-)
-# FFmpeg's names of the containers that are read. Not those that name other files or addresses to
-# read (concat, hls, dash, sdp, imf, image2, vobsub, ...), nor pictures and text drawn as videos.
-_CONTAINERS = (
-    "asf",
-    "avi",
-    "dv",
-    "flv",
-    "gif",
-    "h264",
-    "hevc",
-    "ivf",
-    "m4v",
-    "matroska",
-    "mjpeg",
-    "mov",
-    "mpeg",
-    "mpegts",
-    "mpegvideo",
-    "mxf",
-    "nut",
-    "ogg",
-    "yuv4mpegpipe",
-)
-PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".webp")
+Tell = Callable[[str], object]
 
 
 class Frame(NamedTuple):
@@ -85,36 +50,40 @@ class Frame(NamedTuple):
     picture: Tensor | None
 
 
-def read_frames(path: Path, *, image_size: int, stride: int = 1) -> Iterator[Frame]:
+def read_frames(
+    path: Path | Live, *, image_size: int, stride: int = 1, keep: Tell | None = None
+) -> Iterator[Frame]:
     """Yield the frames of a video file, or of a folder of pictures in their numbers' order.
 
     Args:
-        path: The file or folder.
+        path: The file or folder, or what is live.
         image_size: S, the side of the square pictures that come out.
         stride: Frames 0, stride, 2 * stride, ... have a picture; the others come without one.
+        keep: See `decode`.
 
     Raises:
         DataError: The file is missing, empty, damaged or no video, or a picture can't be read.
     """
-    if path.is_dir():
+    if isinstance(path, Path) and path.is_dir():
         for number, file in enumerate(pictures_in(path)):
             taken = number % stride == 0
             yield Frame(number, math.nan, planes(whole_image(file, image_size)) if taken else None)
         return
     upright = Upright(image_size)
     first: float | None = None
-    for number, frame in enumerate(decode(path)):
+    for number, frame in enumerate(decode(path, keep=keep)):
         if number == 0:
             first = frame.time
         time = math.nan if first is None or frame.time is None else frame.time - first
         yield Frame(number, time, planes(upright(frame)) if number % stride == 0 else None)
 
 
-def decode(path: Path) -> Iterator[av.VideoFrame]:
+def decode(path: Path | Live, *, keep: Tell | None = None) -> Iterator[av.VideoFrame]:
     """Yield every frame of a video file as the decoder gives it, in the order of being shown.
 
     Args:
-        path: The file.
+        path: The file, or what is live.
+        keep: Keep the frames before a damage: this is told what is wrong. None: that is an error.
 
     Raises:
         DataError: The file is missing, empty, damaged or no video; it may come after good frames.
@@ -122,63 +91,60 @@ def decode(path: Path) -> Iterator[av.VideoFrame]:
     import av
 
     number = 0
+    name = f"'{path}'" if isinstance(path, Path) else str(path)
+    problem: Exception | None = None
     try:
-        with open_video(path) as (container, stream):
-            for packet in container.demux(stream):
-                if packet.is_corrupt:
-                    raise DataError(f"'{path}' is cut short or damaged after {number} frames.")
-                for frame in packet.decode():
-                    if container.format.name == "avi" and stream.average_rate:
-                        # AVI says when frames are decoded, not when they are shown; its rate is
-                        # constant
-                        frame.pts, frame.time_base = number, 1 / stream.average_rate
-                    yield frame
-                    number += 1
-    except av.FFmpegError as error:
-        raise DataError(f"'{path}' is damaged after {number} frames: {error.strerror}.") from error
-    if not number:
-        raise DataError(f"'{path}' holds a video of 0 frames.")
+        with open_video(path, whole=keep is None) as (container, stream):
+            for frame in _decoded(container, stream, flush=keep is not None):
+                if isinstance(frame, Exception):
+                    problem = frame
+                    break
+                if container.format.name == "avi" and stream.average_rate:
+                    # AVI says when frames are decoded, not when they are shown; its rate is
+                    # constant
+                    frame.pts, frame.time_base = number, 1 / stream.average_rate
+                yield frame
+                number += 1
+    except av.FFmpegError as error:  # the file's end
+        problem = error
+    if problem is not None:
+        reason = f"damaged after {number} frames: {getattr(problem, 'strerror', '')}"
+        if isinstance(problem, EOFError):
+            reason = f"cut short or damaged after {number} frames"
+        if keep is None or not number:
+            raise DataError(f"{name} is {reason}.") from problem
+        keep(f"{name} is {reason}.")
+    elif not number:
+        raise DataError(f"{name} holds a video of 0 frames.")
 
 
-@contextmanager
-def open_video(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """Open a file and its first video stream; all video files are opened here.
-
-    The file is of one of a few kinds of containers, whatever its name says, and no other file is
-    read. Nothing is decoded yet.
+def _decoded(
+    container: av.container.InputContainer, stream: av.VideoStream, *, flush: bool
+) -> Iterator[av.VideoFrame | Exception]:
+    """Yield the frames, and at last what is wrong.
 
     Args:
-        path: The file.
-
-    Raises:
-        DataError: The file is missing, empty, cut short, of another kind, or its pictures have more
-            than `MAX_PIXELS` pixels.
+        container: The open file.
+        stream: Its video.
+        flush: Whether the decoder, which holds frames back, is to give them where a damage ends
+            the video.
     """
     import av
 
-    _check_file(path)
-    options = {"format_whitelist": ",".join(_CONTAINERS), "protocol_whitelist": "file"}
+    problem: Exception | None = None
     try:
-        # a name with a colon in front of a slash would be an address; titles and the like may be in
-        # any encoding, or damaged
-        container = av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
+        for packet in container.demux(stream):
+            if packet.is_corrupt:
+                problem = EOFError()
+                break
+            yield from packet.decode()
     except av.FFmpegError as error:
-        raise DataError(_unreadable(path, error.strerror)) from error
-    with container:
-        stream = _video_stream(container, path)
-        context = stream.codec_context
-        if context is None:
-            raise DataError(f"'{path}' is damaged, or its video is of a codec that is not known.")
-        if context.width * context.height > MAX_PIXELS:
-            raise DataError(
-                f"'{path}' has pictures of {context.width:,} x {context.height:,} pixels; more "
-                f"than {MAX_PIXELS:,} are not read."
-            )
-        # pictures may become larger on the way; decoders count what they add at the edges
-        context.options = {"max_pixels": str(2 * MAX_PIXELS)}
-        _check_whole(stream, path)
-        stream.thread_type = "AUTO"
-        yield container, stream
+        problem = error
+    if problem is not None:
+        if flush:
+            with suppress(av.FFmpegError):
+                yield from stream.codec_context.decode(None)
+        yield problem
 
 
 class Upright:
@@ -227,50 +193,6 @@ def _turn(picture: Picture, side_data: Any) -> Picture:
     return picture[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1]
 
 
-def has_pictures(folder: Path) -> bool:
-    """Say whether a folder holds pictures, so that it stands for a video.
-
-    Args:
-        folder: The folder.
-    """
-    return any(
-        path.suffix.lower() in PICTURE_SUFFIXES and path.name[0] != "." for path in folder.iterdir()
-    )
-
-
-def pictures_in(folder: Path) -> list[Path]:
-    """Return the pictures of a folder in the order of their numbers: 2.png before 10.png.
-
-    Args:
-        folder: The folder.
-
-    Raises:
-        DataError: There is none.
-    """
-    found = [
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in PICTURE_SUFFIXES and path.name[0] != "."
-    ]
-    if not found:
-        raise DataError(f"'{folder}' holds no pictures ({', '.join(PICTURE_SUFFIXES)}).")
-    return sorted(found, key=lambda path: natural(path.name))
-
-
-def natural(name: str) -> list[Any]:
-    """Return a key that sorts names by the numbers in them.
-
-    Args:
-        name: The name.
-    """
-    found: list[Any] = []
-    for text, digits in re.findall(r"([^0-9]+)|([0-9]+)", name):
-        number = digits.lstrip("0")
-        # by their length first, as numbers are: int() refuses thousands of digits
-        found.append((1, 0, text) if text else (0, len(number), number))
-    return found
-
-
 def prefetch(items: Iterable[Item], *, size: int = 64) -> Iterator[Item]:
     """Yield items that a thread makes ahead, side by side with what is done with them.
 
@@ -314,59 +236,3 @@ def prefetch(items: Iterable[Item], *, size: int = 64) -> Iterator[Item]:
     finally:
         stopped.set()
         thread.join()
-
-
-def _check_file(path: Path) -> None:
-    if not path.is_file():
-        raise DataError(f"There is no video '{path}'.")
-    if path.stat().st_size == 0:
-        raise DataError(f"'{path}' is empty: 0 bytes.")
-
-
-def _video_stream(container: Any, path: Path) -> av.VideoStream:
-    """Return the first stream that is a video; a song's cover is none."""
-    import av
-
-    found = [
-        f"{stream.type} ({stream.codec_context.name})"
-        for stream in container.streams
-        if stream.codec_context
-    ]
-    cover = av.stream.Disposition.attached_pic
-    videos: list[av.VideoStream] = [
-        stream for stream in container.streams.video if not stream.disposition & cover
-    ]
-    if not videos:
-        what = ", ".join(found) or "no streams at all"
-        raise DataError(f"'{path}' holds no video; found: {what}.")
-    return videos[0]
-
-
-def _check_whole(stream: av.VideoStream, path: Path) -> None:
-    """Compare the index (MP4 and its relatives have a complete one) with the size of the file."""
-    size = path.stat().st_size
-    entries = stream.index_entries
-    if not len(entries):
-        return
-    if len(entries) > size:  # before they are looked at one by one
-        raise DataError(f"'{path}' claims {len(entries):,} frames in {size:,} bytes.")
-    inside = sum(entry.pos + entry.size <= size for entry in entries)
-    if inside < len(entries):
-        raise DataError(
-            f"'{path}' is cut short: {inside} of its {len(entries)} frames lie within its {size:,} "
-            "bytes."
-        )
-
-
-def _unreadable(path: Path, reason: str | None) -> str:
-    with path.open("rb") as file:
-        begins = file.read(12)
-    if begins[4:8] == b"ftyp":
-        return (
-            f"'{path}' is cut short: it begins as an MP4, and its index (moov), often written "
-            "last, is missing."
-        )
-    return (
-        f"'{path}' is not a video of a kind that is read ({', '.join(_CONTAINERS)}; {reason}); it "
-        f"begins with {begins!r}."
-    )

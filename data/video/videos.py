@@ -5,32 +5,42 @@ Shapes: S side of the square pictures, s stride.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from torch import Tensor
 
-from ...errors import DataError, UsageError, at_least
+from ...errors import DataError, UsageError, at_least, some
 from ..cache import cache_folder
+from ..formats.folders import refuse_address
 from ..spec import VideoSpec
 from ..splits import PARTS, Part, draw, shares
+from .annotations.reading import Reading
+from .annotations.segments import Annotation, Timing, ends_of
+from .annotations.tables import chosen_columns
 from .base import VideoLabellingData
-from .files import LabelledFile, find_videos, read_list
-from .frames import natural
-from .stored import PictureVideo, open_pictures
+from .dataset import LabelledVideo
+from .files import Found, LabelledFile, find_videos, read_list
+from .media import natural
+from .stored import PictureVideo, encoded, open_pictures
 
 _MOST_NAMED = 10  # of many videos that are broken
 
 
 class VideoData(VideoLabellingData):
-    """Videos of your own: files with a CSV of labels, folders of pictures, folders of classes.
+    """Videos of your own: files with labels beside them, folders of pictures, folders of classes.
 
     `clip.mp4` has its labels in `clip.csv` beside it, with the columns `frame,label` (a row for
-    every frame, from 0) or `start,end,label` (a row for every segment, `end` not included). A
-    folder `clip/` of pictures has them in `clip.csv` beside it or in `labels.csv` in it. Without
-    any CSV, the folder of a video names the class of its frames (UCF101, HMDB51). Which it is, is
-    found out. A frame's number is how many frames the decoder gives before it.
+    every frame, from 0) or `start,end,label` (a row for every segment), or as BORIS, ELAN, VIA or
+    DeepEthogram write them, or in a file that names the video. A folder `clip/` of pictures has
+    them in `clip.csv` beside it or in `labels.csv` in it. Without any, the folder of a video names
+    the class of its frames (UCF101, HMDB51). Which it is, is found out and said. A frame's number
+    is how many frames the decoder gives before it.
 
     Pictures are scaled to squares (the whole picture; nothing is cropped), turned as the file says,
     and kept in the cache, 3 S S bytes each. They are decoded again when a file changes.
@@ -52,10 +62,24 @@ class VideoData(VideoLabellingData):
             0 for none.
         test_fraction: The same for the test.
         split_seed: Start of the pseudo-random numbers that choose those videos.
+        columns: Which columns of tables of labels are which, as start=von,label=Verhalten: names,
+            or numbers from 1, of start, end, duration, label, frame, video, tier; null: found by
+            their names.
+        unit: Of start and end in tables: `frames`, `seconds`, or `auto`: what the header says, else
+            seconds where there are fractions, else frames.
+        ends: Whether a segment's last frame belongs to it, in tables of frames: `excluded`,
+            `included`, or `auto`: what the segments say by how they follow each other.
+        tiers: The tiers (ELAN), subjects (BORIS) or attributes (VIA) that count; null: all.
+        unlabelled: Name of the class of frames that no label is for; null: they have none, and
+            count neither in the loss nor in the scores.
+        fps: Frames a second of folders of pictures, for labels in seconds.
         broken: What to do about a video that can't be read or whose labels don't fit it: `error`,
-            or `skip` it, named and counted.
+            or `skip` it, named and counted; `keep` the frames before a damage, and skip what has
+            none.
         keep: Keep the pictures in the cache. false: decode them anew in every epoch, for what no
             disk holds.
+        cache_features: Keep what a frozen backbone makes of the pictures, in half precision, and
+            train on that.
         batch_size: Videos of each process in a batch.
         chunk_length: The most frames of each of them in a batch of the training part, where the
             model's state goes on from batch to batch without its gradient; null: whole videos. A
@@ -81,8 +105,15 @@ class VideoData(VideoLabellingData):
         val_fraction: float = 0.1,
         test_fraction: float = 0.1,
         split_seed: int = 0,
-        broken: Literal["error", "skip"] = "error",
+        columns: str | None = None,
+        unit: Literal["auto", "frames", "seconds"] = "auto",
+        ends: Literal["auto", "excluded", "included"] = "auto",
+        tiers: list[str] | None = None,
+        unlabelled: str | None = None,
+        fps: float | None = None,
+        broken: Literal["error", "skip", "keep"] = "error",
         keep: bool = True,
+        cache_features: bool = False,
         batch_size: int = 4,
         chunk_length: int | None = None,
         eval_chunk_length: int | None = None,
@@ -106,6 +137,7 @@ class VideoData(VideoLabellingData):
         shares(val_fraction, test_fraction, all_of_it=False)  # checks them
         if (val_list or test_list) and not train_list:
             raise UsageError("val_list and test_list need a train_list beside them.")
+        refuse_address(root)
         self.root = Path(root)
         self.image_size = image_size if spec is None else int(spec["image_size"])
         self.classes = classes
@@ -116,10 +148,48 @@ class VideoData(VideoLabellingData):
         }
         self.fractions = {"val": val_fraction, "test": test_fraction}
         self.split_seed = split_seed
-        self.broken: Literal["error", "skip"] = broken
+        self.reading = Reading(chosen_columns(columns), unit, ends, tiers)
+        self.unlabelled = unlabelled
+        if fps is not None and not 0 < fps < 1e6:
+            raise UsageError(f"fps is {fps}; it has to be above 0.")
+        self.fps = fps
+        self.broken: Literal["error", "skip", "keep"] = broken
         self.keep = keep
         self.cache_dir = cache_dir
+        self.cache_features = cache_features
+        self._encode: Callable[[Tensor], Tensor] | None = None
+        self._encoder_key: Callable[[], str] | None = None
         self._videos: dict[Part, list[PictureVideo]] = {}
+        self._labels: dict[str, Annotation] = {}
+
+    @cached_property
+    def found(self) -> Found:
+        """The videos of the folder and their labels; what was understood of these is said once.
+
+        Raises:
+            DataError: Labels or videos are missing, or contradict each other.
+        """
+        found = find_videos(self.root, self.reading)
+        labels = [video.labels for video in found.videos if video.labels]
+        if not labels:
+            return found
+        ends, reason = ends_of(labels)
+        lines = [self._forms(labels)]
+        if any(each.ends == "unsaid" for each in labels):
+            lines.append(f"the last frame of a segment is {ends}{f' ({reason})' if reason else ''}")
+        if points := Counter(name for each in labels for name in each.points):
+            lasting = some(f"{name} {count} x" for name, count in points.items())
+            lines.append(f"events that last no time are left out: {lasting}")
+        rank_zero_info(f"{self.root}: {'; '.join(lines)}")
+        videos = [
+            video._replace(labels=video.labels.with_ends(ends)) if video.labels else video
+            for video in found.videos
+        ]
+        return found._replace(videos=videos)
+
+    def _forms(self, labels: list[Annotation]) -> str:
+        forms = Counter(f"{each.form}, {each.unit}" for each in labels)
+        return "labels as " + "; ".join(f"{form} ({count} x)" for form, count in forms.items())
 
     @cached_property
     def files(self) -> dict[Part, list[LabelledFile]]:
@@ -128,7 +198,7 @@ class VideoData(VideoLabellingData):
         Raises:
             DataError: Labels or videos are missing, or a list names what is not there.
         """
-        videos, parts = find_videos(self.root)
+        videos, parts, _ = self.found
         by_name = {video.name: video for video in videos}
         if self.lists["train"]:
             chosen = {
@@ -163,6 +233,8 @@ class VideoData(VideoLabellingData):
         occurring = {
             name for videos in self.files.values() for video in videos for name in video.names()
         }
+        if self.unlabelled is not None:
+            occurring.add(self.unlabelled)
         return dict(
             VideoSpec(
                 classes=self.classes or sorted(occurring, key=natural),
@@ -176,6 +248,31 @@ class VideoData(VideoLabellingData):
     def setup(self, stage: str) -> None:
         """Say what there is."""
         rank_zero_info(f"{self.root}: {self.told()}; {len(self.spec['classes'])} classes")
+        if len(self.spec["classes"]) == 1 and not self.several:
+            rank_zero_info(
+                f"Warning: there is one class only, {self.spec['classes'][0]!r}, and nothing to "
+                "tell it from. --data.unlabelled none makes a class of the frames without a label."
+            )
+        if left_out := self.found.media.told(self.root):
+            rank_zero_info(left_out)
+        if unlabelled := self.told_unlabelled():
+            rank_zero_info(
+                f"{unlabelled} --data.unlabelled none makes a class of them."
+                + (" Are start and end seconds? --data.unit seconds." if self._seconds() else "")
+            )
+
+    def _seconds(self) -> bool:
+        """Say whether labels in frames would fit the videos as seconds, too, and fill them."""
+        ends = []
+        for part in PARTS:
+            for video in self.videos(part):
+                labels = self._labels.get(video.name)
+                times = self._timing(video.pictures.timing).times
+                if labels is None or labels.unit != "frames" or not len(times):
+                    return False
+                latest = max((segment.end for segment in labels.segments), default=0.0)
+                ends.append(0.5 * times[-1] <= latest <= times[-1] + 2)
+        return bool(ends) and all(ends) and self.reading.unit == "auto"
 
     def videos(self, part: Part) -> list[PictureVideo]:
         """Return the videos of a part, decoded where they are not in the cache yet.
@@ -188,9 +285,36 @@ class VideoData(VideoLabellingData):
             self._videos[part] = self._open(part)
         return self._videos[part]
 
+    def use_features(self, encode: Callable[[Tensor], Tensor], key: Callable[[], str]) -> None:
+        """Hear how a frozen backbone makes features, for `cache_features`.
+
+        Args:
+            encode: Turns pictures (n, 3, S, S) uint8 into features (n, D).
+            key: Names everything that they depend on, save the pictures.
+        """
+        self._encode, self._encoder_key = encode, key
+
+    def read_videos(self, part: Part) -> Sequence[LabelledVideo]:
+        """Return what batches are made of: the videos, or their features where they are kept.
+
+        Raises:
+            UsageError: Nothing says how to make features.
+        """
+        videos = self.videos(part)
+        if not self.cache_features or not videos:
+            return videos
+        if self._encode is None or self._encoder_key is None:
+            raise UsageError(
+                "cache_features keeps what a frozen backbone makes of the pictures, and this "
+                "model has none. Freeze it, or set --data.cache_features false."
+            )
+        folder, key = cache_folder(self.cache_dir, kind="features"), self._encoder_key()
+        return [encoded(video, self.stride, self._encode, key, folder) for video in videos]
+
     def _open(self, part: Part) -> list[PictureVideo]:
         numbers = {name: number for number, name in enumerate(self.spec["classes"])}
         cache = cache_folder(self.cache_dir, kind="video")
+        damaged: list[str] = []
         found, problems = [], []
         for file in self.files[part]:
             try:
@@ -200,12 +324,32 @@ class VideoData(VideoLabellingData):
                     stride=self.stride,
                     cache=cache,
                     keep=self.keep,
+                    tell=damaged.append if self.broken == "keep" else None,
                 )
-                found.append(
-                    PictureVideo(file.name, file.numbers(numbers, pictures.frames), pictures)
+                timing = self._timing(pictures.timing)
+                if self.broken == "keep" and timing.whole and file.goes_beyond(timing):
+                    # cut where its container doesn't show it
+                    damaged.append(
+                        f"'{file.path}' ends before its labels do. {timing.frames} frames are kept."
+                    )
+                    timing = timing._replace(whole=False)
+                labels = file.numbers(
+                    numbers,
+                    timing,
+                    several=self.several,
+                    unlabelled=self.unlabelled,
                 )
+                found.append(PictureVideo(file.name, labels, pictures))
+                if file.labels:
+                    self._labels[file.name] = file.labels
             except DataError as error:
                 problems.append(str(error))
+        if damaged:
+            self._say(
+                f"Of {len(damaged)} of {len(self.files[part])} {part} videos the frames up "
+                "to a damage are taken:",
+                damaged,
+            )
         if problems:
             self._tell(part, problems)
             if not found:
@@ -214,13 +358,29 @@ class VideoData(VideoLabellingData):
                 )
         return found
 
+    def _timing(self, timing: Timing) -> Timing:
+        """Return when frames are shown, where nothing says so by their number a second."""
+        if self.fps is None or np.isfinite(timing.times).all():
+            return timing
+        return timing._replace(times=np.arange(timing.frames) / self.fps)
+
     def _tell(self, part: Part, problems: list[str]) -> None:
-        shown = problems[:_MOST_NAMED]
-        more = [f"... and {len(problems) - len(shown)} more"] if len(problems) > len(shown) else []
         count = f"{len(problems)} of {len(self.files[part])} {part} videos"
-        if self.broken == "error":
-            remedy = "Mend or remove them, or leave them out with --data.broken skip."
-            if len(problems) == 1:
-                raise DataError(f"{problems[0]}\n{remedy}")
-            raise DataError("\n".join([f"{count} can't be used:", *shown, *more, remedy]))
-        rank_zero_warn("\n".join([f"Skipped {count}:", *shown, *more]))
+        if self.broken != "error":
+            self._say(f"Skipped {count}:", problems)
+            return
+        remedy = (
+            "Mend or remove them, leave them out with --data.broken skip, or take the frames "
+            "before a damage with --data.broken keep."
+        )
+        if len(problems) == 1:
+            raise DataError(f"{problems[0]}\n{remedy}")
+        raise DataError("\n".join([f"{count} can't be used:", *_first(problems), remedy]))
+
+    def _say(self, title: str, lines: list[str]) -> None:
+        rank_zero_warn("\n".join([title, *_first(lines)]))
+
+
+def _first(lines: list[str]) -> list[str]:
+    more = [f"... and {len(lines) - _MOST_NAMED} more"] if len(lines) > _MOST_NAMED else []
+    return [*lines[:_MOST_NAMED], *more]

@@ -6,10 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from ...errors import quoted
 from ..metrics import CiderD
+from ..metrics.caption import caption_scores
 
 _CANDIDATES = 100
 _IMAGES = 300
+_FEWEST = 20  # images that say something about all
 
 
 class Said(NamedTuple):
@@ -53,3 +56,37 @@ def best_constant(training: Iterable[Sequence[str]], said: Sequence[Said]) -> st
     some = [one.references for one in said[:: max(1, len(said) // _IMAGES)]]
     totals = [sum(scorer.scores([text] * len(some), some)) for text in common]
     return common[totals.index(max(totals))] if common else ""
+
+
+class Blindness:
+    """Says when captions are worse than the best one that is said of every image."""
+
+    def __init__(self) -> None:
+        self._constant: tuple[int, str, float] | None = None
+
+    def doubts(
+        self, said: Sequence[Said], training: Iterable[Sequence[str]]
+    ) -> list[tuple[str, str]]:
+        """Return what is doubtful: its kind, and a sentence about it.
+
+        Args:
+            said: What was said of each image.
+            training: The references of each training image, as in `best_constant`.
+        """
+        if len(said) < _FEWEST:
+            return []
+        references = [one.references for one in said]
+        if self._constant is None or self._constant[0] != len(said):  # another part
+            constant = best_constant(training, said)
+            best = caption_scores([constant] * len(said), references)["cider_d"]
+            self._constant = len(said), constant, best
+        _, constant, best = self._constant
+        own = caption_scores([one.caption for one in said], references)["cider_d"]
+        if own > best:
+            return []
+        sentence = (
+            f"the captions score a CIDEr-D of {own:.3f}, and '{quoted(constant)}' said of every "
+            f"image {best:.3f}: the model has not learnt to look yet. Train longer, with another "
+            "learning rate, or on more data."
+        )
+        return [("blind", sentence)]

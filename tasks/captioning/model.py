@@ -30,6 +30,7 @@ ImageEncoderFactory: TypeAlias = Callable[[], ImageEncoder]
 """Makes an image encoder: how the model receives it."""
 Captioned: TypeAlias = Written
 """One caption of an image."""
+_SYMBOLS_OF_A_WORD = 4  # characters or subwords
 
 
 class CaptioningModel(EncoderDecoder):
@@ -134,12 +135,12 @@ class CaptioningModel(EncoderDecoder):
         return image
 
     def length_limit(self, memory: Memory) -> int:
-        """Return `max_length`.
+        """Return `max_length`, or four times as many symbols where they are no whole words.
 
         Args:
             memory: What the encoder found.
         """
-        return self.max_length
+        return self.max_length * (1 if self.vocabulary.kind == "word" else _SYMBOLS_OF_A_WORD)
 
     def caption(self, images: Any, **settings: Unpack[SearchSettings]) -> str | list[str]:
         """Say what is to be seen.

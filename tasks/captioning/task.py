@@ -5,7 +5,8 @@ Shapes: N images, B captions, T steps of a caption, P places of the encoder's gr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -25,6 +26,7 @@ from ..base import MetricFactory, Part
 from ..metrics import CaptionScores
 from ..metrics.caption import SIGNATURE, caption_scores
 from ..results import Results
+from ..samples import Sample
 from ..sequence import EncoderDecoderTask
 from ..sequence_model import with_end
 from . import blind
@@ -68,11 +70,13 @@ class Captioning(EncoderDecoderTask):
             2020, https://arxiv.org/abs/2003.09971). A second phase: begin with the weights of the
             first, --init_from. 0: learn from the references.
         unfreeze_epoch: The epoch from which a frozen backbone learns too; null: never.
+        backbone_lr: The backbone's own learning rate, usually smaller; the schedule goes for both.
+            null: the optimizer's.
         beam_size: Hypotheses that `test` and `caption` keep; 1 is greedy search.
         val_beam_size: Hypotheses that validation during training keeps.
         length_penalty: Exponent of ((5 + length) / 6), which divides a hypothesis's log-probability
             (Wu et al. 2016, https://arxiv.org/abs/1609.08144).
-        max_length: Words of a caption at most.
+        max_length: Words of a caption at most, or a fourth of its characters or subwords.
         metrics: Makes more metrics by their names, as {bleu: {class_path: ...}}: of captions and
             all references of each image.
         optimizer: Makes the optimizer from the parameters.
@@ -85,6 +89,7 @@ class Captioning(EncoderDecoderTask):
     """
 
     model: CaptioningModel
+    written = ("captions", "images")
 
     def __init__(
         self,
@@ -102,6 +107,7 @@ class Captioning(EncoderDecoderTask):
         scheduled_sampling: float = 0.0,
         self_critical: int = 0,
         unfreeze_epoch: int | None = None,
+        backbone_lr: float | None = None,
         beam_size: int = 5,
         val_beam_size: int = 1,
         length_penalty: float = 1.0,
@@ -150,12 +156,21 @@ class Captioning(EncoderDecoderTask):
                 f"unfreeze_epoch={unfreeze_epoch}: this backbone is not frozen; leave "
                 "unfreeze_epoch out"
             )
+        if backbone_lr is not None and backbone_lr < 0:
+            raise ValueError(f"backbone_lr={backbone_lr}: must be at least 0")
+        if backbone_lr is not None and model.encoder.backbone.frozen and unfreeze_epoch is None:
+            raise ValueError(
+                f"backbone_lr={backbone_lr}: this backbone is frozen and learns nothing; give it "
+                "frozen false, or an unfreeze_epoch"
+            )
+        self.backbone_lr = backbone_lr
         self.doubly_stochastic = doubly_stochastic
         self.self_critical = self_critical
         self.unfreeze_epoch = unfreeze_epoch
         self._said: list[Said] = []
         self._thawing: list[nn.Parameter] = []
         self._reward: Reward | None = None
+        self._blindness = blind.Blindness()
 
     @property
     def _knowledge(self) -> CaptionKnowledge | None:
@@ -177,6 +192,18 @@ class Captioning(EncoderDecoderTask):
                     "references"
                 )
             self._reward = Reward(knowledge.references("train"))
+
+    def learnt(self) -> Iterable[nn.Parameter] | list[dict[str, Any]]:
+        """Return all parameters, the backbone's in a group of their own if it has its own rate."""
+        if self.backbone_lr is None:
+            return super().learnt()
+        backbone = list(self.model.encoder.backbone.parameters())
+        inside = set(map(id, backbone))
+        others = [one for one in self.parameters() if id(one) not in inside]
+        # the first group's rate is the one that is logged
+        groups: list[dict[str, Any]] = [{"params": others}, {"params": backbone}]
+        groups[1]["lr"] = self.backbone_lr
+        return groups
 
     @torch.no_grad()
     def _features(self, images: Tensor) -> Tensor:
@@ -264,6 +291,17 @@ class Captioning(EncoderDecoderTask):
         loss = policy_loss(logits, caption, lengths, advantage.to(self.device))
         return self.global_mean(loss, lengths.sum())
 
+    def sample(self, batch: CaptionBatch) -> Sample | None:
+        """Return what the model says of the validation's first image."""
+        if not batch.references:
+            return None
+        memory = self.model.encoder(batch.image[:1])
+        [[found]] = self.model.search(memory, beam_size=1)
+        text = self.model.vocabulary.decode(found.tokens)
+        picture = batch.image[0] if batch.image.dtype == torch.uint8 else None
+        shown = picture if self.model.decoder.attention is not None else None
+        return Sample(f"{text!r} (a reference {batch.references[0][0]!r})", shown)
+
     def begin_scores(self) -> None:
         """Begin to count, with nothing said."""
         super().begin_scores()
@@ -309,6 +347,11 @@ class Captioning(EncoderDecoderTask):
         rank_zero_info(f"The best constant caption: {constant}")
         alike = [one._replace(caption=constant) for one in self._said]
         self._log_captions(part, "constant_", alike)
+
+    def doubts(self) -> list[tuple[str, str]]:
+        """Return whether captions are nearly all the same, or worse than a constant one."""
+        training = [] if self._knowledge is None else self._knowledge.references("train")
+        return [*super().doubts(), *self._blindness.doubts(self._said, training)]
 
     def _log_captions(self, part: Part, prefix: str, said: Sequence[Said]) -> None:
         metric = CaptionScores().to(self.device)

@@ -24,10 +24,13 @@ from ..base import MetricFactory, Part
 from ..carry import CarriesState, rows_of
 from ..metrics import BitsPerCharacter
 from ..results import Results
+from ..samples import Sample
 from .model import CharModel
 from .results import Piece, documents, merged, pieces_of
 
 _PIECES = 100_000  # of documents, kept before neighbours are put together
+
+_PROMPT, _WRITTEN = 32, 80  # symbols of a sample
 
 
 class CharLM(CarriesState):
@@ -162,6 +165,19 @@ class CharLM(CarriesState):
         if self.more_metrics:
             valid = valid_steps(batch.lengths, logits.shape[1]).to(logits.device)  # (B, T)
             self.count(logits[valid], batch.target[valid])
+
+    def sample(self, batch: TextBatch) -> Sample | None:
+        """Return how the model goes on from the beginning of the validation's text."""
+        if not len(batch.lengths) or not int(batch.lengths[0]):
+            return None
+        known = batch.input[0, : int(batch.lengths[0])].tolist()
+        vocabulary = self.model.vocabulary
+        hidden = (vocabulary.END, *vocabulary.never_written)
+        prompt = vocabulary.decode([n for n in known if n not in hidden][:_PROMPT])
+        written = self.model.generate(
+            prompt, length=_WRITTEN, temperature=0.8, seed=0, unknown="skip"
+        )
+        return Sample(f"{prompt!r} -> {written!r}")
 
     def scores(self) -> dict[str, Tensor]:
         """Return the cross-entropy over the whole text in nats and in bits."""

@@ -2,6 +2,7 @@
 
 from .caption import CaptionScores
 from .cider import CiderD
+from .frames import FrameF1, SeveralLabels
 from .segmentation import FrameMAP, SegmentationScores
 from .text import BitsPerCharacter, SacreBLEU
 
@@ -9,7 +10,9 @@ __all__ = [
     "BitsPerCharacter",
     "CaptionScores",
     "CiderD",
+    "FrameF1",
     "FrameMAP",
     "SacreBLEU",
     "SegmentationScores",
+    "SeveralLabels",
 ]

@@ -1,4 +1,6 @@
-"""BLEU and ROUGE-L of captions, as coco-caption computes them (https://github.com/tylin/coco-caption).
+"""BLEU and ROUGE-L of captions, as coco-caption computes them.
+
+Source: https://github.com/tylin/coco-caption
 
 They differ from the same names elsewhere: BLEU's brevity penalty takes the *shorter* of two
 references that are equally near, and ROUGE-L weighs recall by beta = 1.2.

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import re
+import regex
 
-_TOKEN = re.compile(
-    r"""
+from ...data.formats.letters import UNSPACED, plain
+
+_WORD = rf"[\w--[{UNSPACED}]]"
+_TOKEN = regex.compile(
+    rf"""
       -[lr][rcs]b-                                 # a bracket, where the text is tokenized already
-    | (?:[a-z]\.){2,}                              # u.s.
+    | (?:[a-z]\.){{2,}}                            # u.s.
     | (?:mr|mrs|ms|dr|st|jr|sr|vs)\.
     | \d+(?:[.,:]\d+)+(?!\w)                       # 1,000  3.5  10:30
     | '(?:s|m|d|re|ve|ll)\b                        # a clitic that stands alone
-    | \w+(?:[-/'&]\w+)*                            # words; hyphens and slashes inside stay
-    | [^\w\s.,:;?!'"`-]                            # any other sign that is no punctuation
+    | [[{UNSPACED}]&&\w]\p{{M}}*                 # scripts without spaces: each of its letters
+    | {_WORD}+(?:[-/'&]{_WORD}+)*                  # words; hyphens and slashes inside stay
+    | (?=[^\w\s.,:;?!'"`-])(?![\p{{P}}--\p{{ASCII}}])\X  # any other sign that is no punctuation
     """,
-    re.VERBOSE,
+    regex.VERBOSE | regex.VERSION1,
 )
-_CLITIC = re.compile(r"(.*?)(n't|'(?:s|m|d|re|ve|ll))")
+_CLITIC = regex.compile(r"(.*?)(n't|'(?:s|m|d|re|ve|ll))")
 _SPLIT = {
     "cannot": ["can", "not"],
     "gonna": ["gon", "na"],
@@ -52,11 +56,15 @@ def ptb_words(text: str) -> list[str]:
     case after lowering the text, so they stay (`-lrb-`), and they stay here. Words that were split
     before are left as they are.
 
+    In every language a word is what Unicode calls one, and what no reader sees is nothing. Where a
+    script puts no spaces between words (Chinese, Japanese, Thai), each of its letters, with the
+    marks that belong to it, counts as a word.
+
     Args:
         text: A caption.
     """
     words = []
-    for token in _TOKEN.findall(text.lower().translate(_SIGNS)):
+    for token in _TOKEN.findall(plain(text).lower().translate(_SIGNS)):
         if "'" in token and (parts := _CLITIC.fullmatch(token)):
             words += [part for part in parts.groups() if part]
         elif token in _SPLIT:

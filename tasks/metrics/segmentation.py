@@ -5,6 +5,7 @@ Shapes: T frames of a video, C classes, N segments.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -267,7 +268,10 @@ class FrameMAP(Metric):
         counted[self.background] = False
         if not counted.any():
             return scores.new_zeros(())
-        each = multiclass_average_precision(
-            scores, true, self.num_classes, average="none", validate_args=False
-        )
+        with warnings.catch_warnings():
+            # classes that never occur are left out below
+            warnings.filterwarnings("ignore", message="No positive samples")
+            each = multiclass_average_precision(
+                scores, true, self.num_classes, average="none", validate_args=False
+            )
         return 100 * each[counted].mean()

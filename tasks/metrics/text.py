@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import unicodedata
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -57,8 +58,9 @@ class BitsPerCharacter(Metric):
 class SacreBLEU(Metric):
     """BLEU and chrF as sacreBLEU computes them, and exact matches.
 
-    Post 2018 (https://arxiv.org/abs/1804.08771). The texts of all processes are scored together,
-    so the number of processes does not change the result.
+    Post 2018 (https://arxiv.org/abs/1804.08771). Texts are brought into Unicode's NFC first: it
+    does not matter how an accented letter was typed. The texts of all processes are scored
+    together, so the number of processes does not change the result.
 
     Args:
         tokenize: sacreBLEU's tokenization: 13a, zh, ja-mecab, ko-mecab, char, intl, flores200,
@@ -96,7 +98,7 @@ class SacreBLEU(Metric):
             references: One raw reference for each.
         """
         pairs = zip(candidates, references, strict=True)
-        packed = b"".join(text.encode("utf-8", "replace") + _END for pair in pairs for text in pair)
+        packed = b"".join(_encoded(text) + _END for pair in pairs for text in pair)
         self.texts.append(torch.tensor(bytearray(packed), dtype=torch.uint8, device=self.device))
 
     def compute(self) -> dict[str, Tensor]:
@@ -142,6 +144,10 @@ class SacreBLEU(Metric):
 
 
 _END = b"\xff"
+
+
+def _encoded(text: str) -> bytes:
+    return unicodedata.normalize("NFC", text).encode("utf-8", "replace")
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from ...data.spec import TranslationSpec
 from ..base import MetricFactory, Part
 from ..metrics import SacreBLEU
 from ..results import Results
+from ..samples import Sample
 from ..sequence import EncoderDecoderTask
 from .model import TranslationModel
 from .results import Answer, translations
@@ -67,6 +68,7 @@ class Translation(EncoderDecoderTask):
 
     model: TranslationModel
     shown = ("loss", "bleu")
+    written = ("translations", "sentences")
 
     def __init__(
         self,
@@ -143,6 +145,18 @@ class Translation(EncoderDecoderTask):
     def signatures(self) -> dict[str, str]:
         """Return how BLEU and chrF are computed, in sacreBLEU's short form."""
         return self.bleu.signatures()
+
+    def sample(self, batch: TranslationBatch) -> Sample | None:
+        """Return the validation's first sentence and its translation."""
+        if not batch.reference:
+            return None
+        source = self.model.source.decode(batch.source[0, : int(batch.source_lengths[0])].tolist())
+        attends = self.model.decoder.attention is not None
+        [[found]] = self.model.translations(
+            [source], beam_size=self.val_beam_size, attention=attends
+        )
+        line = f"{source!r} -> {found.text!r} (reference {batch.reference[0]!r})"
+        return Sample(line, found if found.attention is not None else None)
 
     def log_scores(self, part: Part) -> None:
         """Log loss, BLEU, chrF and exact matches; of the test also say how they are computed."""

@@ -19,7 +19,7 @@ from ...core.state import State
 from ...data.spec import VideoSpec
 from ..model import Model, infers
 from .frames import FrameLike, as_input
-from .postprocess import label_video
+from .postprocess import label_several, label_video
 
 EncoderFactory: TypeAlias = Callable[[], nn.Module]
 """Makes what turns pictures (N, 3, H, W) uint8 into features (N, D), with D as `output_size`."""
@@ -37,6 +37,20 @@ class FrameLabel(NamedTuple):
     probability: float
 
 
+class SeveralLabels(FrameLabel):
+    """What a frame shows where it may have several labels.
+
+    Attributes:
+        name: The classes, ` + ` in between; empty for none.
+        probability: Of the least sure of them; for none, that of there being none of the likeliest.
+        names: The classes.
+        scores: The probability of every class, in their order.
+    """
+
+    names: tuple[str, ...]
+    scores: tuple[float, ...]
+
+
 class VideoModel(Model):
     """Frames in, a distribution over the classes out for every frame.
 
@@ -48,6 +62,7 @@ class VideoModel(Model):
         input_noise: See `VideoLabelling`.
         input_dropout: See `VideoLabelling`.
         output_dropout: See `VideoLabelling`.
+        multilabel: See `VideoLabelling`.
         background: See `VideoLabelling`.
         median: See `VideoLabelling`.
         min_length: See `VideoLabelling`.
@@ -60,6 +75,7 @@ class VideoModel(Model):
     spec: VideoSpec
     feature_mean: Tensor | None
     feature_deviation: Tensor | None
+    thresholds: Tensor | None
 
     def __init__(
         self,
@@ -71,6 +87,7 @@ class VideoModel(Model):
         input_noise: float = 0.0,
         input_dropout: float = 0.0,
         output_dropout: float = 0.0,
+        multilabel: bool = False,
         background: list[str] | None = None,
         median: int = 1,
         min_length: int = 1,
@@ -114,6 +131,10 @@ class VideoModel(Model):
         self.core = core(projection_size or size)
         self.output_dropout = nn.Dropout(output_dropout)
         self.head = nn.Linear(self.core.output_size, len(self.classes))
+        self.multilabel = multilabel
+        # the least probability at which a frame has a class (C,); validation finds them
+        thresholds = torch.full((len(self.classes),), 0.5) if multilabel else None
+        self.register_buffer("thresholds", thresholds)
         self.median = median
         self.min_length = min_length
 
@@ -204,6 +225,29 @@ class VideoModel(Model):
 
         return step
 
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return the classes' probabilities: they add up to 1 where a frame has one label.
+
+        Args:
+            logits: (..., C).
+        """
+        return logits.sigmoid() if self.multilabel else logits.softmax(-1)
+
+    def named(self, scores: Tensor, there: Tensor) -> SeveralLabels:
+        """Return the labels of a frame that may have several.
+
+        Args:
+            scores: The classes' probabilities (C,).
+            there: Which of them it has (C,) bool.
+        """
+        values = tuple(scores.tolist())
+        chosen = [number for number, has in enumerate(there.tolist()) if has]
+        names = tuple(self.classes[number] for number in chosen)
+        least = min(values[number] for number in chosen) if chosen else 1 - max(values)
+        label = SeveralLabels(" + ".join(names), least)
+        label.names, label.scores = names, values
+        return label
+
     def read(self, frame: FrameLike) -> Tensor:
         """Return a frame as the model reads it, still on the CPU: (3, S, S) uint8, or (D,).
 
@@ -259,11 +303,11 @@ class VideoModel(Model):
                 given.append(count)
                 continue
             logits, state = self.classify(features, torch.tensor([len(features)]), state)
-            yield from self._labels(logits[0].softmax(-1), count)
+            yield from self._labels(self.probabilities(logits[0]), count)
         if collected:
             features = torch.cat(collected)  # (N, D)
             logits, _ = self.classify(features, torch.tensor([len(features)]), None)
-            yield from self._labels(logits[0].softmax(-1), sum(given))
+            yield from self._labels(self.probabilities(logits[0]), sum(given))
 
     def _chunks(self, frames: Iterable[FrameLike], chunk: int) -> Iterator[tuple[Tensor, int]]:
         """Yield inputs of up to `chunk` read frames, and how many of the source they are for."""
@@ -282,6 +326,11 @@ class VideoModel(Model):
 
     def _labels(self, scores: Tensor, count: int) -> Iterator[FrameLabel]:
         scores = scores.cpu().repeat_interleave(self.spec["stride"], 0)[:count]
+        if self.thresholds is not None:
+            limits = self.thresholds.cpu()
+            settings = {"median": self.median, "min_length": self.min_length}
+            yield from map(self.named, scores, label_several(scores, limits, **settings))
+            return
         labels = label_video(scores, median=self.median, min_length=self.min_length)
         for number, probability in zip(
             labels.tolist(), scores.gather(1, labels[:, None])[:, 0].tolist(), strict=True
@@ -337,6 +386,10 @@ class VideoStream:
         # not before: a refused frame has no label to repeat
         self._waiting = self.model.spec["stride"] - 1
         logits, self.state = self._step(x, self.state)  # (1, C)
-        probability, number = logits.softmax(-1)[0].max(-1)
+        scores = self.model.probabilities(logits[0])  # (C,)
+        if self.model.thresholds is not None:
+            self._label = self.model.named(scores, scores >= self.model.thresholds)
+            return self._label
+        probability, number = scores.max(-1)
         self._label = FrameLabel(self.model.classes[int(number)], float(probability))
         return self._label

@@ -28,6 +28,31 @@ def label_video(scores: Tensor, *, median: int = 1, min_length: int = 1) -> Tens
     return without_short_segments(scores.argmax(-1), scores, min_length)
 
 
+def label_several(
+    scores: Tensor, thresholds: Tensor, *, median: int = 1, min_length: int = 1
+) -> Tensor:
+    """Label the frames of a video that may have several labels; each class goes by itself.
+
+    Args:
+        scores: Probabilities (T, C).
+        thresholds: The least of each class at which a frame has it (C,).
+        median: As for `label_video`.
+        min_length: As for `label_video`, of stretches with a class and of those without it.
+
+    Returns:
+        Which classes each frame has (T, C) bool.
+    """
+    scores = running_median(scores, median)
+    there = scores >= thresholds  # (T, C)
+    if min_length > 1:
+        columns = [
+            without_short_segments(has.long(), torch.stack((1 - score, score), 1), min_length)
+            for has, score in zip(there.unbind(1), scores.unbind(1), strict=True)
+        ]
+        there = torch.stack(columns, 1).bool()
+    return there
+
+
 def running_median(scores: Tensor, width: int) -> Tensor:
     """Replace each score by the median of those around it; the ends go on beyond themselves.
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import os
 import shutil
+import sys
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +16,6 @@ import torch
 from lightning.pytorch import Trainer
 from PIL import Image
 from unrolled.apps.caption import _targets
-from unrolled.apps.pictures.overlay import attention_panels
 from unrolled.cli import main
 from unrolled.core import LSTM, ImageEncoder, SmallCNN
 from unrolled.data import ScenesData
@@ -132,20 +135,6 @@ def test_pictures_of_the_attention_overwrite_no_image_and_no_other(here, capsys)
     assert len(set(targets.values())) == 3
 
 
-def test_panels_are_warm_where_the_attention_is():
-    picture = torch.full((3, 64, 64), 100, dtype=torch.uint8)
-    attention = torch.full((2, 4, 4), 0.01)
-    attention[0, 0, 3] = 0.9
-    attention[1, 2, 1] = 0.9
-    sheet = np.asarray(attention_panels(picture, ["a", "star"], attention)).astype(int)
-    assert sheet.shape[1] > 3 * 64
-    for panel, (row, column) in enumerate([(0, 3), (2, 1)], 1):
-        left = panel * (64 + 6) + 6
-        pixels = sheet[6 : 6 + 64, left : left + 64].sum(2)
-        brightest = np.unravel_index(pixels.argmax(), pixels.shape)
-        assert (brightest[0] // 16, brightest[1] // 16) == (row, column)
-
-
 def test_from_photographs_to_pictures_of_the_attention(shared_data, tmp_path, monkeypatch, capsys):
     photographs = shared_data("coco_cc")
     monkeypatch.chdir(tmp_path)
@@ -179,6 +168,36 @@ def test_from_photographs_to_pictures_of_the_attention(shared_data, tmp_path, mo
     assert Path(path) == photo
     with Image.open(Path("out") / f"{photo.stem}.png") as sheet:
         assert sheet.format == "PNG"
-        words = len(caption.split())
-        assert sheet.width > 256 * min(5, words + 1)
+        columns, rows = min(4, len(caption.split()) + 1), -(-(len(caption.split()) + 1) // 4)
+        assert sheet.width == 1000
+        assert sheet.height > rows * 900 / columns
         assert np.asarray(sheet.convert("RGB")).std() > 10
+
+
+def test_images_come_through_pipes_and_standard_input_too(here, capsys, monkeypatch):
+    assert main(["caption", "model.ckpt", "scenes/0.png"]) == 0
+    expected = capsys.readouterr().out.partition("\t")[2]
+    content = Path("scenes/0.png").read_bytes()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert main(["caption", "model.ckpt", "-", "--attention", "drawn"]) == 0
+    assert capsys.readouterr().out == f"-\t{expected}"
+    assert Path("drawn/-.png").is_file()
+    os.mkfifo("pipe")
+    writer = threading.Thread(target=lambda: Path("pipe").write_bytes(content), daemon=True)
+    writer.start()
+    assert main(["caption", "model.ckpt", "pipe"]) == 0
+    assert capsys.readouterr().out == f"pipe\t{expected}"
+    assert main(["caption", "model.ckpt", "https://a.b/c.jpg"]) == 2
+    assert "'https://a.b/c.jpg' is an address" in capsys.readouterr().err
+
+
+def test_images_are_known_by_what_they_are_and_others_are_named(here, capsys):
+    (here / "scenes" / "0.png").rename(here / "scenes" / "photo one")
+    (here / "scenes" / "1.png").rename(here / "scenes" / "1.PNG")
+    (here / "scenes" / "notes.txt").write_text("words")
+    (here / "scenes" / ".hidden.png").write_bytes(b"nothing")
+    assert main(["caption", "model.ckpt", "scenes"]) == 0
+    out, err = capsys.readouterr()
+    names = [line.partition("\t")[0] for line in out.splitlines()]
+    assert names == ["scenes/1.PNG", "scenes/deep/2.png", "scenes/photo one"]
+    assert "1 file of 'scenes' left out, no images: notes.txt." in err

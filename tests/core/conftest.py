@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from importlib import import_module
 
 import pytest
@@ -12,12 +13,19 @@ import torch
 from torch import Tensor
 from unrolled.core import (
     GRU,
+    HGRN2,
+    LRU,
     LSTM,
     MLSTM,
+    RGLRU,
     RNN,
     SLSTM,
     Bidirectional,
+    CfC,
+    GatedDeltaNet,
+    Mamba2,
     MogrifierLSTM,
+    ParaLSTM,
     RecurrentCore,
     Stacked,
     WeightDrop,
@@ -52,7 +60,26 @@ def options() -> dict[str, Callable[[], RecurrentCore]]:
         "MLSTM-chunks": lambda: MLSTM(INPUT, HIDDEN, num_heads=2, chunk_size=3),
         "MogrifierLSTM-rank": lambda: MogrifierLSTM(INPUT, HIDDEN, rank=2),
         "MogrifierLSTM-round": lambda: MogrifierLSTM(INPUT, HIDDEN, rounds=1),
+        "GatedDeltaNet-chunks": lambda: GatedDeltaNet(
+            INPUT, HIDDEN, num_heads=1, expand=1, taps=2, chunk_size=3
+        ),
+        "Mamba2-chunks": lambda: Mamba2(
+            INPUT, HIDDEN, num_heads=2, state_size=3, taps=2, chunk_size=2
+        ),
+        "HGRN2-chunks": lambda: HGRN2(INPUT, HIDDEN, num_heads=1, lower_bound=0.3, chunk_size=4),
+        "LRU-chunks": lambda: LRU(INPUT, HIDDEN, state_size=3, chunk=2),
+        "RGLRU-heads": lambda: RGLRU(INPUT, HIDDEN, num_heads=2),
+        "RGLRU-chunk": lambda: RGLRU(INPUT, HIDDEN, chunk=3),
+        "RGLRU-start": lambda: RGLRU(INPUT, HIDDEN, num_heads=2, unscaled_start=True),
+        "RGLRU-released": lambda: RGLRU(
+            INPUT, INPUT, projection=False, unscaled_start=True, chunk=2
+        ),
+        "CfC-deep": lambda: CfC(INPUT, HIDDEN, backbone_size=5, backbone_layers=2),
+        "ParaLSTM-chunk": lambda: ParaLSTM(INPUT, HIDDEN, bias=False, chunk=3),
         "LSTM-no-bias": lambda: LSTM(INPUT, HIDDEN, bias=False),
+        "LSTM-projected": lambda: LSTM(INPUT, HIDDEN, proj_size=2),
+        "LSTM-peepholes": lambda: LSTM(INPUT, HIDDEN, peepholes=True),
+        "LSTM-both": lambda: LSTM(INPUT, HIDDEN, proj_size=3, peepholes=True, bias=False),
         "LSTM-cut": lambda: cut_everywhere(LSTM(INPUT, HIDDEN)),
         "GRU-cut": lambda: cut_everywhere(GRU(INPUT, HIDDEN)),
         "LSTM-some-cuts": lambda: cut_everywhere(LSTM(INPUT, HIDDEN), slack=3),
@@ -123,6 +150,14 @@ def make(maker: Callable[[], RecurrentCore], dtype: torch.dtype = torch.float64)
     """Make a core with fixed weights, in evaluation mode."""
     torch.manual_seed(1)
     return maker().to(dtype).eval()
+
+
+@pytest.fixture(autouse=True)
+def _device(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Make tensors and cores where `--device` says."""
+    device = request.config.getoption("--device")
+    with torch.device(device) if device != "cpu" else nullcontext():
+        yield
 
 
 @pytest.fixture(params=list(CAUSAL))

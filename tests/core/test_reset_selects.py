@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
-from unrolled.core import MLSTM, Bidirectional, IndRNN, RecurrentCore, Stacked, linear_recurrence
+from unrolled.core import (
+    MLSTM,
+    Bidirectional,
+    IndRNN,
+    RecurrentCore,
+    Stacked,
+    linear_recurrence,
+)
+from unrolled.core.families.chunked import ChunkedCore
 from unrolled.core.kernels import scan
 from unrolled.core.seq2seq.losses import truncated_smoothness
 from unrolled.core.state import State, leaves, map_state
@@ -117,9 +125,8 @@ def test_only_rows_and_steps_before_the_reset_are_left_out(causal, random_state)
     x = clean.clone()
     x[0, 3] = torch.nan
     spoiled = torch.zeros(B, T, dtype=torch.bool)
-    # The mLSTM multiplies what comes later in a chunk by zero, so that NaN spoils what the reset
-    # begins.
-    spoiled[0, 2 if isinstance(causal, MLSTM) else 3 : 5] = True
+    # These multiply what comes later in a chunk by zero, so that NaN spoils what the reset begins.
+    spoiled[0, 2 if isinstance(causal, MLSTM | ChunkedCore) else 3 : 5] = True
     found = gradients(causal, x, state, reset, ~spoiled)
     assert found[0][spoiled].isnan().any(1).all()
     expected = gradients(causal, clean, state, reset, ~spoiled)

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import lzma
 import resource
 import zlib
 from functools import partial
 
+import pyarrow
 import pytest
-from unrolled.data.sources import COMPRESSED, read_blocks
+from unrolled.data.formats.packed import COMPRESSED, read_blocks
 from unrolled.data.tables import MAX_FILE, MAX_LINE, csv_rows, lines, read_lines
-from unrolled.data.translation.pairs import file_pairs, table_pairs
+from unrolled.data.translation.pairs import file_pairs
+from unrolled.data.translation.tables import table_pairs
 from unrolled.errors import DataError
 
-WRITERS = {".gz": partial(gzip.open, compresslevel=1), ".xz": partial(lzma.open, preset=0)}
+WRITERS = {
+    ".gz": partial(gzip.open, compresslevel=1),
+    ".bz2": partial(bz2.open, compresslevel=1),
+    ".xz": partial(lzma.open, preset=0),
+    ".zst": lambda path, _: pyarrow.CompressedOutputStream(pyarrow.OSFile(str(path), "wb"), "zstd"),
+}
 REFUSED = r"has [\d,]+ bytes and expands to more than 67,108,864, as no text does"
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from unrolled.data import images
 from unrolled.data.images import check_image, open_image
 from unrolled.errors import DataError
 
@@ -193,7 +194,7 @@ def test_names_what_is_no_image(tmp_path, read):
         read(tmp_path / "empty.jpg")
     (tmp_path / "text.jpg").write_text("This is no image.")
     with pytest.raises(
-        DataError, match=r"text.jpg' is no image of a kind that is read \(BMP, GIF, JPEG, PNG"
+        DataError, match=r"text.jpg' is no image of a kind that is read \(.*BMP, GIF, .*JPEG, PNG"
     ):
         read(tmp_path / "text.jpg")
     (tmp_path / "folder.jpg").mkdir()
@@ -246,3 +247,60 @@ def test_refuses_pixels_of_unknown_range(tmp_path):
     Image.fromarray(np.full((4, 4), 1 << 20, np.int32)).save(tmp_path / "deep.tiff")
     with pytest.raises(DataError, match="more than 16 bits"):
         open_image(tmp_path / "deep.tiff", 4)
+
+
+@pytest.mark.parametrize(
+    ("module", "ending"), [("PIL.AvifImagePlugin", "avif"), ("pillow_heif", "heic")]
+)
+def test_reads_what_telephones_make(tmp_path, module, ending):
+    plugin = pytest.importorskip(module)
+    if ending == "heic":
+        plugin.register_heif_opener()
+    path = tmp_path / f"IMG_0001.{ending.upper()}"
+    Image.fromarray(quarters()).save(path, "HEIF" if ending == "heic" else "AVIF", quality=95)
+    np.testing.assert_allclose(corners(open_image(path, 32)), WANTED, atol=10)
+    check_image(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match=r"is damaged|no image of a kind"):
+        open_image(path, 32)
+
+
+@pytest.mark.parametrize(
+    ("brand", "missing", "told"),
+    [(b"heic", "HEIF", "pip install pillow-heif"), (b"avif", "AVIF", "pip install -U 'pillow")],
+)
+def test_names_what_would_read_it(tmp_path, monkeypatch, brand, missing, told):
+    kinds = [kind for kind in images._kinds() if kind not in ("HEIF", "AVIF")]
+    monkeypatch.setattr(images, "_kinds", lambda: kinds)
+    (tmp_path / "a.jpg").write_bytes(b"\0\0\0\x18ftyp" + brand + b"\0" * 99)
+    with pytest.raises(DataError, match=told):
+        open_image(tmp_path / "a.jpg", 8)
+
+
+@pytest.mark.parametrize("side", [400, 1000])
+def test_a_jpeg_above_the_limit_is_decoded_smaller(tmp_path, monkeypatch, side):
+    path = tmp_path / "large.jpg"
+    Image.fromarray(quarters(side, side)).save(path, quality=95)
+    whole = corners(open_image(path, 32))
+    monkeypatch.setattr(images, "MAX_PIXELS", 200 * 200)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300 * 300)  # Pillow refuses twice as many
+    np.testing.assert_allclose(corners(open_image(path, 32)), whole, atol=6)
+    assert images.whole_image(path).shape[0] <= 200
+    check_image(path)
+
+
+def test_a_progressive_jpeg_above_the_limit_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "large.jpg"
+    Image.fromarray(quarters(400, 400)).save(path, progressive=True)
+    monkeypatch.setattr(images, "MAX_PIXELS", 200 * 200)
+    with pytest.raises(DataError, match="more than 40,000 are not read"):
+        open_image(path, 32)
+
+
+def test_a_jpeg_beyond_what_can_be_decoded_smaller_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "large.jpg"
+    Image.fromarray(quarters(400, 400)).save(path)
+    monkeypatch.setattr(images, "MAX_PIXELS", 40 * 40)
+    with pytest.raises(DataError, match="more than 1,600 are not read"):
+        open_image(path, 32)

@@ -21,18 +21,21 @@ from unrolled.apps.run import tables
 from unrolled.apps.run.request import parse
 from unrolled.apps.shell.shipped import CONFIGS
 from unrolled.checkpoints import WholeFile
-from unrolled.data.captioning.captions import _find, parts_of
+from unrolled.data.captioning.captions import parts_of
 from unrolled.data.captioning.files import read_captions
+from unrolled.data.captioning.finding import ImageFinder
 from unrolled.data.images import check_image, open_image
 from unrolled.data.sources import path_source
 from unrolled.data.splits import shares
 from unrolled.data.text.corpus import Corpus
 from unrolled.data.tokenizer import Subwords
-from unrolled.data.translation.pairs import file_pairs, table_pairs
+from unrolled.data.translation.pairs import file_pairs
+from unrolled.data.translation.tables import table_pairs
 from unrolled.data.video.clips.module import write_video
 from unrolled.data.video.files import find_videos, read_list
-from unrolled.data.video.frames import natural, read_frames
+from unrolled.data.video.frames import read_frames
 from unrolled.data.video.labels import read_frame_labels
+from unrolled.data.video.media import natural
 from unrolled.data.video.ms_tcn import (
     feature_shape,
     read_bundle,
@@ -72,11 +75,11 @@ def const(*contents: str | bytes) -> Callable[[Path], list[bytes]]:
 
 
 def read_caption_file(path: Path) -> None:
-    _, _, entries = read_captions(path, "auto")
+    entries = read_captions(path, "auto").entries
     parts_of(entries, shares("0.1", "0.1"))
-    listed = {path.parent: {"train", "0.jpg", path.name}}
+    finder = ImageFinder(path.parent, [], None)
     for entry in entries:
-        _find(entry.image, listed)
+        finder.find(entry.image)
         "".join(entry.captions).encode("utf-8", "surrogatepass")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from corpora import learnable_videos, write_ms_tcn
+from lightning.pytorch import Trainer
 from unrolled.core import (
     GRU,
     LSTM,
@@ -93,3 +94,16 @@ def write_videos(folder: Path) -> None:
     """Write seven learnable videos in the layout of MS-TCN."""
     drawn = learnable_videos(7, segments=6, longest=5, features=5, noise=0.3, classes=CLASSES)
     write_ms_tcn(folder, drawn, test=["v5", "v6"], classes=CLASSES)
+
+
+def save_model(path: Path, spec: dict, core=SMALL, **settings) -> None:
+    """Save an untrained task as a checkpoint; its weights are large, so that labels differ."""
+    task = make_task(core, spec, **settings)
+    with torch.no_grad():
+        for parameter in task.parameters():
+            parameter *= 3
+    trainer = Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
+    trainer.strategy.connect(task)
+    trainer.save_checkpoint(path)

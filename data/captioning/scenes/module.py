@@ -5,7 +5,6 @@ The truth is known, so a caption can be held against it exactly.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
@@ -20,71 +19,14 @@ from ...cache import cache_folder, key_of
 from ...splits import PARTS, Part
 from ..base import CaptioningData
 from ..pictures import KeptPictures
-from .language import COLOURS, GRID, SHAPES, SIZES, Kind, Scene, Thing, holds, sentences, statements
+from .drawing import draw_scene
+from .language import Scene, holds, sentences
 from .pictures import SIDE, picture
 
 # of everything that decides how scenes, sentences and pictures come out: part of the cache's key
 _VERSION = 1
-_FOLDS = 10  # of the descriptions; one is for validation, one for the test
 _RENDERED_AT_ONCE = 256
 _SCENE, _SENTENCES, _PICTURE = 0, 1, 2  # first part of the seeds
-
-
-def description(scene: Scene) -> str:
-    """Return what sets the scenes of one part apart from those of another.
-
-    It is the objects; with how they lie too, where all are equal. No sentence is true of scenes
-    with different ones.
-
-    Args:
-        scene: The scene.
-    """
-    kinds = " ".join(sorted("-".join(thing.kind) for thing in scene))
-    if len({thing.kind for thing in scene}) > 1:
-        return kinds
-    (statement,) = statements(scene)
-    return f"{kinds} {statement.place} {statement.arrangement}"
-
-
-def part_of(scene: Scene) -> Part:
-    """Return the part that a scene belongs to.
-
-    Args:
-        scene: The scene.
-    """
-    fold = int(hashlib.sha256(description(scene).encode()).hexdigest(), 16) % _FOLDS
-    parts: dict[int, Part] = {_FOLDS - 1: "test", _FOLDS - 2: "val"}
-    return parts.get(fold, "train")
-
-
-def draw_scene(part: Part, random: np.random.Generator) -> Scene:
-    """Draw a scene of a part.
-
-    One to three objects; with two or three, all are equal, two are, or none is. Sentences say
-    without doubt how they lie.
-
-    Args:
-        part: The part.
-        random: Draws.
-    """
-    while True:
-        count = int(random.choice([1, 2, 2, 3, 3]))
-        kinds = [_draw_kind(random) for _ in range(count)]
-        equal = random.integers(4)
-        if count > 1 and equal == 0:
-            kinds = kinds[:1] * count
-        elif count == 3 and equal <= 2:
-            kinds[1] = kinds[0]
-        cells = random.permutation(GRID * GRID)[:count].tolist()
-        scene = tuple(
-            Thing(kind, *divmod(cell, GRID)) for kind, cell in zip(kinds, cells, strict=True)
-        )
-        if len(statements(scene)) and part_of(scene) == part:
-            return scene
-
-
-def _draw_kind(random: np.random.Generator) -> Kind:
-    return Kind(*(words[random.integers(len(words))] for words in (SIZES, COLOURS, SHAPES)))
 
 
 class ScenesData(CaptioningData):

@@ -22,8 +22,10 @@ from ..base import VideoLabellingData
 from ..labels import read_frame_labels, write_segments
 from ..stored import PictureVideo, open_pictures
 from .drawing import BACKGROUND, CLASSES, draw_clip
+from .steps import Steps
 
 _FORMAT = 4  # of the clips: raise it when they change
+_CLIP_BYTES = 37_000  # of a clip at 48 pixels, about
 _FRAMES_PER_SECOND = 25
 _SHORTEST, _LONGEST = 48, 80  # frames of a clip
 
@@ -113,12 +115,18 @@ class ClipsData(VideoLabellingData):
 
         def make(made: Path) -> None:
             clips = sum(self.clips.values())
-            rank_zero_info(f"Making {clips} clips in {folder}: once, some seconds")
+            megabytes = clips * _CLIP_BYTES * (self.image_size / 48) ** 2 / 1e6
+            kept = clips * _LONGEST * 3 * self.image_size**2 / 1e6
+            rank_zero_info(
+                f"Making {clips} clips in {folder}: once, some seconds; {megabytes:.0f} MB, and up "
+                f"to {kept:.0f} MB beside them for their pictures as they are trained on"
+            )
             self._make(made)
 
         return cached(folder, make)
 
     def _make(self, folder: Path) -> None:
+        drawn = Steps("clips", sum(self.clips.values()))
         for number, part in enumerate(PARTS):
             (folder / part).mkdir(parents=True)
             for clip in range(self.clips[part]):
@@ -127,6 +135,7 @@ class ClipsData(VideoLabellingData):
                 pictures, labels = draw_clip(random, frames=frames, size=self.image_size)
                 write_video(folder / part / f"{clip:04}.mp4", pictures)
                 write_segments(folder / part / f"{clip:04}.csv", labels, CLASSES)
+                drawn.step()
 
     def remedy(self, part: Part) -> str:
         """Return what to do about an empty part, as a sentence."""
@@ -149,7 +158,11 @@ class ClipsData(VideoLabellingData):
             pictures = open_pictures(
                 path, image_size=self.image_size, stride=self.stride, cache=cache
             )
-            labels = read_frame_labels(path.with_suffix(".csv")).numbers(numbers, pictures.frames)
+            table = read_frame_labels(path.with_suffix(".csv"))
+            if self.several:
+                labels = table.several_labels(numbers, pictures.timing)
+            else:
+                labels = table.one_label(numbers, pictures.timing)
             videos.append(PictureVideo(f"{part}/{path.name}", labels, pictures))
         return videos
 

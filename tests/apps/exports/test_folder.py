@@ -21,7 +21,14 @@ from unrolled.apps.exports.folder import write_onnx
 from unrolled.apps.exports.int8 import quantise
 from unrolled.apps.exports.running import open_folder
 from unrolled.cli import main
-from unrolled.core import GRU, Bidirectional, FrameEncoder, SmallCNN
+from unrolled.core import (
+    GRU,
+    Bidirectional,
+    FrameEncoder,
+    SmallCNN,
+    TimmBackbone,
+    TorchvisionBackbone,
+)
 from unrolled.tasks import CharLM, VideoLabelling, VideoModel
 
 pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
@@ -143,16 +150,26 @@ def test_a_caption_has_the_same_words(folder, exported):
         assert said == [model.caption(folder / name, beam_size=1)]
 
 
+BACKBONES = {
+    "small": partial(SmallCNN, [4, 8]),
+    "torchvision": partial(TorchvisionBackbone, "mobilenet_v3_small", weights="none"),
+    "timm": partial(TimmBackbone, "test_resnet", weights="none"),
+}
+
+
 @pytest.mark.slow
-def test_a_video_of_pictures_has_the_same_labels(folder):
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_a_video_of_pictures_has_the_same_labels(tmp_path, backbone):
+    if backbone == "timm":
+        pytest.importorskip("timm", reason="the extra `timm` is not installed")
     torch.manual_seed(0)
-    spec = {"background": [], "feature_size": 0, "image_size": 16, "stride": 1}
-    encoder = partial(FrameEncoder, partial(SmallCNN, [4, 8]), places=2, chunk=2)
+    spec = {"background": [], "feature_size": 0, "image_size": 64, "stride": 1}
+    encoder = partial(FrameEncoder, BACKBONES[backbone], places=2, chunk=2)
     core = partial(GRU, hidden_size=6)
     model = VideoModel({**spec, "classes": ["x", "y"]}, core, encoder=encoder)
-    out = folder / "pictures"
+    out = tmp_path / "pictures"
     out.mkdir()
-    frames = torch.randint(256, (9, 3, 16, 16), dtype=torch.uint8)
+    frames = torch.randint(256, (9, 3, 64, 64), dtype=torch.uint8)
     expected = model.label(frames)
     write_onnx(model, out)
     other = open_folder(out)
@@ -175,6 +192,33 @@ def test_a_video_has_the_same_labels(folder, exported):
         )
     np.save(exported("video") / "video.npy", frames)
     said = run_alone(exported("video"))
+    assert said == [f"{number} {one.name}" for number, one in enumerate(expected)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("both", [False, True])
+def test_frames_of_several_labels_have_the_same(tmp_path, both):
+    """With features that are normalised within the model, and thresholds of their own."""
+    torch.manual_seed(0)
+    spec = {"background": [], "feature_size": 3, "image_size": 0, "stride": 1}
+    spec |= {"feature_mean": [1.0, 0.0, 2.0], "feature_deviation": [2.0, 1.0, 0.5]}
+    core = partial(GRU, hidden_size=6)
+    core = partial(Bidirectional, core=core) if both else core
+    task = VideoLabelling({**spec, "classes": ["x", "y", "z"]}, core, multilabel=True)
+    task.model.thresholds.copy_(torch.tensor([0.2, 0.5, 0.7]))
+    save(task, tmp_path / "several.ckpt")
+    model = unrolled.load(tmp_path / "several.ckpt")
+    write_onnx(model, tmp_path)
+    frames = 3 * np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    other, expected = open_folder(tmp_path), model.label(frames)
+    assert len({one.names for one in expected}) > 2
+    streamed = [] if both else [[*map(other.stream(), frames)]]
+    for found in (other.label(frames), *streamed):
+        assert [one.names for one in found] == [one.names for one in expected]
+        for one, two in zip(found, expected, strict=True):
+            assert one.scores == pytest.approx(two.scores, abs=1e-5)
+    np.save(tmp_path / "video.npy", frames)
+    said = run_alone(tmp_path)
     assert said == [f"{number} {one.name}" for number, one in enumerate(expected)]
 
 
@@ -237,20 +281,39 @@ def nodes_of(path: Path):
     ("name", "words"),
     [
         ("lm", "generate @ --prompt a --temperature 0 --length 9"),
-        pytest.param("translation", "translate @ text --max_length 6", marks=pytest.mark.slow),
-        pytest.param("caption", "caption @ a.png --max_length 4", marks=pytest.mark.slow),
-        pytest.param("video", "label @ a.npy --stream", marks=pytest.mark.slow),
+        ("lm", "generate @ --prompt a --seed 1 --num_samples 2 --length 9 --format jsonl"),
+        ("lm", "score @ letters --format json"),
+        ("lm", "score @ letters --by word --separate"),
+        *(
+            pytest.param(name, words, marks=pytest.mark.slow)
+            for name, words in (
+                ("translation", "translate @ text --max_length 6"),
+                ("translation", "translate @ text --max_length 6 --nbest 2 --format tsv"),
+                ("translation", "score @ text text --format csv"),
+                ("caption", "caption @ a.png --max_length 4"),
+                ("caption", "caption @ a.png bad.png b.png --max_length 4 --format json"),
+                ("video", "label @ a.npy --stream"),
+                ("video", "label @ a.npy bad.npy --format jsonl"),
+            )
+        ),
     ],
 )
 def test_a_folder_runs_in_the_commands(folder, exported, capsys, monkeypatch, name, words):
     monkeypatch.chdir(folder)
     Path("text").write_text("\n".join(SOURCES), encoding="utf-8")
+    Path("letters").write_text("ab c\ncab\n", encoding="utf-8")
     said = []
     for place in (folder / f"{name}.ckpt", exported(name)):
         capsys.readouterr()
-        assert main([word.replace("@", str(place)) for word in words.split()]) == 0
+        code = main([word.replace("@", str(place)) for word in words.split()])
+        assert code == (3 if "bad" in words else 0)
         said.append(capsys.readouterr().out)
-    assert said[0] == said[1] != ""
+    assert rounded(said[0]) == rounded(said[1]) != ""
+
+
+def rounded(text: str) -> str:
+    """Return a text with its fractions to four digits: 1e-5 is what graphs agree to."""
+    return re.sub(r"-?\d+\.\d+(e-\d+)?", lambda found: f"{float(found[0]) + 0.0:.3f}", text)
 
 
 def test_what_is_wrong_is_said_in_a_line(folder, exported, tmp_path, capsys):

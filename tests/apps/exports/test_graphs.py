@@ -11,7 +11,20 @@ from unrolled import core as cores
 from unrolled.apps.exports.graphs import Assembly, graph_of
 from unrolled.apps.exports.modules import MaskedStep
 from unrolled.apps.exports.needs import needed
-from unrolled.core import GRU, LSTM, Bidirectional, RecurrentCore, Stacked, WeightDrop, Zoneout
+from unrolled.core import (
+    GRU,
+    HGRN2,
+    LRU,
+    LSTM,
+    RGLRU,
+    Bidirectional,
+    CfC,
+    Mamba2,
+    RecurrentCore,
+    Stacked,
+    WeightDrop,
+    Zoneout,
+)
 from unrolled.core.state import leaves
 from unrolled.errors import SetupError, UsageError
 
@@ -35,7 +48,20 @@ COMPOSED = {
         4, partial(Bidirectional, core=partial(LSTM, hidden_size=2)), num_layers=2, residual=True
     ),
 }
-MADE = {made.__name__: partial(made, 4, hidden_size=8) for made in SINGLE} | COMPOSED
+OPTIONS = {
+    "projected": lambda: LSTM(4, 8, proj_size=3),
+    "peepholes": lambda: LSTM(4, 8, peepholes=True),
+    "both_peepholes": lambda: LSTM(4, 8, proj_size=3, peepholes=True, bias=False),
+    "lru_of_other_size": lambda: LRU(4, 8, state_size=3),
+    "rglru_heads": lambda: RGLRU(4, 8, num_heads=2),
+    "rglru_released": lambda: RGLRU(4, 4, projection=False, unscaled_start=True),
+    "hgrn2_bound": lambda: HGRN2(4, 8, num_heads=1, lower_bound=0.3),
+    "mamba2_taps": lambda: Mamba2(4, 8, num_heads=2, state_size=3, taps=2),
+    "cfc_deep": lambda: CfC(4, 8, backbone_size=5, backbone_layers=2),
+    "cfc_stacked": lambda: Stacked(4, partial(CfC, hidden_size=8), num_layers=2),
+    "projected_both": lambda: Bidirectional(4, partial(LSTM, hidden_size=8, proj_size=3)),
+}
+MADE = {made.__name__: partial(made, 4, hidden_size=8) for made in SINGLE} | COMPOSED | OPTIONS
 
 
 def session(model):

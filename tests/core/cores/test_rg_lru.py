@@ -80,3 +80,103 @@ def test_initialisation_and_options():
     assert not core.bias_in.any()
     assert not core.bias_gates.any()
     assert repr(RGLRU(3, 4, chunk=7)) == "RGLRU(3, 4, chunk=7)"
+
+
+def test_heads_are_a_block_diagonal_matrix():
+    torch.manual_seed(0)
+    core, whole = RGLRU(3, 6, num_heads=3).double(), RGLRU(3, 6).double()
+    torch.nn.init.normal_(core.bias_gates)
+    weights = dict(core.state_dict())
+    blocks = weights["weight_gates"].view(2, 3, 2, 2)
+    weights["weight_gates"] = torch.cat([torch.block_diag(*gate) for gate in blocks])
+    whole.load_state_dict(weights)
+    x = torch.randn(2, 5, 3).double()
+    torch.testing.assert_close(core(x), whole(x), atol=1e-14, rtol=0)
+
+
+def released(width: int, heads: int, dtype: torch.dtype, prefix: str = "") -> dict[str, Tensor]:
+    """Random weights of one layer, named and shaped as DeepMind's code does."""
+    size = width // heads
+    shapes = {
+        "a_param": (width,),
+        **{f"{gate}.w": (heads, size, size) for gate in ("input_gate", "a_gate")},
+        **{f"{gate}.b": (heads, size) for gate in ("input_gate", "a_gate")},
+    }
+    return {prefix + name: torch.randn(shape).to(dtype) for name, shape in shapes.items()}
+
+
+def griffin(
+    weights: dict[str, Tensor], x: Tensor, position: Tensor, h: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What that layer is said to do: a head's inputs times its matrix; no root at position 0."""
+
+    def gate(name: str, x: Tensor) -> Tensor:
+        heads = x.split(weights[f"{name}.w"].shape[1])
+        parts = zip(heads, weights[f"{name}.w"], weights[f"{name}.b"], strict=True)
+        return sigmoid(torch.cat([head @ w + b for head, w, b in parts]))
+
+    outputs = []
+    for row, places, last in zip(x, position, h, strict=True):
+        for x_t, place in zip(row, places.tolist(), strict=True):
+            log_a = -8 * gate("a_gate", x_t) * torch.log1p(torch.exp(weights["a_param"]))
+            a = torch.exp(log_a)
+            scale = 1.0 if place == 0 else torch.sqrt(1 - a**2)
+            last = (0 if place == 0 else a * last) + scale * gate("input_gate", x_t) * x_t
+            outputs.append(last)
+    output = torch.stack(outputs).view(x.shape)
+    return output, output[:, -1]
+
+
+OTHER_NAMES = {
+    "a_param": "recurrent_param",
+    "a_gate.w": "recurrent_gate_weight",
+    "a_gate.b": "recurrent_gate_bias",
+    "input_gate.w": "input_gate_weight",
+    "input_gate.b": "input_gate_bias",
+}
+
+
+@pytest.mark.parametrize("transformers", [False, True])
+def test_a_released_layer_is_loaded(transformers):
+    torch.manual_seed(0)
+    weights = released(6, 3, torch.float64)
+    named = {OTHER_NAMES[key] if transformers else key: value for key, value in weights.items()}
+    core = RGLRU.from_recurrent_gemma(named)
+    assert (core.input_size, core.hidden_size, core.num_heads) == (6, 6, 3)
+    assert core.decay.dtype == torch.float64
+    x = torch.randn(2, 9, 6).double()
+    position = torch.tensor([[0, 1, 2, 3, 4, 5, 6, 7, 8], [0, 1, 2, 0, 1, 2, 3, 0, 0]])
+    expected, last = griffin(weights, x, position, torch.zeros(2, 6).double())
+    output, state = core(x, reset=position == 0)
+    torch.testing.assert_close(output, expected, atol=1e-12, rtol=1e-10)
+    torch.testing.assert_close(state.hidden, last, atol=1e-12, rtol=1e-10)
+    # from its state on, as in decoding
+    more = torch.randn(2, 2, 6).double()
+    expected, _ = griffin(weights, more, torch.tensor([[9, 10], [1, 2]]), last)
+    for t in range(2):
+        y, state = core.step(more[:, t], state)
+        torch.testing.assert_close(y, expected[:, t], atol=1e-12, rtol=1e-10)
+    # the first row has no reset but the start
+    torch.testing.assert_close(core(x[:1])[0], output[:1], atol=1e-12, rtol=0)
+
+
+def test_a_layer_is_found_by_its_prefix():
+    weights = released(6, 3, torch.bfloat16, "blocks.0.recurrent_block.rg_lru.")
+    core = RGLRU.from_recurrent_gemma(weights, prefix="blocks.0.recurrent_block.rg_lru.", chunk=2)
+    assert core.weight_gates.dtype == torch.bfloat16
+    assert repr(core) == "RGLRU(6, 6, num_heads=3, projection=False, unscaled_start=True, chunk=2)"
+    with pytest.raises(ValueError, match=r"prefix is one of 'blocks.0.recurrent_block.rg_lru.'"):
+        RGLRU.from_recurrent_gemma(weights)
+    with pytest.raises(ValueError, match="it has no RG-LRU"):
+        RGLRU.from_recurrent_gemma({})
+    weights = released(6, 3, torch.float32)
+    weights["input_gate.b"] = weights["input_gate.b"][:2]
+    with pytest.raises(ValueError, match=r"\(2, 2\)\], not \[\(6,\), \(3, 2, 2\)"):
+        RGLRU.from_recurrent_gemma(weights)
+
+
+def test_sizes_that_do_not_agree_are_refused():
+    with pytest.raises(ValueError, match=r"num_heads is 3; .* divides hidden_size, which is 4"):
+        RGLRU(3, 4, num_heads=3)
+    with pytest.raises(ValueError, match="without projection input_size, 3, must be hidden_size"):
+        RGLRU(3, 4, projection=False)

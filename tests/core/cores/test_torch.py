@@ -119,10 +119,9 @@ def test_layers_and_directions_with_lengths_are_a_packed_torch_module(torch_clas
 @pytest.mark.parametrize(
     ("module", "options", "message"),
     [
-        (nn.GRU(3, 4), {}, "LSTM.from_torch takes LSTM, not GRU"),
+        (nn.GRU(3, 4), {}, "LSTM.from_torch takes nn.LSTM, not GRU"),
         (nn.LSTM(3, 4), {"layer": 1}, "no layer=1, reverse=False in a module of 1 layers"),
         (nn.LSTM(3, 4), {"reverse": True}, "bidirectional=False"),
-        (nn.LSTM(3, 4, proj_size=2), {}, "proj_size=2 is not supported"),
     ],
 )
 def test_what_can_not_be_converted_is_refused(module, options, message):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 import torch
 from unrolled.core import discover_cores
@@ -78,3 +80,12 @@ def test_wrong_chunks_are_refused(cls):
         ValueError, match=f"{cls.__name__}: chunk is 0; it is at least 1 step, or None"
     ):
         cls(3, 4, chunk=0)
+
+
+@pytest.mark.parametrize("cls", CORES)
+def test_what_runs_again_for_a_gradient_asks_no_super(cls):
+    """With `chunk` its `self` holds the weights of then and is no instance of the class."""
+    for name in ("_run", "_factors", "_gates", "_parts", "_law", "_weights", "_diagonals"):
+        for owner in cls.__mro__:
+            if name in vars(owner):
+                assert "super()" not in inspect.getsource(vars(owner)[name]), f"{owner}.{name}"

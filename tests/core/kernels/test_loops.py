@@ -6,12 +6,24 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from unrolled.core import SLSTM, IndRNN, MinGRU, MogrifierLSTM, RecurrentCore
+from unrolled.core import (
+    SLSTM,
+    IndRNN,
+    MinGRU,
+    MogrifierLSTM,
+    ParaGRU,
+    ParaLSTM,
+    RecurrentCore,
+)
 from unrolled.core.kernels import loops, min_gru
 from unrolled.core.state import leaves, map_state
 
 B, T, D, H = 3, 17, 5, 4
 CORES: dict[str, list[Callable[[], RecurrentCore]]] = {
+    "DiagonalLoop": [
+        *(lambda kind=kind: kind(D, H) for kind in (ParaGRU, ParaLSTM)),
+        *(lambda kind=kind: kind(D, H, bias=False, chunk=5) for kind in (ParaGRU, ParaLSTM)),
+    ],
     "IndRNNLoop": [lambda: IndRNN(D, H), lambda: IndRNN(D, H, bias=False)],
     "MinGRULoop": [lambda: MinGRU(D, H), lambda: MinGRU(D, H, candidate="linear", bias=False)],
     "MogrifierLoop": [

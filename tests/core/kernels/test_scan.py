@@ -32,7 +32,8 @@ def gradients(function, a, b, initial, reset):
     weight = torch.randn(
         h.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(5)
     ).to(h.dtype)
-    (h * weight).sum().backward()
+    total = (h * weight).sum()
+    (total.real - 2 * total.imag if h.is_complex() else total).backward()
     return [h, *[leaf.grad for leaf in leaves]]
 
 
@@ -50,6 +51,36 @@ def test_is_the_reference(monkeypatch, few_channels, shape, with_initial, with_r
         strict=True,
     ):
         torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize("few_channels", [0, 10**9], ids=["steps", "blocks"])
+@pytest.mark.parametrize("with_reset", [False, True])
+def test_complex_numbers(monkeypatch, few_channels, with_reset):
+    monkeypatch.setattr(scan, "_FEW_CHANNELS", few_channels)
+    (a, b, initial, reset), others = problem(70, 2, 3), problem(70, 2, 3, seed=1)
+    a, b, initial = (
+        torch.complex(real, imaginary / 2).requires_grad_()
+        for real, imaginary in zip((a, b, initial), others, strict=False)
+    )
+    reset = reset if with_reset else None
+    found = gradients(linear_recurrence, a.detach(), b.detach(), initial.detach(), reset)
+    expected = gradients(
+        linear_recurrence_reference, a.detach(), b.detach(), initial.detach(), reset
+    )
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.complex128])
+def test_factors_that_share_memory_have_second_gradients(kind):
+    """An expanded tensor is copied for the loop; the copy must be in the graph."""
+    a = torch.tensor([0.5, -0.8], dtype=kind).requires_grad_()
+    b = torch.randn(4, 2, 2, dtype=torch.float64).to(kind).requires_grad_()
+
+    def run(a: Tensor, b: Tensor) -> Tensor:
+        return linear_recurrence(a.expand(4, 2, 2), b)
+
+    assert torch.autograd.gradgradcheck(run, (a, b))
 
 
 @pytest.mark.parametrize("few_channels", [0, 10**9], ids=["steps", "blocks"])
@@ -107,7 +138,7 @@ def test_keeps_its_arguments_and_takes_any_layout():
     ("change", "message"),
     [
         ({"b": torch.zeros(4, 2, 2)}, r"a is float32 \(4, 2, 3\), b is float32 \(4, 2, 2\)"),
-        ({"a": torch.zeros(4, 2, 3).long()}, "both are float tensors"),
+        ({"a": torch.zeros(4, 2, 3).long()}, "both are float or complex tensors"),
         ({"initial": torch.zeros(3, 3)}, r"initial is float32 \(3, 3\); it must be \(2, 3\)"),
         ({"reset": torch.zeros(2, 4).bool()}, r"reset is bool \(2, 4\); it must be bool \(4, 2\)"),
     ],

@@ -16,7 +16,7 @@ from corpora import (
 )
 from unrolled.data import CaptionData
 from unrolled.data.captioning.captions import parts_of
-from unrolled.data.captioning.files import Entry
+from unrolled.data.captioning.entries import Entry
 from unrolled.data.splits import shares
 from unrolled.errors import DataError
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from unrolled.data import ScenesData
+from unrolled.data.captioning.scenes.drawing import description
 from unrolled.data.captioning.scenes.language import Kind, Thing, holds, parse, statements
-from unrolled.data.captioning.scenes.module import description
 from unrolled.errors import UsageError
 
 RED = Kind("large", "red", "circle")

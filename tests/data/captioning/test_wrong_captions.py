@@ -19,7 +19,8 @@ from corpora import (
     write_karpathy,
 )
 from unrolled.data import CaptionData
-from unrolled.data.captioning.files import Entry, read_captions
+from unrolled.data.captioning.entries import Entry
+from unrolled.data.captioning.files import read_captions
 from unrolled.errors import DataError, UsageError
 
 # What is wrong with files
@@ -69,14 +70,15 @@ def test_a_link_to_nowhere_is_a_missing_image(tmp_path, data):
 
 def test_an_image_dir_that_is_wrong_is_one_message(tmp_path, data):
     write_csv(tmp_path)
-    shutil.move(tmp_path / "images", tmp_path / "elsewhere")
+    (tmp_path / "far").mkdir()
+    shutil.move(tmp_path / "images", tmp_path / "far" / "elsewhere")
     with pytest.raises(
         DataError, match=r"None of the 10 images that 'captions.csv' names, as '0.jpg', is in"
     ):
         data().references("train")
     with pytest.raises(DataError, match="'absent' is no folder"):
         data(image_dir="absent").references("train")
-    assert data(image_dir=str(tmp_path / "elsewhere")).references("train")
+    assert data(image_dir=str(tmp_path / "far" / "elsewhere")).references("train")
 
 
 def test_a_changed_image_is_looked_at_again(tmp_path, data):
@@ -182,7 +184,7 @@ def test_nothing_with_a_caption_is_an_error(tmp_path, data):
             "0.jpg#0 A dog\n",
             r"line 1: expected 'image.jpg#0<tab>caption', found '0.jpg#0 A dog'",
         ),
-        ("captions.txt", b"image,caption\n0.jpg,caf\xe9\n", r"captions.txt' is not UTF-8"),
+        ("captions.txt", b"image,caption\n0.jpg,caf\xe9\n", r"captions.txt', line 2 is not UTF-8"),
         (
             "notes.txt",
             "nothing",
@@ -259,7 +261,7 @@ def test_an_image_is_in_one_part_only(tmp_path):
 def test_files_named_after_parts_are_those_parts(tmp_path):
     (tmp_path / "train.jsonl").write_text('{"image": "0.jpg", "caption": "a"}\n')
     (tmp_path / "val.jsonl").write_text('{"image": "1.jpg", "caption": "b"}\n')
-    name, folders, entries = read_captions(tmp_path, "auto")
+    name, folders, entries, _ = read_captions(tmp_path, "auto")
     assert folders == [tmp_path]
     assert name == "'train.jsonl', 'val.jsonl'"
     assert [entry.part for entry in entries] == ["train", "val"]

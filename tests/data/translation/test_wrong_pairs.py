@@ -191,7 +191,7 @@ def test_damaged_archives(root):
 @pytest.mark.parametrize(
     ("name", "content", "fragment"),
     [
-        ("a.tsv", "eins\tone\nzwei\n", "row 2 has 1 column"),
+        ("a.tsv", "de\ten\neins\tone\nzwei\n", "line 3: expected 2 columns, found 1"),
         ("a.tsv", "eins\n", "row 1 has 1 column"),
         ("a.csv", 'de,en\n"eins,one\n', "line 2: expected a row of CSV"),
         ("a.jsonl", '{"de": "eins", "en": "one"}\n{"de": \n', "line 2 is no JSON"),
@@ -199,7 +199,7 @@ def test_damaged_archives(root):
         ("a.jsonl", '{"de": "eins", "enn": "one"}\n', "Did you mean 'enn'"),
         ("a.jsonl", '{"de": "eins", "en": 1}\n', "holds int"),
         ("a.jsonl", "[]\n", "holds list"),
-        ("a.txt", "eins\n", ".tsv, .csv, .jsonl"),
+        ("a.xls", "eins\n", "ends in none of .tsv, .csv, .txt"),
     ],
 )
 def test_bad_tables(tmp_path, name, content, fragment):

@@ -100,7 +100,7 @@ def test_files_are_h264_and_hold_what_was_drawn(make):
     frames = int(random.integers(48, 81))
     pictures, labels = draw_clip(random, frames=frames, size=32)
     (clip,) = data.videos("train")
-    assert len(clip.labels) == frames == clip.pictures.frames
+    assert len(clip.labels) == frames == clip.pictures.timing.frames
     assert np.array_equal(clip.labels, labels)
     read = clip.read(0, frames).permute(0, 2, 3, 1).float()
     drawn = torch.from_numpy(pictures).float()

@@ -16,7 +16,8 @@ import pytest
 import torch
 from PIL import Image
 from unrolled.data.video.clips.module import write_video
-from unrolled.data.video.frames import Upright, decode, natural, prefetch, read_frames
+from unrolled.data.video.frames import Upright, decode, prefetch, read_frames
+from unrolled.data.video.media import natural
 from unrolled.errors import DataError
 
 

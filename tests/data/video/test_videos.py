@@ -187,7 +187,7 @@ class TestReading:
 
         assert check(0, 2) == check(4, 6) == 3
         for one, two in zip(kept, anew, strict=True):
-            two.read(6, one.pictures.frames)
+            two.read(6, one.pictures.timing.frames)
         assert check(0, 0) == 0
 
     def test_a_changed_file_is_decoded_again(self, root, make):
@@ -259,14 +259,17 @@ class TestLabels:
             ),
             ("start,end,label\n0,11,x\n", "labels 11 frames, too many: the video has 10"),
             ("frame,label\n0,x\n2,x\n", "has no row for frame 1"),
-            ("frame,label\n0,x\n1,x\n1,y\n", "line 4: frame 1 has a label already"),
-            ("start,end,label\n0,5,x\n4,9,x\n", "line 3: frame 4 has a label already"),
-            ("start,end,label\n5,5,x\n", "line 2: no frame lies in 5 to 5"),
+            (
+                "frame,label\n1,y\n" + "".join(f"{n},x\n" for n in range(10)),
+                "line [24]: frame 1 has a label already",
+            ),
+            ("start,end,label\n0,5,x\n4,9,y\n", "line 3: frame 4 has a label already"),
+            ("start,end,label\n6,5,x\n", "line 2: no frame lies in 6 to 5"),
             ("start,end,label\n-1,5,x\n", "line 2: no frame lies in -1 to 5"),
             ("start,end,label\n0,five,x\n", "line 2: expected start,end,label, got 0,five,x"),
             (
-                "begin,end,label\n0,5,x\n",
-                "has the columns begin, end, label; expected a first line frame,label or",
+                "begin,end,colour\n0,5,x\n",
+                "has the columns begin, end, colour; expected a first line frame,label or",
             ),
             ("", "has the columns of nothing"),
             ("frame,label\n", "holds no labels"),

@@ -22,7 +22,7 @@ from unrolled.core import (
 )
 from unrolled.data import ScenesData
 from unrolled.tasks import CaptioningModel
-from unrolled.tasks.captioning.blind import Said, best_constant, shuffled
+from unrolled.tasks.captioning.blind import Blindness, Said, best_constant, shuffled
 from unrolled.tasks.captioning.self_critical import Reward, advantages, policy_loss
 
 FROZEN = partial(
@@ -289,3 +289,56 @@ def test_a_checkpoint_is_plain_and_needs_no_weights_from_elsewhere(data, tmp_pat
     images = list(first_batch(data).image)
     assert again.caption(images) == task.model.caption(images)
     assert isinstance(again.decoder.embedding, nn.Embedding)
+
+
+class TestBackboneRate:
+    def test_the_backbone_learns_at_its_own_rate(self, data, trainer):
+        learning = partial(torch.optim.SGD, lr=0.1)
+        task = made(data, optimizer=learning, backbone_lr=0.0)
+        before = {name: value.clone() for name, value in task.model.named_parameters()}
+        trainer(max_steps=2, limit_val_batches=0).fit(task, data)
+        for name, value in task.model.named_parameters():
+            still = torch.equal(value, before[name])
+            assert still == name.startswith("encoder.backbone."), name
+
+    def test_one_rate_is_as_before(self, data, trainer):
+        found = []
+        for settings in ({}, {"backbone_lr": 0.05}):
+            task = made(data, optimizer=partial(torch.optim.SGD, lr=0.05), **settings)
+            trainer(max_steps=3, limit_val_batches=0).fit(task, data)
+            found.append(task.model.state_dict())
+        for name, value in found[0].items():
+            torch.testing.assert_close(value, found[1][name], msg=name)
+
+    def test_a_backbone_that_never_learns_has_none(self, data):
+        with pytest.raises(ValueError, match="frozen and learns nothing"):
+            made(data, FROZEN, backbone_lr=1e-5)
+        made(data, FROZEN, backbone_lr=1e-5, unfreeze_epoch=1)
+        with pytest.raises(ValueError, match="must be at least 0"):
+            made(data, backbone_lr=-1.0)
+
+
+DOGS = [(f"a dog number {n}", "a dog on grass") for n in range(30)]
+
+
+class TestBlindness:
+    def doubts(self, captions: list[str]) -> list[tuple[str, str]]:
+        said = list(map(Said, range(30), captions, DOGS))
+        return Blindness().doubts(said, [("a dog on grass", "a cat")])
+
+    def test_captions_worse_than_a_constant_one_are_told(self):
+        [(kind, sentence)] = self.doubts(["a cat"] * 30)
+        assert kind == "blind"
+        assert "'a dog on grass' said of every image" in sentence
+        assert self.doubts(["a dog on grass"] * 30)  # no better than it
+
+    def test_captions_that_look_are_not(self):
+        assert not self.doubts([f"a dog number {n}" for n in range(30)])
+        assert not Blindness().doubts([Said(0, "a", ["b"])], [])  # too few
+
+    def test_it_is_told_after_validation(self, tmp_path, trainer, capsys, caplog):
+        data = ScenesData(12, 24, test_size=0, batch_size=4, cache_dir=str(tmp_path))
+        task = made(data, optimizer=partial(torch.optim.SGD, lr=0.0))
+        with caplog.at_level("INFO", logger="lightning.pytorch.utilities.rank_zero"):
+            trainer(max_epochs=1).fit(task, data)
+        assert "said of every image" in caplog.text

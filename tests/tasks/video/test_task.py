@@ -98,6 +98,7 @@ class TestScores:
                 "f1@25",
                 "f1@50",
                 "map",
+                "f1",
             )
         }
 

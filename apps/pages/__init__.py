@@ -1,0 +1,1 @@
+"""Pages that show runs to people: the report and the model card of `unrolled report`."""

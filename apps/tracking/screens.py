@@ -1,0 +1,72 @@
+"""What a run says at its beginning and at its end: what is trained, what came of it, what next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from ...tasks.base import Task
+from ...tasks.model import Model
+from ..run.folder import folders
+from ..run.progress import tell
+from .ending import draw_curves
+
+_GIVEN = {
+    "generate": "--prompt ...",
+    "translate": "FILE",
+    "caption": "IMAGE...",
+    "label": "VIDEO...",
+}
+
+
+def say_what_begins(task: Task, trainer: Trainer, folder: Path | None) -> None:
+    """Say what is trained, where, and where it is kept.
+
+    Args:
+        task: The task.
+        trainer: Its trainer.
+        folder: The run's folder; None where nothing is kept.
+    """
+    size = sum(weight.numel() for weight in task.parameters() if weight.requires_grad)
+    cores = " and ".join(type(core).__name__ for core in task.cores())
+    device = f"{trainer.world_size} x {trainer.strategy.root_device.type}"
+    where = f"in {folders.short(folder)}" if folder else "a trial that writes nothing"
+    tell(f"{type(task).__name__} with {cores}, {size:,} parameters, on {device}, {where}")
+
+
+def say_what_next(task: Task, keeper: ModelCheckpoint, folder: Path, trust: Sequence[str]) -> None:
+    """Say where the checkpoints and the curves are, and what can be done with them.
+
+    Args:
+        task: The task.
+        keeper: What has saved the checkpoints.
+        folder: The run's folder.
+        trust: The packages that the model needs.
+    """
+    last, best = Path(keeper.last_model_path), keeper.best_model_path
+    if not last.is_file():
+        return
+    named = ""
+    if best:
+        score = f"{keeper.monitor} {float(keeper.best_model_score or 0):.4f}"
+        named = f" (best {score}: {folders.short(Path(best))})"
+    print(f"Trained to step {task.global_step}: {folders.short(last)}{named}")
+    if picture := draw_curves(folder):
+        print(f"Picture: {folders.short(picture)}")
+    if app := app_of(task.model):
+        features = app == "label" and task.model.spec.get("feature_size")
+        words = [str(folders.short(folder)), "FEATURES.npy" if features else _GIVEN[app]]
+        words += ["--trust", ",".join(trust)] if trust else []
+        print(f"Next: unrolled {app} {' '.join(words)}")
+
+
+def app_of(model: Model) -> str | None:
+    """Return the command that uses such a model, where there is one.
+
+    Args:
+        model: A task's model.
+    """
+    return next((app for app in _GIVEN if hasattr(model, app)), None)

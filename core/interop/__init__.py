@@ -1,0 +1,1 @@
+"""To torch's own modules and back: weights, states, packed sequences."""

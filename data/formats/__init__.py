@@ -1,0 +1,1 @@
+"""Files as people have them: what letters, tables, archives and folders are, for all tasks."""

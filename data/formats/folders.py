@@ -1,0 +1,66 @@
+"""What lies in a folder: every file once, hidden ones left alone; and what is no path at all."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from ...errors import UsageError
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/{1,2}[^/\\]")
+
+
+def files_in(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder and of its folders, sorted by name; hidden ones are left alone.
+
+    Links are followed, and each folder is read once: a link to a folder above ends there.
+
+    Args:
+        folder: The folder.
+    """
+    yield from _files_in(folder, set())
+
+
+def _files_in(folder: Path, seen: set[str]) -> Iterator[Path]:
+    real = os.path.realpath(folder)
+    if real in seen:
+        return
+    seen.add(real)
+    with os.scandir(folder) as found:
+        entries = sorted((e for e in found if e.name[0] != "."), key=lambda entry: entry.name)
+    yield from (Path(entry.path) for entry in entries if entry.is_file())
+    for entry in entries:
+        if entry.is_dir():
+            yield from _files_in(Path(entry.path), seen)
+
+
+def is_pipe(path: str | Path) -> bool:
+    """Say whether a path is a pipe or a device, which can be read once, as <(command) makes them.
+
+    Args:
+        path: The path.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def refuse_address(path: str) -> None:
+    """Refuse the address of something on a network, where a file is meant.
+
+    Args:
+        path: What was given.
+
+    Raises:
+        UsageError: It is an address; says what to do.
+    """
+    if _ADDRESS.match(path) and not os.path.exists(path):
+        raise UsageError(
+            f"'{path}' is an address, and nothing is downloaded: download it first (curl -LO "
+            f"'{path}') and name the file."
+        )

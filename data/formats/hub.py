@@ -1,0 +1,70 @@
+"""Data sets of the `datasets` library: from a folder, a file, or the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ...errors import DataError, quoted
+
+JSON_LINES = (".jsonl", ".ndjson")
+COLUMNAR = {".parquet": "parquet", ".arrow": "arrow", ".feather": "arrow"}
+"""Builders of the `datasets` library, by the ends of files' names."""
+
+_BUILDERS = {  # of the `datasets` library, by the ends of files' names
+    ".json": "json",
+    ".csv": "csv",
+    ".txt": "text",
+    **dict.fromkeys(JSON_LINES, "json"),
+    **COLUMNAR,
+}
+
+
+def load_dataset(
+    name: str,
+    config: str | None,
+    split: str | None,
+    *,
+    label: str,
+    streaming: bool = False,
+    option: str = "dataset_split",
+) -> Any:
+    """Return the rows of a data set of the `datasets` library.
+
+    Args:
+        name: A data set's name, a folder it was saved to, or a file.
+        config: The configuration's name, for data sets that have several.
+        split: The split; None for all of them by name, or for the rows where there are no splits.
+        label: What messages call it.
+        streaming: Don't keep the data set itself on disk.
+        option: The flag that names the split.
+
+    Raises:
+        DataError: There is no such data set or split.
+    """
+    import datasets  # takes a second to import
+
+    local, files = Path(name).expanduser(), None
+    try:
+        if (local / "state.json").exists() or (local / "dataset_dict.json").exists():
+            loaded = datasets.load_from_disk(str(local))
+            if split is not None and isinstance(loaded, datasets.DatasetDict):
+                if split not in loaded:
+                    raise DataError(
+                        f"it has no split '{split}', only {', '.join(loaded)}: set --data.{option}"
+                    )
+                loaded = loaded[split]
+            return loaded.to_iterable_dataset() if streaming else loaded
+        if local.is_file():
+            if local.suffix not in _BUILDERS:
+                raise DataError(
+                    f"its name ends in none of {', '.join(_BUILDERS)}; --data.path reads a text "
+                    "file"
+                )
+            name, config, files = _BUILDERS[local.suffix], None, str(local.absolute())
+        return datasets.load_dataset(
+            name, config, data_files=files, split=split, streaming=streaming
+        )
+    except Exception as error:  # a stranger's folder can make the library raise anything
+        reason = quoted((str(error).strip().splitlines() or [type(error).__name__])[0], 300)
+        raise DataError(f"{label} can't be loaded: {reason}.") from error

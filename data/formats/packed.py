@@ -1,0 +1,149 @@
+"""Compressed files and archives, read in blocks, within bounds."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ...errors import DataError, quoted
+
+BLOCK_BYTES = 1 << 20
+_MOST_TIMES = 200  # text becomes three to five times as large, a table of numbers ten or twenty
+_SUSPECT = 1 << 26  # bytes; what is smaller is harmless, however it was compressed
+_XZ_MEMORY = 1 << 28  # bytes for a dictionary; `xz -9` makes one of 64 MB
+_MEMBERS = 10_000  # of a zip archive
+_ENCRYPTED = 1
+
+
+def _open_xz(path: Path) -> lzma.LZMAFile:
+    with path.open("rb") as file:  # the header says how much memory the rest will take
+        lzma.LZMADecompressor(memlimit=_XZ_MEMORY).decompress(file.read(1 << 12), 1)
+    return lzma.open(path)
+
+
+def _open_zst(path: Path) -> Any:
+    import pyarrow  # half a second; its decoder takes no window above 128 MB
+
+    return pyarrow.CompressedInputStream(pyarrow.OSFile(str(path)), "zstd")
+
+
+COMPRESSED: dict[str, Callable[[Path], Any]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": _open_xz,
+    ".zst": _open_zst,
+}
+
+
+def plain_name(path: Path) -> str:
+    """Return a file's name without the ending of a compressed file.
+
+    Args:
+        path: The file.
+    """
+    return path.stem if path.suffix.lower() in COMPRESSED else path.name
+
+
+def kind_of(path: Path) -> str:
+    """Return how a file's name ends, in lower case, without the ending of a compressed file.
+
+    Args:
+        path: The file.
+    """
+    return Path(plain_name(path)).suffix.lower()
+
+
+def read_blocks(path: Path, label: str) -> Iterator[bytes]:
+    """Yield a file's content in blocks, decompressed where its name says so.
+
+    Args:
+        path: The file.
+        label: What messages call it.
+
+    Raises:
+        DataError: It can't be read, or expands to more than `_MOST_TIMES` its size.
+    """
+    suffix = path.suffix.lower()
+    try:
+        with COMPRESSED.get(suffix, partial(open, mode="rb"))(path) as file:
+            size = path.stat().st_size
+            yield from _bounded(file, size if suffix in COMPRESSED else None, label)
+    except (gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
+        raise DataError(f"{label} is damaged or no {suffix} file: {error}") from error
+    except OSError as error:
+        if suffix in COMPRESSED and error.strerror is None:  # of bzip2 and zstd
+            raise DataError(f"{label} is damaged or no {suffix} file: {error}") from error
+        raise DataError(f"{label} can't be read: {error.strerror or error}") from error
+
+
+def _bounded(file: Any, size: int | None, label: str) -> Iterator[bytes]:
+    """Yield the blocks of a stream that was compressed to `size` bytes; None: it was not."""
+    read = 0
+    while block := file.read(BLOCK_BYTES):
+        read += len(block)
+        if size is not None and read > (most := max(_SUSPECT, _MOST_TIMES * size)):
+            raise DataError(
+                f"{label} has {size:,} bytes and expands to more than {most:,}, as no text does: "
+                "decompress it yourself if it is one."
+            )
+        yield block
+
+
+def members(path: Path, label: str) -> list[str]:
+    """Return the names of the files in a zip archive.
+
+    Args:
+        path: The archive.
+        label: What messages call it.
+
+    Raises:
+        DataError: It is no zip archive, or has more than `_MEMBERS` files.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [one.filename for one in archive.infolist() if not one.is_dir()]
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise DataError(f"{label} is damaged or no zip archive: {quoted(str(error))}.") from error
+    if len(names) > _MEMBERS:
+        raise DataError(f"{label} holds {len(names):,} files; more than {_MEMBERS:,} are not read.")
+    return names
+
+
+def member_blocks(path: Path, name: str, label: str) -> Iterator[bytes]:
+    """Yield the content of a file in a zip archive in blocks; nothing is unpacked to the disk.
+
+    Args:
+        path: The archive.
+        name: The file in it.
+        label: What messages call it.
+
+    Raises:
+        DataError: It is damaged or encrypted, or expands to more than `_MOST_TIMES` its size.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            info = archive.getinfo(name)
+            if info.flag_bits & _ENCRYPTED:
+                raise DataError(f"{label} is encrypted: unpack it yourself.")
+            with archive.open(info) as file:
+                yield from _bounded(file, info.compress_size, label)
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        KeyError,
+        NotImplementedError,
+        OSError,
+        ValueError,
+    ) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{label} is damaged: {quoted(str(error))}.") from error

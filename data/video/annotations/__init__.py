@@ -1,0 +1,1 @@
+"""Labels of videos as programs for annotation write them, and as they read them."""
