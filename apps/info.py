@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..errors import printable
-from .shell.models import model_file
+from .shell.models import checkpoint_file
 
 if TYPE_CHECKING:
     from ..loading import CheckedCheckpoint
@@ -20,7 +20,7 @@ def info(checkpoint: str, *, trust: str = "") -> None:
         checkpoint: A checkpoint, or the folder of a run.
         trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
     """
-    file = model_file(checkpoint)
+    file = checkpoint_file(checkpoint)
 
     from ..loading import CheckedCheckpoint
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ...core import GRU
 from ...core.ensemble import EnsembleCore, EnsembleFeatures, EnsembleHead
 from ...core.recurrent import CoreFactory
+from ...core.seq2seq.sampling import Step
 from ...core.state import State
 from ...data.spec import VideoSpec
 from ..model import Model, infers
@@ -211,6 +212,20 @@ class VideoModel(Model):
         output, state = self.core.step(self.features(input), state)  # (B, H)
         return self.head(output), state  # (B, C)
 
+    def stepper(self) -> Step:
+        """Return what labels features (B, D) of many frames, one after the other: logits (B, C)."""
+        core_step = self.core.stepper()
+        head: Callable[[Tensor], Tensor] = self.head
+        if isinstance(self.head, nn.Linear):  # without a module's call: a stream has no time
+            weight, bias = self.head.weight.t(), self.head.bias
+            head = lambda output: torch.addmm(bias, output, weight)  # noqa: E731
+
+        def step(features: Tensor, state: State) -> tuple[Tensor, State]:
+            output, state = core_step(features, state)
+            return head(output), state
+
+        return step
+
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return the classes' probabilities: they add up to 1 where a frame has one label.
 
@@ -346,11 +361,7 @@ class VideoStream:
                 "videos"
             )
         self.model = model.eval()
-        self._step: Callable[[Tensor, State], tuple[Tensor, State]] = model.core.stepper()
-        self._head: Callable[[Tensor], Tensor] = model.head
-        if isinstance(model.head, nn.Linear):  # without a module's call: a stream has no time
-            weight, bias = model.head.weight.t(), model.head.bias
-            self._head = lambda output: torch.addmm(bias, output, weight)
+        self._step = model.stepper()
         self.reset()
 
     def reset(self) -> None:
@@ -375,9 +386,8 @@ class VideoStream:
         x = self.model.features(self.model.read(frame)[None].to(self.model.device))  # (1, D)
         # not before: a refused frame has no label to repeat
         self._waiting = self.model.spec["stride"] - 1
-        output, self.state = self._step(x, self.state)
-        logits = self._head(output)[0]  # (C,)
-        scores = self.model.probabilities(logits)
+        logits, self.state = self._step(x, self.state)  # (1, C)
+        scores = self.model.probabilities(logits[0])  # (C,)
         if self.model.thresholds is not None:
             self._label = self.model.named(scores, scores >= self.model.thresholds)
             return self._label

@@ -65,7 +65,6 @@ class TestSequence:
         assert set(vars(stream)) == {
             "model",
             "_step",
-            "_head",
             "state",
             "_waiting",
             "_label",
