@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -69,7 +68,7 @@ def test_a_dropped_feature_is_dropped_at_all_places_and_only_in_training():
     assert torch.equal(gone, gone[:, :1].expand(-1, 5, -1))
     assert torch.equal(encoder.eval()(features).output, ImageEncoder.forward(encoder, features)[0])
     assert not (encoder(features).output == 0).any()
-    with pytest.raises(ValueError, match="p is 1.5"):
+    with pytest.raises(ValueError, match=r"p is 1\.5"):
         ImageEncoder(Normed, dropout=1.5)
 
 
