@@ -75,7 +75,7 @@ def is_of_data(words: list[str], place: int) -> bool:
 def main() -> None:
     """Print a table."""
     options = parser(__doc__)
-    options.add_argument("root", type=Path, help="captions.csv and the folder images/")
+    options.add_argument("root", type=Path, help="captions.csv with images/ or images beside it")
     options.add_argument("--config", default="captioning/csv", help="unknown flags go to `fit`")
     options.add_argument("--folds", type=int, default=5)
     options.add_argument("--only", type=int, nargs="+", help="these folds alone, from 0")
@@ -95,7 +95,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
             os.environ["UNROLLED_CACHE"] = folder
             write_fold(rows, fold, arguments.folds, arguments.seed, arguments.val)
-            images = root / "images"
+            images = root / "images" if (root / "images").is_dir() else root
             made = partial(train_and_test, arguments.config, images, fold, arguments.seed)
             scores, seconds = made(trust, more)
         found.append([*scores, scores[0] / max(scores[1], 1e-9), seconds])
