@@ -351,7 +351,7 @@ class Captioning(EncoderDecoderTask):
     def doubts(self) -> list[tuple[str, str]]:
         """Return whether captions are nearly all the same, or worse than a constant one."""
         training = [] if self._knowledge is None else self._knowledge.references("train")
-        return [*super().doubts(), *self._blindness.doubts(self._said, training)]
+        return [*super().doubts(), *self._blindness.doubts(self._everyones_said(), training)]
 
     def _log_captions(self, part: Part, prefix: str, said: Sequence[Said]) -> None:
         metric = CaptionScores().to(self.device)
