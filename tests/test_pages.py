@@ -24,6 +24,7 @@ from unrolled.apps.run.request import COMMON_FLAGS, EVALUATION_FLAGS, FIT_FLAGS,
 from unrolled.apps.shell.commands import function_of, summaries
 from unrolled.apps.shell.source import arguments, classes_in
 from unrolled.cli import main
+from unrolled.errors import UsageError
 
 README = text_of("README.md")
 FEW = [
@@ -58,7 +59,7 @@ lengths, reset = torch.randint(0, 6, (8,)), torch.rand(8, 5) < 0.2
 }
 NOT_HERE = ("cv2", "torch.export")  # a camera; minutes
 # Flags of other programs.
-OTHERS = {"--nproc_per_node", "--nnodes", "--node_rank"}
+OTHERS = {"--nproc_per_node", "--nnodes", "--node_rank", "--nodes", "--ntasks"}
 
 
 def run(words: list[str], patch: pytest.MonkeyPatch) -> None:
@@ -144,6 +145,23 @@ def test_commands_are_parsed(page, tmp_path, monkeypatch):
     for block in blocks(page, "sh"):
         for words in commands(block):
             parse_command(words)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "cat a | unrolled fit char_lm/text --data.path - --data.batchsize 3",
+        "unrolled test --ckpt_path runs/video/1 --data.roots DIR",
+        "unrolled fit char_lm --model.core LSTN",
+        "unrolled translate CKPT --beam_width 3 > out",
+        "unrolled plot surprise runs/char_lm TEXT --width 3",
+    ],
+)
+def test_a_wrong_flag_is_found(line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (words,) = commands(line)
+    with pytest.raises(UsageError):
+        parse_command(words)
 
 
 @pytest.mark.parametrize("page", [page for page in NAMES if page not in ELSEWHERE])
