@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import io
+import itertools
 import re
 import shlex
 import sys
@@ -65,9 +66,7 @@ OTHERS = {"--nproc_per_node", "--nnodes", "--node_rank", "--nodes", "--ntasks"}
 def run(words: list[str], patch: pytest.MonkeyPatch) -> None:
     """Run a command of the README, made small; `echo ... |` in front is its standard input."""
     if words[0] == "echo":
-        patch.setattr(
-            sys, "stdin", SimpleNamespace(buffer=io.BytesIO(f"{words[1]}\n".encode()))
-        )
+        patch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(f"{words[1]}\n".encode())))
         words = words[words.index("|") + 1 :]
     _, command, *rest = words
     task = rest[0].partition("/")[0] if rest else ""
@@ -207,7 +206,7 @@ def test_no_placeholder_is_left(page):
 @pytest.mark.parametrize("page", NAMES)
 def test_lists_are_lists_everywhere(page):
     lines = re.sub(r"^ *```.*?^ *```", "", text_of(page), flags=re.M | re.DOTALL).splitlines()
-    for before, line in zip(lines, lines[1:], strict=False):
+    for before, line in itertools.pairwise(lines):
         if re.match(r"([-*]|\d+\.) ", line):  # a paragraph would go on otherwise
             assert not before or re.match(r"([-*]|\d+\.| ) ?", before), line
 

@@ -14,6 +14,7 @@ from typing import Any
 from latex2mathml.converter import convert
 
 ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
 _NAMES = re.compile(r"^::: (unrolled[\w.]*)\.\*(?: of (\w+))?$", re.MULTILINE)
 _INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.DOTALL)
 _BLOCK = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', re.DOTALL)
@@ -30,13 +31,19 @@ def on_config(config: Any) -> Any:
 
 
 def _expanded(entry: Any) -> Any:
-    """Return an entry of the navigation; `folder/*` is every page of the folder."""
-    ((title, value),) = entry.items() if isinstance(entry, dict) else (("", entry),)
-    if not isinstance(value, str) or not value.endswith("/*"):
+    """Return an entry of the navigation; `folder/*.md` is every page that fits, maybe none."""
+    if not isinstance(entry, dict):
         return entry
-    folder = ROOT / "docs" / value.removesuffix("/*")
-    pages = sorted(folder.glob("*.md"), key=lambda page: (page.stem != "index", page.stem))
-    return {title: [f"{folder.name}/{page.name}" for page in pages]} if pages else None
+    ((title, value),) = entry.items()
+    if isinstance(value, list):
+        return {title: [inner for inner in map(_expanded, value) if inner]}
+    if "*" not in value:
+        return entry
+    pages = sorted(DOCS.glob(value), key=lambda page: (page.stem != "index", page.stem))
+    names = [page.relative_to(DOCS).as_posix() for page in pages]
+    if not names:
+        return None
+    return {title: names if "/" in value else names[0]}
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -69,10 +76,12 @@ def names_of(package: str, part: str | None) -> list[str]:
     return names
 
 
-def on_page_content(html: str, **_: Any) -> str:
+def on_page_content(content: str, /, **_: Any) -> str:
     """Make MathML of the equations, which browsers show without a script."""
-    html = _BLOCK.sub(lambda found: f'<div class="equation">{_mathml(found[1], "block")}</div>', html)
-    return _INLINE.sub(lambda found: _mathml(found[1], "inline"), html)
+    content = _BLOCK.sub(
+        lambda found: f'<div class="equation">{_mathml(found[1], "block")}</div>', content
+    )
+    return _INLINE.sub(lambda found: _mathml(found[1], "inline"), content)
 
 
 def _mathml(latex: str, display: str) -> str:

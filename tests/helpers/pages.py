@@ -12,11 +12,11 @@ from textwrap import dedent
 
 from lightning.pytorch import LightningModule
 from unrolled.apps.plot import _out
-from unrolled.apps.run.request import COMMANDS, Request, parse
+from unrolled.apps.run.request import COMMANDS, parse
 from unrolled.apps.run.training import TrainingCLI
 from unrolled.apps.shell.commands import bound, function_of
+from unrolled.apps.shell.shipped import is_path, tasks
 from unrolled.apps.shell.source import classes_in
-from unrolled.apps.shell.shipped import find_config, is_path, tasks
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
