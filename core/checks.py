@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from .kernels.loops import called_while_tracing
 from .state import State, leaves
 
 
@@ -289,7 +290,7 @@ def check_reset(name: str, reset: Any, batch: int, time: int) -> None:
         )
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # passes the message on
+@called_while_tracing  # passes the message on
 def refuse_masks(name: str) -> None:
     """Raise ValueError: lengths and resets are not to be had in a graph without breaks.
 

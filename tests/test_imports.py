@@ -49,6 +49,7 @@ ALLOWED = {
         "errors",
         "checkpoints",
         "class_paths",
+        "hub",
         "loading",
         "__version__",
     },
@@ -86,6 +87,9 @@ OUTSIDE = {
         "av",
         "PIL",
         "matplotlib",
+        "onnx",  # the extra `export`
+        "safetensors",
+        "huggingface_hub",
     },
 }
 TRAINING = {"lightning", "torchmetrics", "jsonargparse"}

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TextIO, TypeAlias
 
 from ...errors import DataError, UsageError, one_line, printable
 from ..run.folder.disk import writing
@@ -36,7 +36,8 @@ class Output:
         columns: The names of a record's fields, in their order; `error` is the last of them.
         format: The format; None: as the file's name says, else lines.
         out: The file; None or `-`: standard output.
-        inputs: Files that must not be overwritten.
+        inputs: Files that must not be overwritten: what is read, the checkpoints too.
+        flag: What the user names the file with.
 
     Attributes:
         lines: Whether lines are written, not records.
@@ -51,7 +52,8 @@ class Output:
         columns: Sequence[str],
         format: Format | None = None,
         out: str | None = None,
-        inputs: Iterable[str | Path] = (),
+        inputs: Iterable[str | os.PathLike[str]] = (),
+        flag: str = "--out",
     ) -> None:
         self._columns = (*columns, "error")
         self._place = None if out in (None, "-") else Path(str(out))
@@ -59,9 +61,9 @@ class Output:
         self.lines = self._format is None
         self.failures = 0
         self._written = 0
-        self._file: IO[str] = sys.stdout
+        self._file: TextIO = sys.stdout
         if self._place:
-            _check(self._place, inputs)
+            _check(self._place, inputs, flag)
 
     def __enter__(self) -> Self:
         if self._place:
@@ -123,17 +125,17 @@ class Output:
             print(f"unrolled: {printable(str(error))}", file=sys.stderr, flush=True)
         self.put({**record, "error": str(error)}, line)
 
-    def text(self, text: str) -> None:
-        """Write text as it is.
+    def text(self, text: str | bytes) -> None:
+        """Write text as it is, or bytes as they are.
 
         Args:
             text: The text, with its line ends.
         """
         if self._place is None:
-            self._file.write(text)
+            self._add(text)
             return
         with writing(self._place):
-            self._file.write(text)
+            self._add(text)
 
     def flush(self) -> None:
         """Let everybody see what was written so far."""
@@ -163,6 +165,13 @@ class Output:
                 f"{self.failures:,} of {total:,} {noun} could not be {done}{others}.{more}"
             )
 
+    def _add(self, text: str | bytes) -> None:
+        if isinstance(text, str):
+            self._file.write(text)
+            return
+        self._file.flush()  # what was written as text comes before
+        self._file.buffer.write(text)
+
     def _shown(self, value: object) -> str:
         return str(value) if self._place else one_line(value)
 
@@ -177,14 +186,14 @@ def format_of(path: Path) -> Format | None:
     return next((format for format in FORMATS if format == suffix), None)
 
 
-def _check(place: Path, inputs: Iterable[str | Path]) -> None:
+def _check(place: Path, inputs: Iterable[str | os.PathLike[str]], flag: str) -> None:
     if place.is_dir():
-        raise UsageError(f"--out '{place}' is a folder: name a file.")
+        raise UsageError(f"{flag} '{place}' is a folder: name a file.")
     if not place.parent.is_dir():
-        raise UsageError(f"--out '{place}': there is no folder '{place.parent}'.")
+        raise UsageError(f"{flag} '{place}': there is no folder '{place.parent}'.")
     for path in inputs:
         if place.exists() and os.path.exists(path) and place.samefile(path):
-            raise UsageError(f"--out '{place}' would overwrite what is read: name another file.")
+            raise UsageError(f"{flag} '{place}' would overwrite what is read: name another file.")
 
 
 def encoded(record: Mapping[str, Any], columns: Sequence[str], format: Format) -> str:

@@ -149,7 +149,7 @@ class SmallCNN(Backbone):
                 torch.linspace(-1, 1, size, dtype=x.dtype, device=x.device) for size in x.shape[2:]
             )
             where = torch.stack(torch.meshgrid(rows, columns, indexing="ij"))  # (2, 2 h, 2 w)
-            x = torch.cat((x, where.expand(len(x), -1, -1, -1)), 1)
+            x = torch.cat((x, where.expand(x.shape[0], -1, -1, -1)), 1)
         grid: Tensor = self.stages[-1](x)  # (N, C, h, w)
         return grid
 

@@ -194,7 +194,7 @@ class FrameEncoder(nn.Module):
             return known
         if frames.dim() == 2 and frames.is_floating_point():  # of no frame at all
             frames = frames.new_zeros(0, 3, 1, 1, dtype=torch.uint8)
-        if not len(frames):
+        if frames.shape[0] == 0:  # len would be a constant of an exported graph
             check_images(type(self).__name__, frames)
             nothing = next(self.parameters()).new_zeros(0, self.output_size)
             return attach(nothing, self.parameters())
