@@ -90,6 +90,7 @@ def write_inputs(folder: Path) -> None:
         "ROMEO:\nBut soft, what light through yonder window breaks?\n" * 30
     )
     Image.new("RGB", (80, 60), "teal").save(folder / "photo.jpg")
+    Image.new("RGB", (80, 60), "olive").save(folder / "other.png")
     with av.open(str(folder / "clip.mp4"), "w") as container:
         stream = container.add_stream("libx264", rate=10, options={"preset": "ultrafast"})
         stream.width = stream.height = 48
@@ -119,6 +120,7 @@ def test_the_commands_of_the_readme_leave_their_pictures(folder):
     assert len(list((folder / "out").iterdir())) >= 4  # the attention, and the labels of the clip
 
 
+@pytest.mark.filterwarnings("ignore:Checkpoint directory")  # that a resumed run goes on in
 @pytest.mark.parametrize("page", [page for page in NAMES if page not in ELSEWHERE])
 def test_python_runs(page, folder, monkeypatch):
     found = blocks(page, "python")
