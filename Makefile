@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint bench gpu-check gallery clean
+.PHONY: help setup demo test test-slow lint bench gpu-check gallery site site-serve clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -65,6 +65,14 @@ gpu-check: $(VENV)/.dev  ## check and measure on a machine with one GPU, some mi
 gallery: $(VENV)/.run  ## train every built-in task for some minutes, and draw docs/gallery
 	$(BIN)/python -m pip install --quiet --editable '.[fonts]'
 	$(BIN)/python examples/gallery.py
+
+# Material tells of its successor at every build; CONTRIBUTING.md says why it is used.
+site: $(VENV)/.dev  ## build the documentation into build/site, strictly
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --clean
+	@echo "open build/site/index.html"
+
+site-serve: $(VENV)/.dev  ## show the documentation at http://127.0.0.1:8000 while you write
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve --no-strict
 
 clean:  ## remove the environment and what the tools left
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
