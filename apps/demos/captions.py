@@ -72,9 +72,8 @@ def captioned(model: CaptioningModel, path: Path) -> Html:
     Raises:
         DataError: It can't be read.
     """
-    content = path.read_bytes()  # messages then call it an image, not by its place here
-    picture = open_image(content, _SIDE).permute(1, 2, 0).numpy()  # (S, S, 3)
-    seen = open_image(content, model.image_size)
+    picture = open_image(path, _SIDE).permute(1, 2, 0).numpy()  # (S, S, 3)
+    seen = open_image(path, model.image_size)
     if model.decoder.attention is None:
         found = model.captions([seen])[0][0]
         note = "The model was made without attention: it can't say where it looked."

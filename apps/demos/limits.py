@@ -77,5 +77,7 @@ def uploaded(name: str, most: int = UPLOAD_BYTES) -> Iterator[Path]:
         yield path
     except FileNotFoundError:
         raise DataError("The file is gone: choose it again.") from None
+    except DataError as error:  # its place on this machine is nobody's business
+        raise DataError(str(error).replace(str(path), path.name)) from error
     finally:
         path.unlink(missing_ok=True)

@@ -32,3 +32,12 @@ class Sessions(Generic[Kept]):
             while len(self._kept) > SESSIONS:
                 self._kept.popitem(last=False)
             return self._kept[name]
+
+    def forget(self, name: str) -> None:
+        """Begin anew for a visitor.
+
+        Args:
+            name: The name of the session.
+        """
+        with self._lock:
+            self._kept.pop(name, None)
