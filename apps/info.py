@@ -50,7 +50,8 @@ def describe(checkpoint: CheckedCheckpoint) -> Iterator[tuple[str, str]]:
     for state in (content.get("callbacks") or {}).values():
         # a state of another kind
         with suppress(AttributeError, KeyError, TypeError, ValueError, RuntimeError):
-            yield "best", f"{state['monitor']} {float(state['best_model_score']):.4f}"
+            chosen_by = state.get("watched") or state["monitor"]
+            yield "best", f"{chosen_by} {float(state['best_model_score']):.4f}"
     for name, value in checkpoint.model["init_args"].items():
         yield name, brief(value)
     for name, value in checkpoint.spec.items():

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..errors import DataError, UsageError
-from .shell.models import model_file
+from .shell.models import model_files, open_models
 from .shell.records import Format, Output, format_of
 from .shell.sparing import each
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..tasks.model import Scored
 
 By = Literal["line", "word", "character", "subword"]
+_UNITS = {"characters": "character", "bytes": "character", "words": "word", "subwords": "subword"}
 _TOGETHER = 1024
 _OURS = ("log_probability", "symbols", "perplexity", "bits_per_character")
 _SOURCES = ("source", "src", "input")
@@ -63,9 +64,11 @@ def score(
     their columns are kept, and where several texts have one id `rank` says how they compare.
 
     Args:
-        checkpoint: A checkpoint, or the folder of a run.
+        checkpoint: A checkpoint, or the folder of a run; several of translation or captioning, with
+            commas in between, speak as one: with the mean of their probabilities.
         *files: What to score, see above.
-        by: A record for each line, word, character (of a language model) or subword (of others).
+        by: A record for each line, word, character (of models of characters or bytes) or subword
+            (of models of these).
         separate: Of a language model: score each line by itself; else it is read after those
             before it, with their line ends.
         column: Of a language model: the files are tables, and this column has the texts, each of
@@ -76,24 +79,27 @@ def score(
         device: Where to run, for instance cpu or cuda.
         trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
     """
-    path = model_file(checkpoint)
+    paths = model_files(checkpoint)
     if batch_size < 1:
         raise UsageError(f"--batch_size {batch_size}: must be at least 1.")
     for name in files:
         if not Path(name).is_file():
             raise DataError(f"There is no file '{name}'.")
 
-    from ..loading import load
     from ..tasks.captioning.model import CaptioningModel
     from ..tasks.char_lm.model import CharModel
+    from ..tasks.model import Model
     from ..tasks.translation.model import TranslationModel
 
-    model = load(path, device=device, trust=trust)
+    model = open_models(paths, Model, "score texts", device=device, trust=trust)
     if not isinstance(model, CharModel | TranslationModel | CaptioningModel):
-        raise UsageError(f"'{path}' holds a {type(model).__name__}, which does not score texts.")
-    if by == ("subword" if isinstance(model, CharModel) else "character"):
-        unit = "character" if isinstance(model, CharModel) else "subword"
-        raise UsageError(f"--by {by}: this model predicts {unit}s: --by {unit}, word or line.")
+        raise UsageError(
+            f"'{paths[0]}' holds a {type(model).__name__}, which does not score texts."
+        )
+    unit = _UNITS[model.vocabulary.kind] if isinstance(model, CharModel) else "subword"
+    if by in ("character", "subword") and by != unit:
+        choices = "word" if unit == "word" else f"{unit}, word"
+        raise UsageError(f"--by {by}: this model predicts {unit}s: --by {choices} or line.")
     if isinstance(model, CharModel):
         items = _table(files, column, None) if column else _lines(files)
         if column or separate:
@@ -111,7 +117,7 @@ def score(
                 [one.input for one in some], _all(some), batch_size=batch_size
             ),
         )
-    whole = not isinstance(model, CharModel) and model.vocabulary.kind == "word"
+    whole = model.vocabulary.kind in ("word", "words")
     output = Output(_columns(items, by), format or _form(out), out, files)
     _write(items, found, by, output, whole)
 
@@ -210,13 +216,14 @@ def _together(
 def _running(items: Sequence[_Item], model: CharModel) -> list[Scored | DataError]:
     """Score the lines of files, each given those before it in its file."""
     found: list[Scored | DataError] = []
+    characters = model.vocabulary.kind == "characters"
     for _, lines in itertools.groupby(items, key=lambda item: item.record.get("file")):
         some = list(lines)
         texts = [one.text if isinstance(one.text, str) else "" for one in some]
         for one, text, scored in zip(some, texts, model.score_stream(texts), strict=True):
             if isinstance(one.text, DataError):
                 found.append(one.text)
-            elif len(scored.symbols) < len(text):  # it is read without them, and has no score
+            elif characters and len(scored.symbols) < len(text):  # read without them: no score
                 unknown = sorted(set(text) - set(scored.symbols))
                 what = f"has characters that the model never saw: {', '.join(map(repr, unknown))}"
                 found.append(DataError(f"Line {one.record['id']} {what}."))

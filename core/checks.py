@@ -289,7 +289,6 @@ def check_reset(name: str, reset: Any, batch: int, time: int) -> None:
         )
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # passes the message on
 def refuse_masks(name: str) -> None:
     """Raise ValueError: lengths and resets are not to be had in a graph without breaks.
 
@@ -301,6 +300,11 @@ def refuse_masks(name: str) -> None:
         "breaks can't hold: compile without fullgraph=True; export the forward without them, or "
         "the step"
     )
+
+
+# What `torch.compiler.assume_constant_result` sets, which would import the compiler here: a graph
+# that is asked for gets the message, not a break.
+refuse_masks._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def describe(x: Any) -> str:

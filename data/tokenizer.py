@@ -23,6 +23,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 # text says can't be taken for one, not even "</s>".
 _INNER = ("special pad", "special start", "special end", "special unknown")
 _WORST = 1e9  # a score's size
+_SPACE = "\u2581"
 _SHOWN = ("<pad>", "<s>", "</s>", "<unk>")
 _PARALLELISM = "TOKENIZERS_PARALLELISM"
 
@@ -153,6 +154,40 @@ class Subwords:
             encoding.ids
             for encoding in self._tokenizer.encode_batch_fast(readable, add_special_tokens=False)
         ]
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Return where each id of a text, as `encode_batch` gives them, begins and ends in it.
+
+        Args:
+            text: Any text.
+        """
+        (readable,) = _readable([text])
+        return list(self._tokenizer.encode(readable, add_special_tokens=False).offsets)
+
+    def knows(self, ids: Iterable[int]) -> bool:
+        """Say whether there is anything but unknown symbols, and spaces, in a text.
+
+        Args:
+            ids: The text's.
+        """
+        return any(i > self.UNKNOWN and self._tokenizer.id_to_token(int(i)) != _SPACE for i in ids)
+
+    def with_unknown(self, ids: Iterable[int], unknown: Iterable[str]) -> str:
+        """Return the text of ids as `decode` does, with something in the place of what is unknown.
+
+        Args:
+            ids: Ids below `size`.
+            unknown: The text for each unknown symbol, in their order.
+        """
+        texts = iter(unknown)
+        pieces = [
+            next(texts) if i == self.UNKNOWN else str(self._tokenizer.id_to_token(int(i)))
+            for i in ids
+            if i >= self.UNKNOWN
+        ]
+        if self.kind == "word":
+            return " ".join(pieces)
+        return "".join(pieces).replace(_SPACE, " ").strip()
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids; special symbols are left out.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple, ParamSpec, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, ParamSpec, Self, TypeVar
 
 import torch
 from torch import nn
@@ -43,8 +43,8 @@ class Scored(NamedTuple):
     """How likely a model finds a text.
 
     Attributes:
-        symbols: What it predicts one after another: characters; or subwords, as they may be shown
-            to a person, with the end symbol.
+        symbols: What it predicts one after another: characters; or words or subwords, as they may
+            be shown to a person, of translations and captions with the end symbol.
         log_probabilities: That of each in nats, given those before it.
     """
 
@@ -65,13 +65,24 @@ class Model(nn.Module):
         symbol_rows: Names of the tensors of the state dict whose rows stand for symbols, and the
             key of the spec that lists these: a run that begins with another's weights takes such
             rows by symbol, not by position. Whoever adds such a tensor declares it here.
+        shared_by_members: What several models must have in common to be one (see `join`): keys of
+            the spec or attributes, and what they are called; empty: they can't be.
     """
 
     symbol_rows: ClassVar[Mapping[str, str]] = {}
+    shared_by_members: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, spec: Any) -> None:
         super().__init__()
         self.spec = spec
+
+    def join(self, members: Sequence[Self]) -> None:
+        """Speak with the mean of several models' probabilities; `tasks.ensembles` has checked them.
+
+        Args:
+            members: The models; this one is a copy of the first.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no join(members)")
 
     @property
     def device(self) -> torch.device:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import TypeAlias, TypeVar
 
 from ...checkpoints import WholeFile, find_checkpoint
@@ -52,6 +53,44 @@ def open_model(
             f"'{checkpoint}' holds a {type(model).__name__}, which does not {purpose}."
         )
     return model
+
+
+def model_files(given: str) -> list[WholeFile]:
+    """Return the checkpoints that a command shall use together; see `model_file`.
+
+    Args:
+        given: A checkpoint, or several with commas in between.
+
+    Raises:
+        DataError: One is not there, or is no whole checkpoint.
+    """
+    whole = os.path.exists(given) or "," not in given  # a name may have a comma in it
+    names = [given] if whole else [name.strip() for name in given.split(",")]
+    return [model_file(name) for name in names if name] or [model_file(given)]
+
+
+def open_models(
+    checkpoints: Sequence[WholeFile], kind: type[Kind], purpose: str, *, device: str, trust: str
+) -> Kind:
+    """Return the model of a checkpoint, or of several one that speaks for all of them.
+
+    Args:
+        checkpoints: As `model_files` returned them.
+        kind: As for `open_model`, also the rest.
+        purpose: As there.
+        device: As there.
+        trust: As there.
+
+    Raises:
+        UnrolledError: That of `open_model`, or they can't speak together.
+    """
+    settings = {"device": device, "trust": trust}
+    models = [open_model(one, kind, purpose, **settings) for one in checkpoints]
+    if len(models) == 1:
+        return models[0]
+    from ...tasks.ensembles import ensemble
+
+    return ensemble(models, [f"'{one}'" for one in checkpoints])  # type: ignore[type-var]
 
 
 def opened(

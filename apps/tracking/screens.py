@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 
 from ...tasks.base import Task
 from ...tasks.model import Model
 from ..run.folder import folders
 from ..run.progress import tell
+from ..run.saving import Checkpoint
 from .ending import draw_curves
 
 _GIVEN = {
@@ -37,7 +37,7 @@ def say_what_begins(task: Task, trainer: Trainer, folder: Path | None) -> None:
     tell(f"{type(task).__name__} with {cores}, {size:,} parameters, on {device}, {where}")
 
 
-def say_what_next(task: Task, keeper: ModelCheckpoint, folder: Path, trust: Sequence[str]) -> None:
+def say_what_next(task: Task, keeper: Checkpoint, folder: Path, trust: Sequence[str]) -> None:
     """Say where the checkpoints and the curves are, and what can be done with them.
 
     Args:
@@ -51,7 +51,7 @@ def say_what_next(task: Task, keeper: ModelCheckpoint, folder: Path, trust: Sequ
         return
     named = ""
     if best:
-        score = f"{keeper.monitor} {float(keeper.best_model_score or 0):.4f}"
+        score = f"{keeper.watched} {float(keeper.best_model_score or 0):.4f}"
         named = f" (best {score}: {folders.short(Path(best))})"
     print(f"Trained to step {task.global_step}: {folders.short(last)}{named}")
     if picture := draw_curves(folder):

@@ -146,6 +146,10 @@ class Translation(EncoderDecoderTask):
         """Return how BLEU and chrF are computed, in sacreBLEU's short form."""
         return self.bleu.signatures()
 
+    def instead_of(self, name: str) -> str:
+        """Return chrF where BLEU can't tell: most references are one word, or have no spaces."""
+        return "val/chrf" if name == "val/bleu" and not self.bleu.can_tell else name
+
     def sample(self, batch: TranslationBatch) -> Sample | None:
         """Return the validation's first sentence and its translation."""
         if not batch.reference:

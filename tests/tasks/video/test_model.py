@@ -65,8 +65,7 @@ class TestSequence:
         assert set(vars(stream)) == {
             "model",
             "_step",
-            "_weight",
-            "_bias",
+            "_head",
             "state",
             "_waiting",
             "_label",
