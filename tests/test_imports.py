@@ -86,6 +86,7 @@ OUTSIDE = {
         "av",
         "PIL",
         "matplotlib",
+        "gradio",  # the extra `demo`
     },
 }
 TRAINING = {"lightning", "torchmetrics", "jsonargparse"}

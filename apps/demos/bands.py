@@ -1,4 +1,4 @@
-"""A video's labels over time as a part of the page: segments to move over, and how sure they are."""
+"""A video's labels over time, on the page: segments to move over, and how sure they are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from ..pictures.timeline import Colour, palette
 from .parts import walk, word
 
 if TYPE_CHECKING:
-    from ...tasks.video.model import FrameLabel, VideoModel
+    from ...tasks.video.labels import FrameLabel
+    from ...tasks.video.model import VideoModel
 
 _POINTS = 400  # of the line of confidence
 _MOST = 300  # segments that are drawn

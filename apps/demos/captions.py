@@ -20,7 +20,7 @@ from ..pages.html import Html, element
 from ..pictures.overlay import heated
 from ..plots.attention import look, shift_of
 from .limits import IMAGE_BYTES, problem, uploaded
-from .parts import walk, word
+from .parts import apart, walk
 
 if TYPE_CHECKING:
     from ...tasks.captioning.model import Captioned, CaptioningModel
@@ -91,7 +91,7 @@ def _attended(
     weights = found.attention[: len(words)].numpy()  # (T, h, w)
     weights = weights * weights[0].size if len(words) else weights  # 1 is an even look
     most = min(_TIMES, max(2.0, float(weights.max()))) if len(words) else 2.0
-    spans = []
+    spans, subwords = [], any("▁" in text for text in words)
     for number, text in enumerate(words):
         high, wide = np.unravel_index(int(weights[number].argmax()), weights[number].shape)
         where = f"“{text}” looked most {_place(high, wide, weights[number].shape)}"
@@ -100,8 +100,8 @@ def _attended(
             share = 100 * gates[number]
             said.append(element("span", class_="gate", style=f"--share:{share:.1f}%"))
             said.append(element("span", f"It looked at all: {share:.0f} %", class_="role"))
-        apart = text.replace("▁", " ") if "▁" in text else f" {text}"
-        spans.append(word(apart, said))
+        # subwords say where a word begins, words need not
+        spans.append(apart(text.replace("▁", " ") if subwords else f" {text}", said))
     hint = "Move over a word, or walk with the arrow keys, to see where it looked."
     return element(
         "div",

@@ -1,4 +1,4 @@
-"""The tab of a language model: it writes on as one types, and each character shows how likely it was.
+"""The tab of a language model: it writes on as one types, and shows how likely each character was.
 
 Shapes: T characters, U units.
 """
@@ -10,13 +10,14 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+from unicodedata import combining
 
 import gradio as gr
 import numpy as np
 import torch
 
 from ...errors import UnrolledError
-from ..pages.html import Html, element
+from ..pages.html import Html, element, joined
 from ..pictures.fonts import visible
 from ..plots.neurons import deviations
 from .limits import TEXT, WRITTEN, problem, within
@@ -138,60 +139,60 @@ def tab(model: CharModel, queue_id: str) -> None:
     temperature.release(**asked)
     length.release(**asked)
     if units:
-        unit.input(
-            recolour, unit, neuron, show_progress="hidden", trigger_mode="always_last"
-        )
+        unit.input(recolour, unit, neuron, show_progress="hidden", trigger_mode="always_last")
 
 
 def _written(
-    model: CharModel, session: _Session, number: int, text: str, settings: Any, unit: int
+    model: CharModel, session: _Session, key: int, text: str, settings: Any, unit: int
 ) -> Iterator[Any]:
     """Yield what is shown after a key: first the text, then what the model writes."""
     reading = session.reading
     reading.read(text)
-    page = _BEGIN + "".join(letter(one) for one in reading.seen)
+    typed, following, first, drawn = len(text), _following(reading.next, text), True, 0.0
+    letters = [letter(one) for one in reading.seen]
     pieces = _pieces(model, text, settings)
-    added = next(pieces, "")  # with the text, so that it is there as early as can be
-    following, first = _following(reading.next, text), True
-    drawn = 0.0
-    while True:
-        for character in added:
-            reading.read("".join(one.character for one in reading.seen) + character)
-            page += letter(reading.seen[-1], written=True)
+    added: str | None = next(pieces, "")  # with the text: it is there as early as can be
+    while added is not None:
+        text += added
+        reading.read(text)
+        letters = letters[: reading.same]  # a word or subword may have got another end
+        place = sum(len(one.symbol.text) for one in reading.seen[: len(letters)])
+        for one in reading.seen[len(letters) :]:
+            letters.append(letter(one, written=place >= typed))
+            place += len(one.symbol.text)
         late = not first and time.monotonic() - drawn > _REDRAWN
         yield (
             "" if first else gr.skip(),
             following if first else gr.skip(),
-            page,
+            _BEGIN + "".join(letters),
             coloured(reading.seen, reading.unit_names, unit) if late else gr.skip(),
         )
         drawn, first = time.monotonic() if late else drawn, False
-        if session.over(number, _PAUSE):
+        if session.over(key, _PAUSE):
             return
         added = next(pieces, None)
-        if added is None:
-            break
     yield gr.skip(), gr.skip(), gr.skip(), coloured(reading.seen, reading.unit_names, unit)
 
 
 def _pieces(model: CharModel, text: str, settings: Any) -> Iterator[str]:
     """Yield what the model writes, as text."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    for (piece,) in model.generate_stream([text], **settings):
+    in_bytes = model.vocabulary.kind == "bytes"
+    for (piece,) in model.generate_stream([text.encode() if in_bytes else text], **settings):
         yield decoder.decode(piece) if isinstance(piece, bytes) else piece
 
 
 def letter(seen: Seen, *, written: bool = False) -> Html:
-    """Return a character on a ground that says how unlikely it was.
+    """Return a character, word or subword on a ground that says how unlikely it was.
 
     Args:
-        seen: The character.
+        seen: The symbol.
         written: Whether the model wrote it.
     """
-    said = f"{_sign(seen.character)} had {seen.bits:.1f} bits. In its place were likeliest:"
+    said = f"{_sign(seen.symbol.text)} had {seen.bits:.1f} bits. In its place were likeliest:"
     depth = 0.75 * min(max(seen.bits / _BITS, 0.0), 1.0)
     return word(
-        _shown(seen.character),
+        _shown(seen.symbol.text),
         [element("span", said, class_="role"), _bars(seen.guesses)],
         shade=f"rgba(var(--odd),{depth:.2f})",
         kind="written" if written else "",
@@ -211,20 +212,20 @@ def coloured(seen: list[Seen], names: list[str], unit: int) -> Html | str:
     unit = min(max(unit, 0), len(names) - 1)
     values = torch.stack([one.units for one in seen]).double().numpy()[:, unit : unit + 1]  # (T, 1)
     scaled = deviations(np.asarray(values))[:, 0]
-    return Html().join(
-        (
+    return joined(
+        [
             element("p", f"Unit {unit}: {names[unit]}", class_="quiet"),
             element(
                 "div",
                 [
-                    element("span", _shown(one.character), style=f"background:{_ground(value)}")
+                    element("span", _shown(one.symbol.text), style=f"background:{_ground(value)}")
                     for one, value in zip(seen, scaled, strict=True)
                 ],
                 class_="letters plain",
                 dir="auto",
             ),
             element("p", "Purple: below its mean over this text. Orange: above.", class_="quiet"),
-        )
+        ]
     )
 
 
@@ -242,11 +243,12 @@ def _bars(guesses: list[Guess]) -> Html:
 
 
 def _sign(symbol: str) -> str:
-    return "␣" if symbol == " " else visible(symbol)
+    return visible(symbol).replace(" ", "␣")
 
 
-def _shown(character: str) -> str:
-    """Return a character as it stands in the text: an end of a line can be seen, and ends it."""
-    if character == "\n":
-        return "↵\n"
-    return character if character.isspace() else visible(character)
+def _shown(symbol: str) -> str:
+    """Return a symbol as it stands in the text: an end of a line can be seen, and ends it."""
+    return "".join(
+        "↵\n" if one == "\n" else one if one.isspace() or combining(one) else visible(one)
+        for one in symbol
+    )

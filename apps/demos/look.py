@@ -6,7 +6,8 @@ STYLE = """
 .dark { --mark: 86, 180, 233; --odd: 240, 120, 40; --low: 150, 115, 235; --high: 240, 150, 60;
   --quiet: #a0a7b1; }
 h1 { font-size: 1.7rem; font-weight: 700; margin: 0; }
-.gradio-container { max-width: 72rem !important; margin-inline: auto !important; }
+.gradio-container { width: 100% !important; max-width: 72rem !important;
+  margin-inline: auto !important; }
 .about { color: var(--quiet); font-size: .92rem; margin: 0; overflow-wrap: anywhere; }
 .problem {
   border-inline-start: 4px solid #d55e00; padding: .35rem .8rem; margin: .2rem 0;

@@ -42,10 +42,14 @@ def page(models: Sequence[tuple[str, Model]], *, queue: int) -> Any:
     with gr.Blocks(title="unrolled", analytics_enabled=False, delete_cache=_FORGOTTEN) as blocks:
         gr.HTML("<h1>unrolled</h1>", apply_default_css=False)
         with gr.Tabs():
-            titles = _titles([(name, path) for (_, name), (path, _) in zip(tabs, models, strict=True)])
+            titles = _titles(
+                [(name, path) for (_, name), (path, _) in zip(tabs, models, strict=True)]
+            )
             for number, (title, (path, model)) in enumerate(zip(titles, models, strict=True)):
                 with gr.Tab(title):
-                    gr.HTML(element("p", about(path, model), class_="about"), apply_default_css=False)
+                    gr.HTML(
+                        element("p", about(path, model), class_="about"), apply_default_css=False
+                    )
                     tabs[number][0](model, f"model {number}")
     blocks.queue(max_size=queue, api_open=False)
     return blocks

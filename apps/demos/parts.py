@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..pages.html import Content, Html, element
+from ..pages.html import Content, Html, element, joined
 
 
 def word(text: str, said: Content, *, shade: str = "", kind: str = "") -> Html:
@@ -19,6 +19,16 @@ def word(text: str, said: Content, *, shade: str = "", kind: str = "") -> Html:
     style = f"background:{shade}" if shade else None
     detail = element("span", said, class_="said")
     return element("span", text, detail, class_=f"at {kind}".strip(), style=style, tabindex="-1")
+
+
+def apart(text: str, said: Content) -> Html:
+    """Return a word as `word` does, the space before it outside.
+
+    Args:
+        text: The word, with a space before it where there is one.
+        said: What is shown.
+    """
+    return joined([" " if text.startswith(" ") else None, word(text.lstrip(" ") or "␣", said)])
 
 
 def walk(words: Iterable[Html], *, label: str, kind: str = "", hint: Content = "") -> Html:
@@ -75,12 +85,15 @@ def shaded(words: Sequence[str], shares: Sequence[float], mark: int) -> Html:
     return element(
         "span",
         [
-            element(
-                "span",
-                text,
-                style=f"background:rgba(var(--mark),{0.8 * share:.2f})",
-                class_="most" if number == mark else None,
-            )
+            [
+                " " if text.startswith(" ") else None,
+                element(
+                    "span",
+                    text.lstrip(" "),
+                    style=f"background:rgba(var(--mark),{0.8 * share:.2f})",
+                    class_="most" if number == mark else None,
+                ),
+            ]
             for number, (text, share) in enumerate(zip(words, shares, strict=True))
         ],
         class_="shaded",

@@ -24,8 +24,8 @@ _SETTINGS = {
     "HF_HUB_OFFLINE": "1",  # nothing of a page of ours is there
     "DO_NOT_TRACK": "1",
 }
-# Scripts, fonts and pictures of this server alone, and no requests to any other: what the page shows
-# may come from anybody.
+# Scripts, fonts and pictures of this server alone, and no requests to any other: what the page
+# shows may come from anybody.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; "
@@ -114,7 +114,7 @@ def serve(models: Sequence[tuple[str, Model]], *, host: str, port: int, queue: i
             num_workers=0,
             enable_monitoring=False,
             run_history=False,
-            footer_links=["settings"],
+            footer_links=[],
             max_file_size=UPLOAD_BYTES,
             theme=gr.themes.Base(
                 primary_hue="blue",

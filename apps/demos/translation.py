@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from ...errors import DataError, UnrolledError
-from ..pages.html import Html, element, table
+from ..pages.html import Html, element, joined, table
 from .limits import TEXT, problem, within
-from .parts import shaded, walk, word
+from .parts import apart, shaded, walk
 
 if TYPE_CHECKING:
     from ...tasks.translation.model import Translated, TranslationModel
@@ -31,7 +31,7 @@ def tab(model: TranslationModel, queue_id: str) -> None:
     """
     source = gr.Textbox(
         label="Source",
-        info=f"A sentence a line, at most {_LINES} and {TEXT:,} characters. Shift-Enter translates.",
+        info=f"A sentence a line: at most {_LINES}, and {TEXT:,} characters. Or press Shift-Enter.",
         lines=2,
         max_lines=_LINES,
         max_length=TEXT,
@@ -77,7 +77,7 @@ def translations(model: TranslationModel, text: str, beam_size: int) -> Html:
     found = model.translations(
         sentences, beam_size=beam_size, attention=model.decoder.attention is not None
     )
-    return Html().join(aligned(best[0]) for best in found)
+    return joined(aligned(best[0]) for best in found)
 
 
 def aligned(found: Translated) -> Html:
@@ -95,15 +95,15 @@ def aligned(found: Translated) -> Html:
             element("p", note, class_="quiet"),
         )
     target = _read([one for one in found.target if one != "</s>"])
-    source = _read([*found.source[:-1], " ⏹"])
+    source = _read([*found.source[:-1], " (end)"])
     weights = found.attention[: len(target)].float().clamp(0, 1)  # (T, S)
     down, across = weights.tolist(), weights.t().tolist()
     upper = [
-        word(text, [_sentence(text, row, source), shaded(source, row, _most(row))])
+        apart(text, [_sentence(text, row, source), shaded(source, row, _most(row))])
         for text, row in zip(target, down, strict=True)
     ]
     lower = [
-        word(text, [_sentence(text, row, target, passive=True), shaded(target, row, _most(row))])
+        apart(text, [_sentence(text, row, target, passive=True), shaded(target, row, _most(row))])
         for text, row in zip(source, across, strict=True)
     ]
     hint = "Move over a word, or walk with the arrow keys, to see what looked at what."

@@ -16,14 +16,15 @@ import numpy.typing as npt
 from ...data.images import whole_image
 from ...errors import DataError, UnrolledError
 from ..label import frames_of
-from ..pages.html import Html, element
+from ..pages.html import Html, element, joined
 from .bands import Line, named, swatch
 from .captions import address
 from .limits import FRAMES, IMAGE_BYTES, UPLOAD_BYTES, problem, uploaded
 from .sessions import Sessions
 
 if TYPE_CHECKING:
-    from ...tasks.video.model import FrameLabel, VideoModel
+    from ...tasks.video.labels import FrameLabel
+    from ...tasks.video.model import VideoModel
 
 _REDRAWN = 0.15  # seconds from one picture of the labels to the next
 _EVERY = 0.2  # seconds from one frame of a camera to the next
@@ -176,7 +177,7 @@ def labelled(model: VideoModel, path: Path) -> Iterator[Html]:
     note = f"{len(line.sure):,} frames, {len(line.bands):,} segments"
     if cut:
         note += f"; the frames after the first {FRAMES:,} were not read"
-    yield Html().join((_now(line, last, picture), element("p", f"{note}.", class_="done")))
+    yield joined([_now(line, last, picture), element("p", f"{note}.", class_="done")])
 
 
 def _now(line: Line, label: FrameLabel, picture: npt.NDArray[np.uint8] | None) -> Html:
@@ -189,4 +190,4 @@ def _now(line: Line, label: FrameLabel, picture: npt.NDArray[np.uint8] | None) -
     shown = None
     if picture is not None:
         shown = element("img", src=address(picture), alt="The frame, as the model sees it")
-    return Html().join((element("div", shown, said, class_="now"), line.drawn()))
+    return joined([element("div", shown, said, class_="now"), line.drawn()])
