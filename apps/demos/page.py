@@ -65,7 +65,9 @@ def about(path: str, model: Model) -> str:
     parameters = sum(weight.numel() for weight in model.parameters())
     core = getattr(model, "core", None) or getattr(getattr(model, "decoder", None), "core", None)
     named = f"{type(core).__name__}, " if core is not None else ""
-    return f"{path}: {named}{parameters:,} parameters"
+    # where runs are kept is nobody's business
+    place = "/".join(Path(path).parts[-4:])
+    return f"{place}: {named}{parameters:,} parameters"
 
 
 def _tab(path: str, model: Model) -> tuple[Callable[[Any, str], None], str]:

@@ -164,6 +164,8 @@ def symbols_of(model: CharModel, text: str) -> list[Symbol]:
 def _name(vocabulary: Vocabulary, number: int) -> str:
     if number == vocabulary.END:
         return "(end)"
+    if number in vocabulary.never_written:
+        return "(unknown)"
     if isinstance(vocabulary, SubwordVocabulary):
         return vocabulary.names[number]
     return as_text(vocabulary.decode([number]))
