@@ -90,6 +90,7 @@ OUTSIDE = {
         "onnx",  # the extra `export`
         "safetensors",
         "huggingface_hub",
+        "gradio",  # the extra `demo`
     },
 }
 TRAINING = {"lightning", "torchmetrics", "jsonargparse"}
