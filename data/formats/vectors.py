@@ -95,10 +95,7 @@ class VectorFile:
         return vector
 
     def _fields(self) -> Iterator[tuple[int, list[bytes], int]]:
-        """Yield the lines that are not empty, of which the first may be a header: number, fields, D.
-
-        D is the header's where there is one, else of the first vector.
-        """
+        """Yield each line's number, its fields, and D; not the header's, nor empty lines'."""
         size = 0
         for number, line in enumerate(_lines(self._blocks(), self.label), 1):
             fields = line.rstrip(b" \t\r").replace(b"\t", b" ").split(b" ")
@@ -130,8 +127,8 @@ class VectorFile:
         inside = members(self.path, self.label)
         if len(inside) != 1:
             raise DataError(
-                f"{self.label} holds {len(inside):,} files ({some(inside, 5)}): unpack it, and name "
-                "the one that is meant."
+                f"{self.label} holds {len(inside):,} files ({some(inside, 5)}): unpack it, and "
+                "name the one that is meant."
             )
         return member_blocks(self.path, inside[0], self.label)
 

@@ -20,7 +20,8 @@ class Vocab(TokenLookup):
         NotInVocabulary: A token is there twice.
 
     Example:
-        >>> words = build_vocab_from_iterator([["to", "be", "or", "not", "to", "be"]], specials=["<unk>"])
+        >>> text = ["to", "be", "or", "not", "to", "be"]
+        >>> words = build_vocab_from_iterator([text], specials=["<unk>"])
         >>> words.set_default_index(words["<unk>"])
         >>> words(["not", "to", "hesitate"])
         [3, 2, 0]
@@ -104,7 +105,7 @@ def build_vocab_from_iterator(
     special_first: bool = True,
     max_tokens: int | None = None,
 ) -> Vocab:
-    """Return the vocabulary of texts: the most frequent token first, equals in the order of code points.
+    """Return the vocabulary of texts: the most frequent token first, equals by code point.
 
     Args:
         iterator: The tokens of each text.
@@ -121,10 +122,11 @@ def build_vocab_from_iterator(
         counts.update(tokens)
     ordered = sorted(counts, key=lambda token: (-counts[token], token))
     if max_tokens is not None:
-        room = max_tokens - len(specials or ())
+        extra = len(specials or ())
+        room = max_tokens - extra
         if room <= 0:
             raise UsageError(
-                f"max_tokens is {max_tokens}; it has to be above the {len(specials or ())} specials."
+                f"max_tokens is {max_tokens}; it has to be above the {extra} specials."
             )
         ordered = ordered[:room]
     return vocab({token: counts[token] for token in ordered}, min_freq, specials, special_first)
