@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import DataError, UsageError
 from .shell.models import model_file, open_model
@@ -14,7 +15,9 @@ def generate(
     checkpoint: str,
     *,
     prompt: str = "",
+    echo: bool = True,
     length: int = 500,
+    stop: str | None = None,
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
@@ -32,7 +35,9 @@ def generate(
     Args:
         checkpoint: A checkpoint, or the folder of a run.
         prompt: The text to go on from; - reads it from standard input.
-        length: How many characters to write at most.
+        echo: Print the prompt before what was written; false leaves it out.
+        length: How many characters to write at most (bytes, words, subwords: the model's units).
+        stop: End before the first place where the new text says this.
         temperature: Below 1 safer, above 1 wilder; 0 takes the most probable character each time.
         top_k: Keep only this many of the most probable characters.
         top_p: Keep only the most probable characters whose probabilities reach this sum.
@@ -52,18 +57,20 @@ def generate(
         raise UsageError(f"--num_samples {num_samples}: must be at least 1.")
     path = model_file(checkpoint)
     output = Output(("sample", "prompt", "text"), format, out)
-    if prompt == "-":
-        from ..data.formats.letters import unmarked
 
-        prompt = unmarked(sys.stdin.read())
-
+    from ..data.formats.letters import unmarked
     from ..tasks.char_lm.model import CharModel
+    from ..tasks.char_lm.writing import as_text
 
     model = open_model(path, CharModel, "write text by itself", device=device, trust=trust)
-    texts = [""] * num_samples
+    in_bytes = model.vocabulary.kind == "bytes"
+    begun: Any = os.fsencode(prompt) if in_bytes else prompt
+    if prompt == "-":
+        begun = sys.stdin.buffer.read() if in_bytes else unmarked(sys.stdin.read())
     pieces = model.generate_stream(
-        [prompt] * num_samples,
+        [begun] * num_samples,
         length=length,
+        stop=stop,
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
@@ -71,6 +78,9 @@ def generate(
         seed=seed,
         unknown=unknown,
     )
+    shown = begun if echo else begun[:0]
+    texts = [begun[:0]] * num_samples
+    record = {"prompt": as_text(begun)}
     with output:
         try:
             for number, added in enumerate(pieces):
@@ -78,19 +88,21 @@ def generate(
                     texts = [text + piece for text, piece in zip(texts, added, strict=True)]
                     continue
                 # the prompt only once it is known to be readable
-                output.text((prompt if number == 0 else "") + added[0])
+                output.text((shown if number == 0 else shown[:0]) + added[0])
                 output.flush()
         except DataError as error:
             if output.lines:
                 raise
             for number in range(1, num_samples + 1):
-                output.failed({"sample": number, "prompt": prompt}, error)
+                output.failed({"sample": number, **record}, error)
             output.finish(num_samples, "text(s)", "written")
         if not output.lines:
             for number, text in enumerate(texts, 1):
-                output.put({"sample": number, "prompt": prompt, "text": text})
-        elif num_samples == 1:
-            output.text("\n")
-        else:
+                output.put({"sample": number, **record, "text": as_text(text)})
+        elif num_samples > 1:
             for number, text in enumerate(texts, 1):
-                output.text(f"--- {number} ---\n{prompt}{text}\n")
+                output.text(f"--- {number} ---\n")
+                output.text(shown + text)
+                output.text("\n")
+        elif not in_bytes:  # bytes are written as they are, so that a file of them can be made
+            output.text("\n")

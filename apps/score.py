@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..tasks.model import Scored
 
 By = Literal["line", "word", "character", "subword"]
+_UNITS = {"characters": "character", "bytes": "character", "words": "word", "subwords": "subword"}
 _TOGETHER = 1024
 _OURS = ("log_probability", "symbols", "perplexity", "bits_per_character")
 _SOURCES = ("source", "src", "input")
@@ -65,7 +66,8 @@ def score(
     Args:
         checkpoint: A checkpoint, or the folder of a run.
         *files: What to score, see above.
-        by: A record for each line, word, character (of a language model) or subword (of others).
+        by: A record for each line, word, character (of models of characters or bytes) or subword
+            (of models of these).
         separate: Of a language model: score each line by itself; else it is read after those
             before it, with their line ends.
         column: Of a language model: the files are tables, and this column has the texts, each of
@@ -91,9 +93,10 @@ def score(
     model = load(path, device=device, trust=trust)
     if not isinstance(model, CharModel | TranslationModel | CaptioningModel):
         raise UsageError(f"'{path}' holds a {type(model).__name__}, which does not score texts.")
-    if by == ("subword" if isinstance(model, CharModel) else "character"):
-        unit = "character" if isinstance(model, CharModel) else "subword"
-        raise UsageError(f"--by {by}: this model predicts {unit}s: --by {unit}, word or line.")
+    unit = _UNITS[model.vocabulary.kind] if isinstance(model, CharModel) else "subword"
+    if by in ("character", "subword") and by != unit:
+        choices = "word" if unit == "word" else f"{unit}, word"
+        raise UsageError(f"--by {by}: this model predicts {unit}s: --by {choices} or line.")
     if isinstance(model, CharModel):
         items = _table(files, column, None) if column else _lines(files)
         if column or separate:
@@ -111,7 +114,7 @@ def score(
                 [one.input for one in some], _all(some), batch_size=batch_size
             ),
         )
-    whole = not isinstance(model, CharModel) and model.vocabulary.kind == "word"
+    whole = model.vocabulary.kind in ("word", "words")
     output = Output(_columns(items, by), format or _form(out), out, files)
     _write(items, found, by, output, whole)
 
@@ -210,13 +213,14 @@ def _together(
 def _running(items: Sequence[_Item], model: CharModel) -> list[Scored | DataError]:
     """Score the lines of files, each given those before it in its file."""
     found: list[Scored | DataError] = []
+    characters = model.vocabulary.kind == "characters"
     for _, lines in itertools.groupby(items, key=lambda item: item.record.get("file")):
         some = list(lines)
         texts = [one.text if isinstance(one.text, str) else "" for one in some]
         for one, text, scored in zip(some, texts, model.score_stream(texts), strict=True):
             if isinstance(one.text, DataError):
                 found.append(one.text)
-            elif len(scored.symbols) < len(text):  # it is read without them, and has no score
+            elif characters and len(scored.symbols) < len(text):  # read without them: no score
                 unknown = sorted(set(text) - set(scored.symbols))
                 what = f"has characters that the model never saw: {', '.join(map(repr, unknown))}"
                 found.append(DataError(f"Line {one.record['id']} {what}."))

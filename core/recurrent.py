@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar, TypeAlias, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .checks import check_lengths, check_reset, dense, refuse_device, refuse_input, refuse_masks
@@ -20,14 +19,13 @@ from .guards import Guarded, guarded_step, guarded_stepper
 from .isolation import isolate
 from .kernels.loops import exporting, over_time, transformed, uncompiled, whole_graph
 from .schedule import ONE_STEP, OneStep, Schedule, rearrange
+from .segments import run_documents, run_pieces
 from .state import (
     HiddenState,
     State,
-    concatenate,
     detach,
     leaves,
     map_state,
-    select_rows,
     where_rows,
 )
 
@@ -313,38 +311,19 @@ class RecurrentCore(Guarded, ABC):
             if exporting():  # no chunks of a fixed number of steps
                 return RecurrentCore._sequence(self, x, state)
             return self._sequence(x, state)
-        batch, time = x.shape[:2]
         dtype = torch.promote_types(x.dtype, torch.float32)
-        segments = schedule.segments
-        end = segments[-1].stop if segments else 0
-        # One split: its gradient is one concatenation, where each slice's would be a tensor of the
-        # whole size.
-        sizes = [segment.stop - segment.start for segment in segments]
-        parts = [x] if sizes == [time] else x.split([*sizes, time - end], 1)  # (B, steps, D) each
-        outputs: list[Tensor] = []
-        finished: list[State] = []  # rows that reached their length, the last to finish first
-        running = batch
-        fresh = None
-        for part, (_, _, rows, lengths, reset) in zip(parts, segments, strict=False):
-            if rows < running:
-                finished.insert(0, select_rows(state, slice(rows, running)))
-                state, running = select_rows(state, slice(rows)), rows
-            if reset is not None:
-                if fresh is None:
-                    fresh = self.initial_state(batch, device=x.device, dtype=dtype)
-                state = where_rows(reset, select_rows(fresh, slice(rows)), state)
-            part = part if rows == batch else part[:rows]  # (N, steps, D), the rows that still run
+
+        def fresh(rows: int) -> State:
+            return self.initial_state(rows, device=x.device, dtype=dtype)
+
+        def run(part: Tensor, before: State, lengths: list[int] | None) -> tuple[Tensor, State]:
             if lengths is None:
-                output, state = self._sequence(part, state)
-            else:
-                output, state = self._ragged(part, state, lengths)
-            if rows < batch:
-                output = F.pad(output, (0, 0, 0, 0, 0, batch - rows))  # (B, steps, H)
-            outputs.append(output)
-        if end < time:
-            outputs.append(x.new_zeros(batch, time - end, self.output_size))
-        output = outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1)  # (B, T, H)
-        return output, concatenate([state, *finished])
+                return self._sequence(part, before)
+            return self._ragged(part, before, lengths)
+
+        if schedule.documents is not None:
+            return run_documents(x, state, schedule.documents, fresh, run)
+        return run_pieces(x, state, schedule.segments, fresh, run)
 
     @staticmethod
     def _idle(x: Tensor, schedule: Schedule | None) -> bool:

@@ -4,11 +4,18 @@ The time axis is cut where a row resets, and where so many rows have ended that 
 them pays for the cut. Where rows leave, they are sorted by falling length, so that the rows still
 running are always the first ones.
 
-Shapes: B batch, T time, N rows of a segment.
+Where rows reset so often that this leaves little of a sequence, as with documents of a few steps,
+each piece between two resets is taken for a row of its own, a document: what a reset separates can
+run side by side, in fewer steps of more rows.
+
+Shapes: B batch, T time, N rows of a segment or documents, M steps of all segments' rows.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -37,11 +44,32 @@ class Segment(NamedTuple):
     reset: Tensor | None
 
 
+class Documents(NamedTuple):
+    """A batch as its pieces between resets, all of which begin at once.
+
+    Attributes:
+        segments: What to run: N rows without resets, sorted by falling length.
+        there: The step (row * T + step) at each place of the segments' rows, one segment after the
+            other: (M,), -1 for a place past a document's end.
+        back: The place of each step (B * T,), -1 for a step past its row's end.
+        start: The row whose state each document goes on with, B where it starts anew: (N,).
+        last: Each row's last document (B,).
+    """
+
+    segments: list[Segment]
+    there: Tensor
+    back: Tensor
+    start: Tensor
+    last: Tensor
+
+
 class OneStep:
     """A sign in a schedule's place for one step in place of a sequence."""
 
 
 ONE_STEP = OneStep()
+_MANY = 16  # segments: fewer cost little
+_SPARED = 2  # documents are taken where they leave at most one of so many segments
 
 
 class Schedule:
@@ -68,7 +96,7 @@ class Schedule:
         self.device = device
         self.slack = slack
         ends = sorted(lengths)
-        cuts = _worthwhile_cuts(ends, 0, ends[-1], slack)
+        cuts = _worthwhile_cuts(sorted(Counter(ends).items()), 0, ends[-1], slack)
         leave = bool(cuts) or ends.count(0) * ends[-1] > slack
         falling = all(first >= second for first, second in pairwise(lengths))
         self.order: Tensor | None = None
@@ -105,6 +133,39 @@ class Schedule:
             segments.append(Segment(start, stop, rows, lengths, mask))
         return segments
 
+    @cached_property
+    def documents(self) -> Documents | None:
+        """The batch's documents; None where they would not spare most of the cuts."""
+        if self.reset is None or len(self.segments) < _MANY:
+            return None
+        reset, time = self.reset.cpu(), self.time
+        begins = reset.clone()
+        begins[:, 0] = True
+        row, step = begins.nonzero().unbind(1)  # (N,) each, row after row
+        first = row * time + step
+        last = begins.sum(1).cumsum(0) - 1  # (B,)
+        end = first.roll(-1)
+        end[last] = torch.arange(len(reset)) * time + torch.tensor(self.lengths)
+        length, order = (end - first).sort(descending=True, stable=True)
+        lengths, first = length.tolist(), first[order]
+        segments = Schedule(lengths, lengths[0], None, self.device, self.slack).segments
+        if _SPARED * len(segments) > len(self.segments):
+            return None
+        places = []
+        for start, stop, rows, ends, _ in segments:
+            steps = torch.arange(start, stop)
+            place = first[:rows, None] + steps  # (rows, stop - start)
+            if ends is not None:
+                place = place.masked_fill(steps >= length[:rows, None], -1)
+            places.append(place.flatten())
+        there = torch.cat(places)  # (M,)
+        back = torch.full((reset.numel(),), -1)
+        real = (there >= 0).nonzero().squeeze(1)
+        back[there[real]] = real
+        begun = torch.where(reset[row, step], len(reset), row)[order]
+        indices = [there, back, begun, order.argsort()[last]]
+        return Documents(segments, *(i.to(self.device, non_blocking=True) for i in indices))
+
     def valid(self) -> Tensor:
         """Return bool (B, T), True at the steps before each row's length."""
         return steps_before(self.lengths, self.time, self.device)
@@ -140,10 +201,22 @@ class Schedule:
         return schedule, index.to(self.device, non_blocking=True)
 
 
-def _worthwhile_cuts(ends: list[int], start: int, stop: int, slack: int) -> list[int]:
-    """Find cuts between `start` and `stop` that each save more than `slack` steps of ended rows."""
-    best, gain = 0, slack
-    for ended, end in enumerate((end for end in ends if start < end < stop), 1):
+def _worthwhile_cuts(
+    ends: Sequence[tuple[int, int]], start: int, stop: int, slack: int
+) -> list[int]:
+    """Find cuts between `start` and `stop` that each save more than `slack` steps of ended rows.
+
+    Args:
+        ends: Where rows end, in rising order, and how many do.
+        start: Where to begin.
+        stop: Where to end.
+        slack: See `Schedule`.
+    """
+    best, gain, ended = 0, slack, 0
+    for end, rows in ends:
+        if not start < end < stop:
+            continue
+        ended += rows
         if ended * (stop - end) > gain:
             best, gain = end, ended * (stop - end)
     if gain == slack:

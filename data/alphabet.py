@@ -7,7 +7,12 @@ from typing import Any, NamedTuple
 
 import regex
 
-from .vocabulary import ByteVocabulary, CharacterVocabulary, vocabulary_from_spec
+from .vocabulary import (
+    ByteVocabulary,
+    CharacterVocabulary,
+    WordVocabulary,
+    vocabulary_from_spec,
+)
 
 _SHOWN = 10
 _LETTER = regex.compile(r"[\p{L}\p{M}]")
@@ -65,17 +70,25 @@ def alphabet(part: Any) -> Alphabet:
         special = subwords.UNKNOWN + 1
         if subwords.kind != "word":
             return Alphabet("subwords", names, special)
-        # A word of letters is what a subword with the space before it is.
-        words = [f"▁{name}" if _LETTER.match(name) else name for name in names[special:]]
-        return Alphabet("words", names[:special] + words, special)
+        return Alphabet("words", names[:special] + _spaced(names[special:]), special)
     vocabulary = vocabulary_from_spec(part if isinstance(part, Mapping) else {})
     if isinstance(vocabulary, CharacterVocabulary):
         return Alphabet(
             "characters", ["<end>", "<unk>", *vocabulary.symbols], vocabulary.UNKNOWN + 1
         )
+    if isinstance(vocabulary, WordVocabulary):
+        words = _spaced(vocabulary.symbols)
+        return Alphabet("words", ["<end>", "<unk>", "\n", *words], vocabulary.UNKNOWN + 1)
+    if not isinstance(vocabulary, ByteVocabulary):
+        return Alphabet("subwords", vocabulary.names, vocabulary.END + 1)
     # In UTF-8 the first 128 bytes are characters; the others are parts of some.
     names = [chr(value) if value < 128 else f"0x{value:02x}" for value in range(256)]
     return Alphabet("bytes", ["<end>", *names], ByteVocabulary.END + 1)
+
+
+def _spaced(words: Sequence[str]) -> list[str]:
+    """Return what words are called: those of letters as subwords with the space before them."""
+    return [f"▁{word}" if _LETTER.match(word) else word for word in words]
 
 
 def match(old: Alphabet, new: Alphabet, role: str = "") -> Match:

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from ..errors import DataError, SetupError, UsageError, did_you_mean
 from .cache import cached, key_of, stamps, unusable
 from .formats.folders import files_in, refuse_address
-from .formats.hub import load_dataset
+from .formats.hub import batches, load_dataset
 from .formats.packed import BLOCK_BYTES, plain_name, read_blocks
 
 # where this process and those it starts find what standard input held
@@ -219,12 +219,8 @@ def dataset_source(
 
 
 def _row_documents(rows: Any, column: str, label: str) -> Iterator[Document]:
-    texts = (
-        text
-        for batch in rows.select_columns([column]).iter(batch_size=256)
-        for text in batch[column]
-    )
-    for number, text in enumerate(texts):
+    read = batches(rows.select_columns([column]), label, size=256)
+    for number, text in enumerate(text for batch in read for text in batch[column]):
         if not isinstance(text, str):
             raise DataError(
                 f"{label}, row {number} (from 0): column '{column}' holds {type(text).__name__}, "

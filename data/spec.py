@@ -12,8 +12,9 @@ class VocabularySpec(TypedDict):
     """A vocabulary as plain data, as it travels in checkpoints.
 
     Attributes:
-        kind: `characters` or `bytes`.
-        symbols: The characters, sorted by code point; empty for bytes.
+        kind: `characters`, `bytes`, `words` or `subwords`.
+        symbols: The characters, sorted by code point; empty for bytes; words, with spaces in
+            between; of subwords, what is merged, a line each.
     """
 
     kind: str

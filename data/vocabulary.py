@@ -2,194 +2,24 @@
 
 from __future__ import annotations
 
-import codecs
-import functools
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Literal, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
+from ..errors import UsageError, quoted
+from .vocabularies.characters import ByteVocabulary as ByteVocabulary
+from .vocabularies.characters import CharacterVocabulary as CharacterVocabulary
+from .vocabularies.characters import Ids as Ids
+from .vocabularies.characters import UnknownCharacters as UnknownCharacters
+from .vocabularies.characters import code_points as code_points
+from .vocabularies.words import WordVocabulary as WordVocabulary
 
-from ..errors import DataError, UsageError, quoted
-from .spec import VocabularySpec
+if TYPE_CHECKING:
+    from .vocabularies.subwords import SubwordVocabulary
 
-Ids = npt.NDArray[np.int64]
-Unknown = Literal["error", "skip", "replace"]
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
-
-class UnknownCharacters(DataError):
-    """Characters that a vocabulary does not have.
-
-    Attributes:
-        counts: How often each of them occurs.
-    """
-
-    def __init__(
-        self, counts: Mapping[str, int], *, where: str = "the text", remedy: str = ""
-    ) -> None:
-        self.counts = dict(counts)
-        by_count = sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
-        named = ", ".join(f"{character!r} ({count} x)" for character, count in by_count[:5])
-        more = f" and {len(by_count) - 5} more" if len(by_count) > 5 else ""
-        noun = "character" if len(by_count) == 1 else "characters"
-        remedy = remedy or "Leave them out, or choose unknown 'skip' or 'replace'."
-        super().__init__(
-            f"{where} has {len(by_count)} {noun} that the vocabulary lacks: {named}{more}.\n"
-            f"{remedy}"
-        )
-
-
-class Decoder(Protocol):
-    """Turns ids that come one after another into text."""
-
-    def push(self, ids: Iterable[int]) -> str:
-        """Return the text that is complete after these ids."""
-
-    def finish(self) -> str:
-        """Return what is left, damaged where the ids ended within a character."""
-
-
-class CharacterVocabulary:
-    """Characters (Unicode code points).
-
-    Id 0 is the boundary between documents, 1 stands for any unknown character, 2 and up are the
-    characters.
-
-    Args:
-        symbols: The characters, in any order; repeated ones count once.
-    """
-
-    END: ClassVar[int] = 0
-    UNKNOWN: ClassVar[int] = 1
-    never_written: ClassVar[tuple[int, ...]] = (UNKNOWN,)  # ids that a model must not generate
-    kind: ClassVar[str] = "characters"
-
-    def __init__(self, symbols: Iterable[str]) -> None:
-        self.symbols = "".join(sorted(set(symbols)))
-
-    @property
-    def size(self) -> int:
-        """Number of ids."""
-        return len(self.symbols) + 2
-
-    @functools.cached_property
-    def _table(self) -> npt.NDArray[np.int64]:
-        """Ids by code point; -1 where unknown."""
-        points = code_points(self.symbols)
-        table = np.full(int(points.max()) + 1 if len(points) else 0, -1, dtype=np.int64)
-        table[points] = np.arange(2, self.size)
-        return table
-
-    def encode(self, text: str, *, unknown: Unknown = "error") -> Ids:
-        """Return the ids of a text.
-
-        Args:
-            text: What to encode.
-            unknown: What to do with a character that the vocabulary lacks: `error`, `skip` (leave
-                it out) or `replace` (by the unknown symbol).
-
-        Raises:
-            UnknownCharacters: Names them, where `unknown` is `error`.
-        """
-        points = code_points(text)
-        known = points < len(self._table)
-        ids = np.full(len(points), -1, dtype=np.int64)
-        ids[known] = self._table[points[known]]
-        missing = ids < 0
-        if missing.any():
-            if unknown == "error":
-                values, counts = np.unique(points[missing], return_counts=True)
-                raise UnknownCharacters(
-                    {chr(v): int(c) for v, c in zip(values, counts, strict=True)}
-                )
-            ids = ids[~missing] if unknown == "skip" else np.where(missing, self.UNKNOWN, ids)
-        return ids
-
-    def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of ids; nothing for document boundaries, U+FFFD for unknown symbols."""
-        return "".join(
-            "" if i == self.END else "\ufffd" if i == self.UNKNOWN else self.symbols[i - 2]
-            for i in ids
-        )
-
-    def decoder(self) -> Decoder:
-        """Return a decoder for ids that come one after another."""
-        return _CharacterDecoder(self)
-
-    def to_spec(self) -> VocabularySpec:
-        """Return the vocabulary as plain data."""
-        return {"kind": self.kind, "symbols": self.symbols}
-
-
-class _CharacterDecoder:
-    def __init__(self, vocabulary: CharacterVocabulary) -> None:
-        self._vocabulary = vocabulary
-
-    def push(self, ids: Iterable[int]) -> str:
-        return self._vocabulary.decode(ids)
-
-    def finish(self) -> str:
-        return ""
-
-
-class ByteVocabulary:
-    """Bytes: id 0 is the boundary between documents, 1 to 256 are the bytes 0 to 255.
-
-    Text is taken as UTF-8.
-    """
-
-    END: ClassVar[int] = 0
-    never_written: ClassVar[tuple[int, ...]] = ()
-    kind: ClassVar[str] = "bytes"
-    size: ClassVar[int] = 257
-
-    def encode(self, text: str | bytes, *, unknown: Unknown = "error") -> Ids:
-        """Return the ids of a text (as UTF-8) or of bytes.
-
-        Args:
-            text: What to encode.
-            unknown: Without effect, no byte is unknown.
-        """
-        data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
-        return np.frombuffer(data, dtype=np.uint8).astype(np.int64) + 1
-
-    def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of ids; nothing for document boundaries, U+FFFD for what is no UTF-8."""
-        return self.decode_bytes(ids).decode("utf-8", "replace")
-
-    def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        """Return the bytes of ids; nothing for document boundaries."""
-        return bytes(int(i) - 1 for i in ids if i != self.END)
-
-    def decoder(self) -> Decoder:
-        """Return a decoder for ids one after another; it holds back an incomplete character."""
-        return _ByteDecoder(self)
-
-    def to_spec(self) -> VocabularySpec:
-        """Return the vocabulary as plain data."""
-        return {"kind": self.kind, "symbols": ""}
-
-
-class _ByteDecoder:
-    def __init__(self, vocabulary: ByteVocabulary) -> None:
-        self._vocabulary = vocabulary
-        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
-
-    def push(self, ids: Iterable[int]) -> str:
-        return self._utf8.decode(self._vocabulary.decode_bytes(ids))
-
-    def finish(self) -> str:
-        return self._utf8.decode(b"", final=True)
-
-
-Vocabulary = CharacterVocabulary | ByteVocabulary
-
-
-def code_points(text: str) -> npt.NDArray[np.uint32]:
-    """Return the code points of a text, (length,)."""
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+Vocabulary: TypeAlias = "CharacterVocabulary | ByteVocabulary | WordVocabulary | SubwordVocabulary"
 
 
 def vocabulary_from_spec(spec: Mapping[str, Any]) -> Vocabulary:
@@ -208,10 +38,17 @@ def vocabulary_from_spec(spec: Mapping[str, Any]) -> Vocabulary:
     kind, symbols = spec.get("kind"), spec.get("symbols")
     if kind == "bytes":
         return ByteVocabulary()
+    if kind == "words" and isinstance(symbols, str) and _SURROGATE.search(symbols) is None:
+        return WordVocabulary(symbols.split())
+    if kind == "subwords" and isinstance(symbols, str):
+        from .vocabularies.subwords import SubwordVocabulary  # imports `tokenizers`
+
+        return SubwordVocabulary.from_symbols(symbols)
     # half a character, which no text has and no terminal takes, has no UTF-8
     if kind == "characters" and isinstance(symbols, str) and _SURROGATE.search(symbols) is None:
         return CharacterVocabulary(symbols)
     raise UsageError(
         f"No vocabulary has kind {quoted(kind)!r} and symbols of type {type(symbols).__name__}; "
-        "the kind is 'characters' (with the symbols as a string of whole ones) or 'bytes'."
+        "the kind is 'characters' (with the symbols as a string of whole ones), 'bytes', 'words' "
+        "or 'subwords'."
     )

@@ -43,8 +43,8 @@ class Scored(NamedTuple):
     """How likely a model finds a text.
 
     Attributes:
-        symbols: What it predicts one after another: characters; or subwords, as they may be shown
-            to a person, with the end symbol.
+        symbols: What it predicts one after another: characters; or words or subwords, as they may
+            be shown to a person, of translations and captions with the end symbol.
         log_probabilities: That of each in nats, given those before it.
     """
 

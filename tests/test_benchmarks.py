@@ -74,6 +74,7 @@ TINY = {
         "| MinGRU | 8 | ",
     ),
     "corpus_memory": Tiny("--megabytes 1 --batches 2 --folder .", "| 1 MB | 9"),
+    "documents": Tiny("--cores GRU --size 3x20x4 --means 7 --repeats 1", "| GRU | 7 | "),
     "fit": Tiny(
         f"char_lm/text --test --data.path text.txt --data.batch_size 4 {FEW}",
         "final ",

@@ -9,18 +9,20 @@ import json
 import os
 
 import pytest
+from foreign_readers import FOREIGN
 from fuzzing import answer, attack
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from readers import READERS, Checkpoints
 
+ALL = READERS | FOREIGN
 EXAMPLES = int(os.environ.get("UNROLLED_FUZZ_EXAMPLES", "200"))
 SEED = int(os.environ.get("UNROLLED_FUZZ_SEED", "0"))
 
 
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("name", ALL)
 def test_damaged_files_are_read_or_refused(tmp_path, name):
-    counts = attack(name, READERS[name], tmp_path, EXAMPLES, SEED)
+    counts = attack(name, ALL[name], tmp_path, EXAMPLES, SEED)
     print(f"{name}: {counts}")
     assert counts["refused"] > 0
 
@@ -42,10 +44,10 @@ DOCUMENTS = st.recursive(
 )
 
 
-@pytest.mark.parametrize("name", [name for name, reader in READERS.items() if reader.tree])
+@pytest.mark.parametrize("name", [name for name, reader in ALL.items() if reader.tree])
 def test_documents_are_read_or_refused(tmp_path, name):
     """JSON is YAML, too."""
-    reader = READERS[name]
+    reader = ALL[name]
     reader.make(tmp_path)
 
     @settings(

@@ -162,6 +162,9 @@ IMAGES = {
 }
 
 
+OFFLINE = ("--model.encoder.backbone", "SmallCNN")  # whose weights need no network
+
+
 @pytest.mark.parametrize("payload", IMAGES)
 def test_images(work, capsys, payload):
     Path("pictures").mkdir()
@@ -173,7 +176,7 @@ def test_images(work, capsys, payload):
     Path("pictures/captions.csv").write_text("image,caption\nx.png,a dog\n")
     Path("clips/pictures/labels.csv").write_text("start,end,label\n0,1,a\n")
     for words in (
-        ["captioning/csv", "--data.root", "pictures", "--model.encoder.backbone", "SmallCNN"],
+        ["captioning/csv", "--data.root", "pictures", *OFFLINE],
         ["video/files", "--data.root", "clips"],
     ):
         capsys.readouterr()
@@ -345,7 +348,7 @@ def test_data_sets(work, capsys, monkeypatch, payload):
     for words in (
         ["char_lm/text", "--data.path", "null", "--data.dataset", "data"],
         "translation/parallel --data.dataset data --data.source de --data.target en".split(),
-        ["captioning/datasets", "--data.dataset", "data"],
+        ["captioning/datasets", "--data.dataset", "data", *OFFLINE],
     ):
         refused(capsys, ["fit", *words])
 
@@ -353,4 +356,6 @@ def test_data_sets(work, capsys, monkeypatch, payload):
 def test_an_image_out_of_the_folder_is_not_looked_for(work, capsys):
     Path("in/images").mkdir(parents=True)
     Path("in/captions.csv").write_text("image,caption\nimages/../../text.txt,a dog\n")
-    assert "None of the 1 images" in refused(capsys, ["fit", "captioning/csv", "--data.root", "in"])
+    assert "None of the 1 images" in refused(
+        capsys, ["fit", "captioning/csv", "--data.root", "in", *OFFLINE]
+    )

@@ -66,8 +66,12 @@ def arguments(case: Case, name: str, *more: str) -> list[str]:
 
 
 def files(run: Path) -> dict[str, str]:
-    """What a run has written, but for TensorBoard's files and the lock that a kill leaves."""
-    found = (path for path in run.rglob("*") if path.is_file() and path.name != ".lock")
+    """What a run has written, but for TensorBoard's files and the lock that a kill leaves.
+
+    Nor the picture of its curves: it is drawn by whoever finds the run at its end.
+    """
+    found = (path for path in run.rglob("*") if path.is_file())
+    found = (path for path in found if path.name not in (".lock", "curves.png"))
     found = (path for path in found if "tfevents" not in path.name)
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 

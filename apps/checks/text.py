@@ -34,7 +34,8 @@ def look(read: Read, report: Report) -> None:
         survey, corpus = data.corpus.survey(), data.corpus
     report.tell(
         "text",
-        f"{corpus.source.name}: {survey['symbols']:,} {data.units}, {survey['documents']:,} "
+        f"{corpus.source.name}: {survey['symbols']:,} "
+        f"{'bytes' if data.units == 'bytes' else 'characters'}, {survey['documents']:,} "
         "document(s)",
     )
     counts = survey["counts"]

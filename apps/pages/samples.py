@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ...errors import UnrolledError
 from ...tasks.char_lm.model import CharModel
+from ...tasks.char_lm.writing import as_text
 from .html import Content, Html, element, joined, table
 from .runs import Run
 from .tested import Row, Tested
@@ -51,7 +52,7 @@ def written(run: Run) -> list[tuple[str, list[str]]]:
         kept: list[str] = []
         for text in texts:
             if text and sum(map(len, kept)) < LENGTH:
-                kept.append(text)
+                kept.append(as_text(text))
         found.append((f"temperature {temperature}, seed {seed}", kept))
     return found
 

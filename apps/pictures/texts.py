@@ -78,8 +78,15 @@ def ids_of(model: CharModel, text: str) -> list[list[int]]:
 
     Raises:
         DataError: It has characters that the model never saw.
+        UsageError: The model reads words or subwords.
     """
     from ...data.vocabulary import UnknownCharacters
+
+    if model.vocabulary.kind in ("words", "subwords"):
+        raise UsageError(
+            f"This model reads {model.vocabulary.kind}: the picture shows single characters, of "
+            "models of characters or bytes."
+        )
 
     try:
         model.vocabulary.encode(text)

@@ -127,7 +127,7 @@ def _read(
     bits = np.add.reduceat(own.numpy(), starts[:-1])
     found = nats[starts[:-1]].topk(min(top, nats.shape[1]), dim=1)
     guesses = [
-        [vocabulary.decode([number]) or "⏹" for number in row] + [""] * (top - len(row))
+        [vocabulary.decode([number]) or "■" for number in row] + [""] * (top - len(row))
         for row in found.indices.tolist()
     ]
     chances = np.zeros((len(ids), top))

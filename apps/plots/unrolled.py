@@ -106,7 +106,7 @@ def _read(model: CharModel, text: str) -> tuple[np.ndarray, list[dict[str, float
     ids = torch.tensor([[number for [number] in parts]])[:, :-1]
     output, _ = model.read(ids.to(model.device))  # (1, T, H)
     chances = model.head(output)[0].float().softmax(-1).cpu()  # (T, V)
-    signs = [visible(vocabulary.decode([number])) or "⏹" for number in range(chances.shape[1])]
+    signs = [visible(vocabulary.decode([number])) or "■" for number in range(chances.shape[1])]
     rows = []
     for row in chances.tolist():
         ranked = sorted(zip(signs, row, strict=True), key=lambda pair: -pair[1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -269,11 +270,13 @@ def _evaluation(
     if ckpt_path is None:
         raise UsageError(f"`unrolled {command}` needs a trained model: add --ckpt_path CKPT.")
     checkpoint = model_file(ckpt_path)
-    run = folders.run_of(checkpoint.path)
-    # what the run was begun with says less than the run's own settings, its flags among them
-    own = word is not None and folders.started_with(run) == _canonical(word) and not configs
-    named = [*([path] if path and not own else []), *map(find_config, configs)]
-    files = named or [run / folders.CONFIG]
+    run = None
+    with suppress(UsageError) if word or configs else nullcontext():
+        run = folders.run_of(checkpoint.path)
+    named = [*([path] if path else []), *map(find_config, configs)]
+    if run and word and not configs and folders.started_with(run) == _canonical(word):
+        named = []  # the run's own settings say more than what it was begun with
+    files = named or [Path(run or "") / folders.CONFIG]
     if command == "predict" and not any(flag.startswith("--data") for flag in flags):
         _refuse_shipped_data(files)
     return Request(
@@ -285,7 +288,7 @@ def _evaluation(
         root=Path("runs"),
         checkpoint=checkpoint,
         trust=trust,
-        foreign=run / folders.CONFIG in files,
+        foreign=not named,
     )
 
 

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TextIO, TypeAlias
 
 from ...errors import DataError, UsageError, one_line, printable
 from ..run.folder.disk import writing
@@ -59,7 +59,7 @@ class Output:
         self.lines = self._format is None
         self.failures = 0
         self._written = 0
-        self._file: IO[str] = sys.stdout
+        self._file: TextIO = sys.stdout
         if self._place:
             _check(self._place, inputs)
 
@@ -123,17 +123,17 @@ class Output:
             print(f"unrolled: {printable(str(error))}", file=sys.stderr, flush=True)
         self.put({**record, "error": str(error)}, line)
 
-    def text(self, text: str) -> None:
-        """Write text as it is.
+    def text(self, text: str | bytes) -> None:
+        """Write text as it is, or bytes as they are.
 
         Args:
             text: The text, with its line ends.
         """
         if self._place is None:
-            self._file.write(text)
+            self._add(text)
             return
         with writing(self._place):
-            self._file.write(text)
+            self._add(text)
 
     def flush(self) -> None:
         """Let everybody see what was written so far."""
@@ -162,6 +162,13 @@ class Output:
             raise DataError(
                 f"{self.failures:,} of {total:,} {noun} could not be {done}{others}.{more}"
             )
+
+    def _add(self, text: str | bytes) -> None:
+        if isinstance(text, str):
+            self._file.write(text)
+            return
+        self._file.flush()  # what was written as text comes before
+        self._file.buffer.write(text)
 
     def _shown(self, value: object) -> str:
         return str(value) if self._place else one_line(value)

@@ -37,6 +37,11 @@ class TimmBackbone(PretrainedBackbone):
     Raises:
         ValueError: There is no such model or grid, or its weights can't be had or don't fit.
         ImportError: `timm` is not installed.
+
+    Example:
+        >>> backbone = TimmBackbone("test_resnet")
+        >>> images = torch.zeros(1, 3, 160, 160, dtype=torch.uint8)
+        >>> features = backbone(images)  # (1, channels, height, width)
     """
 
     def __init__(

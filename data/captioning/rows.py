@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from ...errors import DataError, did_you_mean
-from ..formats.hub import load_dataset
+from ..formats.hub import batches, load_dataset
 from ..images import open_image
 from ..splits import Part
 from .entries import PART_NAMES
@@ -118,7 +118,8 @@ class CaptionRows:
         """
         found: list[list[str]] = [[] for _ in range(len(rows))]
         for column in self._caption_columns:
-            for number, value in enumerate(rows.select_columns([column])[:][column]):
+            read = batches(rows.select_columns([column]), self.name)
+            for number, value in enumerate(value for batch in read for value in batch[column]):
                 texts = value if isinstance(value, list) else [value]
                 if not all(isinstance(text, str) for text in texts if text is not None):
                     raise DataError(

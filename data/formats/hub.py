@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from logging import CRITICAL
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,8 @@ def load_dataset(
     import datasets  # takes a second to import
 
     local, files = Path(name).expanduser(), None
+    verbosity = datasets.logging.get_verbosity()
+    datasets.logging.set_verbosity(CRITICAL)  # what is wrong is told in the error
     try:
         if (local / "state.json").exists() or (local / "dataset_dict.json").exists():
             loaded = datasets.load_from_disk(str(local))
@@ -66,5 +70,33 @@ def load_dataset(
             name, config, data_files=files, split=split, streaming=streaming
         )
     except Exception as error:  # a stranger's folder can make the library raise anything
-        reason = quoted((str(error).strip().splitlines() or [type(error).__name__])[0], 300)
-        raise DataError(f"{label} can't be loaded: {reason}.") from error
+        raise DataError(f"{label} can't be loaded: {_reason(error)}.") from error
+    finally:
+        datasets.logging.set_verbosity(verbosity)
+
+
+def batches(rows: Any, label: str, *, size: int = 1024) -> Iterator[dict[str, list[Any]]]:
+    """Yield the columns of some rows at a time.
+
+    Args:
+        rows: Rows of a data set.
+        label: What messages call it.
+        size: How many rows at a time.
+
+    Raises:
+        DataError: They are damaged.
+    """
+    found = rows.iter(batch_size=size)
+    while True:
+        try:
+            batch = next(found, None)
+        except Exception as error:  # as in loading
+            raise DataError(f"{label} is damaged: {_reason(error)}.") from error
+        if batch is None:
+            return
+        yield batch
+
+
+def _reason(error: Exception) -> str:
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return quoted(first.rstrip("."), 300)

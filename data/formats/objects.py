@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import DataError, some
 from ..tables import MAX_FILE, json_rows, json_value, lines
-from .hub import COLUMNAR, JSON_LINES, load_dataset
+from .hub import COLUMNAR, JSON_LINES, batches, load_dataset
 from .packed import kind_of, read_blocks
 
 OBJECTS = (*JSON_LINES, ".json", *COLUMNAR)
@@ -72,7 +72,7 @@ def _rows_of(content: Any, label: str) -> list[Any]:
 def _columnar(path: Path, kind: str, label: str) -> Iterator[tuple[str, Any]]:
     rows = load_dataset(str(path), None, "train", label=label)
     number = 0
-    for batch in rows.iter(batch_size=1024):
+    for batch in batches(rows, label):
         names = list(batch)
         for values in zip(*batch.values(), strict=True):
             yield f"{label}, row {number}", dict(zip(names, values, strict=True))

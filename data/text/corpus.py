@@ -1,7 +1,10 @@
 """A text as an array of symbols on disk: surveyed once, encoded once, memory-mapped ever after.
 
-The array is `[END, document, END, document, ...]`. Both passes read block by block, so memory does
+The array is `[END, document, END, document, ...]`. All passes read block by block, so memory does
 not grow with the text. What they find is kept in the cache.
+
+Where lines or paragraphs are the documents, each is drawn for a part by itself: a list is often
+sorted, and its end is not like its beginning. The array then holds those of training first.
 """
 
 from __future__ import annotations
@@ -9,7 +12,8 @@ from __future__ import annotations
 import codecs
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Literal, TypedDict
 
@@ -17,21 +21,24 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import DataError, UsageError, did_you_mean
-from ..arrays import Array, ArrayFile, cached_array
-from ..cache import cached_json, key_of
+from ..arrays import Array, ArrayFile, array_writer, cached_array
+from ..cache import cached, cached_json, key_of
 from ..formats.letters import unmarked
 from ..formats.packed import BLOCK_BYTES
 from ..sources import Document, Source
+from ..splits import PARTS, Part
 from ..vocabulary import (
     ByteVocabulary,
     CharacterVocabulary,
     UnknownCharacters,
     Vocabulary,
     code_points,
+    vocabulary_from_spec,
 )
+from .documents import Block, Documents, drawn, split
 
-Units = Literal["characters", "bytes"]
-_FORMAT = 2  # of the files in the cache: raise it when they change
+Units = Literal["characters", "bytes", "words", "subwords"]
+_FORMAT = 3  # of the files in the cache: raise it when they change
 
 
 class Survey(TypedDict):
@@ -41,12 +48,14 @@ class Survey(TypedDict):
         documents: Documents that are not empty.
         symbols: Characters or bytes in all of them.
         counts: How often each character occurs; empty for bytes.
+        parts: Documents of each part, where they are drawn; else empty.
         sha256: Of all bytes, one document after the other.
     """
 
     documents: int
     symbols: int
     counts: dict[str, int]
+    parts: dict[Part, int]
     sha256: str
 
 
@@ -57,16 +66,34 @@ class Corpus:
         source: The text.
         units: What a symbol is.
         encoding: How characters are stored in the source's bytes.
+        documents: What a document is: all of a source's, or each line or paragraph of them.
+        shares: The share of each part, for which lines and paragraphs are drawn; all of them are
+            for training when not given.
+        size: Words or subwords at most; None: by the length of the text.
         cache: Folder for what was found.
     """
 
-    def __init__(self, source: Source, *, units: Units, encoding: str, cache: Path) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        units: Units,
+        encoding: str,
+        documents: Documents = "files",
+        shares: Mapping[Part, Decimal] | None = None,
+        size: int | None = None,
+        cache: Path,
+    ) -> None:
         self.source = source
         self.units = units
         self.encoding = "utf-8" if source.utf8 else _checked(encoding)
+        self.documents = documents
+        self._limits = np.cumsum([float((shares or {}).get(part, 0)) for part in ("test", "val")])
+        self._size = size
         self._cache = cache
-        decoder = self.encoding if units == "characters" else None
-        self._key = key_of(_FORMAT, source.identity, units, decoder)
+        decoder = self.encoding if units != "bytes" else None
+        drawn_for = self._limits.tolist() if documents != "files" else None
+        self._key = key_of(_FORMAT, source.identity, units, decoder, documents, drawn_for)
 
     def survey(self) -> Survey:
         """Return what the first pass finds, from the cache if it was made before."""
@@ -75,11 +102,18 @@ class Corpus:
 
     def vocabulary(self) -> Vocabulary:
         """Return the vocabulary of the whole text."""
-        return (
-            ByteVocabulary()
-            if self.units == "bytes"
-            else CharacterVocabulary(self.survey()["counts"])
+        if self.units == "bytes":
+            return ByteVocabulary()
+        if self.units == "characters":
+            return CharacterVocabulary(self.survey()["counts"])
+        from .tokens import made  # imports `tokenizers`
+
+        units, characters = self.units, self.survey()["symbols"]
+        file = self._cache / f"{key_of(self._key, self._size)}-vocabulary.json"
+        spec = cached_json(
+            file, lambda: made(units, self._blocks(), characters, self._size).to_spec()
         )
+        return vocabulary_from_spec(spec)
 
     def tokens(
         self, vocabulary: Vocabulary, *, unknown: Literal["error", "replace"] = "error"
@@ -106,22 +140,31 @@ class Corpus:
                 )
         file = self._cache / f"{self._key}-{key_of(vocabulary.to_spec())}.npy"
         length = survey["symbols"] + survey["documents"]
-        return cached_array(file, length, lambda: self._encode(vocabulary, length), np.int64)
+
+        if isinstance(vocabulary, CharacterVocabulary | ByteVocabulary):
+            return cached_array(file, length, lambda: self._encode(vocabulary, length), np.int64)
+
+        def encode(made: Path) -> None:
+            with array_writer(made, np.min_scalar_type(vocabulary.size - 1)) as add:
+                for ids in self._encode(vocabulary, length):
+                    add(ids)
+
+        return ArrayFile(cached(file, encode), np.int64)
 
     def _survey(self) -> Survey:
         documents = symbols = 0
         counts = np.zeros(0, dtype=np.int64)
+        parts = np.zeros(len(PARTS), dtype=np.int64)
         digest = hashlib.sha256()
-        for document in self.source.documents():
-            before = symbols
-            for block, piece in self._pieces(document):
-                digest.update(block)
-                symbols += len(piece)
-                if self.units == "characters":
-                    found = np.bincount(piece, minlength=len(counts))
-                    found[: len(counts)] += counts
-                    counts = found
-            documents += symbols > before
+        for block in self._blocks(digest):
+            symbols += len(block.symbols)
+            documents += len(block.lengths) - (not block.begins)
+            if self.units == "characters":
+                found = np.bincount(block.symbols, minlength=len(counts))
+                found[: len(counts)] += counts
+                counts = found
+            if self.documents != "files":
+                parts += np.bincount(self._part(block), minlength=len(PARTS))
         if not symbols:
             raise DataError(f"{self.source.name} is empty: it holds no {self.units} to train on.")
         by_character = {chr(point): int(counts[point]) for point in np.flatnonzero(counts)}
@@ -129,33 +172,53 @@ class Corpus:
             "documents": documents,
             "symbols": symbols,
             "counts": by_character,
+            "parts": {
+                part: int(count)
+                for part, count in zip(PARTS, parts, strict=True)
+                if self.documents != "files"
+            },
             "sha256": digest.hexdigest(),
         }
 
     def _encode(self, vocabulary: Vocabulary, length: int) -> Iterator[Array]:
-        """Yield the ids, END before each document that is not empty."""
-        table = _table(vocabulary).astype(np.min_scalar_type(vocabulary.size - 1))
-        end = np.array([vocabulary.END], dtype=table.dtype)
-        written = 0
-        for document in self.source.documents():
-            started = False
-            for _, piece in self._pieces(document):
-                if not len(piece):
-                    continue
-                ids = table[np.minimum(piece, len(table) - 1)]
-                yield ids if started else np.concatenate([end, ids])
-                written += len(ids) + (not started)
-                started = True
-        if written != length:
+        """Yield the ids, END before each document."""
+        read, dtype = 0, np.min_scalar_type(vocabulary.size - 1)
+        for part in range(1 if self.documents == "files" else len(PARTS)):
+            blocks = self._blocks()
+            if self.documents != "files":
+                blocks = (_only(block, self._part(block) == part) for block in blocks)
+            for block, ids in _encoded(blocks, vocabulary):
+                read += len(block.symbols) + len(block.lengths) - (not block.begins)
+                first = np.cumsum(ids.lengths) - ids.lengths
+                places = first if ids.begins else first[1:]
+                yield np.insert(ids.symbols.astype(dtype), places, vocabulary.END)
+        if read != length:
             raise DataError(
                 f"{self.source.name} changed while it was read; start again when it is complete."
             )
 
-    def _pieces(self, document: Document) -> Iterator[tuple[bytes, Array]]:
-        """Yield blocks of bytes, and the code points or bytes in each."""
+    def _part(self, block: Block) -> npt.NDArray[np.int64]:
+        """Return which of the parts each document is for."""
+        # test, val, train, as 2, 1, 0
+        return len(PARTS) - 1 - np.searchsorted(self._limits, drawn(block), side="right")
+
+    def _blocks(self, digest: hashlib._Hash | None = None) -> Iterator[Block]:
+        """Yield the symbols, and let a digest see all bytes."""
+        for document in self.source.documents():
+            pieces = self._pieces(document, digest)
+            if self.units in ("words", "subwords") and self.documents == "files":
+                from .tokens import uncut
+
+                pieces = uncut(pieces)
+            yield from split(pieces, self.documents, document.name)
+
+    def _pieces(self, document: Document, digest: hashlib._Hash | None) -> Iterator[Array]:
+        """Yield the code points or bytes of a document, block by block."""
         if self.units == "bytes":
             for block in document.blocks():
-                yield block, np.frombuffer(block, dtype=np.uint8)
+                if digest is not None:
+                    digest.update(block)
+                yield np.frombuffer(block, dtype=np.uint8)
             return
         decoder = codecs.getincrementaldecoder(self.encoding)("strict")
         position = 0
@@ -165,15 +228,16 @@ class Corpus:
                 # a row of a data set is one block of any size
                 for begin in range(0, len(block), BLOCK_BYTES):
                     part = block[begin : begin + BLOCK_BYTES]
-                    held = len(decoder.getstate()[0])
-                    start = position - held
+                    start = position - len(decoder.getstate()[0])
+                    if digest is not None:
+                        digest.update(part)
                     position += len(part)
                     text = decoder.decode(part)
                     if text and not begun:  # a byte-order mark is no character of the text
                         text, begun = unmarked(text), True
-                    yield part, code_points(text)
+                    yield code_points(text)
             start, part = position - len(decoder.getstate()[0]), decoder.getstate()[0]
-            yield b"", code_points(decoder.decode(b"", final=True))
+            yield code_points(decoder.decode(b"", final=True))
         except UnicodeDecodeError as error:
             raise DataError(
                 _undecodable(document.name, self.encoding, start + error.start, error)
@@ -210,7 +274,30 @@ def _undecodable(name: str, encoding: str, offset: int, error: UnicodeDecodeErro
     )
 
 
-def _table(vocabulary: Vocabulary) -> npt.NDArray[np.int64]:
+def _encoded(blocks: Iterator[Block], vocabulary: Vocabulary) -> Iterator[tuple[Block, Block]]:
+    """Yield blocks that are not empty, and the same as ids."""
+    if isinstance(vocabulary, CharacterVocabulary | ByteVocabulary):
+        table = _table(vocabulary)
+        for block in blocks:
+            if len(block.symbols):
+                ids = table[np.minimum(block.symbols, len(table) - 1)]
+                yield block, block._replace(symbols=ids)
+        return
+    from .tokens import tokenized
+
+    for block in blocks:
+        if len(block.symbols):
+            yield block, tokenized(block, vocabulary)
+
+
+def _only(block: Block, wanted: npt.NDArray[np.bool_]) -> Block:
+    """Return some of a block's documents."""
+    return Block(
+        block.symbols[np.repeat(wanted, block.lengths)], block.lengths[wanted], block.begins
+    )
+
+
+def _table(vocabulary: CharacterVocabulary | ByteVocabulary) -> npt.NDArray[np.int64]:
     """Return the ids by code point or byte; the last one is for all code points from there on."""
     if isinstance(vocabulary, ByteVocabulary):
         return np.arange(1, 257)

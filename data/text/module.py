@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property, partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from lightning.pytorch.utilities import rank_zero_info
 
-from ...errors import DataError, UsageError
+from ...errors import DataError, UsageError, at_least
 from ..arrays import ArrayFile
 from ..base import DataModule
 from ..cache import cache_folder
@@ -19,9 +19,10 @@ from ..samplers import SamplerFactory
 from ..sources import Source, builtin_source, dataset_source, path_source
 from ..spec import TextSpec
 from ..splits import Part, cut, shares
-from ..vocabulary import Vocabulary, vocabulary_from_spec
+from ..vocabulary import Vocabulary, WordVocabulary, vocabulary_from_spec
 from .corpus import Corpus, Units
 from .dataset import StreamDataset
+from .documents import Documents, counted, drawn_bounds
 from .sampler import StreamSampler
 
 _NAMED = 100_000  # documents at most whose names are told
@@ -49,9 +50,15 @@ class TextData(DataModule):
             from it.
         column: Name of the data set's column with the text.
         streaming: Read the data set once, without keeping it on disk in its own format.
-        units: Model `characters` (Unicode code points) or `bytes`.
+        units: Model `characters` (Unicode code points), `bytes`, `words` (what white space parts,
+            and line ends), or `subwords` (byte-pair encoding of bytes, which loses nothing).
+        vocabulary_size: Words or subwords at most. None: by the text, all words that occur twice,
+            50,000 at most; a subword for each 400 characters, 32,000 at most.
         encoding: How characters are encoded in the files, by Python's name for it. No effect on
             bytes.
+        documents: What a document is: each of the `files` (each row of a data set), each of their
+            `lines`, or each of their `paragraphs`, between blank lines. Lines and paragraphs are
+            drawn for the parts one by one, equal ones for the same part.
         val_fraction: Share of the text for validation; 0 for none.
         test_fraction: Share of the text for the test, at the end; 0 for none.
         batch_size: B, parallel streams in each process.
@@ -79,7 +86,9 @@ class TextData(DataModule):
         column: str = "text",
         streaming: bool = False,
         units: Units = "characters",
+        vocabulary_size: int | None = None,
         encoding: str = "utf-8",
+        documents: Documents = "files",
         val_fraction: float = 0.05,
         test_fraction: float = 0.05,
         batch_size: int = 32,
@@ -104,6 +113,8 @@ class TextData(DataModule):
                 f"path '{path}' and dataset '{dataset}' are both given; a text comes from one of "
                 "them."
             )
+        if vocabulary_size is not None:
+            at_least(2, vocabulary_size=vocabulary_size)
         self.shares = shares(val_fraction, test_fraction)
         # checks them
         StreamSampler(0, batch_size=batch_size, chunk_length=chunk_length, vary_length=vary_length)
@@ -115,7 +126,9 @@ class TextData(DataModule):
         self.column = column
         self.streaming = streaming
         self.units = units
+        self.vocabulary_size = vocabulary_size
         self.encoding = encoding
+        self.documents: Documents = documents
         self.batch_size = batch_size
         self.chunk_length = chunk_length
         self.vary_length = vary_length
@@ -142,14 +155,21 @@ class TextData(DataModule):
         """The text; its survey is logged when first asked for."""
         units = self.units
         if self.spec_override is not None:
-            units = "bytes" if self.vocabulary.kind == "bytes" else "characters"
+            units = cast(Units, self.vocabulary.kind)
         corpus = Corpus(
-            self._source(), units=units, encoding=self.encoding, cache=cache_folder(self.cache_dir)
+            self._source(),
+            units=units,
+            encoding=self.encoding,
+            documents=self.documents,
+            shares=self.shares,
+            size=self.vocabulary_size,
+            cache=cache_folder(self.cache_dir),
         )
         survey = corpus.survey()
         different = f", {len(survey['counts'])} different" if survey["counts"] else ""
         rank_zero_info(
-            f"Text: {corpus.source.name}: {survey['symbols']:,} {units}{different}, "
+            f"Text: {corpus.source.name}: {survey['symbols']:,} "
+            f"{'bytes' if units == 'bytes' else 'characters'}{different}, "
             f"{survey['documents']:,} document(s), SHA-256 {survey['sha256']}"
         )
         return corpus
@@ -166,38 +186,77 @@ class TextData(DataModule):
     @cached_property
     def tokens(self) -> ArrayFile:
         """The whole text as ids, memory-mapped."""
-        return self.corpus.tokens(self.vocabulary, unknown=self.unknown)
+        tokens = self.corpus.tokens(self.vocabulary, unknown=self.unknown)
+        vocabulary = self.vocabulary
+        if vocabulary.kind in ("words", "subwords"):
+            told = f"{len(tokens):,} {vocabulary.kind}, {vocabulary.size:,} different"
+            if isinstance(vocabulary, WordVocabulary):
+                unknown = counted(tokens, vocabulary.UNKNOWN)
+                told += f"; {unknown:,} ({unknown / len(tokens):.1%}) are unknown"
+            rank_zero_info(f"Text: {told}")
+        return tokens
 
     def prepare_data(self) -> None:
         """Encode the text, so that the other processes find it done."""
         self.corpus.tokens(self.vocabulary, unknown=self.unknown)
 
     def bounds(self, part: Part) -> tuple[int, int]:
-        """Return a part's first pair and the one after its last, as positions in `tokens`.
+        """Return a part's first pair and the one after its last, as positions in `tokens`."""
+        return self._bounds[part]
+
+    @cached_property
+    def _bounds(self) -> dict[Part, tuple[int, int]]:
+        """Where the parts lie; of a text too short for the shares asked for, all is for training.
 
         Raises:
-            DataError: If a share of the text was asked for and it comes to nothing.
+            DataError: It is, and nothing was to be for training.
         """
         total = len(self.tokens) - 1
-        first, end = cut(total, self.shares)[part]
-        if first == end and self.shares[part]:
-            raise DataError(
-                f"{self.corpus.source.name} has {total} symbols, and the {part} share of "
-                f"{self.shares[part]} comes to none.\nUse a longer text, or another "
-                "--data.val_fraction and --data.test_fraction (0 for no such part)."
-            )
-        return first, end
+        documents = self.corpus.survey()["parts"]
+        bounds = (
+            drawn_bounds(self.tokens, self.vocabulary.END, documents)
+            if documents
+            else cut(total, self.shares)
+        )
+        empty = [part for part, (first, end) in bounds.items() if first == end]
+        lacking = [part for part in empty if self.shares[part]]
+        if not lacking or (documents and "train" not in lacking):
+            for part in lacking:
+                rank_zero_info(f"Text: no document was drawn for the {part} part: there is none.")
+            return bounds
+        if not self.shares["train"]:
+            raise DataError(f"{self._too_short(lacking[0])}")
+        rank_zero_info(
+            f"Text: {self._too_short(lacking[0])}: all of it is for training, and there is no "
+            "validation or test part."
+        )
+        return {"train": (0, total), "val": (total, total), "test": (total, total)}
+
+    def _too_short(self, part: Part) -> str:
+        return (
+            f"{self.corpus.source.name} has {len(self.tokens) - 1:,} symbols, and the {part} share "
+            f"of {self.shares[part]} comes to none"
+        )
+
+    def remedy(self, part: Part) -> str:
+        """Return what to do about an empty part, as a sentence."""
+        if part == "train" or not self.shares[part]:
+            return super().remedy(part)
+        return (
+            f"{self._too_short(part)}: use a longer text, or all of it, "
+            f"--data.{part}_fraction 1 --data.{'test' if part == 'val' else 'val'}_fraction 0."
+        )
 
     def inputs(self, part: Part) -> Sequence[str]:
         """Return the names of the documents that a part begins in and goes on to."""
         count = self.corpus.survey()["documents"]
-        if not 1 < count <= _NAMED:
+        if self.documents != "files" or not 1 < count <= _NAMED:
             return ()
         names = [document.name for document in self.corpus.source.documents()]
         if len(names) != count:  # an empty one is no document of the text
             return ()
         first, _ = self.bounds(part)
-        return names[int((self.tokens[: first + 1] == 0).sum()) - 1 :]
+        return names[counted(self.tokens, self.vocabulary.END, first + 1) - 1 :]
 
     def contents(self, part: Part) -> tuple[StreamDataset, SamplerFactory] | None:
         """Return the pairs of a part and their order, None where its share is 0."""
@@ -206,35 +265,26 @@ class TextData(DataModule):
         if not length:
             return None
         train = part == "train"
-        rows = self.batch_size
-        fitting = length // (self.chunk_length * self.world_size)
-        if train:
-            self._check_length(length, fitting)
-        else:
+        rows, steps, varied = self.batch_size, self.chunk_length, self.vary_length and train
+        fitting = length // (steps * self.world_size)
+        if fitting < rows:
             # a short part in few streams, so that little of it lacks its context
-            rows = min(rows, max(1, fitting))
+            rows = max(1, fitting)
+            if train:
+                steps = min(steps, length // self.world_size)
+                varied = varied and steps == self.chunk_length
+                self._tell_short(length, rows, steps)
         return StreamDataset(self.tokens, first, length), partial(
-            StreamSampler,
-            length,
-            batch_size=rows,
-            chunk_length=self.chunk_length,
-            vary_length=self.vary_length and train,
+            StreamSampler, length, batch_size=rows, chunk_length=steps, vary_length=varied
         )
 
-    def _check_length(self, length: int, fitting: int) -> None:
-        if fitting >= self.batch_size:
-            return
-        processes = f" x {self.world_size} processes" if self.world_size > 1 else ""
-        remedy = (
-            f"--data.batch_size {fitting}"
-            if fitting
-            else f"--data.batch_size 1 --data.chunk_length {length // self.world_size}"
-            if length >= self.world_size
-            else "fewer processes"
-        )
-        raise DataError(
-            f"{self.corpus.source.name} leaves {length} symbols for training; one batch takes "
-            f"batch_size {self.batch_size} x chunk_length {self.chunk_length}{processes} = "
-            f"{self.batch_size * self.chunk_length * self.world_size}. Use a longer text, or "
-            f"{remedy}."
+    def _tell_short(self, length: int, rows: int, steps: int) -> None:
+        if not steps:
+            raise DataError(
+                f"{self.corpus.source.name} leaves {length} symbols for training, fewer than the "
+                f"{self.world_size} processes. Use a longer text, or fewer processes."
+            )
+        rank_zero_info(
+            f"Text: {length:,} symbols for training are read in {rows} stream(s) and chunks of "
+            f"{steps}: too few for batch_size {self.batch_size} x chunk_length {self.chunk_length}."
         )

@@ -195,7 +195,7 @@ def marked_up_pairs(path: Path, source: str, target: str, label: str) -> Iterato
         raise DataError(
             f"{label} declares entities of its own, which are not expanded: {quoted(str(error))}."
         ) from error
-    except ParseError as error:
+    except (ParseError, ValueError, LookupError) as error:  # the latter: of its encoding
         raise DataError(f"{label} is damaged or no XML: {error}.") from error
     if not units.known:
         raise DataError(

@@ -15,7 +15,7 @@ from typing import Any
 from ...errors import DataError, did_you_mean, some
 from ..cache import stamps
 from ..formats.folders import refuse_address
-from ..formats.hub import load_dataset
+from ..formats.hub import batches, load_dataset
 from ..sources import missing_file
 from .markup import is_tagged, side_lines
 
@@ -187,8 +187,8 @@ def dataset_pairs(
     """
     label = f"data set '{name}' ({split})"
     rows = load_dataset(name, config, split, label=label, option=option)
-    if len(rows):
-        both(rows[0], source, target, f"{label}, row 0")
+    for batch in batches(rows.select(range(min(len(rows), 1))), label):
+        both({name: values[0] for name, values in batch.items()}, source, target, f"{label}, row 0")
     identity = ["dataset", rows._fingerprint, source, target]
     return Pairs(
         (label, label), identity, partial(_dataset_rows, rows, label, source, target), "row", 0
@@ -197,7 +197,7 @@ def dataset_pairs(
 
 def _dataset_rows(rows: Any, label: str, source: str, target: str) -> Iterator[tuple[str, str]]:
     number = 0
-    for batch in rows.iter(batch_size=1024):
+    for batch in batches(rows, label):
         names = list(batch)
         for values in zip(*batch.values(), strict=True):
             yield both(

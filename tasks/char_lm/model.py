@@ -6,8 +6,9 @@ Shapes: B batch, T time, D embedding, H output of the core, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,17 +16,21 @@ from ...core import LSTM
 from ...core.dropout import EmbeddingDropout, LockedDropout
 from ...core.recurrent import CoreFactory
 from ...core.seq2seq.sampling import check_sampling, sample
-from ...core.state import State
+from ...core.state import State, map_state
 from ...data.batch import padded
 from ...data.spec import TextSpec
 from ...data.vocabulary import (
     ByteVocabulary,
-    UnknownCharacters,
+    CharacterVocabulary,
+    Ids,
     Vocabulary,
+    WordVocabulary,
     vocabulary_from_spec,
 )
 from ..model import Model, Scored, infers
+from .writing import Text, Writer, encoded_prompt
 
+_READ = 512  # symbols of a prompt that are read at once: longer ones take no more memory
 _SCORED_AT_ONCE = 4096  # symbols; memory depends on it, the result does not
 
 
@@ -137,64 +142,72 @@ class CharModel(Model):
 
     def generate(
         self,
-        prompt: str | Sequence[str] = "",
+        prompt: Text | Sequence[Text] = "",
         *,
         length: int = 500,
+        stop: Text | None = None,
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,
         min_p: float | None = None,
         seed: int | None = None,
         unknown: Literal["error", "skip"] = "error",
-    ) -> str | list[str]:
+    ) -> Any:
         """Write on.
 
         Args:
-            prompt: The text to go on from; a list of them is answered with a list.
-            length: How many characters (bytes, for a model of bytes) at most: a document's end ends
-                it earlier.
-            temperature: Divides the logits; 0 takes the most probable character.
-            top_k: Keep this many of the most probable characters.
-            top_p: Keep the smallest set of most probable characters whose probabilities reach this
+            prompt: The text to go on from, or bytes for a model of bytes; a list of them is
+                answered with a list.
+            length: How many symbols (characters, bytes, words, subwords) at most: a document's end
+                ends it earlier.
+            stop: A text ends before the first place where it would say this.
+            temperature: Divides the logits; 0 takes the most probable symbol.
+            top_k: Keep this many of the most probable symbols.
+            top_p: Keep the smallest set of most probable symbols whose probabilities reach this
                 sum.
-            min_p: Keep characters of at least this fraction of the most probable one's probability.
+            min_p: Keep symbols of at least this fraction of the most probable one's probability.
             seed: Makes the text repeatable; None: another text each time.
-            unknown: What to do with a character of the prompt that the model never saw.
+            unknown: What to do with a symbol of the prompt that the model never saw.
 
         Returns:
-            The new text, without the prompt.
+            The new text, without the prompt; `bytes` of a model of bytes.
 
         Raises:
-            DataError: The prompt has a character that the model never saw.
-            ValueError: A setting is out of its range.
+            DataError: The prompt has a symbol that the model never saw.
+            ValueError: A setting is out of its range, or the prompt is bytes and the model writes
+                text.
         """
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-        texts = ["" for _ in prompts]
-        for pieces in self.generate_stream(
+        prompts = [prompt] if isinstance(prompt, str | bytes) else list(prompt)
+        pieces = self.generate_stream(
             prompts,
             length=length,
+            stop=stop,
             temperature=temperature,
             top_k=top_k,
             top_p=top_p,
             min_p=min_p,
             seed=seed,
             unknown=unknown,
-        ):
-            texts = [text + piece for text, piece in zip(texts, pieces, strict=True)]
-        return texts[0] if isinstance(prompt, str) else texts
+        )
+        nothing = self.vocabulary.decoder().finish()
+        parts = list(zip(*pieces, strict=True)) or [()] * len(prompts)
+        texts = [nothing.join(row) for row in parts]
+        return texts[0] if isinstance(prompt, str | bytes) else texts
 
     @infers
     def score_stream(self, pieces: Iterable[str]) -> Iterator[Scored]:
         """Say how likely the pieces of a text are, each given all that comes before it.
 
         Args:
-            pieces: The text, in pieces of any size. Characters that the model never saw are passed
-                over; of a piece with some, `symbols` are fewer than its characters.
+            pieces: The text, in pieces of any size, for words and subwords of whole words.
+                Characters that the model never saw are passed over; of a piece with some, `symbols`
+                are fewer than its characters. Words that it never saw are the unknown one.
         """
         self.eval()
         vocabulary, state, before = self.vocabulary, None, self.vocabulary.END
+        unknown: Literal["skip", "replace"] = "replace" if vocabulary.kind == "words" else "skip"
         for piece in pieces:
-            ids = vocabulary.encode(piece, unknown="skip").tolist()
+            ids = vocabulary.encode(piece, unknown=unknown).tolist()
             values: list[float] = []
             for first in range(0, len(ids), _SCORED_AT_ONCE):
                 part = ids[first : first + _SCORED_AT_ONCE]
@@ -204,7 +217,7 @@ class CharModel(Model):
                 wide = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
                 values += wide.gather(2, target.unsqueeze(2))[0, :, 0].tolist()
                 before = part[-1]
-            yield _by_character(vocabulary, piece, ids, values)
+            yield _named(vocabulary, piece, ids, values)
 
     @torch.inference_mode()
     def score(self, texts: Sequence[str], *, batch_size: int = 64) -> list[Scored]:
@@ -218,10 +231,12 @@ class CharModel(Model):
             DataError: A text has a character that the model never saw.
         """
         self.eval()
+        words = self.vocabulary.kind == "words"  # unknown ones are a symbol that it has learnt
+        unknown: Literal["error", "replace"] = "replace" if words else "error"
         found: list[Scored] = []
         for first in range(0, len(texts), batch_size):
             several = texts[first : first + batch_size]
-            ids = [self.vocabulary.encode(text).tolist() for text in several]
+            ids = [self.vocabulary.encode(text, unknown=unknown).tolist() for text in several]
             target, lengths = padded(ids)  # (B, T)
             target = target.to(self.device)
             start = torch.full_like(target[:, :1], self.vocabulary.END)
@@ -230,7 +245,7 @@ class CharModel(Model):
             wide = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
             each = wide.gather(2, target.unsqueeze(2)).squeeze(2).tolist()  # (B, T)
             found += [
-                _by_character(self.vocabulary, text, row, values[: len(row)])
+                _named(self.vocabulary, text, row, values[: len(row)])
                 for text, row, values in zip(several, ids, each, strict=True)
             ]
         return found
@@ -238,21 +253,23 @@ class CharModel(Model):
     @infers
     def generate_stream(
         self,
-        prompts: Sequence[str],
+        prompts: Sequence[Text],
         *,
         length: int = 500,
+        stop: Text | None = None,
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,
         min_p: float | None = None,
         seed: int | None = None,
         unknown: Literal["error", "skip"] = "error",
-    ) -> Iterator[list[str]]:
-        """Write on, a character at a time.
+    ) -> Iterator[list[Any]]:
+        """Write on, a symbol at a time.
 
         Args:
-            prompts: The texts to go on from.
+            prompts: The texts to go on from; of equal ones, one is read.
             length: See `generate`, also for the rest.
+            stop: See `generate`.
             temperature: See `generate`.
             top_k: See `generate`.
             top_p: See `generate`.
@@ -261,12 +278,19 @@ class CharModel(Model):
             unknown: See `generate`.
 
         Yields:
-            What comes next in each text: a character, or nothing (after the end, or in the middle
-            of a character's bytes).
+            What comes next in each text: a character, a word, bytes, or nothing (after the end, in
+            the middle of a character's bytes, while what was written may be the stop's beginning).
         """
         check_sampling(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
         if length < 0:
             raise ValueError(f"length={length}: must be at least 0")
+        rows = {
+            prompt: np.concatenate(
+                ([self.vocabulary.END], encoded_prompt(self.vocabulary, prompt, unknown))
+            )
+            for prompt in dict.fromkeys(prompts)
+        }
+        writers = [Writer(self.vocabulary, stop, after=int(rows[p][-1])) for p in prompts]
         if not prompts or length == 0:
             return
         self.eval()
@@ -275,24 +299,15 @@ class CharModel(Model):
             generator.seed()
         else:
             generator.manual_seed(seed)
+        output, state = self._after(list(rows.values()))  # (different prompts, H)
+        if len(rows) < len(prompts):
+            numbers = {prompt: number for number, prompt in enumerate(rows)}
+            index = torch.tensor([numbers[prompt] for prompt in prompts], device=self.device)
+            output, state = output[index], map_state(lambda leaf: leaf[index], state)
         vocabulary = self.vocabulary
-        try:
-            ids = [
-                torch.tensor([vocabulary.END, *vocabulary.encode(text, unknown=unknown)])
-                for text in prompts
-            ]
-        except UnknownCharacters as error:
-            remedy = "Write without them, or leave them out with unknown='skip' (--unknown skip)."
-            raise UnknownCharacters(error.counts, where="The prompt", remedy=remedy) from None
-        lengths = torch.tensor([len(row) for row in ids])
-        prompted = nn.utils.rnn.pad_sequence(ids, batch_first=True)  # (B, T)
-        output, state = self.read(prompted.to(self.device), lengths=lengths)  # (B, T, H)
-        last = output[torch.arange(len(ids)), lengths - 1]  # (B, H)
         embedding, head, bias = self.embedding.weight, self.head.weight.t(), self.head.bias.clone()
         bias[list(vocabulary.never_written)] = -torch.inf
         core_step = self.core.stepper()
-        decoders = [vocabulary.decoder() for _ in ids]
-        finished = [False] * len(ids)
 
         def step(tokens: Tensor, state: State) -> tuple[Tensor, State]:
             output, state = core_step(embedding[tokens], state)
@@ -300,7 +315,7 @@ class CharModel(Model):
 
         for tokens in sample(
             step,
-            torch.addmm(bias, last, head),
+            torch.addmm(bias, output, head),
             state,
             length=length,
             temperature=temperature,
@@ -309,25 +324,44 @@ class CharModel(Model):
             min_p=min_p,
             generator=generator,
         ):
-            pieces = []
-            for row, token in enumerate(tokens.tolist()):
-                finished[row] = finished[row] or token == vocabulary.END
-                pieces.append("" if finished[row] else decoders[row].push([token]))
-            yield pieces
-            if all(finished):
+            yield [
+                writer.push(token) for writer, token in zip(writers, tokens.tolist(), strict=True)
+            ]
+            if all(writer.finished for writer in writers):
                 break
-        # an incomplete character of a model of bytes
-        rest = [decoder.finish() for decoder in decoders]
+        rest = [writer.finish() for writer in writers]
         if any(rest):
             yield rest
 
+    def _after(self, rows: Sequence[Ids]) -> tuple[Tensor, State]:
+        """Read prompts, in memory that does not grow with them.
 
-def _by_character(
+        Args:
+            rows: The prompts (B,), none of them empty.
+
+        Returns:
+            The core's output (B, H) and state after each prompt's last symbol.
+        """
+        last, state = torch.zeros(len(rows), self.core.output_size, device=self.device), None
+        for start in range(0, max(map(len, rows)), _READ):
+            part, lengths = padded(row[start : start + _READ] for row in rows)  # (B, _READ)
+            output, state = self.read(part.to(self.device), state, lengths=lengths)
+            here = lengths.nonzero().squeeze(1)
+            last = last.to(output.dtype).index_copy(
+                0, here.to(self.device), output[here, lengths[here] - 1]
+            )
+        assert state is not None
+        return last, state
+
+
+def _named(
     vocabulary: Vocabulary, text: str, ids: Sequence[int], values: Sequence[float]
 ) -> Scored:
-    """Return the log-probability of each character; a model of bytes predicts several for one."""
-    if not isinstance(vocabulary, ByteVocabulary):
+    """Return the log-probability of each symbol; those of a character's bytes are put together."""
+    if isinstance(vocabulary, CharacterVocabulary | WordVocabulary):
         return Scored([vocabulary.decode([one]) for one in ids], list(values))
+    if not isinstance(vocabulary, ByteVocabulary):
+        return Scored([vocabulary.names[one] for one in ids], list(values))
     rest, sums = iter(values), []
     for character in text:
         count = len(character.encode("utf-8", "surrogateescape"))

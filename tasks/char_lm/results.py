@@ -28,20 +28,23 @@ class Piece(NamedTuple):
         end: The number after the last's.
         begins: Whether a document begins here.
         nats: The sum of their cross-entropies.
+        characters: How many characters of the text their targets stand for.
     """
 
     start: int
     end: int
     begins: bool
     nats: float
+    characters: int
 
 
-def pieces_of(batch: TextBatch, nats: Tensor) -> Iterator[Piece]:
+def pieces_of(batch: TextBatch, nats: Tensor, characters: Tensor) -> Iterator[Piece]:
     """Yield the pieces of documents that a batch is made of.
 
     Args:
         batch: The batch; it has to know where its rows start.
         nats: The cross-entropy of each target (B, T).
+        characters: How many characters each target stands for (B, T), on the CPU.
     """
     assert batch.start is not None
     begins = (batch.input == ByteVocabulary.END).cpu()
@@ -52,8 +55,13 @@ def pieces_of(batch: TextBatch, nats: Tensor) -> Iterator[Piece]:
         cuts = (torch.nonzero(begins[row, 1:length]).flatten() + 1).tolist()
         for start, end in itertools.pairwise([0, *cuts, length]):
             if start < end:
-                total = float(wide[row, start:end].sum())
-                yield Piece(first + start, first + end, bool(begins[row, start]), total)
+                yield Piece(
+                    first + start,
+                    first + end,
+                    bool(begins[row, start]),
+                    float(wide[row, start:end].sum()),
+                    int(characters[row, start:end].sum()),
+                )
 
 
 def merged(pieces: Iterable[Piece]) -> list[Piece]:
@@ -67,7 +75,12 @@ def merged(pieces: Iterable[Piece]) -> list[Piece]:
         if found and piece.start < found[-1].end:
             continue
         if found and piece.start == found[-1].end and not piece.begins:
-            found[-1] = found[-1]._replace(end=piece.end, nats=found[-1].nats + piece.nats)
+            last = found[-1]
+            found[-1] = last._replace(
+                end=piece.end,
+                nats=last.nats + piece.nats,
+                characters=last.characters + piece.characters,
+            )
         else:
             found.append(piece)
     return found
@@ -82,7 +95,7 @@ def documents(pieces: Iterable[Piece], names: Sequence[str] | None) -> Table:
     """
     records = []
     for number, piece in enumerate(merged(pieces), 1):
-        mean = piece.nats / (piece.end - piece.start)
+        mean, bits = piece.nats / (piece.end - piece.start), piece.nats / math.log(2)
         records.append(
             {
                 "document": number,
@@ -90,7 +103,8 @@ def documents(pieces: Iterable[Piece], names: Sequence[str] | None) -> Table:
                 "start": piece.start,
                 "symbols": piece.end - piece.start,
                 "nats": piece.nats,
-                "bits_per_character": mean / math.log(2),
+                # unknown words alone have no characters
+                "bits_per_character": bits / piece.characters if piece.characters else None,
                 "perplexity": math.exp(min(mean, 700.0)),
             }
         )

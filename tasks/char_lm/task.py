@@ -20,6 +20,7 @@ from ...core.seq2seq.losses import sequence_cross_entropy
 from ...core.state import State, detach
 from ...data.batch import TextBatch
 from ...data.spec import TextSpec
+from ...data.vocabulary import ByteVocabulary, CharacterVocabulary
 from ..base import MetricFactory, Part
 from ..carry import CarriesState, rows_of
 from ..metrics import BitsPerCharacter
@@ -27,6 +28,7 @@ from ..results import Results
 from ..samples import Sample
 from .model import CharModel
 from .results import Piece, documents, merged, pieces_of
+from .writing import as_text
 
 _PIECES = 100_000  # of documents, kept before neighbours are put together
 
@@ -68,7 +70,7 @@ class CharLM(CarriesState):
     """
 
     model: CharModel
-    shown = ("loss", "bits_per_character")
+    shown = ("loss", "bits_per_character", "perplexity")
 
     def __init__(
         self,
@@ -108,6 +110,13 @@ class CharLM(CarriesState):
         self.activation_regularization = activation_regularization
         self.temporal_activation_regularization = temporal_activation_regularization
         self.metrics["bits_per_character"] = BitsPerCharacter()
+        vocabulary = self.model.vocabulary
+        self.tokens = (
+            None if isinstance(vocabulary, CharacterVocabulary | ByteVocabulary) else vocabulary
+        )
+        if self.tokens is not None:
+            self.metrics["bits_per_token"] = BitsPerCharacter()
+        self._room = _PIECES
 
     def loss(self, batch: TextBatch, state: State | None = None) -> tuple[Tensor, Tensor, State]:
         """Return what training makes small.
@@ -159,13 +168,17 @@ class CharLM(CarriesState):
             batch.input, state, lengths=batch.lengths, reset=batch.reset
         )
         nats = sequence_cross_entropy(logits, batch.target, batch.lengths)
-        self.metrics["bits_per_character"].update(nats, int(batch.lengths.sum()))
+        characters = self._characters(batch)
+        self.metrics["bits_per_character"].update(nats, int(characters.sum()))
+        if self.tokens is not None:
+            self.metrics["bits_per_token"].update(nats, int(batch.lengths.sum()))
         if self.kept is not None and batch.start is not None:
             wide = logits.detach().float().transpose(1, 2)  # (B, V, T)
             each = functional.cross_entropy(wide, batch.target, reduction="none")  # (B, T)
-            self.kept += pieces_of(batch, each)
-            if len(self.kept) > _PIECES:
+            self.kept += pieces_of(batch, each, characters)
+            if len(self.kept) > self._room:
                 self.kept = merged(self.kept)
+                self._room = max(_PIECES, 2 * len(self.kept))  # documents may be as many
         if self.more_metrics:
             valid = valid_steps(batch.lengths, logits.shape[1]).to(logits.device)  # (B, T)
             self.count(logits[valid], batch.target[valid])
@@ -178,16 +191,32 @@ class CharLM(CarriesState):
         vocabulary = self.model.vocabulary
         hidden = (vocabulary.END, *vocabulary.never_written)
         prompt = vocabulary.decode([n for n in known if n not in hidden][:_PROMPT])
-        written = self.model.generate(
-            prompt, length=_WRITTEN, temperature=0.8, seed=0, unknown="skip"
+        written = as_text(
+            self.model.generate(prompt, length=_WRITTEN, temperature=0.8, seed=0, unknown="skip")
         )
         return Sample(f"{prompt!r} -> {written!r}")
 
     def scores(self) -> dict[str, Tensor]:
-        """Return the cross-entropy over the whole text in nats and in bits."""
+        """Return the cross-entropy over the whole text.
+
+        `loss` is in nats per symbol, `bits_per_character` in bits per character of the text,
+        whatever the symbols are; words and subwords have a `perplexity`, e to the loss.
+        """
         scores = super().scores()
-        return {"loss": scores["bits_per_character"] * math.log(2), **scores}
+        per_symbol = scores.pop("bits_per_token", scores["bits_per_character"])
+        scores = {"loss": per_symbol * math.log(2), **scores}
+        if self.tokens is not None:
+            scores["perplexity"] = scores["loss"].exp()
+        return scores
 
     def results(self, kept: Sequence[Piece], inputs: Sequence[str]) -> Results:
         """Return what each document costs."""
         return {"documents.tsv": documents(kept, inputs)}
+
+    def _characters(self, batch: TextBatch) -> Tensor:
+        """Return how many characters of the text each target stands for (B, T)."""
+        real = valid_steps(batch.lengths, batch.target.shape[1])  # (B, T)
+        if self.tokens is None:
+            return real.long()
+        counts = self.tokens.characters(batch.input.cpu().numpy(), batch.target.cpu().numpy())
+        return torch.from_numpy(counts) * real

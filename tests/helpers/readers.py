@@ -184,7 +184,11 @@ def read_vocabulary(path: Path) -> None:
 def read_text(path: Path) -> None:
     for units in ("characters", "bytes"):
         source = path_source(str(path), "*", path.parent)
-        Corpus(source, units=units, encoding="utf-8", cache=path.parent)._survey()
+        for documents in ("files", "lines", "paragraphs"):
+            corpus = Corpus(
+                source, units=units, encoding="utf-8", documents=documents, cache=path.parent
+            )
+            corpus._survey()
 
 
 def read_sides(path: Path) -> None:

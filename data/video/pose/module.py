@@ -48,7 +48,7 @@ class PoseVideo(NamedTuple):
 
 
 class PoseData(VideoLabellingData):
-    """Poses with a label for every frame: DeepLabCut's CSV, or SLEAP's analysis files.
+    """Poses with a label for every frame: DeepLabCut's tables, or SLEAP's analysis files.
 
     `clip.h5` or `clipDLC_resnet50.csv` has its labels in `clip.csv` (or as `VideoData` reads them)
     beside it. Parts that are not sure lie where they were last; the body's middle is subtracted,
@@ -147,13 +147,15 @@ class PoseData(VideoLabellingData):
         """
         if not self.root.is_dir():
             raise DataError(f"There is no folder '{self.root}'.")
-        files = sorted(
-            (path for path in self.root.rglob("*") if _is_pose(path)),
-            key=lambda path: natural(str(path)),
-        )
+        there = {path for path in self.root.rglob("*") if _is_pose(path)}
+        # DeepLabCut writes the same table twice: the CSV needs no library
+        twice = {
+            path for path in there if path.suffix != ".csv" and path.with_suffix(".csv") in there
+        }
+        files = sorted(there - twice, key=lambda path: natural(str(path)))
         if not files:
             raise DataError(
-                f"'{self.root}' holds no tables of poses: DeepLabCut's .csv, SLEAP's .h5."
+                f"'{self.root}' holds no tables of poses: DeepLabCut's .csv or .h5, SLEAP's .h5."
             )
         tables = {path: _labels_beside(path) for path in files}
         if bare := [path.name for path, table in tables.items() if table is None]:

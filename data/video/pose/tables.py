@@ -1,10 +1,12 @@
-"""Tables of poses: DeepLabCut's CSV and SLEAP's analysis files (.h5).
+"""Tables of poses: DeepLabCut's (.csv, .h5) and SLEAP's analysis files (.h5).
 
 Shapes: T frames, I individuals, K parts of a body.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,10 +15,12 @@ import numpy.typing as npt
 
 from ....errors import DataError, SetupError, quoted, some
 from ...tables import csv_rows, read_lines
+from .pandas_files import is_pandas, read_blocks
 
 MAX_NUMBERS = 1 << 28
 """Numbers of a table at most: 2 GB of them."""
 
+_FAR = 1e7  # pixels: no picture is as large
 _HEADER = ("scorer", "individuals", "bodyparts", "coords")
 
 
@@ -38,7 +42,7 @@ def read_pose(path: Path) -> Pose:
     """Read a table of poses.
 
     Args:
-        path: The file: DeepLabCut's `.csv`, or SLEAP's analysis `.h5`.
+        path: The file: DeepLabCut's `.csv` or `.h5`, or SLEAP's analysis `.h5`.
 
     Raises:
         DataError: It is missing, damaged, too large, or of another kind.
@@ -46,12 +50,13 @@ def read_pose(path: Path) -> Pose:
     """
     if not path.is_file():
         raise DataError(f"There is no table of poses '{path}'.")
-    if path.suffix.lower() in (".h5", ".hdf5"):
-        return _read_sleap(path)
-    return _read_deeplabcut(path)
+    pose = (_read_hdf5 if path.suffix.lower() in (".h5", ".hdf5") else _read_csv)(path)
+    if pose.points.size and (far := np.nanmax(np.abs(pose.points), initial=0)) > _FAR:
+        raise DataError(f"'{path}' has a part {far:.3g} pixels away: it is damaged.")
+    return pose
 
 
-def _read_deeplabcut(path: Path) -> Pose:
+def _read_csv(path: Path) -> Pose:
     """Read rows of scorer, (individuals,) bodyparts and coords, then a row a frame."""
     rows = csv_rows(read_lines(path), f"'{path}'")
     header: dict[str, list[str]] = {}
@@ -67,34 +72,48 @@ def _read_deeplabcut(path: Path) -> Pose:
             f"'{path}' is no table of DeepLabCut: expected rows scorer, bodyparts and coords, then "
             "a row a frame."
         )
-    parts = list(dict.fromkeys(header["bodyparts"]))
-    everybody = header.get("individuals") or ["one"] * len(header["bodyparts"])
-    individuals = [name for name in dict.fromkeys(everybody) if name != "single"] or ["single"]
-    shape = (len(body), len(individuals), len(parts))
-    _check(path, 3 * int(np.prod(shape)))
-    found = {name: np.full(shape, np.nan) for name in ("x", "y", "likelihood")}
-    places = []
-    for person, part, what in zip(everybody, header["bodyparts"], header["coords"], strict=False):
-        fits = person in individuals and what in found
-        places.append((what, individuals.index(person), parts.index(part)) if fits else None)
+    everybody = header.get("individuals") or ["single"] * len(header["bodyparts"])
+    columns = list(zip(everybody, header["bodyparts"], header["coords"], strict=False))
+    _check(path, len(body) * len(columns))
+    values = np.full((len(body), len(columns)), np.nan)
     for number, (line, row) in enumerate(body):
-        for place, value in zip(places, row[1:], strict=False):
-            if place is None or not value.strip():
+        for place, value in enumerate(row[1 : len(columns) + 1]):
+            if not value.strip():
                 continue
             try:
-                found[place[0]][number, place[1], place[2]] = float(value)
+                values[number, place] = float(value)
             except ValueError:
                 raise DataError(
                     f"'{path}', line {line}: expected numbers, got {quoted(value)}."
                 ) from None
+    return _of_columns(path, columns, values)
+
+
+def _of_columns(
+    path: Path, columns: Sequence[tuple[str, str, str]], values: npt.NDArray[np.float64]
+) -> Pose:
+    """Put columns of (individual, part, what) in their places.
+
+    Parts that belong to no animal, as corners of a box do, are of an individual `single`: they are
+    left out where there are others.
+    """
+    parts = list(dict.fromkeys(part for _, part, _ in columns))
+    everybody = list(dict.fromkeys(person for person, _, _ in columns))
+    individuals = [name for name in everybody if name != "single"] or everybody
+    shape = (len(values), len(individuals), len(parts))
+    _check(path, 3 * int(np.prod(shape, dtype=object)))
+    found = {name: np.full(shape, np.nan) for name in ("x", "y", "likelihood")}
+    for (person, part, what), column in zip(columns, values.T, strict=True):
+        if person in individuals and what in found:
+            found[what][:, individuals.index(person), parts.index(part)] = column
     sure: npt.NDArray[np.float64] = np.asarray(np.nan_to_num(found["likelihood"], nan=0.0))
     if np.isnan(found["likelihood"]).all():
         sure = np.isfinite(found["x"]).astype(np.float64)
     return Pose(np.stack((found["x"], found["y"]), -1), sure, parts)
 
 
-def _read_sleap(path: Path) -> Pose:
-    """Read `tracks` (I, 2, K, T), `node_names` and `point_scores`; nothing is executed."""
+def _read_hdf5(path: Path) -> Pose:
+    """Read what SLEAP or DeepLabCut wrote; nothing is executed."""
     try:
         import h5py
     except ImportError as error:
@@ -103,18 +122,40 @@ def _read_sleap(path: Path) -> Pose:
         ) from error
     try:
         with h5py.File(path, "r") as file:
+            if is_pandas(file):
+                blocks = read_blocks(path, file, partial(_array, path))
+                columns = [_three(path, column) for names, _ in blocks for column in names]
+                return _of_columns(path, columns, np.concatenate([b[1] for b in blocks], 1))
             if "tracks" not in file or "node_names" not in file:
                 raise DataError(
-                    f"'{path}' is no analysis file of SLEAP: it holds {some(file.keys())}, not "
-                    "tracks and node_names. Of DeepLabCut, take the CSV (save_as_csv=True)."
+                    f"'{path}' is neither SLEAP's nor DeepLabCut's: it holds {some(file.keys())}."
                 )
-            tracks = _array(path, file["tracks"], 4)
-            names = _array(path, file["node_names"], 1)
-            scores = _array(path, file["point_scores"], 3) if "point_scores" in file else None
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError) as error:
-        if isinstance(error, DataError):
-            raise
+            return _of_sleap(path, file)
+    except DataError:
+        raise
+    except (
+        *(OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError),
+        OverflowError,
+    ) as error:
         raise DataError(f"'{path}' is no whole HDF5 file: {quoted(str(error), 100)}.") from error
+
+
+def _three(path: Path, column: tuple[str, ...]) -> tuple[str, str, str]:
+    """Return (individual, part, what) of DeepLabCut's names, the scorer before them."""
+    if len(column) == 3:
+        return "single", column[1], column[2]
+    if len(column) == 4:
+        return column[1], column[2], column[3]
+    raise DataError(
+        f"'{path}' is no table of DeepLabCut: its columns have {len(column)} names, not 3 or 4."
+    )
+
+
+def _of_sleap(path: Path, file: Any) -> Pose:
+    """Read `tracks` (I, 2, K, T), `node_names` and `point_scores`."""
+    tracks = _array(path, file["tracks"], 4)
+    names = _array(path, file["node_names"], 1)
+    scores = _array(path, file["point_scores"], 3) if "point_scores" in file else None
     parts = [
         name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in names
     ]
@@ -127,12 +168,15 @@ def _read_sleap(path: Path) -> Pose:
     return Pose(points, sure, parts)
 
 
-def _array(path: Path, data: Any, dims: int) -> npt.NDArray[Any]:
+def _array(path: Path, data: Any, dims: int = 0) -> npt.NDArray[Any]:
     """Return a data set of an HDF5 file whose size was looked at first."""
     shape = getattr(data, "shape", None)
-    if shape is None or len(shape) != dims:
-        raise DataError(f"'{path}': {data.name} has {shape} numbers, expected {dims} axes.")
-    _check(path, int(np.prod([int(size) for size in shape], dtype=object)))
+    if shape is None or (dims and len(shape) != dims):
+        raise DataError(
+            f"'{path}': {data.name} has {shape} numbers, expected {dims or 'some'} axes."
+        )
+    numbers = int(np.prod([int(size) for size in shape], dtype=object))
+    _check(path, numbers * max(1, data.dtype.itemsize // 8))
     if data.is_virtual or data.external:
         raise DataError(f"'{path}': {data.name} lies in other files, which are not read.")
     return np.asarray(data[()])

@@ -50,7 +50,7 @@ def test_the_text_stands_in_the_picture_with_the_likeliest_below(characters):
     figure = plots.surprise(characters, text, top=2)
     ids = characters.vocabulary.encode(text).tolist()
     best = by_steps(characters, ids).topk(2).indices
-    below = ["".join(characters.vocabulary.decode([n]) or "⏹" for n in row) for row in best.T]
+    below = ["".join(characters.vocabulary.decode([n]) or "■" for n in row) for row in best.T]
     signs = "".join(sign for sign in texts(figure) if len(sign) == 1)
     marks = str.maketrans("\n ", "↵·")
     first, second = (part.translate(marks) for part in ("abc\n", "ab"))

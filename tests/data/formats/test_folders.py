@@ -12,7 +12,6 @@ from unrolled.data import CaptionData, ParallelData, TextData, VideoData
 from unrolled.data.formats.folders import files_in, is_pipe, refuse_address
 from unrolled.data.images import is_image, open_image
 from unrolled.data.video.clips.module import write_video
-from unrolled.data.video.frames import read_frames
 from unrolled.data.video.media import media_in
 from unrolled.errors import DataError, UsageError
 
@@ -47,16 +46,17 @@ def clips(tmp_path):
 def test_a_stray_picture_hides_no_video(clips):
     PICTURE.save(clips / "thumbnail.jpg")
     (clips / "notes.txt").write_text("words")
-    found, left = media_in(clips)
-    assert names(clips, found) == ["9.MOV", "10.mp4"]
-    assert sorted(names(clips, left)) == ["notes.txt", "thumbnail.jpg"]
+    found = media_in(clips)
+    assert names(clips, found.videos) == ["9.MOV", "10.mp4"]
+    assert names(clips, found.beside) == ["notes.txt"]
+    assert names(clips, found.left_out) == ["thumbnail.jpg"]
     for name in ("10", "9"):
         (clips / f"{name}.csv").write_text("frame,label\n" + "".join(f"{n},a\n" for n in range(4)))
     (clips / "notes.txt").unlink()
     data = VideoData(str(clips), val_fraction=0, test_fraction=0)
-    with pytest.warns(UserWarning, match=r"1 picture\(s\) beside videos are left out: thumbnail"):
-        files = data.files
-    assert [file.name for file in files["train"]] == ["9.MOV", "10.mp4"]
+    told = data.found.media.told(clips)
+    assert told == f"1 file(s) in '{clips}' are no videos and left out: thumbnail.jpg"
+    assert [file.name for file in data.files["train"]] == ["9.MOV", "10.mp4"]
 
 
 def test_videos_and_pictures_are_known_by_what_they_are(clips):
@@ -64,9 +64,9 @@ def test_videos_and_pictures_are_known_by_what_they_are(clips):
     (clips / "9.MOV").rename(clips / "x.data")
     PICTURE.save(clips / "shot", "JPEG")
     (clips / "broken.bin").write_bytes(b"\0" * 99)
-    found, left = media_in(clips)
-    assert names(clips, found) == ["take one", "x.data"]
-    assert names(clips, left) == ["broken.bin", "shot"]
+    found = media_in(clips)
+    assert names(clips, found.videos) == ["take one", "x.data"]
+    assert names(clips, found.left_out) == ["broken.bin", "shot"]
     assert is_image(clips / "shot")
     assert not is_image(clips / "x.data")
 
@@ -76,10 +76,10 @@ def test_folders_of_pictures_stand_for_videos_where_nothing_lies_deeper(tmp_path
         (tmp_path / folder).mkdir(parents=True)
         PICTURE.save(tmp_path / folder / "1.PNG")
     PICTURE.save(tmp_path / "cover.png")
-    found, left = media_in(tmp_path)
-    assert names(tmp_path, found) == ["a", "b/c"]
-    assert names(tmp_path, left) == ["cover.png"]
-    assert media_in(tmp_path / "a").found == [tmp_path / "a"]
+    found = media_in(tmp_path)
+    assert names(tmp_path, found.videos) == ["a", "b/c"]
+    assert names(tmp_path, found.left_out) == ["cover.png"]
+    assert media_in(tmp_path / "a").videos == [tmp_path / "a"]
 
 
 def through_a_pipe(path, content: bytes):
@@ -91,18 +91,12 @@ def through_a_pipe(path, content: bytes):
     return path
 
 
-def test_images_and_videos_through_pipes(tmp_path):
+def test_images_through_pipes(tmp_path):
     PICTURE.save(tmp_path / "a.png")
     pipe = through_a_pipe(tmp_path / "image", (tmp_path / "a.png").read_bytes())
     assert open_image(pipe, 4).equal(open_image(tmp_path / "a.png", 4))
     with pytest.raises(DataError, match="is empty"):
         open_image(through_a_pipe(tmp_path / "empty", b""), 4)
-    random = np.random.default_rng(0)
-    write_video(tmp_path / "a.mkv", random.integers(0, 255, (30, 16, 16, 3), dtype=np.uint8))
-    pipe = through_a_pipe(tmp_path / "video", (tmp_path / "a.mkv").read_bytes())
-    piped, whole = (list(read_frames(path, image_size=8)) for path in (pipe, tmp_path / "a.mkv"))
-    assert len(piped) == len(whole) == 30
-    assert all(one.picture.equal(other.picture) for one, other in zip(piped, whole, strict=True))
 
 
 @pytest.mark.parametrize(

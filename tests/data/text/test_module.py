@@ -154,7 +154,7 @@ def test_characters_are_the_smallest_integers_that_do(text_file):
 
 def test_text_is_taken_as_it_is(text_file):
     content = "a\r\nb\rc\u2028\x00\ufeff\n"
-    data = TextData(text_file(content))
+    data = TextData(text_file("\ufeff" + content))  # a byte-order mark is none of it
     assert data.vocabulary.decode(data.tokens[:]) == content
 
 
@@ -210,30 +210,37 @@ def test_characters_that_the_checkpoint_lacks(text_file):
 
 
 @pytest.mark.parametrize(
-    ("length", "settings", "remedy"),
-    [
-        (1000, {"batch_size": 32, "chunk_length": 64}, "--data.batch_size 14."),
-        (50, {"batch_size": 32, "chunk_length": 64}, "--data.batch_size 1 --data.chunk_length 45."),
-    ],
+    ("length", "rows", "steps"), [(1000, 14, 64), (50, 1, 45), (1, 1, 1), (5, 1, 5)]
 )
-def test_a_text_shorter_than_one_batch(text_file, length, settings, remedy):
-    path = text_file(text_of(length))
-    data = TextData(path, **settings)
-    with pytest.raises(DataError) as caught:
-        data.train_dataloader()
-    assert caught.value.exit_code == 3
-    assert f"{path} leaves {length * 9 // 10} symbols for training" in str(caught.value)
-    assert "batch_size 32 x chunk_length 64 = 2048" in str(caught.value)
-    assert str(caught.value).endswith(remedy)
-    words = remedy.rstrip(".").split()
-    flags = {words[i].removeprefix("--data."): int(words[i + 1]) for i in range(0, len(words), 2)}
-    assert len(TextData(path, **settings | flags).train_dataloader()) >= 1  # the remedy is one
+@pytest.mark.parametrize("vary", [False, True])
+def test_streams_and_chunks_follow_a_short_text(text_file, length, rows, steps, vary, caplog):
+    text = text_of(length)
+    data = TextData(text_file(text), vary_length=vary)
+    (batch, *_) = data.train_dataloader()
+    assert batch.input.shape[0] == rows
+    if not vary:
+        assert batch.input.shape[1] == steps
+    assert f"{rows} stream(s) and chunks of {steps}: too few for batch_size 32" in caplog.text
+    train = len(text) if length < 20 else length * 9 // 10
+    whole = sorted("".join(streams(data, data.train_dataloader())))
+    assert whole == sorted(text[:train])
 
 
-def test_a_text_too_short_to_share(text_file):
-    data = TextData(text_file("abcde"), batch_size=1, chunk_length=2)
-    with pytest.raises(DataError, match=r"has 5 symbols, and the val share of 0\.05 comes to none"):
+def test_a_text_too_short_for_parts_is_for_training(text_file, caplog):
+    path = text_file("hello")
+    data = TextData(path)
+    assert streams(data, data.train_dataloader()) != []
+    assert (data.val_dataloader(), data.test_dataloader()) == ([], [])
+    assert caplog.text.count("all of it is for training") == 1
+    assert "has 5 symbols, and the val share of 0.05 comes to none" in caplog.text
+    data.trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
+    data.trainer.state.fn = "validate"
+    with pytest.raises(DataError, match=r"--data\.val_fraction 1 --data\.test_fraction 0"):
         data.val_dataloader()
+    assert streams(data, TextData(path, val_fraction=1, test_fraction=0).val_dataloader())
+    halves = TextData(text_file("a", "a.txt"), val_fraction=0.5, test_fraction=0.5)
+    with pytest.raises(DataError, match=r"has 1 symbols, and the val share of 0\.5 comes to none"):
+        halves.val_dataloader()
 
 
 def test_short_parts_are_read_in_few_streams(text_file):

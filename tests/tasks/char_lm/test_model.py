@@ -20,6 +20,12 @@ def model() -> CharModel:
     return CharModel(SPEC, SMALL, embedding_size=6).double().eval()
 
 
+@pytest.fixture
+def of_bytes() -> CharModel:
+    torch.manual_seed(0)
+    return CharModel({"vocabulary": ByteVocabulary().to_spec()}, SMALL, embedding_size=6).eval()
+
+
 def test_step_by_step_equals_the_sequence(model):
     ids = torch.from_numpy(model.vocabulary.encode(TEXT[:20])).view(2, 10)
     whole, _ = model(ids)
@@ -88,15 +94,53 @@ class TestGenerate:
         skipped = model.generate("thé", length=9, temperature=0, unknown="skip")
         assert skipped == model.generate("th", length=9, temperature=0)
 
-    def test_a_model_of_bytes_writes_whole_characters(self):
-        torch.manual_seed(0)
-        model = CharModel({"vocabulary": ByteVocabulary().to_spec()}, SMALL)
-        with torch.no_grad():  # only the two bytes of "é" and the space are possible
-            model.head.bias.fill_(-1e4)
-            model.head.bias[[0xC3 + 1, 0xA9 + 1, 0x20 + 1]] = 0
-        pieces = [piece for (piece,) in model.generate_stream(["é"], length=200, seed=0)]
-        assert "é" in pieces
-        assert set("".join(pieces)) <= {"é", " ", "\ufffd"}
+    def test_a_model_of_bytes_writes_bytes(self, of_bytes):
+        with torch.no_grad():  # only these are possible
+            of_bytes.head.bias.fill_(-1e4)
+            of_bytes.head.bias[[0x00 + 1, 0xC3 + 1, 0xFF + 1]] = 0
+        text = of_bytes.generate(b"\xff\x00", length=200, seed=0)
+        assert len(text) == 200
+        assert set(text) == {0x00, 0xC3, 0xFF}
+        assert of_bytes.generate("é", length=5, seed=0) == of_bytes.generate(
+            "é".encode(), length=5, seed=0
+        )
+        assert of_bytes.generate(["a", b"b"], length=0) == [b"", b""]
+
+    def test_a_model_of_characters_takes_no_bytes(self, model):
+        with pytest.raises(ValueError, match=r"prompt is bytes.*prompt\.decode\(\)"):
+            model.generate(b"the")
+        with pytest.raises(ValueError, match="stop is bytes"):
+            model.generate("the", stop=b"x")
+
+    @pytest.mark.parametrize("stop", ["o", "e ", "the l", "zzz", "\n"])
+    def test_a_text_ends_before_its_stop(self, model, stop):
+        with torch.no_grad():
+            model.head.bias[model.vocabulary.END] = -1e4
+        for seed in range(5):
+            whole = model.generate("the ", length=80, seed=seed)
+            assert model.generate("the ", length=80, seed=seed, stop=stop) == whole.split(stop)[0]
+        with pytest.raises(ValueError, match="stop=''"):
+            model.generate("the ", stop="")
+
+    def test_a_row_that_stopped_leaves_the_others_alone(self, model):
+        with torch.no_grad():
+            model.head.bias[model.vocabulary.END] = -1e4
+        whole = model.generate(["the ", "fox"] * 3, length=40, seed=1)
+        stopped = model.generate(["the ", "fox"] * 3, length=40, seed=1, stop="e")
+        assert stopped == [text.split("e")[0] for text in whole]
+
+    def test_long_prompts_are_read_in_chunks(self, model, monkeypatch):
+        prompts = [TEXT[:61], "the", TEXT[:40], "the", ""]
+        whole = model.generate(prompts, length=20, temperature=0)
+        seen = []
+        hook = model.core.register_forward_pre_hook(lambda core, given: seen.append(given[0].shape))
+        monkeypatch.setattr("unrolled.tasks.char_lm.model._READ", 7)
+        first = model.generate(prompts, length=1, temperature=0)
+        hook.remove()
+        assert first == [text[:1] for text in whole]
+        assert len(seen) == -(-62 // 7)
+        assert max(shape[1] for shape in seen) == 7
+        assert {shape[0] for shape in seen} == {4}, "of equal prompts, one is read"
 
     @pytest.mark.parametrize(
         ("setting", "value"),

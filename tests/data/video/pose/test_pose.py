@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pose_files import PARTS, deeplabcut, deeplabcut_fixed, deeplabcut_table, poses, sleap
 from unrolled.cli import main
 from unrolled.data import PoseData
 from unrolled.data.video.pose.tables import Pose, features_of, read_pose
@@ -13,43 +15,13 @@ from unrolled.errors import DataError
 from video_models import save_model
 
 h5py = pytest.importorskip("h5py", reason="SLEAP's files need h5py: pip install 'unrolled[pose]'")
-PARTS = ["nose", "back", "tail"]
-
-
-def poses(frames: int = 12, people: int = 1, seed: int = 0) -> np.ndarray:
-    """Points (T, I, K, 2)."""
-    return np.random.default_rng(seed).normal(200, 30, (frames, people, 3, 2)).cumsum(0) / 10
-
-
-def deeplabcut(path: Path, points: np.ndarray, sure: np.ndarray | None = None) -> Path:
-    frames, people = points.shape[:2]
-    sure = np.ones(points.shape[:3]) if sure is None else sure
-    columns = [(i, k, c) for i in range(people) for k in range(3) for c in range(3)]
-    lines = [["scorer", *["net"] * len(columns)]]
-    if people > 1:
-        lines.append(["individuals", *[f"mouse{i}" for i, _, _ in columns]])
-    lines.append(["bodyparts", *[PARTS[k] for _, k, _ in columns]])
-    lines.append(["coords", *[("x", "y", "likelihood")[c] for _, _, c in columns]])
-    for t in range(frames):
-        values = (sure[t, i, k] if c == 2 else points[t, i, k, c] for i, k, c in columns)
-        lines.append([str(t), *map(repr, map(float, values))])
-    path.write_text("".join(",".join(line) + "\n" for line in lines))
-    return path
-
-
-def sleap(path: Path, points: np.ndarray) -> Path:
-    with h5py.File(path, "w") as file:
-        file["tracks"] = points.transpose(1, 3, 2, 0)
-        file["node_names"] = np.array([name.encode() for name in PARTS])
-        file["point_scores"] = np.ones((points.shape[1], 3, len(points)))
-    return path
 
 
 @pytest.mark.parametrize("people", [1, 2])
-@pytest.mark.parametrize("write", [deeplabcut, sleap])
+@pytest.mark.parametrize("write", [deeplabcut, deeplabcut_table, deeplabcut_fixed, sleap])
 def test_a_table_gives_the_points_that_were_written(tmp_path, write, people):
     points = poses(people=people)
-    found = read_pose(write(tmp_path / f"a.{'h5' if write is sleap else 'csv'}", points))
+    found = read_pose(write(tmp_path / f"a.{'csv' if write is deeplabcut else 'h5'}", points))
     np.testing.assert_allclose(found.points, points)
     assert found.parts == PARTS
     assert (found.sure == 1).all()
@@ -97,13 +69,49 @@ def test_what_is_wrong_is_named(tmp_path, monkeypatch):
         read_pose(tmp_path / "a.h5")
     with h5py.File(tmp_path / "b.h5", "w") as file:
         file.create_group("df_with_missing")
-    with pytest.raises(DataError, match="holds df_with_missing, not tracks"):
+    with pytest.raises(DataError, match="is neither SLEAP's nor DeepLabCut's: it holds df_with"):
         read_pose(tmp_path / "b.h5")
     with h5py.File(tmp_path / "bomb.h5", "w") as file:  # a few kilobytes that claim terabytes
         file.create_dataset("tracks", (1000, 2, 1000, 10**6), "f8", chunks=(1, 2, 8, 8))
         file["node_names"] = np.array([b"a"])
     with pytest.raises(DataError, match=r"claims 2,000,000,000,000 numbers"):
         read_pose(tmp_path / "bomb.h5")
+
+
+class Payload:
+    def __reduce__(self):
+        return open, ("ran", "w")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pickle.dumps([("net", Payload(), "x")], 0),
+        pickle.dumps([("net", Payload(), "x")], 4),
+        b"cos\nsystem\n(S'touch ran'\ntR.",
+        b"(lp0\n(Va\np1\nVb\np2\ntp3\na",  # cut short
+        b"(lp0\ng0\na.",  # a list in itself
+        b"g99999999999\n.",
+        b"a.",
+        b"",
+    ],
+)
+def test_names_that_are_more_than_text_are_refused(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    path = deeplabcut_table(tmp_path / "a.h5", poses(), kind)
+    with pytest.raises(DataError, match=r"'.*a\.h5'.* (columns|HDF5)"):
+        read_pose(path)
+    assert not Path("ran").exists()
+
+
+def test_deeplabcut_writes_a_table_twice_and_it_is_read_once(tmp_path):
+    for number in range(3):
+        name = f"v{number}DLC_net"
+        deeplabcut(tmp_path / f"{name}.csv", poses(20, seed=number))
+        deeplabcut_table(tmp_path / f"{name}.h5", poses(20, seed=number))
+        (tmp_path / f"v{number}.csv").write_text("start,end,label\n0,9,walk\n9,20,rest\n")
+    data = PoseData(str(tmp_path), val_fraction=0, test_fraction=0)
+    assert list(data.found) == [f"v{number}DLC_net.csv" for number in range(3)]
 
 
 def test_poses_and_labels_make_batches_and_a_model_labels_them(tmp_path, monkeypatch):

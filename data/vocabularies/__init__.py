@@ -1,0 +1,1 @@
+"""What a symbol of a text is: a character, a byte, a word, a subword."""
