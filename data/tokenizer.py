@@ -14,6 +14,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 
 from ..errors import DataError, UsageError, quoted
 from .formats.letters import plain
+from .lookup import TokenLookup
 from .spec import Kind, SubwordsSpec
 from .tables import json_value
 
@@ -43,7 +44,7 @@ _JOINERS = "\u200c\u200d"
 _JOINED_WORDS = _WORDS.replace(r"\p{N}]", rf"\p{{N}}{_JOINERS}]")
 
 
-class Subwords:
+class Subwords(TokenLookup):
     """A vocabulary of subwords or words.
 
     Ids 0 to 3 are special: padding, start, end, unknown; the pieces follow. Text is brought into
@@ -66,6 +67,10 @@ class Subwords:
     def __init__(self, kind: Kind, tokenizer: Tokenizer) -> None:
         self.kind = kind
         self._tokenizer = tokenizer
+        self._default_index = self.UNKNOWN
+
+    def _named(self) -> list[str]:
+        return self.symbols(range(self.size))
 
     @classmethod
     def train(

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from .model import Model as Model
     from .translation.model import TranslationModel as TranslationModel
     from .translation.task import Translation as Translation
-    from .vectors import use_vectors as use_vectors
     from .video.model import VideoModel as VideoModel
     from .video.task import VideoLabelling as VideoLabelling
 

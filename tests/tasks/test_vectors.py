@@ -14,7 +14,8 @@ from unrolled.data.tokenizer import Subwords
 from unrolled.data.torchtext import Vectors
 from unrolled.data.vocabulary import CharacterVocabulary
 from unrolled.errors import DataError, UsageError
-from unrolled.tasks import Captioning, CharLM, Translation, use_vectors
+from unrolled.tasks import Captioning, CharLM, Translation
+from unrolled.tasks.vectors import use_vectors
 
 GERMAN = ["der hund sieht die katze", "Zwei Hunde laufen ."]
 ENGLISH = ["the dog sees the cat", "two dogs run ."]
