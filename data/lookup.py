@@ -5,8 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from functools import cached_property
+from typing import Protocol
 
 from ..errors import DataError, quoted
+
+
+class Words(Protocol):
+    """What gives its tokens in the order of their ids, as a `torchtext.vocab.Vocab` and ours do."""
+
+    def get_itos(self) -> list[str]:
+        """Return the tokens."""
 
 
 class NotInVocabulary(DataError, RuntimeError):
