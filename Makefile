@@ -51,8 +51,10 @@ test-slow: $(VENV)/.test  ## run the slow tests too
 # torchtext loads with torch 2.3 only: an environment of its own, 6 GB, with the oldest torch that is
 # supported. What runs there beside the answers of torchtext itself: the cores' contract, and the
 # tasks and data of text.
-$(TORCHTEXT)/.test: pyproject.toml
+$(TORCHTEXT)/pyvenv.cfg:
 	$(PYTHON_TORCHTEXT) -m venv $(TORCHTEXT)
+
+$(TORCHTEXT)/.test: $(TORCHTEXT)/pyvenv.cfg pyproject.toml
 	$(TORCHTEXT)/bin/python -m pip install --quiet --editable '.[test,torchtext]'
 	@touch $@
 
