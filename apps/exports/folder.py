@@ -16,7 +16,7 @@ from ...core.seq2seq.encoder import Memory
 from ...core.state import State, leaves
 from ...core.vision.encoders import FrameEncoder
 from ...data.tokenizer import Subwords
-from ...data.vocabulary import ByteVocabulary, Vocabulary
+from ...data.vocabulary import ByteVocabulary, CharacterVocabulary, Vocabulary, WordVocabulary
 from ...errors import UsageError
 from ...tasks.captioning.model import CaptioningModel
 from ...tasks.char_lm.model import CharModel
@@ -97,10 +97,15 @@ def characters(vocabulary: Vocabulary) -> dict[str, Any]:
     symbols: list[Any]
     if isinstance(vocabulary, ByteVocabulary):
         symbols = [None, *range(256)]
-    else:
+    elif isinstance(vocabulary, WordVocabulary):
+        symbols = [None, None, "\n", *vocabulary.symbols]
+    elif isinstance(vocabulary, CharacterVocabulary):
         symbols = [None, None, *vocabulary.symbols]
+    else:  # pieces of UTF-8, a character a byte
+        symbols = [None, *(piece.decode("latin-1") for piece in vocabulary.symbols)]
     return {
         "kind": vocabulary.kind,
+        "spec": vocabulary.to_spec()["symbols"],
         "end": vocabulary.END,
         "never_written": list(vocabulary.never_written),
         "symbols": symbols,

@@ -60,6 +60,16 @@ for _ in range(length):
 print(prompt + {text})"""
 )
 
+_READ_AND_WRITTEN = {  # a prompt's symbols, and the text of what was written
+    "characters": ("prompt", '"".join(written)'),
+    "bytes": ("prompt.encode()", 'bytes(written).decode("utf-8", "replace")'),
+    "words": ("prompt.split()", '" ".join(written)'),
+    "subwords": (
+        'prompt.encode().decode("latin-1")',
+        '"".join(written).encode("latin-1").decode("utf-8", "replace")',
+    ),
+}
+
 _SEARCH = """\
 state = {{name: value for name, value in found.items() if name.startswith("state")}}
 memory = {{name: value for name, value in found.items() if name.startswith("memory")}}
@@ -174,11 +184,8 @@ def readme(description: dict[str, Any]) -> str:
     packages, notes = ["onnxruntime", "numpy"], ""
     if task == "char_lm":
         files += ["start.json", "vocabulary.json"]
-        whole = description["kind"] == "bytes"
-        code = _TEXT.format(
-            prompt="prompt.encode()" if whole else "prompt",
-            text='bytes(written).decode("utf-8", "replace")' if whole else '"".join(written)',
-        )
+        prompt, text = _READ_AND_WRITTEN[description["kind"]]
+        code = _TEXT.format(prompt=prompt, text=text)
     elif task == "translation":
         files += ["source.json", "target.json"]
         packages.append("tokenizers")

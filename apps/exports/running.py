@@ -126,8 +126,7 @@ class ExportedCharModel(_Exported, CharModel):
 
     def __init__(self, folder: Path, description: dict[str, Any]) -> None:
         said = read_json(folder / "vocabulary.json")
-        symbols = "".join(one for one in said["symbols"] if isinstance(one, str))
-        spec = {"vocabulary": {"kind": said["kind"], "symbols": symbols}}
+        spec = {"vocabulary": {"kind": said["kind"], "symbols": said["spec"]}}
         Model.__init__(self, spec)
         self.vocabulary = vocabulary_from_spec(spec["vocabulary"])
         self.graphs = GraphCore(folder)

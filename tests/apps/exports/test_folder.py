@@ -29,6 +29,7 @@ from unrolled.core import (
     TimmBackbone,
     TorchvisionBackbone,
 )
+from unrolled.data.vocabularies.subwords import SubwordVocabulary
 from unrolled.tasks import CharLM, VideoLabelling, VideoModel
 
 pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
@@ -109,6 +110,28 @@ def test_the_page_of_a_language_model_runs_alone(folder, exported):
     said = run_alone(exported("lm"), ('= "", 200, 0.8', '= "ab", 30, 0'))
     expected = "ab" + model.generate("ab", length=30, temperature=0)
     assert said == expected.splitlines()
+
+
+UNITS = {
+    "bytes": ("abc", {"kind": "bytes", "symbols": ""}),
+    "words": ("a cat", {"kind": "words", "symbols": "a the cat sat"}),
+    "subwords": ("z", SubwordVocabulary.train(["ab ab äb äb the cat"] * 9, 270).to_spec()),
+}
+
+
+@pytest.mark.parametrize("kind", UNITS)
+def test_whatever_its_symbols_are_a_language_model_writes_the_same(tmp_path, kind):
+    prompt, vocabulary = UNITS[kind]
+    torch.manual_seed(0)
+    save(CharLM({"vocabulary": vocabulary}, partial(GRU, hidden_size=6)), tmp_path / "lm.ckpt")
+    assert main(["export", str(tmp_path / "lm.ckpt"), "--out", str(tmp_path / "out")]) == 0
+    model, other = unrolled.load(tmp_path / "lm.ckpt"), open_folder(tmp_path / "out")
+    expected = model.generate(prompt, length=30, temperature=0)
+    assert other.generate(prompt, length=30, temperature=0) == expected
+    prompt = f'= "{prompt} "' if kind == "words" else f'= "{prompt}"'
+    said = "\n".join(run_alone(tmp_path / "out", ('= "", 200, 0.8', f"{prompt}, 30, 0")))
+    text = expected.decode("utf-8", "replace") if kind == "bytes" else expected
+    assert said.split() == (UNITS[kind][0] + text).split()
 
 
 @pytest.mark.slow
