@@ -55,6 +55,7 @@ GIVEN = {
 import torch
 from unrolled.core import CfC, LSTM
 x, x_t, gap = torch.randn(8, 5, 64), torch.randn(8, 64), torch.rand(8)
+times = torch.rand(8, 5).cumsum(1)
 lengths, reset = torch.randint(0, 6, (8,)), torch.rand(8, 5) < 0.2
 """,
 }
@@ -87,7 +88,7 @@ def run(words: list[str], patch: pytest.MonkeyPatch) -> None:
 def write_inputs(folder: Path) -> None:
     """Write the files that the README's commands name."""
     (folder / "input.txt").write_text(
-        "ROMEO:\nBut soft, what light through yonder window breaks?\n" * 30
+        "ROMEO:\nTo be, or not to be: but soft, what light through yonder window breaks?\n" * 30
     )
     Image.new("RGB", (80, 60), "teal").save(folder / "photo.jpg")
     Image.new("RGB", (80, 60), "olive").save(folder / "other.png")
