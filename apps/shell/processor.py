@@ -16,8 +16,8 @@ def multiplies_bf16() -> bool:
     import torch
 
     if platform.machine().lower() in ("arm64", "aarch64"):
-        told = getattr(torch.cpu, "get_capabilities", dict)()
-        return bool(told.get("bf16"))
+        capabilities = getattr(torch.cpu, "get_capabilities", None)
+        return bool(capabilities and capabilities().get("bf16"))
     # public names for these come with get_capabilities, in other spellings for each release
     names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, name, bool)() for name in names)
