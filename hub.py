@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import DataError, SetupError, UsageError, quoted
+from .errors import DataError, SetupError, UsageError, not_installed, quoted
 
 
 def library() -> Any:
@@ -18,9 +18,7 @@ def library() -> Any:
     try:
         import huggingface_hub
     except ImportError as error:
-        raise SetupError(
-            "This needs huggingface_hub, which is not installed: pip install 'unrolled[export]'"
-        ) from error
+        raise not_installed("huggingface_hub", "export") from error
     return huggingface_hub
 
 

@@ -21,7 +21,7 @@ from ..core.state import State, leaves, select_rows
 from ..core.vision.encoders import ImageEncoder
 from ..data.batch import padded
 from ..data.tokenizer import Subwords
-from .model import Model, Scored
+from .model import Model, Scored, seeded
 
 _DRAWING = ("temperature", "top_k", "top_p", "min_p")
 
@@ -241,13 +241,12 @@ class EncoderDecoder(Model):
             asked["beam_size"] = 1 if drawn else max(self.beam_size, asked["num_hypotheses"])
         asked["prefix"] = self._beginning(asked.pop("prefix", ""))
         self.eval()
-        asked["generator"] = generator = torch.Generator(self.device)
-        generator.seed() if seed is None else generator.manual_seed(seed)
+        asked["generator"] = seeded(seed, self.device)
         results = []
         for first in range(0, len(inputs), batch_size):
             memory = self.read(inputs[first : first + batch_size])
             for row, hypotheses in enumerate(self.search(memory, unknown=unknown, **asked)):
-                one = self._about(memory, row)
+                one = memory.row(row)
                 results.append([self._written(one, each, attention) for each in hypotheses])
         return results
 
@@ -299,10 +298,6 @@ class EncoderDecoder(Model):
                 for row, values in zip(rows, each, strict=True)
             ]
         return results
-
-    def _about(self, memory: Memory, row: int) -> Memory:
-        """Return one row of a memory."""
-        return memory.row(row)
 
     def _written(self, memory: Memory, hypothesis: Hypothesis, attention: bool) -> Written:
         """Return a text about one row of a memory; its attention is that of reading it again."""

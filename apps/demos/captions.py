@@ -43,16 +43,15 @@ def tab(model: CaptioningModel, queue_id: str) -> None:
     )
     shown = gr.HTML(elem_classes="caption", apply_default_css=False)
 
-    def caption(file: str | None) -> Any:
-        if file is None:
-            return ""
+    def caption(file: str) -> Any:
         try:
             with uploaded(file, IMAGE_BYTES) as path:
                 return captioned(model, path)
         except (UnrolledError, ValueError) as error:
             return problem(error)
 
-    photo.change(
+    photo.clear(lambda: "", None, shown, show_progress="hidden")
+    photo.upload(
         caption,
         photo,
         shown,

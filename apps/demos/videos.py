@@ -67,17 +67,15 @@ def tab(model: VideoModel, queue_id: str) -> None:
     )
     shown = gr.HTML(elem_classes="labels", apply_default_css=False)
 
-    def label(name: str | None) -> Iterator[Any]:
-        if name is None:
-            yield ""
-            return
+    def label(name: str) -> Iterator[Any]:
         try:
             with uploaded(name) as path:
                 yield from labelled(model, path)
         except (UnrolledError, ValueError) as error:
             yield problem(error)
 
-    file.change(
+    file.clear(lambda: "", None, shown, show_progress="hidden")
+    file.upload(
         label,
         file,
         shown,

@@ -339,7 +339,7 @@ class TorchvisionBackbone(PretrainedBackbone):
 
     def extra_repr(self) -> str:
         """Show the model's name, where it is cut, and its preprocessing."""
-        node = next(reversed(self.network.graph.nodes)).args[0]
+        node = next(iter(reversed(self.network.graph.nodes))).args[0]
         mean, std = self.mean.flatten().tolist(), self.std.flatten().tolist()
         return f"{self.name}, node={node}, mean={mean}, std={std}"
 

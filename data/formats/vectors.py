@@ -87,7 +87,8 @@ class VectorFile:
 
     def _numbers(self, fields: list[bytes], number: int) -> Vector:
         try:
-            vector = np.array(fields).astype(np.float32)
+            with np.errstate(over="ignore"):  # it is told below
+                vector = np.array(fields).astype(np.float32)
         except ValueError as error:
             raise DataError(f"{self.label}, line {number}: {quoted(str(error))}.") from error
         if not np.isfinite(vector).all():

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..formats.vectors import VectorFile
+from ..formats.vectors import Vector, VectorFile
 
 
 class Vectors:
@@ -47,10 +47,11 @@ class Vectors:
         file = VectorFile(os.fspath(name))
         self.dim = file.size
         self.itos: list[str] = []
-        rows = []
+        rows: list[Vector] = []
         for word, vector in file.rows():
             if max_vectors is not None and len(rows) >= max_vectors:
                 break
+            assert vector is not None
             self.itos.append(word)
             rows.append(vector)
         self.stoi = {word: number for number, word in enumerate(self.itos)}

@@ -38,7 +38,7 @@ class Vocab(TokenLookup):
         return self._all
 
     @property
-    def _ids_of_tokens(self) -> dict[str, int]:  # type: ignore[override]  # it changes
+    def _ids_of_tokens(self) -> dict[str, int]:  # it changes
         return self._numbers
 
     def append_token(self, token: str) -> None:

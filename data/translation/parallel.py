@@ -181,7 +181,7 @@ class ParallelData(TranslationData):
         """
         parts = {"train": train, "val": val, "test": test}
         folder = cache_folder(cache_dir, kind="translation")
-        files = {
+        files: dict[str, Any] = {
             part: str(kept_rows(_pair_rows(pairs, part), folder))
             for part, pairs in parts.items()
             if pairs is not None

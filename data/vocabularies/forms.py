@@ -46,8 +46,8 @@ class Form(NamedTuple):
 
 
 FORMS = [
-    Form(*form, tokenizer)
-    for form in itertools.product((False, True), repeat=3)
+    Form(lowercase, nfc, joined, tokenizer)
+    for lowercase, nfc, joined in itertools.product((False, True), repeat=3)
     for tokenizer in TOKENIZERS
 ]
 

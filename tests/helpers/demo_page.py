@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from app_models import write_models
-from unrolled.core import FrameEncoder, SmallCNN
+import torch
+from app_models import save, write_models
+from unrolled.core import GRU, FrameEncoder, SmallCNN
+from unrolled.tasks import CharLM
 from video_models import PICTURES as VIDEOS
 from video_models import save_model
 
-SMALL_CNN = partial(SmallCNN, channels=[4, 6, 8])
+CORE = partial(GRU, hidden_size=6)
+SMALL_CNN = partial(SmallCNN, channels=[4, 8])
 # Notes where each socket goes, whatever opens it.
 NOTING = """
 import sys
@@ -55,6 +58,12 @@ class Server:
 def serving(folder: Path) -> Iterator[Server]:
     """Serve small models of all tasks."""
     write_models(folder)
+    # one that does not come to an end
+    torch.manual_seed(0)
+    task = CharLM({"vocabulary": {"kind": "characters", "symbols": "abc \t\n"}}, CORE)
+    with torch.no_grad():
+        task.model.head.bias[task.model.vocabulary.END] = -100
+    save(task, folder / "lm.ckpt")
     save_model(folder / "pictures.ckpt", VIDEOS, encoder=partial(FrameEncoder, backbone=SMALL_CNN))
     write_video(folder / "clip.mp4")
     write_others(folder)
@@ -120,7 +129,7 @@ class Page:
         found = self.browser.find_elements("css selector", selector)
         return [one for one in found if one.is_displayed()]
 
-    def until(self, ready, seconds: float = 60) -> Any:
+    def until(self, ready, seconds: float = 20) -> Any:
         from selenium.common.exceptions import StaleElementReferenceException
         from selenium.webdriver.support.ui import WebDriverWait
 
