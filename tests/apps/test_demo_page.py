@@ -109,8 +109,8 @@ def test_a_photo_is_captioned_and_wrong_ones_are_told(page):
     for file, said in [
         ("text.png", "'text.png' is no image"),
         ("bad.png", "'bad.png'"),
-        ("empty.png", "empty"),
-        ("large.png", "60000 x 60000"),
+        ("empty.png", "'empty.png' is empty"),
+        ("large.png", "64,000,000"),
         ("clip.mp4", "is no image"),
     ]:
         page.give(".photo", file)
