@@ -27,7 +27,7 @@ def text(tmp_path):
 
 @pytest.mark.parametrize("units", ["words", "subwords"])
 def test_blocks_may_cut_the_text_anywhere(text, units, monkeypatch):
-    monkeypatch.setattr("unrolled.data.sources.BLOCK_BYTES", 5)
+    monkeypatch.setattr("unrolled.data.text.corpus.BLOCK_BYTES", 5)
     whole, path = text
     data = TextData(path, units=units)
     encoded = data.vocabulary.encode(whole, unknown="replace")
