@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 import zipfile
@@ -12,6 +13,13 @@ from .errors import DataError, did_you_mean
 
 CHECKPOINTS = "checkpoints"
 BEST = "best.ckpt"
+HUB = "hf://"
+WEIGHTS_SUFFIX = ".safetensors"
+WEIGHTS, CONFIG = f"model{WEIGHTS_SUFFIX}", "config.json"
+"""Of a folder of weights without code: they, and what `unrolled` has to know besides."""
+EXPORTED = "model.json"
+"""Of a folder that runs without `unrolled`: what the model is."""
+_LONGEST_HEADER = 100_000_000  # bytes, as the library has it
 
 
 class WholeFile(os.PathLike[str]):
@@ -67,6 +75,8 @@ def damage(path: Path) -> str | None:
         return f"can't be read ({error.strerror})"
     if not start:
         return "is empty"
+    if path.suffix == WEIGHTS_SUFFIX:
+        return _damaged_weights(path)
     if not zipfile.is_zipfile(path):
         return "is truncated" if start == b"PK\x03\x04" else "is not a checkpoint"
     try:
@@ -82,6 +92,24 @@ def damage(path: Path) -> str | None:
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError, RuntimeError):
         return "is damaged"
     return "is damaged" if broken else None
+
+
+def _damaged_weights(path: Path) -> str | None:
+    """Say what is wrong with a file of weights without code; None when it is as long as it says.
+
+    The format, https://huggingface.co/docs/safetensors, has no checksums.
+    """
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            if size > _LONGEST_HEADER:
+                return "is not a file of weights"
+            header = json.loads(file.read(size))
+        ends = [part["data_offsets"][1] for name, part in header.items() if name != "__metadata__"]
+        whole = path.stat().st_size == 8 + size + max(ends, default=0)
+    except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+        return "is damaged, or not a file of weights"
+    return None if whole else "is truncated"
 
 
 def newest_whole(run: Path) -> WholeFile:
@@ -110,8 +138,9 @@ def newest_whole(run: Path) -> WholeFile:
 def find_checkpoint(given: str | os.PathLike[str], *, last: bool = False) -> WholeFile:
     """Return the checkpoint file that a path names.
 
-    It is the file, or the one that a run keeps: its best, where it chose one by a metric and that
-    is whole, else its last whole one. A folder of runs means the newest of them.
+    It is the file, the weights of an exported folder, or the one that a run keeps: its best, where
+    it chose one by a metric and that is whole, else its last whole one. A folder of runs means the
+    newest of them, and hf://NAME a model on the Hugging Face hub.
 
     Args:
         given: The path as the user typed it, or what this function returned.
@@ -122,11 +151,19 @@ def find_checkpoint(given: str | os.PathLike[str], *, last: bool = False) -> Who
     """
     if isinstance(given, WholeFile):
         return given
+    if str(given).startswith(HUB):
+        from .hub import downloaded
+
+        return find_checkpoint(downloaded(str(given).removeprefix(HUB), (CONFIG, WEIGHTS)))
     if "://" in str(given):
         raise DataError(
             f"'{given}' is a URL: download the checkpoint first, and only from where you trust."
         )
     path = Path(given)
+    if is_exported(path):
+        raise DataError(f"'{given}' is an exported model: give the checkpoint that it was made of.")
+    if path.is_dir() and (path / WEIGHTS).is_file():
+        return WholeFile(path / WEIGHTS)
     if path.is_dir():
         run = newest_run(path)
         return newest_whole(run) if last else _best_of(run)
@@ -134,6 +171,15 @@ def find_checkpoint(given: str | os.PathLike[str], *, last: bool = False) -> Who
         near = did_you_mean(str(path), (str(other) for other in _nearby(path.parent)))
         raise DataError(f"There is no checkpoint '{given}'.{near}")
     return WholeFile(path)
+
+
+def is_exported(path: Path) -> bool:
+    """Say whether a path is the folder of a model that runs without `unrolled`.
+
+    Args:
+        path: The path.
+    """
+    return (path / EXPORTED).is_file()
 
 
 def newest_run(folder: Path) -> Path:

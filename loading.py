@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from .checkpoints import find_checkpoint
+from .checkpoints import WEIGHTS_SUFFIX, find_checkpoint
 from .class_paths import UNSEEN, ClassPaths, Recipe, parameters
 from .errors import DataError, SetupError, UsageError, quoted
+from .plain_weights import read_weights
 
 if TYPE_CHECKING:
     import torch
@@ -84,7 +85,7 @@ def load(
     """Return the trained model of a checkpoint, ready for use.
 
     Args:
-        path: The checkpoint, or the folder of a run.
+        path: The checkpoint, or the folder of a run; hf://NAME is a model of the Hugging Face hub.
         kind: What the model has to be, as `unrolled.tasks.CharModel`; None: any.
         device: Where to put the model.
         trust: Packages of one's own that the checkpoint may name classes of, besides `unrolled`,
@@ -278,6 +279,8 @@ def _read(file: Path, *, mmap: bool) -> dict[str, Any]:
 
     if problem := torch_problem(torch.__version__):
         warnings.warn(f"Load only checkpoints that you trust: {problem}", stacklevel=3)
+    if file.suffix == WEIGHTS_SUFFIX:
+        return _checked(file, read_weights(file))
     try:
         content = torch.load(str(file), map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
@@ -289,6 +292,13 @@ def _read(file: Path, *, mmap: bool) -> dict[str, Any]:
         ) from error
     except Exception as error:  # the bytes of a pickle can make its reader raise anything
         raise DataError(f"'{file}' is not a checkpoint: {first_lines(error, 1)}") from error
+    return _checked(file, content)
+
+
+def _checked(file: Path, content: Any) -> dict[str, Any]:
+    """Return the content of a checkpoint whose parts are of the kinds that they have to be."""
+    import torch
+
     if not isinstance(content, dict) or any(
         not isinstance(content.get(key), dict) for key in _REQUIRED
     ):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import DataError, UsageError
-from .shell.models import model_file, open_model
+from .shell.models import model_files, open_models
 from .shell.outputs import left_out, outputs
 from .shell.records import Format, Output
 
@@ -30,8 +30,13 @@ def caption(
     attention: str | None = None,
     length_penalty: float | None = None,
     max_length: int | None = None,
+    min_length: int = 0,
+    prefix: str = "",
     no_repeat_ngram: int = 0,
     temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
     seed: int | None = None,
     batch_size: int = 32,
     format: Format | None = None,
@@ -42,7 +47,8 @@ def caption(
     """Caption images: a line for each, its path, a tab and the caption.
 
     Args:
-        checkpoint: A checkpoint, or the folder of a run.
+        checkpoint: A checkpoint, or the folder of a run; several, with commas in between, speak as
+            one: with the mean of their probabilities.
         *images: Image files, and folders of them (sub-folders included); - is standard input.
         beam_size: Hypotheses to keep; 1 is greedy search, null the model's own setting.
         nbest: How many captions of each image to write, each on a line of its own, the best first.
@@ -51,8 +57,14 @@ def caption(
         length_penalty: Exponent of the length that divides a log-probability; null the model's own
             setting.
         max_length: Words of a caption at most; null the model's own setting.
+        min_length: Words of a caption at least.
+        prefix: What each caption begins with.
         no_repeat_ngram: No sequence of so many words comes twice in a caption; 0 for no such rule.
-        temperature: Draw captions instead of searching the best; below 1 safer, above 1 wilder.
+        temperature: Draw captions instead of searching the best; below 1 safer, above 1 wilder;
+            null for 1 where one of the next three is given. --nbest draws so many.
+        top_k: Draw from the so many likeliest only.
+        top_p: Draw from the fewest likeliest that have this probability together.
+        min_p: Draw from those that are at least this share as likely as the likeliest.
         seed: Makes drawing repeatable.
         batch_size: Images captioned side by side; the result does not depend on it.
         format: Write records instead of lines: each image's path, its caption, or what went wrong;
@@ -61,18 +73,18 @@ def caption(
         device: Where to run, for instance cpu or cuda.
         trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
     """
-    path = model_file(checkpoint)
+    paths = model_files(checkpoint)
     if batch_size < 1:
         raise UsageError(f"--batch_size {batch_size}: must be at least 1.")
     found = list(_found(images))
     there = [image for image in found if isinstance(image, Path)]
     targets = _targets(there, attention) if attention is not None else {}
     columns = ("image", *(("rank",) if nbest > 1 else ()), *_FOUND)
-    output = Output(columns, format, out, there)
+    output = Output(columns, format, out, [*there, *paths])
 
     from ..tasks.captioning.model import CaptioningModel
 
-    model = open_model(path, CaptioningModel, "caption images", device=device, trust=trust)
+    model = open_models(paths, CaptioningModel, "caption images", device=device, trust=trust)
     piped: dict[Path, bytes] = {}
     with output:
         for first in range(0, len(found), batch_size):
@@ -85,8 +97,13 @@ def caption(
                     num_hypotheses=nbest,
                     length_penalty=length_penalty,
                     max_length=max_length,
+                    min_length=min_length,
+                    prefix=prefix,
                     no_repeat_ngram=no_repeat_ngram,
                     temperature=temperature,
+                    top_k=top_k,
+                    top_p=top_p,
+                    min_p=min_p,
                     # Another seed for each batch: the same draws would come again.
                     seed=None if seed is None else seed + first,
                     attention=attention is not None,

@@ -42,6 +42,7 @@ def evaluate(
     *,
     kind: Kind = "auto",
     tokenize: str = "13a",
+    errors: Literal["words", "phonemes"] = "words",
     background: str = "",
     pooled: bool = True,
     format: Format | None = None,
@@ -59,6 +60,8 @@ def evaluate(
         truth: The same of what is right.
         kind: What is scored: translation, captioning or video; auto finds out.
         tokenize: Of translations: sacreBLEU's tokenization, 13a, zh, char, intl or none.
+        errors: Of translations: what the error rate counts, words (wer) or the phonemes of
+            pronunciations (per).
         background: Of videos: classes that edit and F1 leave out, with commas in between.
         pooled: Of videos: count frames and segments of all of them together, or take means over
             videos.
@@ -73,7 +76,7 @@ def evaluate(
     found = _kind(given, right) if kind == "auto" else kind
     output = Output(("name", "value"), format, out, [given, right])
     if found == "translation":
-        result = _translations(given, right, tokenize)
+        result = _translations(given, right, tokenize, errors)
     elif found == "captioning":
         result = _captions(given, right)
     else:
@@ -135,8 +138,8 @@ def _matched(
     return both, missing, extra
 
 
-def _translations(predictions: Path, truth: Path, tokenize: str) -> _Scores:
-    from ..tasks.metrics import SacreBLEU
+def _translations(predictions: Path, truth: Path, tokenize: str, errors: str) -> _Scores:
+    from ..tasks.metrics import PhonemeErrorRate, SacreBLEU, WordErrorRate
 
     given, right = _texts(predictions, _TEXTS), _texts(truth, _REFERENCES)
     for path, texts in ((predictions, given), (truth, right)):
@@ -149,8 +152,12 @@ def _translations(predictions: Path, truth: Path, tokenize: str) -> _Scores:
         )
     both, missing, extra = _matched(given, right, "sentences")
     metric = SacreBLEU(tokenize=tokenize)
-    metric.update([given[key] or "" for key in both], [right[key] or "" for key in both])
+    rate = PhonemeErrorRate() if errors == "phonemes" else WordErrorRate()
+    pairs = [given[key] or "" for key in both], [right[key] or "" for key in both]
+    metric.update(*pairs)
+    rate.update(*pairs)
     scores = {name: float(value) for name, value in metric.compute().items()}
+    scores["per" if errors == "phonemes" else "wer"] = float(rate.compute())
     return _Scores(scores, metric.signatures(), len(both), missing, extra)
 
 

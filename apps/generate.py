@@ -56,7 +56,7 @@ def generate(
     if num_samples < 1:
         raise UsageError(f"--num_samples {num_samples}: must be at least 1.")
     path = model_file(checkpoint)
-    output = Output(("sample", "prompt", "text"), format, out)
+    output = Output(("sample", "prompt", "text"), format, out, [path])
 
     from ..data.formats.letters import unmarked
     from ..tasks.char_lm.model import CharModel

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..errors import printable
-from .shell.models import model_file
+from .shell.models import checkpoint_file
 
 if TYPE_CHECKING:
     from ..loading import CheckedCheckpoint
@@ -20,7 +20,7 @@ def info(checkpoint: str, *, trust: str = "") -> None:
         checkpoint: A checkpoint, or the folder of a run.
         trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
     """
-    file = model_file(checkpoint)
+    file = checkpoint_file(checkpoint)
 
     from ..loading import CheckedCheckpoint
 
@@ -50,7 +50,8 @@ def describe(checkpoint: CheckedCheckpoint) -> Iterator[tuple[str, str]]:
     for state in (content.get("callbacks") or {}).values():
         # a state of another kind
         with suppress(AttributeError, KeyError, TypeError, ValueError, RuntimeError):
-            yield "best", f"{state['monitor']} {float(state['best_model_score']):.4f}"
+            chosen_by = state.get("watched") or state["monitor"]
+            yield "best", f"{chosen_by} {float(state['best_model_score']):.4f}"
     for name, value in checkpoint.model["init_args"].items():
         yield name, brief(value)
     for name, value in checkpoint.spec.items():

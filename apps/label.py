@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from ..errors import DataError, UnrolledError, UsageError, one_line
 from .pictures.timeline import Segment, draw_timeline, palette
 from .shell.exports import export_labels
-from .shell.models import model_file, open_model
+from .shell.models import model_files, open_models
 from .shell.outputs import left_out, outputs
 from .shell.records import Format, Output, format_of
 
 if TYPE_CHECKING:
     from ..data.video.live import Live
-    from ..tasks.video.model import FrameLabel, VideoModel
+    from ..tasks.video.labels import FrameLabel
+    from ..tasks.video.model import VideoModel
 
 _COLUMNS = ("video", "frames", "seconds", "segments")
 _REMEMBERED = 10_000  # frames whose latency counts; memory does not grow with the stream
@@ -49,7 +50,8 @@ def label(
     --format, a record with its segments.
 
     Args:
-        checkpoint: A checkpoint, or the folder of a run.
+        checkpoint: A checkpoint, or the folder of a run; several, with commas in between, speak as
+            one: with the mean of their probabilities.
         *videos: Video files, folders of pictures, folders of such; .npy files for a model of
             features, tables of poses for one of poses; - is standard input. With --stream also 0
             for a camera, a FIFO, and rtsp:// with --allow_network.
@@ -69,18 +71,18 @@ def label(
         device: Where to run, for instance cpu or cuda.
         trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
     """
-    path = model_file(checkpoint)
+    paths = model_files(checkpoint)
     if chunk < 1:
         raise UsageError(f"--chunk {chunk}: must be at least 1.")
 
     records = format or (format_of(Path(out)) if out else None)
     if stream and records:
         raise UsageError("--stream prints labels as they come; leave --format out, or --stream.")
-    output = Output(_COLUMNS, records, out if records else None, videos)
+    output = Output(_COLUMNS, records, out if records else None, [*videos, *paths])
 
     from ..tasks.video.model import VideoModel
 
-    model = open_model(path, VideoModel, "label videos", device=device, trust=trust)
+    model = open_models(paths, VideoModel, "label videos", device=device, trust=trust)
     if stream and not model.causal:
         raise UsageError(
             f"--stream: the model's {type(model.core).__name__} reads the frames to come.\n"

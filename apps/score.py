@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..errors import DataError, UsageError
-from .shell.models import model_file
+from .shell.models import model_files, open_models
 from .shell.records import Format, Output, format_of
 from .shell.sparing import each
 
@@ -64,7 +64,8 @@ def score(
     their columns are kept, and where several texts have one id `rank` says how they compare.
 
     Args:
-        checkpoint: A checkpoint, or the folder of a run.
+        checkpoint: A checkpoint, or the folder of a run; several of translation or captioning, with
+            commas in between, speak as one: with the mean of their probabilities.
         *files: What to score, see above.
         by: A record for each line, word, character (of models of characters or bytes) or subword
             (of models of these).
@@ -78,21 +79,23 @@ def score(
         device: Where to run, for instance cpu or cuda.
         trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
     """
-    path = model_file(checkpoint)
+    paths = model_files(checkpoint)
     if batch_size < 1:
         raise UsageError(f"--batch_size {batch_size}: must be at least 1.")
     for name in files:
         if not Path(name).is_file():
             raise DataError(f"There is no file '{name}'.")
 
-    from ..loading import load
     from ..tasks.captioning.model import CaptioningModel
     from ..tasks.char_lm.model import CharModel
+    from ..tasks.model import Model
     from ..tasks.translation.model import TranslationModel
 
-    model = load(path, device=device, trust=trust)
+    model = open_models(paths, Model, "score texts", device=device, trust=trust)
     if not isinstance(model, CharModel | TranslationModel | CaptioningModel):
-        raise UsageError(f"'{path}' holds a {type(model).__name__}, which does not score texts.")
+        raise UsageError(
+            f"'{paths[0]}' holds a {type(model).__name__}, which does not score texts."
+        )
     unit = _UNITS[model.vocabulary.kind] if isinstance(model, CharModel) else "subword"
     if by in ("character", "subword") and by != unit:
         choices = "word" if unit == "word" else f"{unit}, word"
@@ -115,7 +118,7 @@ def score(
             ),
         )
     whole = model.vocabulary.kind in ("word", "words")
-    output = Output(_columns(items, by), format or _form(out), out, files)
+    output = Output(_columns(items, by), format or _form(out), out, [*files, *paths])
     _write(items, found, by, output, whole)
 
 

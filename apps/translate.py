@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import math
+import os
 import queue
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 from ..errors import DataError, UsageError
-from .shell.models import model_file, open_model
+from .shell.models import model_files, open_models
 from .shell.records import Format, Output
 from .shell.sparing import each
 
 if TYPE_CHECKING:
     from ..tasks.translation.model import Translated
 
-_FOUND = ("translation", "score", "log_probability")
+_FOUND = ("translation", "score", "log_probability", "unknown")
 _TOGETHER = 1024  # lines that are sorted by length and translated in batches
 
 
@@ -31,9 +34,16 @@ def translate(
     scores: bool = False,
     length_penalty: float | None = None,
     max_length: int | None = None,
+    min_length: int = 0,
+    prefix: str = "",
     no_repeat_ngram: int = 0,
     temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
     seed: int | None = None,
+    unknown: Literal["mark", "copy"] | None = None,
+    alignments: str | None = None,
     batch_size: int = 64,
     format: Format | None = None,
     out: str | None = None,
@@ -45,20 +55,32 @@ def translate(
     A line that can't be translated leaves an empty one; the exit code is then 3, after all others.
 
     Args:
-        checkpoint: A checkpoint, or the folder of a run.
+        checkpoint: A checkpoint, or the folder of a run; several, with commas in between, speak as
+            one: with the mean of their probabilities.
         source: A text file in UTF-8, one sentence a line (.gz and .xz as they are); - is standard
             input.
         beam_size: Hypotheses to keep; 1 is greedy search, null the model's own setting.
         nbest: How many translations of each line to write, each on a line of its own, the best
             first.
-        scores: true: write the score and a tab before each translation.
+        scores: true: write the score and a tab before each translation; nan where there is nothing
+            that the model knows.
         length_penalty: Exponent of the length that divides a log-probability; null the model's own
             setting.
         max_length: Subwords of a translation at most; null for twice the source's, and 10.
+        min_length: Subwords of a translation at least.
+        prefix: What each translation begins with.
         no_repeat_ngram: No sequence of so many subwords comes twice in a translation; 0 for no such
             rule.
-        temperature: Draw translations instead of searching the best; below 1 safer, above 1 wilder.
+        temperature: Draw translations instead of searching the best; below 1 safer, above 1 wilder;
+            null for 1 where one of the next three is given. --nbest draws so many.
+        top_k: Draw from the so many likeliest only.
+        top_p: Draw from the fewest likeliest that have this probability together.
+        min_p: Draw from those that are at least this share as likely as the likeliest.
         seed: Makes drawing repeatable.
+        unknown: What is written for words that the model does not know: mark for <unk>, copy for
+            the source's word that it looked at most; null for nothing.
+        alignments: A file for the words that belong together, a line for each translation: 0-0 1-2,
+            source and target counted from 0 (Pharaoh's form).
         batch_size: Sentences translated side by side; what is drawn depends on it, what a search
             finds does not.
         format: Write records instead of lines: each line's number, itself, its translation, or what
@@ -67,19 +89,20 @@ def translate(
         device: Where to run, for instance cpu or cuda.
         trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
     """
-    path = model_file(checkpoint)
+    paths = model_files(checkpoint)
     waiting = _lines(source)  # a file that does not exist is answered before torch is imported
     columns = ("id", *(("rank",) if nbest > 1 else ()), "source", *_FOUND)
-    output = Output(columns, format, out, [source])
+    output = Output(columns, format, out, [source, *paths])
+    aligned = _Alignments(alignments, out, [source, *paths], nbest)
 
     from ..tasks.translation.model import TranslationModel
 
-    model = open_model(path, TranslationModel, "translate", device=device, trust=trust)
+    model = open_models(paths, TranslationModel, "translate", device=device, trust=trust)
     # Drawing is repeatable where the same sentences are drawn together: what has arrived by now
     # must not count.
     groups = _as_they_come(waiting) if seed is None else _of_one_size(waiting)
-    total = 0
-    with output:
+    total, strange, unread = 0, 0, 0
+    with output, aligned:
         for number, texts in enumerate(groups):
             found = each(
                 partial(
@@ -88,9 +111,16 @@ def translate(
                     num_hypotheses=nbest,
                     length_penalty=length_penalty,
                     max_length=max_length,
+                    min_length=min_length,
+                    prefix=prefix,
                     no_repeat_ngram=no_repeat_ngram,
                     temperature=temperature,
+                    top_k=top_k,
+                    top_p=top_p,
+                    min_p=min_p,
                     seed=None if seed is None else seed + number,
+                    unknown=unknown,
+                    attention=alignments is not None,
                     batch_size=batch_size,
                 ),
                 [text for text in texts if isinstance(text, str)],
@@ -100,7 +130,18 @@ def translate(
                 total += 1
                 result = next(results) if isinstance(text, str) else text
                 _write(output, total, text, result, nbest, scores)
+                aligned.write(total, [] if isinstance(result, DataError) else result)
+                if not isinstance(result, DataError) and result[0].unknown:
+                    strange += 1
+                    unread += math.isnan(result[0].score)
             output.flush()
+        if strange:
+            more = f", and {unread:,} of them nothing that it knows" if unread else ""
+            print(
+                f"unrolled: {strange:,} of {total:,} line(s) hold what the model does not know"
+                f"{more}" + ("" if unknown else "; see --unknown"),
+                file=sys.stderr,
+            )
         output.finish(total, "line(s)", "translated")
 
 
@@ -117,7 +158,7 @@ def _write(
     So the output stays aligned with the input.
     """
     record = {"id": number, "source": source if isinstance(source, str) else None}
-    nothing = ("0.0000", "") if scores else ("",)
+    nothing = ("nan", "") if scores else ("",)
     if isinstance(result, DataError):
         output.failed(record, _placed(result, number), nothing)
         found, missing = [], nbest - 1
@@ -125,12 +166,72 @@ def _write(
         found, missing = result, nbest - len(result)
     for rank, one in enumerate(found, 1):
         ranked = {"rank": rank} if nbest > 1 else {}
-        said = dict(zip(_FOUND, (one.text, one.score, one.log_probability), strict=True))
+        values = one.text, one.score, one.log_probability, one.unknown
+        said = dict(zip(_FOUND, values, strict=True))
         line = (f"{one.score:.4f}", one.text) if scores else (one.text,)
         output.put({**record, **ranked, **said}, line)
     if output.lines:
         for _ in range(missing):
             output.put({}, nothing)
+
+
+class _Alignments:
+    """The file of the words that belong together: a line for each line of translations.
+
+    Args:
+        place: The file; None: there is none.
+        out: Where the translations go.
+        inputs: Files that must not be overwritten.
+        nbest: How many translations each line has.
+
+    Raises:
+        UsageError: The file can't be written there.
+    """
+
+    def __init__(
+        self,
+        place: str | None,
+        out: str | None,
+        inputs: Sequence[str | os.PathLike[str]],
+        nbest: int,
+    ) -> None:
+        if place is not None and Path(place).absolute() == Path(out or "-").absolute():
+            raise UsageError(f"--alignments {place}: the translations go there: name another file.")
+        self._output = None
+        if place is not None:
+            columns = ("id", "rank", "alignment")
+            self._output = Output(columns, None, place, inputs, "--alignments")
+        self._nbest = nbest
+
+    def __enter__(self) -> Self:
+        if self._output:
+            self._output.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._output:
+            self._output.__exit__(kind, error, traceback)
+
+    def write(self, number: int, found: Sequence[Translated]) -> None:
+        """Write those of a line.
+
+        Args:
+            number: The line's.
+            found: Its translations; fewer than were asked for have empty lines in their places.
+        """
+        if not self._output:
+            return
+        for rank in range(1, self._nbest + 1):
+            links = (found[rank - 1].alignment or []) if rank <= len(found) else []
+            said = " ".join(f"{source}-{target}" for source, target in links)
+            if self._output.lines or rank <= max(1, len(found)):
+                self._output.put({"id": number, "rank": rank, "alignment": said}, (said,))
+        self._output.flush()
 
 
 def _placed(error: DataError, number: int) -> DataError:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .char_lm.dynamic_evaluation import DynamicEvaluation as DynamicEvaluation
     from .char_lm.model import CharModel as CharModel
     from .char_lm.task import CharLM as CharLM
+    from .ensembles import ensemble as ensemble
     from .model import Model as Model
     from .translation.model import TranslationModel as TranslationModel
     from .translation.task import Translation as Translation

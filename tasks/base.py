@@ -10,12 +10,13 @@ from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, Se
 from typing import Any, ClassVar, Literal, NoReturn, TypeAlias, cast
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.parsing import AttributeDict
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import Metric
 
 from ..class_paths import parameters
@@ -25,6 +26,7 @@ from ..errors import UsageError
 from .learning import Doubts
 from .model import Model
 from .plain import name_of, to_plain
+from .plateau import FollowMetric, plateau_settings
 from .results import Results
 from .samples import Sample
 from .schedules import WarmupCosine
@@ -66,9 +68,10 @@ class Task(LightningModule, ABC):
     Args:
         optimizer: Makes the optimizer from the parameters.
         lr_scheduler: Makes the schedule from the optimizer; it is stepped after every optimizer
-            step.
+            step, `ReduceLROnPlateau` after every validation.
         compile_core: Compile the recurrent cores with `torch.compile` when training starts.
         metrics: Makes more metrics, by name; the task says what their `update` is given.
+        vectors: Files of word vectors that the embeddings begin with, by the model's vocabularies.
 
     Attributes:
         model: The network, which `unrolled.load` returns when it is trained.
@@ -88,6 +91,7 @@ class Task(LightningModule, ABC):
         lr_scheduler: LRSchedulerCallable | None = None,
         compile_core: bool = False,
         metrics: Mapping[str, MetricFactory] | None = None,
+        vectors: Mapping[str, str | None] | None = None,
     ) -> None:
         super().__init__()
         self.make_optimizer = optimizer
@@ -95,6 +99,7 @@ class Task(LightningModule, ABC):
         self.compile_core = compile_core
         self.lost_hyperparameters: list[str] = []
         self.kept: list[Any] | None = None
+        self.vectors = {part: file for part, file in (vectors or {}).items() if file}
         self.metrics = Metrics()
         self._doubts = Doubts()
         self.more_metrics = tuple(metrics or ())
@@ -105,22 +110,49 @@ class Task(LightningModule, ABC):
         """Take double precision at once: Lightning does so only after it has loaded the weights."""
         if self.trainer.precision == "64-true":
             self.double()
+        if stage == "fit":
+            self.take_vectors()
+
+    def take_vectors(self) -> None:
+        """Let the embeddings begin with the word vectors that were asked for, once, and say so."""
+        if not self.vectors:
+            return
+        from .vectors import use_vectors
+
+        for part, file in self.vectors.items():
+            rank_zero_info(use_vectors(self.model, file, part))
+        self.vectors = {}
 
     def learnt(self) -> Iterable[nn.Parameter] | list[dict[str, Any]]:
         """Return what the optimizer changes: parameters, or groups with settings of their own."""
         return self.parameters()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return the optimizer and, where there is one, its schedule by steps."""
+        """Return the optimizer and, where there is one, its schedule: by steps, or by a metric."""
         optimizer = self.make_optimizer(self.learnt())
         if self.make_schedule is None:
             return optimizer
+        schedule = self.make_schedule(optimizer)
+        if isinstance(schedule, ReduceLROnPlateau):
+            return plateau_settings(optimizer, schedule)
         # The schedule's length is set in on_train_start: asking the trainer for it here would build
         # the loaders too early and lose their place in a resumed run.
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": self.make_schedule(optimizer), "interval": "step"},
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Return what lets a learning rate follow a metric."""
+        return [FollowMetric()]
+
+    def instead_of(self, name: str) -> str:
+        """Return the metric to watch in the place of one that can't tell better from worse.
+
+        Args:
+            name: The metric's. One in its place is better where it is larger, if this one is.
+        """
+        return name
 
     def on_fit_start(self) -> None:
         """Say at the start what a checkpoint will lack, and compile."""

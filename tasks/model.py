@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple, ParamSpec, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, ParamSpec, Self, TypeVar
 
 import torch
 from torch import nn
@@ -52,6 +52,25 @@ class Scored(NamedTuple):
     log_probabilities: list[float]
 
 
+def seeded(seed: int | None, device: torch.device) -> torch.Generator:
+    """Return what draws numbers: the same ones for the same seed.
+
+    Args:
+        seed: The seed; None: other numbers each time.
+        device: Where they are drawn.
+
+    Raises:
+        ValueError: The seed has more than 64 bits.
+    """
+    generator = torch.Generator(device)
+    if seed is None:
+        generator.seed()
+        return generator
+    if not -(2**63) <= seed < 2**64:
+        raise ValueError(f"seed={seed}: must be a number of 64 bits")
+    return generator.manual_seed(seed)
+
+
 class Model(nn.Module):
     """The part of a task that is used when training is over: torch alone, no Lightning.
 
@@ -65,13 +84,24 @@ class Model(nn.Module):
         symbol_rows: Names of the tensors of the state dict whose rows stand for symbols, and the
             key of the spec that lists these: a run that begins with another's weights takes such
             rows by symbol, not by position. Whoever adds such a tensor declares it here.
+        shared_by_members: What several models must have in common to be one (see `join`): keys of
+            the spec or attributes, and what they are called; empty: they can't be.
     """
 
     symbol_rows: ClassVar[Mapping[str, str]] = {}
+    shared_by_members: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, spec: Any) -> None:
         super().__init__()
         self.spec = spec
+
+    def join(self, members: Sequence[Self]) -> None:
+        """Speak with the mean of several models' probabilities; `tasks.ensembles` has checked them.
+
+        Args:
+            members: The models; this one is a copy of the first.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no join(members)")
 
     @property
     def device(self) -> torch.device:

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypedDict, Unpack
+from typing import Any, NamedTuple, Self, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
 
 from ..core.seq2seq.decoder import Decoded, SequenceDecoder
 from ..core.seq2seq.encoder import Memory, SequenceEncoder
+from ..core.seq2seq.ensemble import EnsembleDecoder, EnsembleEncoder
 from ..core.seq2seq.search import Hypothesis, search_sequences
-from ..core.state import State, select_rows
+from ..core.state import State, leaves, select_rows
 from ..core.vision.encoders import ImageEncoder
 from ..data.batch import padded
 from ..data.tokenizer import Subwords
-from .model import Model, Scored
+from .model import Model, Scored, seeded
+
+_DRAWING = ("temperature", "top_k", "top_p", "min_p")
 
 
 class SearchSettings(TypedDict, total=False):
@@ -28,13 +31,19 @@ class SearchSettings(TypedDict, total=False):
 
     Attributes:
         beam_size: Hypotheses to keep; None: the model's own setting; 1: greedy search.
-        num_hypotheses: How many to return for each input, at most `beam_size`; 1.
+        num_hypotheses: How many to return for each input, at most `beam_size` (any number are
+            drawn); 1.
         length_penalty: Exponent of the length that divides a log-probability; None: the model's own
             setting.
         max_length: Symbols at most; None: as the model says.
+        min_length: Symbols at least; 0.
+        prefix: What each text begins with; empty: anything.
         no_repeat_ngram: No sequence of so many symbols comes twice; 0: it may.
         temperature: Draw from the model's distribution instead of searching, its logits divided by
-            this; None: search.
+            this; None: search, or 1 where one of the next three is given.
+        top_k: Draw from the so many likeliest symbols only; None: from all.
+        top_p: Draw from the fewest likeliest symbols that have this probability together.
+        min_p: Draw from symbols that are at least this share as likely as the likeliest.
         seed: Makes drawing repeatable; None: another result each time.
         attention: Return the attention weights; False.
         batch_size: Inputs side by side, 64; what a search finds does not depend on it.
@@ -44,8 +53,13 @@ class SearchSettings(TypedDict, total=False):
     num_hypotheses: int
     length_penalty: float | None
     max_length: int | None
+    min_length: int
+    prefix: str
     no_repeat_ngram: int
     temperature: float | None
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
     seed: int | None
     attention: bool
     batch_size: int
@@ -61,6 +75,7 @@ class Written(NamedTuple):
         words: Its words or subwords; with the end symbol, if it came to an end.
         attention: How much each word looked at each vector of the memory (T, S), of an image at
             each place (T, h, w), on the CPU; None where it was not asked for.
+        ids: The text's symbols by number, without the end.
     """
 
     text: str
@@ -68,6 +83,7 @@ class Written(NamedTuple):
     log_probability: float
     words: list[str]
     attention: Tensor | None
+    ids: list[int]
 
 
 class EncoderDecoder(Model):
@@ -101,6 +117,12 @@ class EncoderDecoder(Model):
         self.decoder = decoder
         self.beam_size = beam_size
         self.length_penalty = length_penalty
+
+    def join(self, members: Sequence[Self]) -> None:
+        """Encode with all members' encoders, decode with the mean of their decoders."""
+        # trained no more: who asks for a member's parts asks the member
+        self.encoder = EnsembleEncoder([one.encoder for one in members])  # type: ignore[assignment]
+        self.decoder = EnsembleDecoder([one.decoder for one in members])  # type: ignore[assignment]
 
     @abstractmethod
     def read(self, inputs: Sequence[Any]) -> Memory:
@@ -144,7 +166,10 @@ class EncoderDecoder(Model):
         rows: Tensor | None = None,
         *,
         max_length: int | None = None,
+        min_length: int = 0,
+        prefix: Sequence[int] = (),
         length_penalty: float | None = None,
+        unknown: bool = False,
         **settings: Any,
     ) -> list[list[Hypothesis]]:
         """Look for what to write.
@@ -152,22 +177,33 @@ class EncoderDecoder(Model):
         Args:
             memory: What the encoder found, R rows.
             rows: Which row of the memory each text is to be about (B,) int64; None: each its own.
-            max_length: Symbols at most; None: `length_limit`.
+            max_length: Symbols at most; None: `length_limit`, or what has to be there.
+            min_length: Symbols at least.
+            prefix: What each text begins with.
             length_penalty: None: the model's own.
+            unknown: Whether the unknown symbol may come.
             settings: See `search_sequences`.
 
         Returns:
             The hypotheses of each row, the best first.
         """
         prepared, state = self._begin(memory, rows)
+        limits: Any = max_length
+        if max_length is None:
+            limits, least = self.length_limit(memory), max(min_length, len(prefix))
+            alike = isinstance(limits, int)
+            limits = max(limits, least) if alike else [max(limit, least) for limit in limits]
+        count = leaves(state)[0].shape[0]
         return search_sequences(
             self.decoder.stepper(),
             state,
             prepared,
             start=Subwords.START,
             end=Subwords.END,
-            forbidden=(Subwords.PAD, Subwords.START, Subwords.UNKNOWN),
-            max_length=self.length_limit(memory) if max_length is None else max_length,
+            forbidden=[Subwords.PAD, Subwords.START] + [Subwords.UNKNOWN] * (not unknown),
+            max_length=limits,
+            min_length=min_length,
+            prefix=[prefix] * count if prefix else (),
             length_penalty=self.length_penalty if length_penalty is None else length_penalty,
             **settings,
         )
@@ -180,12 +216,13 @@ class EncoderDecoder(Model):
 
     @torch.inference_mode()
     def write(
-        self, inputs: Sequence[Any], **settings: Unpack[SearchSettings]
+        self, inputs: Sequence[Any], *, unknown: bool = False, **settings: Unpack[SearchSettings]
     ) -> list[list[Written]]:
         """Say something about each input.
 
         Args:
             inputs: What `read` reads.
+            unknown: Whether the unknown symbol may come; the text is without it.
             settings: See `SearchSettings`.
 
         Returns:
@@ -199,19 +236,27 @@ class EncoderDecoder(Model):
         check_sizes(batch_size=(batch_size := asked.pop("batch_size", 64)))
         if attention and self.decoder.attention is None:
             raise ValueError("this model was made without attention; there is none to show")
+        drawn = any(asked.get(name) is not None for name in _DRAWING)
         if asked.get("beam_size") is None:
-            asked["beam_size"] = max(self.beam_size, asked["num_hypotheses"])
+            asked["beam_size"] = 1 if drawn else max(self.beam_size, asked["num_hypotheses"])
+        asked["prefix"] = self._beginning(asked.pop("prefix", ""))
         self.eval()
-        asked["generator"] = generator = torch.Generator(self.device)
-        generator.seed() if seed is None else generator.manual_seed(seed)
+        asked["generator"] = seeded(seed, self.device)
         results = []
         for first in range(0, len(inputs), batch_size):
             memory = self.read(inputs[first : first + batch_size])
-            for row, hypotheses in enumerate(self.search(memory, **asked)):
-                length = None if memory.lengths is None else int(memory.lengths[row])
-                one = Memory(memory.output[row : row + 1, :length])  # (1, S, M)
+            for row, hypotheses in enumerate(self.search(memory, unknown=unknown, **asked)):
+                one = self._about(memory, row)
                 results.append([self._written(one, each, attention) for each in hypotheses])
         return results
+
+    def _beginning(self, prefix: str) -> list[int]:
+        """Return the symbols that every text is to begin with."""
+        (ids,) = self.vocabulary.encode_batch([prefix])
+        if Subwords.UNKNOWN in ids:
+            shown = " ".join(self.vocabulary.symbols(ids))
+            raise ValueError(f"prefix={prefix!r}: the model does not know all of it ({shown})")
+        return ids
 
     def score_texts(
         self, inputs: Sequence[Any], texts: Sequence[str], *, batch_size: int = 64
@@ -254,14 +299,21 @@ class EncoderDecoder(Model):
             ]
         return results
 
+    def _about(self, memory: Memory, row: int) -> Memory:
+        """Return one row of a memory."""
+        return memory.row(row)
+
     def _written(self, memory: Memory, hypothesis: Hypothesis, attention: bool) -> Written:
         """Return a text about one row of a memory; its attention is that of reading it again."""
         tokens, weights = with_end(hypothesis), None
         if attention:
             target = torch.tensor([tokens], dtype=torch.int64, device=self.device)  # (1, T)
             weights = self.decode(memory, target).attention[0].cpu()  # (T, S)
+            if tokens and not weights.shape[1]:
+                raise ValueError("the models look at different places: there is no mean to show")
         text, words = self.vocabulary.decode(hypothesis.tokens), self.vocabulary.symbols(tokens)
-        return Written(text, hypothesis.score, hypothesis.log_probability, words, weights)
+        said = text, hypothesis.score, hypothesis.log_probability
+        return Written(*said, words, weights, hypothesis.tokens)
 
 
 def with_end(hypothesis: Hypothesis) -> list[int]:

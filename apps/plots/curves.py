@@ -200,8 +200,10 @@ def _colour(place: int) -> str:
 
 
 def _best(run: Run) -> tuple[float, float]:
-    better = max if run.largest else min
-    return better(run.series[run.monitor], key=lambda point: point[1])
+    """Return the step and the value of the best checkpoint: of equals the one of lower loss."""
+    sign, losses = -1 if run.largest else 1, dict(run.series.get("val/loss", ()))
+    points = run.series[run.monitor]
+    return min(points, key=lambda point: (sign * point[1], losses.get(point[0], math.inf)))
 
 
 def _in_words(run: Run) -> list[str]:

@@ -44,10 +44,10 @@ class Monitors(Callback):
             if owner == "checkpoint" and not self.named:
                 tell(f"{never}: no best.ckpt will be kept, only the last state")
                 continue
+            flag = {"checkpoint": "checkpoint.monitor", "early_stopping": "early_stopping.patience"}
             raise UsageError(
                 f"{owner} watches '{name}', but {never}.\n"
-                f"Give it a validation, or leave it out (--{owner}."
-                f"{'monitor' if owner == 'checkpoint' else 'patience'} null)."
+                f"Give it a validation, or leave it out (--{flag.get(owner, owner)} null)."
             )
 
 
@@ -62,8 +62,16 @@ def refuse_unknown_names(trainer: Trainer, task: Task) -> None:
         UsageError: There is such a name.
     """
     known = task.logged()
-    for owner, name in _watched(trainer) if known else ():
+    for owner, name in [*_watched(trainer), *_followed(task)] if known else ():
         _refuse_unknown(owner, name, known or ())
+
+
+def _followed(task: Task) -> Iterator[tuple[str, str]]:
+    """Yield what the learning rate is to follow, by the configuration: no schedule is made yet."""
+    schedule = task.hparams.get("lr_scheduler")
+    settings = schedule.get("init_args") if isinstance(schedule, dict) else None
+    if isinstance(settings, dict) and isinstance(name := settings.get("monitor"), str):
+        yield "model.lr_scheduler", name
 
 
 def _watched(trainer: Trainer) -> Iterator[tuple[str, str]]:
@@ -75,6 +83,9 @@ def _watched(trainer: Trainer) -> Iterator[tuple[str, str]]:
             yield "early_stopping", callback.monitor
         elif isinstance(callback, ModelCheckpoint) and callback.monitor is not None:
             yield "checkpoint", callback.monitor
+    for config in trainer.lr_scheduler_configs:
+        if config.monitor is not None:
+            yield "model.lr_scheduler", config.monitor
 
 
 def _refuse_unknown(owner: str, name: str, known: Collection[str]) -> None:

@@ -13,7 +13,7 @@ import yaml
 
 from ...checkpoints import WholeFile, checkpoints_of, find_checkpoint, newest_whole
 from ...errors import UsageError
-from ..shell.models import model_file
+from ..shell.models import checkpoint_file
 from ..shell.shipped import (
     TRAINER,
     find_config,
@@ -269,7 +269,7 @@ def _evaluation(
     path = find_config(word) if word else None
     if ckpt_path is None:
         raise UsageError(f"`unrolled {command}` needs a trained model: add --ckpt_path CKPT.")
-    checkpoint = model_file(ckpt_path)
+    checkpoint = checkpoint_file(ckpt_path)
     run = None
     with suppress(UsageError) if word or configs else nullcontext():
         run = folders.run_of(checkpoint.path)

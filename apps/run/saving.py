@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 import yaml
@@ -16,15 +17,20 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.utilities.migration.utils import _pl_migrate_checkpoint
+from torch import Tensor
 
 from ...checkpoints import BEST
 from ...errors import DataError
 from ...loading import CheckedCheckpoint, first_lines
+from ...tasks.base import Task
 from ..tracking.ending import note_resumption
 from ..tracking.loggers import log_configuration
 from .folder.disk import keep, replacing, writing
+from .progress import tell
 from .resuming import validates_next
 from .tables import EMPTY, MetricsTable
+
+_LOSS = "val/loss"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -111,6 +117,9 @@ class Checkpoint(ModelCheckpoint):
         mode: Whether the best is the smallest or the largest.
         save_top_k: Keep this many of the best: `best.ckpt`, or `best-STEP.ckpt` when there are
             several, of which `best.ckpt` is then the best.
+
+    Of two that are equally good the one with the lower `val/loss` is the better. Where the metric
+    can't tell at all, as BLEU of one-word references, the task names another (`Task.instead_of`).
     """
 
     def __init__(
@@ -135,6 +144,9 @@ class Checkpoint(ModelCheckpoint):
         self._saved_last_at = -1
         self._last_is_whole = False  # this run wrote it, or went on from it
         self._save_after_validation = False
+        self.watched = monitor  # what says which is the best: the monitor, or what stands for it
+        self._losses: dict[str, float] = {}  # of the best, by their files
+        self._told: set[str] = set()
         self.trust: Sequence[str] = ()  # packages whose classes the checkpoint of the best may name
 
     @property
@@ -157,6 +169,64 @@ class Checkpoint(ModelCheckpoint):
             self._saved_last_at = trainer.fit_loop.total_batch_idx
             self._last_is_whole = True
         self.last_model_path = str(self.last)
+
+    def _monitor_candidates(self, trainer: Trainer) -> dict[str, Tensor]:
+        """Give the metric that is watched the value of the one that stands for it."""
+        found: dict[str, Tensor] = super()._monitor_candidates(trainer)
+        if self.monitor:
+            name = cast(Task, trainer.lightning_module).instead_of(self.monitor)
+            if name != self.monitor and name in found:
+                found[self.monitor] = found[name]
+                self._tell(f"{self.monitor} can't tell here", f"{name} says which is the best")
+            if name != self.watched:  # what was the best by another metric says nothing
+                self.best_k_models, self._losses = {}, {}
+            self.watched = name
+        return found
+
+    def check_monitor_top_k(self, trainer: Trainer, current: Tensor | None = None) -> bool:
+        """Say whether these weights are among the best; a lower loss decides between equals."""
+        if super().check_monitor_top_k(trainer, current):
+            return True
+        if current is None or len(self.best_k_models) < self.save_top_k or self.save_top_k < 1:
+            return False
+        loss = trainer.callback_metrics.get(_LOSS)
+        worst = self.best_k_models[self.kth_best_model_path]
+        tie = loss is not None and bool(current == worst)
+        if tie and self.monitor != _LOSS:
+            same = f"{self.watched} is {float(current):.4g} again"
+            self._tell(same, f"the lower {_LOSS} says which is the best")
+        better = tie and float(loss or 0) < self._loss_of(self.kth_best_model_path)
+        return bool(trainer.strategy.reduce_boolean_decision(better))
+
+    def _loss_of(self, path: str) -> float:
+        return self._losses.get(path, -math.inf)
+
+    def _tell(self, found: str, decided: str) -> None:
+        if decided not in self._told:  # once in a run
+            self._told.add(decided)
+            tell(f"checkpoint: {found}, so {decided}")
+
+    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        """Remember the loss, and find the best of those that are equally good."""
+        loss = trainer.callback_metrics.get(_LOSS)
+        self._losses[filepath] = math.inf if loss is None else float(loss)
+        self._losses = {path: self._loss_of(path) for path in self.best_k_models}
+        self.best_model_path = min(self._equals(self.best_model_path), key=self._loss_of)
+        if self.kth_best_model_path in self.best_k_models:
+            self.kth_best_model_path = max(
+                self._equals(self.kth_best_model_path), key=self._loss_of
+            )
+        super()._save_checkpoint(trainer, filepath)
+
+    def _equals(self, path: str) -> list[str]:
+        """Return which of the best are as good as one of them, itself included."""
+        score = self.best_k_models[path]
+        return [path, *(one for one, other in self.best_k_models.items() if other == score)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state, with the losses of the best, and by what they were chosen."""
+        losses = {os.path.basename(path): loss for path, loss in self._losses.items()}
+        return {**super().state_dict(), "losses": losses, "watched": self.watched}
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -251,6 +321,10 @@ class Checkpoint(ModelCheckpoint):
             moved[key] = here(moved.get(key, ""))
         best_ones = moved.get("best_k_models", {}).items()
         moved["best_k_models"] = {here(path): score for path, score in best_ones if here(path)}
+        self.watched = moved.pop("watched", None) or self.monitor
+        losses = moved.pop("losses", None)  # an earlier version's state has none
+        known = losses.items() if isinstance(losses, dict) else ()
+        self._losses = {here(path): loss for path, loss in known if isinstance(loss, float)}
         super().load_state_dict(moved)
         self.current_score = moved.get("current_score")  # Lightning saves it, but forgets it here
 

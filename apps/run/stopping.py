@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 
 from ...errors import UnrolledError
+from ...tasks.base import Task
 from .resuming import has_validation
 
 
@@ -33,6 +34,7 @@ class StopEarly(EarlyStopping):
     ) -> None:
         super().__init__(monitor, min_delta=min_delta, patience=patience or 0, mode=mode)
         self.enabled = patience is not None
+        self._watched: Tensor | None = None  # the value; the metric's own may not be able to tell
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check after each validation, before the checkpoint; without one, at the epoch's end."""
@@ -56,7 +58,14 @@ class StopEarly(EarlyStopping):
 
     def _run_early_stopping_check(self, trainer: Trainer) -> None:
         if self.enabled:
+            name = cast(Task, trainer.lightning_module).instead_of(self.monitor)
+            self._watched = trainer.callback_metrics.get(name)
             super()._run_early_stopping_check(trainer)
+
+    def _evaluate_stopping_criteria(self, current: Tensor) -> tuple[bool, str | None]:
+        watched = current if self._watched is None else self._watched.squeeze()
+        found: tuple[bool, str | None] = super()._evaluate_stopping_criteria(watched)
+        return found
 
 
 class FiniteLoss(Callback):

@@ -36,7 +36,8 @@ class Output:
         columns: The names of a record's fields, in their order; `error` is the last of them.
         format: The format; None: as the file's name says, else lines.
         out: The file; None or `-`: standard output.
-        inputs: Files that must not be overwritten.
+        inputs: Files that must not be overwritten: what is read, the checkpoints too.
+        flag: What the user names the file with.
 
     Attributes:
         lines: Whether lines are written, not records.
@@ -51,7 +52,8 @@ class Output:
         columns: Sequence[str],
         format: Format | None = None,
         out: str | None = None,
-        inputs: Iterable[str | Path] = (),
+        inputs: Iterable[str | os.PathLike[str]] = (),
+        flag: str = "--out",
     ) -> None:
         self._columns = (*columns, "error")
         self._place = None if out in (None, "-") else Path(str(out))
@@ -61,7 +63,7 @@ class Output:
         self._written = 0
         self._file: TextIO = sys.stdout
         if self._place:
-            _check(self._place, inputs)
+            _check(self._place, inputs, flag)
 
     def __enter__(self) -> Self:
         if self._place:
@@ -184,14 +186,14 @@ def format_of(path: Path) -> Format | None:
     return next((format for format in FORMATS if format == suffix), None)
 
 
-def _check(place: Path, inputs: Iterable[str | Path]) -> None:
+def _check(place: Path, inputs: Iterable[str | os.PathLike[str]], flag: str) -> None:
     if place.is_dir():
-        raise UsageError(f"--out '{place}' is a folder: name a file.")
+        raise UsageError(f"{flag} '{place}' is a folder: name a file.")
     if not place.parent.is_dir():
-        raise UsageError(f"--out '{place}': there is no folder '{place.parent}'.")
+        raise UsageError(f"{flag} '{place}': there is no folder '{place.parent}'.")
     for path in inputs:
         if place.exists() and os.path.exists(path) and place.samefile(path):
-            raise UsageError(f"--out '{place}' would overwrite what is read: name another file.")
+            raise UsageError(f"{flag} '{place}' would overwrite what is read: name another file.")
 
 
 def encoded(record: Mapping[str, Any], columns: Sequence[str], format: Format) -> str:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 
 from ...tasks.base import Task
 from ...tasks.model import Model
 from ..run.folder import folders
 from ..run.progress import tell
+from ..run.saving import Checkpoint
+from ..shell.processor import multiplies_bf16
 from .ending import draw_curves
 
 _GIVEN = {
@@ -35,9 +36,23 @@ def say_what_begins(task: Task, trainer: Trainer, folder: Path | None) -> None:
     device = f"{trainer.world_size} x {trainer.strategy.root_device.type}"
     where = f"in {folders.short(folder)}" if folder else "a trial that writes nothing"
     tell(f"{type(task).__name__} with {cores}, {size:,} parameters, on {device}, {where}")
+    if trainer.strategy.root_device.type == "cpu" and (hint := _faster(str(trainer.precision))):
+        tell(hint)
 
 
-def say_what_next(task: Task, keeper: ModelCheckpoint, folder: Path, trust: Sequence[str]) -> None:
+def _faster(precision: str) -> str:
+    """Say where this processor would train faster in another precision."""
+    if precision.startswith("bf16") and not multiplies_bf16():
+        return (
+            f"this processor has no products in bfloat16: {precision} is slower than float32 here "
+            "(--trainer.precision 32-true)"
+        )
+    if precision == "32-true" and multiplies_bf16():
+        return "this processor multiplies in bfloat16: --trainer.precision bf16-mixed trains faster"
+    return ""
+
+
+def say_what_next(task: Task, keeper: Checkpoint, folder: Path, trust: Sequence[str]) -> None:
     """Say where the checkpoints and the curves are, and what can be done with them.
 
     Args:
@@ -51,7 +66,7 @@ def say_what_next(task: Task, keeper: ModelCheckpoint, folder: Path, trust: Sequ
         return
     named = ""
     if best:
-        score = f"{keeper.monitor} {float(keeper.best_model_score or 0):.4f}"
+        score = f"{keeper.watched} {float(keeper.best_model_score or 0):.4f}"
         named = f" (best {score}: {folders.short(Path(best))})"
     print(f"Trained to step {task.global_step}: {folders.short(last)}{named}")
     if picture := draw_curves(folder):

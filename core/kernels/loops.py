@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..autocast import autocast_available
 from ..state import leaves, map_state, rebuilt, structure
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def uncompiled(loop: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,7 +45,19 @@ def whole_graph() -> bool:
     return torch.compiler.is_compiling() and (exporting() or _unbroken())
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # called while tracing
+def called_while_tracing(function: Callable[P, R]) -> Callable[P, R]:
+    """Mark a function whose result is a constant of the graph: it is called, not looked into.
+
+    This is what `torch.compiler.assume_constant_result` does; that imports the compiler at once.
+
+    Args:
+        function: The function.
+    """
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
+@called_while_tracing
 def _unbroken() -> bool:
     try:
         from torch._dynamo.symbolic_convert import InstructionTranslator
@@ -58,7 +74,7 @@ def without_autocast(device: torch.device) -> contextlib.AbstractContextManager[
     Args:
         device: Where the loop runs.
     """
-    if torch.amp.is_autocast_available(device.type):
+    if autocast_available(device.type):
         return torch.autocast(device.type, enabled=False)
     return contextlib.nullcontext()
 

@@ -36,6 +36,15 @@ class Memory(NamedTuple):
     lengths: Tensor | None = None
     state: State = ()
 
+    def row(self, number: int) -> Memory:
+        """Return one row by itself, without padding.
+
+        Args:
+            number: Which.
+        """
+        length = None if self.lengths is None else int(self.lengths[number])
+        return Memory(self.output[number : number + 1, :length])  # (1, S, M)
+
     def valid(self) -> Tensor:
         """Say which vectors are real: (B, S) bool on the output's device."""
         rows, steps = self.output.shape[:2]

@@ -1,6 +1,7 @@
 """What may come next in a search.
 
-Shapes: N hypotheses, t tokens so far, V vocabulary.
+Shapes: R rows, N hypotheses (N / R of each row), t tokens so far, P tokens of the longest
+beginning, V vocabulary.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from torch import Tensor
 
 
 class SearchRules:
-    """Lengths, forbidden symbols and repetitions.
+    """Lengths, forbidden symbols, repetitions, and how a row has to begin.
 
     Args:
         rows: R.
@@ -21,6 +22,7 @@ class SearchRules:
         min_length: Tokens at least.
         forbidden: Symbols that never come.
         no_repeat_ngram: No sequence of so many tokens comes twice; 0: any may.
+        prefix: What each row begins with, whatever the other rules say; empty: anything.
 
     Raises:
         ValueError: A setting is out of its range.
@@ -42,6 +44,7 @@ class SearchRules:
         min_length: int,
         forbidden: Sequence[int],
         no_repeat_ngram: int,
+        prefix: Sequence[Sequence[int]] = (),
     ) -> None:
         self.limits = [max_length] * rows if isinstance(max_length, int) else list(max_length)
         if len(self.limits) != rows:
@@ -68,6 +71,32 @@ class SearchRules:
         self.min_length = min_length
         self.forbidden = torch.tensor(list(forbidden), dtype=torch.int64)
         self.no_repeat_ngram = no_repeat_ngram
+        self.prefix = self._beginnings(prefix, rows)
+
+    def _beginnings(self, prefix: Sequence[Sequence[int]], rows: int) -> Tensor | None:
+        """Return what is forced (R, P), -1 where nothing is."""
+        if not any(prefix):
+            return None
+        if len(prefix) != rows:
+            raise ValueError(f"prefix has {len(prefix)} beginnings for {rows} rows: give each one")
+        for tokens, limit in zip(prefix, self.limits, strict=True):
+            if len(tokens) > limit:
+                raise ValueError(
+                    f"prefix has {len(tokens)} tokens: must be at most max_length={limit}"
+                )
+            if self.end in tokens:
+                raise ValueError(f"prefix has the end symbol {self.end} in it: nothing follows it")
+        longest = max(map(len, prefix))
+        return torch.tensor([[*tokens, *[-1] * (longest - len(tokens))] for tokens in prefix])
+
+    def keep(self, index: Tensor) -> None:
+        """Go on with some of the rows.
+
+        Args:
+            index: Their numbers among those that there were.
+        """
+        if self.prefix is not None:
+            self.prefix = self.prefix[index.to(self.prefix.device)]
 
     def forbid(self, table: Tensor, history: Tensor) -> None:
         """Set what may not come to minus infinity, in place.
@@ -76,6 +105,20 @@ class SearchRules:
             table: The next token's log-probabilities (N, V).
             history: The tokens before it (N, t).
         """
+        if self.prefix is None or history.shape[1] >= self.prefix.shape[1]:
+            self._forbid(table, history)
+            return
+        self.prefix = self.prefix.to(table.device)
+        forced = self.prefix[:, history.shape[1]]  # (R,)
+        forced = forced.repeat_interleave(len(table) // max(1, len(forced)))  # (N,)
+        rows = (forced >= 0).nonzero()[:, 0]
+        symbols = forced[rows]
+        values = table[rows, symbols]  # before the other rules
+        self._forbid(table, history)
+        table[rows] = -torch.inf
+        table[rows, symbols] = values
+
+    def _forbid(self, table: Tensor, history: Tensor) -> None:
         if len(self.forbidden):
             # once: a list would be copied to a GPU at every step
             self.forbidden = self.forbidden.to(table.device)

@@ -9,13 +9,14 @@ Shapes: R rows (sentences, images), k hypotheses of each, N = R k, t tokens so f
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..state import State, leaves, select_rows
+from .hypotheses import Beam
+from .hypotheses import Hypothesis as Hypothesis
 from .rules import SearchRules
 from .sampling import check_sampling, choose
 
@@ -24,29 +25,6 @@ SearchStep = Callable[[Tensor, Any, State], tuple[Tensor, Any]]
 
 Rows i k to i k + k - 1 of N read row i of `prepared`.
 """
-
-
-class Hypothesis(NamedTuple):
-    """What a search found for one row.
-
-    Attributes:
-        tokens: Without start and end symbol.
-        score: What it is ranked by: the log-probability, over the length penalty in a beam search.
-        log_probability: The model's, in nats, that of the end symbol included where there is one.
-        finished: Whether it came to the end symbol within the length allowed.
-
-    Example:
-        >>> import torch
-        >>> def count(tokens, state, prepared):
-        ...     return torch.eye(6)[tokens + 1].log(), state
-        >>> greedy_search(count, torch.zeros(1, 1), (), start=0, end=5, max_length=9)
-        [Hypothesis(tokens=[1, 2, 3, 4], score=0.0, log_probability=0.0, finished=True)]
-    """
-
-    tokens: list[int]
-    score: float
-    log_probability: float
-    finished: bool
 
 
 _STRONGEST = 10  # length penalty: powers of any length are finite numbers up to it
@@ -60,12 +38,17 @@ def search_sequences(
     start: int,
     end: int,
     max_length: int | Sequence[int],
+    min_length: int = 0,
+    prefix: Sequence[Sequence[int]] = (),
     forbidden: Sequence[int] = (),
     no_repeat_ngram: int = 0,
     beam_size: int = 1,
     num_hypotheses: int = 1,
     length_penalty: float = 1.0,
     temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
     generator: torch.Generator | None = None,
 ) -> list[list[Hypothesis]]:
     """Search as the settings say: greedily, with a beam, or by drawing.
@@ -77,36 +60,55 @@ def search_sequences(
         start: See there.
         end: See there.
         max_length: See there.
+        min_length: See there.
+        prefix: See there.
         forbidden: See there.
         no_repeat_ngram: See there.
         beam_size: Above 1: `beam_search`.
-        num_hypotheses: See `beam_search`.
+        num_hypotheses: See `beam_search`; of drawing, how many are drawn for each row.
         length_penalty: See `beam_search`; greedy search and drawing know none.
-        temperature: Not None: `sample_search`.
-        generator: See `sample_search`.
+        temperature: Not None, or one of the next three is not: `sample_search`; None is then 1.
+        top_k: See `sample_search`.
+        top_p: See there.
+        min_p: See there.
+        generator: See there.
 
     Returns:
-        The hypotheses of each row, the best first.
+        The hypotheses of each row, the best first; of those that are drawn one may come twice.
 
     Raises:
         ValueError: A setting is out of its range, or does not go with another.
     """
-    if not 1 <= num_hypotheses <= beam_size:
+    filters = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+    given = {name: value for name, value in filters.items() if value is not None}
+    if given and beam_size > 1:
+        raise ValueError(
+            f"beam_size={beam_size} searches the best, {' and '.join(given)} draw: leave one out"
+        )
+    if num_hypotheses < 1 or not (given or num_hypotheses <= beam_size):
         raise ValueError(
             f"num_hypotheses={num_hypotheses}: must be at least 1 and at most beam_size={beam_size}"
         )
-    if temperature is not None and num_hypotheses > 1:
-        raise ValueError("temperature draws one sequence a row; it does not go with num_hypotheses")
-    begin = (step, state, prepared)
-    rules: dict[str, Any] = {"start": start, "end": end, "max_length": max_length}
+    rules: dict[str, Any] = {"start": start, "end": end, "min_length": min_length}
     rules |= {"forbidden": forbidden, "no_repeat_ngram": no_repeat_ngram}
-    if temperature is not None:
-        rules |= {"temperature": temperature, "generator": generator}
-        return [[drawn] for drawn in sample_search(*begin, **rules)]
-    if beam_size == 1:
-        return [[best] for best in greedy_search(*begin, **rules)]
-    rules |= {"num_hypotheses": num_hypotheses, "length_penalty": length_penalty}
-    return beam_search(*begin, **rules, beam_size=beam_size)
+    if not given:
+        begin = (step, state, prepared)
+        rules |= {"max_length": max_length, "prefix": prefix}
+        if beam_size == 1:
+            return [[best] for best in greedy_search(*begin, **rules)]
+        rules |= {"num_hypotheses": num_hypotheses, "length_penalty": length_penalty}
+        return beam_search(*begin, **rules, beam_size=beam_size)
+    rows, device = leaves(state)[0].shape[0], leaves(state)[0].device
+    if num_hypotheses > 1:  # each row as often as it is drawn for
+        index = torch.arange(rows, device=device).repeat_interleave(num_hypotheses)
+        state, prepared = select_rows(state, index), select_rows(prepared, index)
+        prefix = [row for row in prefix for _ in range(num_hypotheses)]
+        if not isinstance(max_length, int):
+            max_length = [limit for limit in max_length for _ in range(num_hypotheses)]
+    rules |= {"max_length": max_length, "prefix": prefix, "generator": generator, **given}
+    drawn = sample_search(step, state, prepared, **rules)
+    groups = [drawn[row * num_hypotheses :][:num_hypotheses] for row in range(rows)]
+    return [sorted(group, key=lambda one: (one.finished, one.score))[::-1] for group in groups]
 
 
 def greedy_search(
@@ -118,6 +120,7 @@ def greedy_search(
     end: int,
     max_length: int | Sequence[int],
     min_length: int = 0,
+    prefix: Sequence[Sequence[int]] = (),
     forbidden: Sequence[int] = (),
     no_repeat_ngram: int = 0,
 ) -> list[Hypothesis]:
@@ -131,6 +134,7 @@ def greedy_search(
         end: The end symbol.
         max_length: Tokens at most, of all rows or of each; the end symbol does not count.
         min_length: Tokens at least.
+        prefix: What each row begins with, whatever the rules say; empty: nothing is forced.
         forbidden: Symbols that never come.
         no_repeat_ngram: No sequence of so many tokens comes twice in a row; 0: any may.
 
@@ -148,6 +152,7 @@ def greedy_search(
         end=end,
         max_length=max_length,
         min_length=min_length,
+        prefix=prefix,
         forbidden=forbidden,
         no_repeat_ngram=no_repeat_ngram,
         temperature=0.0,
@@ -163,6 +168,7 @@ def sample_search(
     end: int,
     max_length: int | Sequence[int],
     min_length: int = 0,
+    prefix: Sequence[Sequence[int]] = (),
     forbidden: Sequence[int] = (),
     no_repeat_ngram: int = 0,
     temperature: float = 1.0,
@@ -181,6 +187,7 @@ def sample_search(
         end: See there.
         max_length: See there.
         min_length: See there.
+        prefix: See there.
         forbidden: See there.
         no_repeat_ngram: See there.
         temperature: Divides the logits; 0 takes the most probable token. See `choose`, also for the
@@ -199,7 +206,7 @@ def sample_search(
     check_sampling(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
     device = leaves(state)[0].device
     rows = leaves(state)[0].shape[0]
-    rules = SearchRules(rows, end, max_length, min_length, forbidden, no_repeat_ngram)
+    rules = SearchRules(rows, end, max_length, min_length, forbidden, no_repeat_ngram, prefix)
     found: list[Hypothesis] = [Hypothesis([], 0.0, 0.0, False)] * rows
     running = list(range(rows))
     tokens = torch.full((rows,), start, device=device)
@@ -236,6 +243,7 @@ def sample_search(
             running = [running[place] for place in stays]
             keep = torch.tensor(stays, device=device, dtype=torch.int64)
             tokens, history, total = tokens[keep], history[keep], total[keep]  # fewer rows
+            rules.keep(keep)
             state, prepared = select_rows(state, keep), select_rows(prepared, keep)
         history = torch.cat((history, tokens.unsqueeze(1)), 1)  # (N, t + 1)
     return found
@@ -250,6 +258,7 @@ def beam_search(
     end: int,
     max_length: int | Sequence[int],
     min_length: int = 0,
+    prefix: Sequence[Sequence[int]] = (),
     forbidden: Sequence[int] = (),
     no_repeat_ngram: int = 0,
     beam_size: int,
@@ -270,6 +279,7 @@ def beam_search(
         end: See there.
         max_length: See there.
         min_length: See there.
+        prefix: See there.
         forbidden: See there.
         no_repeat_ngram: See there.
         beam_size: k.
@@ -296,8 +306,8 @@ def beam_search(
         )
     device = leaves(state)[0].device
     rows = leaves(state)[0].shape[0]
-    rules = SearchRules(rows, end, max_length, min_length, forbidden, no_repeat_ngram)
-    beams = [_Beam(limit, beam_size, num_hypotheses, length_penalty) for limit in rules.limits]
+    rules = SearchRules(rows, end, max_length, min_length, forbidden, no_repeat_ngram, prefix)
+    beams = [Beam(limit, beam_size, num_hypotheses, length_penalty) for limit in rules.limits]
     running = beams
     tokens = torch.full((rows,), start, device=device)
     history = tokens.new_empty(rows, 1, 0)  # (R, k, t)
@@ -343,52 +353,9 @@ def beam_search(
         state = select_rows(state, (keep.unsqueeze(1) * hypotheses + parents).flatten())
         if len(running) < before:
             prepared = select_rows(prepared, keep)
+            rules.keep(keep)
     return [beam.best() for beam in beams]
 
 
 def _log_probabilities(logits: Tensor) -> Tensor:
     return logits.log_softmax(1, dtype=torch.promote_types(logits.dtype, torch.float32))
-
-
-@dataclass
-class _Beam:
-    """The hypotheses of one row that go no further; all but the limit as `beam_search` has it."""
-
-    limit: int
-    beam_size: int
-    num_hypotheses: int
-    length_penalty: float
-    found: list[Hypothesis] = field(default_factory=list)
-
-    def add(self, tokens: list[int], log_probability: float, *, finished: bool) -> None:
-        """Keep a hypothesis; a finished one has its end symbol besides the tokens."""
-        score = self.score(log_probability, len(tokens) + finished)
-        self.found.append(Hypothesis(tokens, score, log_probability, finished))
-
-    def score(self, log_probability: float, length: int) -> float:
-        """Return the log-probability over the length penalty."""
-        return float(log_probability / ((5 + length) / 6) ** self.length_penalty)
-
-    def fill_up(self, history: Tensor, scores: Tensor) -> None:
-        """Add hypotheses (k, t) that did not come to an end, the best first, where some lack."""
-        known = {tuple(one.tokens) for one in self.found}
-        for tokens, log_probability in zip(history.tolist(), scores.tolist(), strict=True):
-            wanted = len(self.found) < self.num_hypotheses and tuple(tokens) not in known
-            if wanted and log_probability > -torch.inf:
-                self.add(tokens, log_probability, finished=False)
-
-    def is_done(self, running: float, length: int) -> bool:
-        """Say whether no step is needed, the best that runs having this log-probability."""
-        if len(self.found) < self.num_hypotheses:
-            return False
-        if len(self.found) >= self.beam_size:
-            return True
-        # A log-probability only falls; what the length penalty makes of it is best at one end of
-        # the lengths to come.
-        bound = max(self.score(running, ahead) for ahead in (length + 2, self.limit + 1))
-        return bound <= self.best()[-1].score
-
-    def best(self) -> list[Hypothesis]:
-        """Return as many as are wanted, finished ones before others, the best first."""
-        ranked = sorted(self.found, key=lambda one: (one.finished, one.score), reverse=True)
-        return ranked[: self.num_hypotheses]

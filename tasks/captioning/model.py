@@ -60,6 +60,10 @@ class CaptioningModel(EncoderDecoder):
     symbol_rows: ClassVar = dict.fromkeys(
         ("decoder.embedding.weight", "decoder.head.weight", "decoder.head.bias"), "vocabulary"
     )
+    shared_by_members: ClassVar = {
+        "vocabulary": "the vocabulary",
+        "image_size": "the size of the images",
+    }
     encoder: ImageEncoder
 
     def __init__(

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ...core import LSTM
 from ...core.dropout import EmbeddingDropout, LockedDropout
 from ...core.recurrent import CoreFactory
-from ...core.seq2seq.sampling import check_sampling, sample
+from ...core.seq2seq.sampling import Step, check_sampling, sample
 from ...core.state import State, map_state
 from ...data.batch import padded
 from ...data.spec import TextSpec
@@ -27,7 +27,7 @@ from ...data.vocabulary import (
     WordVocabulary,
     vocabulary_from_spec,
 )
-from ..model import Model, Scored, infers
+from ..model import Model, Scored, infers, seeded
 from .writing import Text, Writer, encoded_prompt
 
 _READ = 512  # symbols of a prompt that are read at once: longer ones take no more memory
@@ -139,6 +139,35 @@ class CharModel(Model):
         """
         output, state = self.core.step(self.embedding(input), state)  # (B, H)
         return self.head(output), state  # (B, V)
+
+    def last(
+        self, input: Tensor, lengths: Tensor, state: State | None = None
+    ) -> tuple[Tensor, State]:
+        """Predict the symbol that follows each row: logits (B, V), and the core's state there.
+
+        Args:
+            input: Symbols (B, T) int64.
+            lengths: Symbols of each row; where there are none, the logits mean nothing (B,) int64.
+            state: The core's state before the first symbol.
+        """
+        output, state = self.read(input, state, lengths=lengths)  # (B, T, H)
+        return self.head(output[torch.arange(len(input)), lengths - 1]), state  # (B, V)
+
+    def stepper(self, forbidden: Sequence[int] = ()) -> Step:
+        """Make `step` ready for many calls without gradients; see `RecurrentCore.stepper`.
+
+        Args:
+            forbidden: Characters whose logits shall be minus infinity.
+        """
+        embedding, head, bias = self.embedding.weight, self.head.weight.t(), self.head.bias.clone()
+        bias[list(forbidden)] = -torch.inf
+        core_step = self.core.stepper()
+
+        def step(tokens: Tensor, state: State) -> tuple[Tensor, State]:
+            output, state = core_step(embedding[tokens], state)
+            return torch.addmm(bias, output, head), state
+
+        return step
 
     def generate(
         self,
@@ -294,28 +323,18 @@ class CharModel(Model):
         if not prompts or length == 0:
             return
         self.eval()
-        generator = torch.Generator(self.device)
-        if seed is None:
-            generator.seed()
-        else:
-            generator.manual_seed(seed)
-        output, state = self._after(list(rows.values()))  # (different prompts, H)
+        generator = seeded(seed, self.device)
+        logits, state = self._after(list(rows.values()))  # (different prompts, V)
         if len(rows) < len(prompts):
             numbers = {prompt: number for number, prompt in enumerate(rows)}
             index = torch.tensor([numbers[prompt] for prompt in prompts], device=self.device)
-            output, state = output[index], map_state(lambda leaf: leaf[index], state)
+            logits, state = logits[index], map_state(lambda leaf: leaf[index], state)
         vocabulary = self.vocabulary
-        embedding, head, bias = self.embedding.weight, self.head.weight.t(), self.head.bias.clone()
-        bias[list(vocabulary.never_written)] = -torch.inf
-        core_step = self.core.stepper()
-
-        def step(tokens: Tensor, state: State) -> tuple[Tensor, State]:
-            output, state = core_step(embedding[tokens], state)
-            return torch.addmm(bias, output, head), state
+        logits[:, list(vocabulary.never_written)] = -torch.inf
 
         for tokens in sample(
-            step,
-            torch.addmm(bias, output, head),
+            self.stepper(vocabulary.never_written),
+            logits,
             state,
             length=length,
             temperature=temperature,
@@ -340,16 +359,15 @@ class CharModel(Model):
             rows: The prompts (B,), none of them empty.
 
         Returns:
-            The core's output (B, H) and state after each prompt's last symbol.
+            Logits of what follows each prompt (B, V), and the core's state there.
         """
-        last, state = torch.zeros(len(rows), self.core.output_size, device=self.device), None
+        last, state = None, None
         for start in range(0, max(map(len, rows)), _READ):
             part, lengths = padded(row[start : start + _READ] for row in rows)  # (B, _READ)
-            output, state = self.read(part.to(self.device), state, lengths=lengths)
-            here = lengths.nonzero().squeeze(1)
-            last = last.to(output.dtype).index_copy(
-                0, here.to(self.device), output[here, lengths[here] - 1]
-            )
+            logits, state = self.last(part.to(self.device), lengths, state)  # (B, V)
+            goes_on = (lengths > 0).to(self.device).unsqueeze(1)
+            last = logits if last is None else torch.where(goes_on, logits, last)
+        assert last is not None
         assert state is not None
         return last, state
 

@@ -2,6 +2,7 @@
 
 from .caption import CaptionScores
 from .cider import CiderD
+from .edits import PhonemeErrorRate, WordErrorRate
 from .frames import FrameF1, SeveralLabels
 from .segmentation import FrameMAP, SegmentationScores
 from .text import BitsPerCharacter, SacreBLEU
@@ -12,7 +13,9 @@ __all__ = [
     "CiderD",
     "FrameF1",
     "FrameMAP",
+    "PhonemeErrorRate",
     "SacreBLEU",
     "SegmentationScores",
     "SeveralLabels",
+    "WordErrorRate",
 ]

@@ -66,6 +66,10 @@ class SacreBLEU(Metric):
         tokenize: sacreBLEU's tokenization: 13a, zh, ja-mecab, ko-mecab, char, intl, flores200,
             none.
 
+    Attributes:
+        can_tell: Whether BLEU can tell better from worse, as the last references were: not where it
+            counts words and most of them are one, for it counts four in a row.
+
     Raises:
         ValueError: sacreBLEU has no such tokenization.
     """
@@ -88,6 +92,8 @@ class SacreBLEU(Metric):
         except (RuntimeError, ImportError) as error:  # sacreBLEU's message says what to install
             raise ValueError(f"tokenize={tokenize!r}: {' '.join(str(error).split())}") from error
         self.chrf = CHRF()
+        self.by_words = tokenize in ("13a", "intl", "none")
+        self.can_tell = True
         self.add_state("texts", default=[], dist_reduce_fx="cat")
 
     def update(self, candidates: Sequence[str], references: Sequence[str]) -> None:
@@ -109,6 +115,8 @@ class SacreBLEU(Metric):
         candidates, references = texts[::2], texts[1::2]
         if not candidates:
             return {name: torch.zeros(()) for name in ("bleu", "chrf", "exact")}
+        single = sum(len(reference.split()) < 2 for reference in references)
+        self.can_tell = not self.by_words or 2 * single <= len(references)
         with warnings.catch_warnings(), _silent("sacrebleu"):
             warnings.simplefilter("ignore")
             scores = {

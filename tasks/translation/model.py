@@ -5,8 +5,10 @@ Shapes: B batch, S source steps, T target steps.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple, Unpack
+from typing import ClassVar, Literal, NamedTuple, TypeAlias, Unpack
 
 from torch import Tensor
 
@@ -20,7 +22,8 @@ from ...data.spec import TranslationSpec
 from ...data.tokenizer import Subwords
 from ...errors import DataError
 from ..model import Scored
-from ..sequence_model import EncoderDecoder, SearchSettings, symbol_vectors
+from ..sequence_model import EncoderDecoder, SearchSettings, Written, symbol_vectors
+from .alignment import looked_at, word_alignment, word_numbers
 
 _LONGEST = 2000
 """Subwords of a sentence that is translated."""
@@ -31,12 +34,15 @@ class Translated(NamedTuple):
 
     Attributes:
         text: The translation.
-        score: What the search ranked it by: the log-probability over the length penalty.
+        score: What the search ranked it by: the log-probability over the length penalty. Not a
+            number where the model knows nothing of the sentence, or there is none.
         log_probability: The model's, in nats, the end symbol included.
         source: The source's subwords, the end symbol included.
         target: The translation's subwords; with the end symbol, if it came to an end.
         attention: How much each target subword (row) looked at each source subword (column), on the
             CPU; None where it was not asked for.
+        alignment: Which words belong together, source and target from 0; None likewise.
+        unknown: How many of the source's subwords the model does not know.
     """
 
     text: str
@@ -45,6 +51,13 @@ class Translated(NamedTuple):
     source: list[str]
     target: list[str]
     attention: Tensor | None
+    alignment: list[tuple[int, int]] | None = None
+    unknown: int = 0
+
+
+Unknown: TypeAlias = Literal["mark", "copy"]
+_NOTHING = Translated("", math.nan, math.nan, [], [], None)
+_UNKNOWN = "<unk>"
 
 
 def _bidirectional_gru(input_size: int) -> Bidirectional:
@@ -81,6 +94,10 @@ class TranslationModel(EncoderDecoder):
         "decoder.embedding.weight": "target",
         "decoder.head.weight": "target",
         "decoder.head.bias": "target",
+    }
+    shared_by_members: ClassVar = {
+        "source": "the source's vocabulary",
+        "target": "the target's vocabulary",
     }
     encoder: SequenceEncoder
 
@@ -162,19 +179,24 @@ class TranslationModel(EncoderDecoder):
         return [2 * length + 10 for length in memory.lengths.tolist()]
 
     def translate(
-        self, text: str | Sequence[str], **settings: Unpack[SearchSettings]
+        self,
+        text: str | Sequence[str],
+        *,
+        unknown: Unknown | None = None,
+        **settings: Unpack[SearchSettings],
     ) -> str | list[str]:
         """Translate.
 
         Args:
             text: A sentence; a list of them is answered with a list.
+            unknown: See `translations`.
             settings: See `SearchSettings`.
 
         Returns:
             The best translation of each sentence; an empty one's is empty.
         """
         texts = [text] if isinstance(text, str) else list(text)
-        best = [found[0].text for found in self.translations(texts, **settings)]
+        best = [found[0].text for found in self.translations(texts, unknown=unknown, **settings)]
         return best[0] if isinstance(text, str) else best
 
     def score(
@@ -214,12 +236,18 @@ class TranslationModel(EncoderDecoder):
         return ids
 
     def translations(
-        self, texts: Sequence[str], **settings: Unpack[SearchSettings]
+        self,
+        texts: Sequence[str],
+        *,
+        unknown: Unknown | None = None,
+        **settings: Unpack[SearchSettings],
     ) -> list[list[Translated]]:
         """Translate, and say all that is known of the translations.
 
         Args:
             texts: Sentences.
+            unknown: What becomes of unknown words: `mark` writes `<unk>` for them, `copy` the word
+                of the source that the attention looked at most; None: none are written.
             settings: See `SearchSettings`; `max_length` is twice the source's subwords, and 10,
                 where it is not given.
 
@@ -230,17 +258,54 @@ class TranslationModel(EncoderDecoder):
             ValueError: A setting is out of its range.
             DataError: A sentence has more than 2,000 subwords.
         """
+        if unknown == "copy" and self.decoder.attention is None:
+            raise ValueError(
+                "unknown='copy': the attention says what to copy, and this model was made without: "
+                "take 'mark'"
+            )
         ids = self._readable(self.source, texts)
-        results = [[Translated("", 0.0, 0.0, [], [], None)]] * len(texts)
+        results = [[_NOTHING]] * len(texts)
         # Sentences of similar length go together; there is nothing to translate in an empty one.
         order = sorted((n for n, row in enumerate(ids) if row), key=lambda n: len(ids[n]))
-        written = self.write([ids[number] for number in order], **settings)
+        attention = settings.get("attention", False)
+        settings["attention"] = attention or unknown == "copy"
+        rows = [ids[number] for number in order]
+        written = self.write(rows, unknown=unknown is not None, **settings)
         for number, found in zip(order, written, strict=True):
-            source = self.source.symbols([*ids[number], Subwords.END])
-            results[number] = [
-                Translated(
-                    one.text, one.score, one.log_probability, source, one.words, one.attention
-                )
-                for one in found
-            ]
+            told = [self._told(texts[number], ids[number], one, unknown) for one in found]
+            if unknown and not self.source.knows(ids[number]):
+                # what the model says is about nothing
+                text = _UNKNOWN if unknown == "mark" else texts[number].strip()
+                same = [] if unknown == "mark" else [(n, n) for n in range(len(text.split()))]
+                told = [one._replace(text=text, alignment=same) for one in told[:1]]
+            if not attention:
+                told = [one._replace(attention=None, alignment=None) for one in told]
+            results[number] = told
         return results
+
+    def _told(self, text: str, ids: list[int], one: Written, unknown: Unknown | None) -> Translated:
+        """Return what was written about a sentence; the attention is left in."""
+        source, target = (
+            word_numbers(words.symbols(numbers), whole=words.kind == "word")
+            for words, numbers in ((self.source, ids), (self.target, one.ids))
+        )
+        said, alignment = one.text, None
+        if one.attention is not None:
+            alignment = word_alignment(one.attention, source, target if one.text else [])
+        if unknown == "copy" and one.attention is not None and Subwords.UNKNOWN in one.ids:
+            copied = looked_at(one.attention, source, self.source.spans(text), text)
+            pairs = zip(one.ids, copied, strict=False)  # not the end's
+            unseen = [word for number, word in pairs if number == Subwords.UNKNOWN]
+            said = self.target.with_unknown(one.ids, unseen)
+        elif unknown:
+            said = self.target.with_unknown(one.ids, itertools.repeat(_UNKNOWN))
+        return Translated(
+            said,
+            one.score if self.source.knows(ids) else math.nan,
+            one.log_probability,
+            self.source.symbols([*ids, Subwords.END]),
+            one.words,
+            one.attention,
+            alignment,
+            ids.count(Subwords.UNKNOWN),
+        )

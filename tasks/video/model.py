@@ -6,48 +6,25 @@ output of the core, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import ClassVar, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import ClassVar, Self, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from ...core import GRU
+from ...core.ensemble import EnsembleCore, EnsembleFeatures, EnsembleHead
 from ...core.recurrent import CoreFactory
+from ...core.seq2seq.sampling import Step
 from ...core.state import State
 from ...data.spec import VideoSpec
 from ..model import Model, infers
 from .frames import FrameLike, as_input
+from .labels import FrameLabel, SeveralLabels
 from .postprocess import label_several, label_video
 
 EncoderFactory: TypeAlias = Callable[[], nn.Module]
 """Makes what turns pictures (N, 3, H, W) uint8 into features (N, D), with D as `output_size`."""
-
-
-class FrameLabel(NamedTuple):
-    """What a frame shows.
-
-    Attributes:
-        name: The class.
-        probability: Its probability.
-    """
-
-    name: str
-    probability: float
-
-
-class SeveralLabels(FrameLabel):
-    """What a frame shows where it may have several labels.
-
-    Attributes:
-        name: The classes, ` + ` in between; empty for none.
-        probability: Of the least sure of them; for none, that of there being none of the likeliest.
-        names: The classes.
-        scores: The probability of every class, in their order.
-    """
-
-    names: tuple[str, ...]
-    scores: tuple[float, ...]
 
 
 class VideoModel(Model):
@@ -72,6 +49,14 @@ class VideoModel(Model):
 
     symbol_rows: ClassVar = dict.fromkeys(("head.weight", "head.bias"), "classes")
     spec: VideoSpec
+    shared_by_members: ClassVar = {
+        "classes": "the classes",
+        "feature_size": "the size of the features",
+        "image_size": "the size of the pictures",
+        "stride": "the stride",
+        "pose": "how features are made of poses",
+        "multilabel": "whether a frame may have several labels",
+    }
     feature_mean: Tensor | None
     feature_deviation: Tensor | None
     thresholds: Tensor | None
@@ -136,6 +121,20 @@ class VideoModel(Model):
         self.register_buffer("thresholds", thresholds)
         self.median = median
         self.min_length = min_length
+
+    def join(self, members: Sequence[Self]) -> None:
+        """Read with all members' cores; a frame's probabilities are the mean of theirs.
+
+        Where it may have several labels, the thresholds are the mean of theirs as well.
+        """
+        # trained no more: who asks for a member's parts asks the member
+        self.encoder = EnsembleFeatures([one.features for one in members], members)
+        self.project = nn.Identity()
+        self.core = EnsembleCore([one.core for one in members])  # type: ignore[assignment]
+        heads = [one.head for one in members]
+        self.head = EnsembleHead(heads, several=self.multilabel)  # type: ignore[assignment]
+        limits = [one.thresholds for one in members if one.thresholds is not None]
+        self.thresholds = torch.stack(limits).mean(0) if limits else None  # (C,)
 
     @property
     def causal(self) -> bool:
@@ -213,6 +212,20 @@ class VideoModel(Model):
         output, state = self.core.step(self.features(input), state)  # (B, H)
         return self.head(output), state  # (B, C)
 
+    def stepper(self) -> Step:
+        """Return what labels features (B, D) of many frames, one after the other: logits (B, C)."""
+        core_step = self.core.stepper()
+        head: Callable[[Tensor], Tensor] = self.head
+        if isinstance(self.head, nn.Linear):  # without a module's call: a stream has no time
+            weight, bias = self.head.weight.t(), self.head.bias
+            head = lambda output: torch.addmm(bias, output, weight)  # noqa: E731
+
+        def step(features: Tensor, state: State) -> tuple[Tensor, State]:
+            output, state = core_step(features, state)
+            return head(output), state
+
+        return step
+
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return the classes' probabilities: they add up to 1 where a frame has one label.
 
@@ -245,7 +258,7 @@ class VideoModel(Model):
         Raises:
             ValueError: It is no such frame.
         """
-        return as_input(frame, self.spec, self.head.weight.dtype)
+        return as_input(frame, self.spec, next(self.parameters()).dtype)
 
     def stream(self) -> VideoStream:
         """Return what labels frames as they come.
@@ -348,8 +361,7 @@ class VideoStream:
                 "videos"
             )
         self.model = model.eval()
-        self._step: Callable[[Tensor, State], tuple[Tensor, State]] = model.core.stepper()
-        self._weight, self._bias = model.head.weight.t(), model.head.bias
+        self._step = model.stepper()
         self.reset()
 
     def reset(self) -> None:
@@ -374,9 +386,8 @@ class VideoStream:
         x = self.model.features(self.model.read(frame)[None].to(self.model.device))  # (1, D)
         # not before: a refused frame has no label to repeat
         self._waiting = self.model.spec["stride"] - 1
-        output, self.state = self._step(x, self.state)
-        logits = torch.addmm(self._bias, output, self._weight)[0]  # (C,)
-        scores = self.model.probabilities(logits)
+        logits, self.state = self._step(x, self.state)  # (1, C)
+        scores = self.model.probabilities(logits[0])  # (C,)
         if self.model.thresholds is not None:
             self._label = self.model.named(scores, scores >= self.model.thresholds)
             return self._label

@@ -139,7 +139,7 @@ def test_a_stray_picture_hides_no_video(here, capsys):
         "videos/a.mp4",
         "videos/c.MOV",
     ]
-    assert "2 file(s) in 'videos' are no videos and left out: project.blend, thumb.jpg" in told.err
+    assert "2 files of 'videos' left out, no videos: project.blend, thumb.jpg." in told.err
 
 
 def test_the_overlay_keeps_the_pixels_aspect_and_colours(here):

@@ -26,7 +26,9 @@ from video_models import CLASSES, make_task, write_videos
 TASKS = [
     cls
     for name in unrolled.tasks.__all__
-    if issubclass(cls := getattr(unrolled.tasks, name), Task) and cls is not Task
+    if isinstance(cls := getattr(unrolled.tasks, name), type)
+    and issubclass(cls, Task)
+    and cls is not Task
 ]
 
 

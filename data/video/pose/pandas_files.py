@@ -94,7 +94,7 @@ def _plain(path: Path, pickled: bytes) -> list[Any]:
     """
     stack: list[Any] = []
     marks: list[int] = []
-    kept: dict[int, Any] = {}
+    kept: dict[Any, Any] = {}
     try:
         for code, value, _ in pickletools.genops(pickled):
             if code.name == "MARK":
@@ -106,9 +106,9 @@ def _plain(path: Path, pickled: bytes) -> list[Any]:
             elif code.name == "UNICODE":
                 stack.append(value)
             elif code.name == "PUT":
-                kept[value] = stack[-1]
+                kept[int(value or 0)] = stack[-1]
             elif code.name == "GET":
-                stack.append(kept[value])
+                stack.append(kept[int(value or 0)])
             elif code.name == "APPEND":
                 last = stack.pop()
                 stack[-1].append(last)

@@ -55,6 +55,12 @@ def test_a_run_has_its_curves(run):
     ]
 
 
+def test_the_best_of_equals_is_that_of_the_lower_loss(run):
+    rows = ["epoch,step,val/bleu,val/loss", "0,19,30,2.6", "0,29,30,2.2", "0,39,30,2.4"]
+    (run / "metrics.csv").write_text("\n".join(rows) + "\n")
+    assert "best val/bleu 30.0000 at step 29" in plots.curves(run).said[0]
+
+
 def test_several_runs_side_by_side_and_metrics_that_are_asked_for(run):
     other = run.parent / "b"
     other.mkdir()

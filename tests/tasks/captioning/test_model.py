@@ -77,7 +77,10 @@ def test_drawing_repeats_with_a_seed(data):
     [
         ({"num_hypotheses": 4, "beam_size": 3}, "num_hypotheses=4: must be"),
         ({"batch_size": 0}, "batch_size=0: must be"),
-        ({"temperature": 1.0, "num_hypotheses": 2}, "does not go with num_hypotheses"),
+        ({"temperature": 1.0, "beam_size": 2}, "beam_size=2 searches the best, temperature draw"),
+        ({"min_length": 9, "max_length": 8}, "min_length=9: must be at most max_length=8"),
+        ({"prefix": "a \u4e00"}, "the model does not know all of it"),
+        ({"top_p": 0.0}, "top_p=0.0: must be"),
         ({"attention": True}, "made without attention"),
     ],
 )

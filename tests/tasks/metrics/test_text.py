@@ -59,3 +59,19 @@ def test_what_a_tokenization_lacks_is_said_in_a_line(monkeypatch):
         ValueError, match=r"^tokenize='ja-mecab': It needs more. pip install sacrebleu\[ja\]$"
     ):
         SacreBLEU(tokenize="ja-mecab")
+
+
+@pytest.mark.parametrize(
+    ("references", "tokenize", "can_tell"),
+    [
+        (["a dog runs", "the cat"], "13a", True),
+        (["\u72d7\u5728\u8dd1\u3002", "\u732b"], "13a", False),  # no spaces between words
+        (["\u72d7\u5728\u8dd1\u3002", "\u732b"], "zh", True),
+        (["went", "ran", "the end"], "13a", False),  # of one word there are no four in a row
+    ],
+)
+def test_bleu_says_where_it_can_not_tell(references, tokenize, can_tell):
+    metric = SacreBLEU(tokenize=tokenize)
+    metric.update(references, references)
+    metric.compute()
+    assert metric.can_tell is can_tell

@@ -118,3 +118,12 @@ def test_mistakes_are_named():
         made(attention=DotAttention)
     with pytest.raises(ValueError, match="sacreBLEU has"):
         made(tokenize="14a")
+
+
+def test_where_bleu_can_not_tell_chrf_is_watched():
+    task = made()
+    assert task.instead_of("val/bleu") == "val/bleu"
+    task.bleu.update(["went", "run"], ["went", "ran"])
+    task.bleu.compute()
+    assert task.instead_of("val/bleu") == "val/chrf"
+    assert task.instead_of("val/loss") == "val/loss"

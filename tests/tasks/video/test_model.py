@@ -65,8 +65,6 @@ class TestSequence:
         assert set(vars(stream)) == {
             "model",
             "_step",
-            "_weight",
-            "_bias",
             "state",
             "_waiting",
             "_label",

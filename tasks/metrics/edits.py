@@ -1,0 +1,143 @@
+"""Error rates: how many edits make a text of a model into the right one.
+
+The edits are those of Levenshtein: a symbol put in, left out, or replaced by another.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+_TIES = "\u035c\u0361"  # between two letters of one sound
+
+
+def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
+    """Return the fewest edits that make one sequence into another.
+
+    Args:
+        one: Symbols.
+        other: Symbols.
+
+    Example:
+        >>> edit_distance("kitten", "sitting")
+        3
+    """
+    row = list(range(len(other) + 1))
+    for count, symbol in enumerate(one, 1):
+        corner, row[0] = row[0], count
+        for place, wanted in enumerate(other, 1):
+            replaced = corner + (symbol != wanted)
+            corner = row[place]
+            row[place] = min(replaced, corner + 1, row[place - 1] + 1)
+    return row[-1]
+
+
+def sounds(text: str) -> list[str]:
+    """Return the letters of a pronunciation that is written without spaces.
+
+    A letter has its marks with it, the small letters after it, and the letter that a tie joins.
+
+    Args:
+        text: The text.
+
+    Example:
+        >>> [len(one) for one in sounds("t\u0361s\u02b0e\u02d0")]
+        [4, 2]
+    """
+    found: list[str] = []
+    for character in text:
+        category = unicodedata.category(character)
+        joins = category[0] == "M" or category == "Lm" or (found and found[-1][-1] in _TIES)
+        if found and joins:
+            found[-1] += character
+        elif not character.isspace():
+            found.append(character)
+    return found
+
+
+class WordErrorRate(Metric):
+    """Edits of words over the words of the references, in percent; above 100 where there are more.
+
+    Words are what stands between spaces, as they are written: case and signs count. The edits and
+    the words of all processes are added up, so the number of processes does not change the result.
+    """
+
+    full_state_update = False
+    higher_is_better = False
+    is_differentiable = False
+    edits: Tensor
+    total: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("edits", "total"):
+            self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, candidates: Sequence[str], references: Sequence[str]) -> None:
+        """Add texts.
+
+        Args:
+            candidates: Raw texts.
+            references: One raw reference for each.
+        """
+        edits, total = _counted(candidates, references, str.split)
+        self.edits += edits
+        self.total += total
+
+    def compute(self) -> Tensor:
+        """Return the rate; not a number where the references have no word."""
+        return _rate(self.edits, self.total)
+
+
+class PhonemeErrorRate(WordErrorRate):
+    """Edits of phonemes over the phonemes of the references, in percent, for pronunciations.
+
+    Phonemes are what stands between spaces, as in CMUdict; where no reference has a space, they are
+    letters, each with its marks. What papers on pronunciation call the word error rate, the share
+    of entries that are not wholly right, is 100 - `exact`.
+    """
+
+    letter_edits: Tensor
+    letters: Tensor
+    spaced: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("letter_edits", "letters", "spaced"):
+            self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, candidates: Sequence[str], references: Sequence[str]) -> None:
+        """Add pronunciations.
+
+        Args:
+            candidates: What the model says.
+            references: What is right, one for each.
+        """
+        super().update(candidates, references)
+        edits, total = _counted(candidates, references, sounds)
+        self.letter_edits += edits
+        self.letters += total
+        self.spaced += sum(len(text.split()) > 1 for text in references)
+
+    def compute(self) -> Tensor:
+        """Return the rate; not a number where there is no phoneme."""
+        if self.spaced:
+            return super().compute()
+        return _rate(self.letter_edits, self.letters)
+
+
+def _counted(
+    candidates: Sequence[str], references: Sequence[str], cut: Callable[[str], list[str]]
+) -> tuple[int, int]:
+    """Return the edits, and the symbols of the references."""
+    pairs = [(cut(one), cut(other)) for one, other in zip(candidates, references, strict=True)]
+    return sum(edit_distance(*pair) for pair in pairs), sum(len(other) for _, other in pairs)
+
+
+def _rate(edits: Tensor, total: Tensor) -> Tensor:
+    return 100 * edits / total if total else torch.full((), math.nan, device=edits.device)
