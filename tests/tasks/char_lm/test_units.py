@@ -53,6 +53,8 @@ def test_a_test_leaves_documents_that_add_up(run):
         assert float(row["perplexity"]) == pytest.approx(found["test/perplexity"], rel=1e-5)
 
 
+# a model of bytes writes signs that no font of a bare machine has
+@pytest.mark.filterwarnings("ignore:no font here has the letters")
 def test_commands_take_it(run, monkeypatch, capsys):
     folder, units = run
     monkeypatch.chdir(folder)
