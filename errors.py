@@ -40,6 +40,19 @@ class SetupError(UnrolledError, RuntimeError):
     exit_code = 4
 
 
+def not_installed(package: str, extra: str) -> SetupError:
+    """Return the error about a package that one of the extras brings.
+
+    Args:
+        package: What was to be imported.
+        extra: The extra.
+    """
+    return SetupError(
+        f"This needs {package}, which is not installed.\n"
+        f"In the clone of unrolled: pip install -e '.[{extra}]'"
+    )
+
+
 def at_least(least: float, **settings: float | None) -> None:
     """Refuse settings that are too small.
 

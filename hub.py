@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import DataError, SetupError, UsageError, quoted
+from .errors import DataError, SetupError, UsageError, not_installed, quoted
 
 
 def library() -> Any:
@@ -18,10 +18,31 @@ def library() -> Any:
     try:
         import huggingface_hub
     except ImportError as error:
-        raise SetupError(
-            "This needs huggingface_hub, which is not installed: pip install 'unrolled[export]'"
-        ) from error
+        raise not_installed("huggingface_hub", "export") from error
     return huggingface_hub
+
+
+def check_name(name: str) -> None:
+    """Refuse what is no name of a model.
+
+    Args:
+        name: USER/MODEL.
+
+    Raises:
+        UsageError: It is none.
+        SetupError: The library is not installed.
+    """
+    library()
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    try:
+        validate_repo_id(name)
+        if name.count("/") == 1:
+            return
+    except HFValidationError:
+        pass
+    raise UsageError(f"'{quoted(name, 100)}' is no name on the hub: USER/MODEL is.")
 
 
 def downloaded(name: str, files: Sequence[str]) -> Path:
@@ -38,10 +59,9 @@ def downloaded(name: str, files: Sequence[str]) -> Path:
     """
     hub = library()
     model, _, revision = name.partition("@")
+    check_name(model)
     try:
         folder = hub.snapshot_download(model, revision=revision or None, allow_patterns=list(files))
-    except hub.errors.HFValidationError as error:
-        raise UsageError(f"'hf://{name}' is no name on the hub: hf://USER/MODEL is.") from error
     except Exception as error:  # the library passes on what its network libraries raise
         raise DataError(f"'hf://{name}' can't be downloaded: {_said(error)}.") from error
     for file in files:
@@ -63,19 +83,26 @@ def uploaded(folder: Path, name: str, *, private: bool) -> str:
         SetupError: The library is not installed, nobody is logged in, or the hub refuses.
     """
     hub = library()
+    check_name(name)
     try:
         api = hub.HfApi()
         api.create_repo(name, private=private, exist_ok=True)
         api.upload_folder(repo_id=name, folder_path=str(folder), commit_message="Upload the model")
-    except hub.errors.HFValidationError as error:
-        raise UsageError(f"'{name}' is no name on the hub: USER/MODEL is.") from error
     except Exception as error:  # the library passes on what its network libraries raise
-        raise SetupError(
-            f"'{name}' can't be uploaded: {_said(error)}.\n`hf auth login` says who you are."
-        ) from error
+        remedy = "\n`hf auth login` says who you are." if _answered(error) else ""
+        raise SetupError(f"'{name}' can't be uploaded: {_said(error)}.{remedy}") from error
     return f"{api.endpoint}/{name}"
+
+
+def _answered(error: Exception) -> bool:
+    """Say whether the hub said what went wrong, and not the network."""
+    return getattr(error, "response", None) is not None or type(error).__name__ == (
+        "LocalTokenNotFoundError"
+    )
 
 
 def _said(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return quoted(lines[0].rstrip("."), 200) if lines else type(error).__name__
+    # the first sentence: what follows is advice about the library's own settings
+    text = quoted(lines[0].partition(". ")[0].rstrip("."), 300) if lines else type(error).__name__
+    return text if _answered(error) else f"the hub does not answer ({text})"

@@ -7,7 +7,7 @@ from typing import Any
 
 from .checkpoints import CONFIG
 from .data.tables import json_value
-from .errors import DataError, SetupError, quoted
+from .errors import DataError, not_installed, quoted
 
 _LARGEST = 100_000_000  # bytes of JSON
 
@@ -25,9 +25,7 @@ def read_weights(file: Path) -> dict[str, Any]:
     try:
         from safetensors.torch import load_file
     except ImportError as error:
-        raise SetupError(
-            "This needs safetensors, which is not installed: pip install 'unrolled[export]'"
-        ) from error
+        raise not_installed("safetensors", "export") from error
     beside = file.with_name(CONFIG)
     try:
         if beside.stat().st_size > _LARGEST:

@@ -12,7 +12,7 @@ from ..checkpoints import WholeFile
 from ..errors import UsageError
 from .shell.models import checkpoint_file
 
-Kind = Literal["onnx", "safetensors"]
+Kind = Literal["onnx", "torch", "safetensors"]
 
 
 def export(
@@ -28,8 +28,9 @@ def export(
     Args:
         checkpoint: A checkpoint, or the folder of a run.
         format: onnx: graphs for onnxruntime, with the state as inputs and outputs, and a page that
-            says how to run them without unrolled; safetensors: weights without code, and JSON,
-            which every command and `unrolled.load` take in a checkpoint's place.
+            says how to run them without unrolled; torch: the same as programs of torch.export;
+            safetensors: weights without code, and JSON, which every command and `unrolled.load`
+            take in a checkpoint's place.
         int8: true: weights of the graphs in 8 bits; size, speed and how far the model then agrees
             with itself are printed.
         out: The folder to write, which must not be there; null: beside the checkpoint, with its
@@ -67,9 +68,13 @@ def _write(path: WholeFile, format: Kind, folder: Path, trust: str) -> None:
         write_weights(CheckedCheckpoint(path, trust=trust), folder)
         return
     from ..loading import load
-    from .exports.folder import write_onnx
+    from .exports.folder import Files, write_folder
+    from .exports.onnx_files import OnnxFiles
+    from .exports.torch_files import TorchFiles
 
-    write_onnx(load(path, trust=trust), folder)
+    model = load(path, trust=trust)
+    files: Files = OnnxFiles(folder) if format == "onnx" else TorchFiles(folder)
+    write_folder(model, files)
 
 
 def _quantise(folder: Path) -> None:

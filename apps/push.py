@@ -20,11 +20,10 @@ def push(checkpoint: str, name: str, *, private: bool = False, trust: str = "") 
         private: true: a new one can be seen by you alone.
         trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
     """
+    from ..hub import check_name, uploaded
+
+    check_name(name)  # before anything is read
     path = checkpoint_file(checkpoint)
-
-    from ..hub import library, uploaded
-
-    library()  # before the checkpoint is read
 
     from ..loading import CheckedCheckpoint
     from .exports.weights import write_weights

@@ -246,7 +246,7 @@ class EncoderDecoder(Model):
         for first in range(0, len(inputs), batch_size):
             memory = self.read(inputs[first : first + batch_size])
             for row, hypotheses in enumerate(self.search(memory, unknown=unknown, **asked)):
-                one = self._about(memory, row)
+                one = memory.row(row)
                 results.append([self._written(one, each, attention) for each in hypotheses])
         return results
 
@@ -298,10 +298,6 @@ class EncoderDecoder(Model):
                 for row, values in zip(rows, each, strict=True)
             ]
         return results
-
-    def _about(self, memory: Memory, row: int) -> Memory:
-        """Return one row of a memory."""
-        return memory.row(row)
 
     def _written(self, memory: Memory, hypothesis: Hypothesis, attention: bool) -> Written:
         """Return a text about one row of a memory; its attention is that of reading it again."""

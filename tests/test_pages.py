@@ -144,6 +144,7 @@ def test_python_runs(page, folder, monkeypatch):
 @pytest.mark.parametrize("page", [page for page in NAMES if page not in ELSEWHERE])
 def test_commands_are_parsed(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(ROOT / "examples/my_project")
     for block in blocks(page, "sh"):
         for words in commands(block):
             parse_command(words)

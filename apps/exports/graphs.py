@@ -1,6 +1,6 @@
 """ONNX graphs: torch's of one step, and around it the loop over time, an operator of ONNX.
 
-torch can't export a recurrence over any number of steps; a step it can, for every core. ONNX's own
+torch's own export of a sequence knows no lengths; a step of every core it can export. ONNX's own
 `Scan` (https://onnx.ai/onnx/operators/onnx__Scan.html) runs a step over a sequence, also backwards,
 and a graph of a whole sequence is put together from such loops here.
 

@@ -78,6 +78,30 @@ class ModelStep(nn.Module):
         return leaves(after), logits
 
 
+class ModelSequence(nn.Module):
+    """A sequence of a language model, or of one that labels frames; rows of one length.
+
+    Args:
+        reading: Makes the core's input (B, T, D).
+        core: The core.
+        head: Makes logits of its output.
+    """
+
+    def __init__(self, reading: nn.Module, core: RecurrentCore, head: nn.Module) -> None:
+        super().__init__()
+        self.reading, self.core, self.head = reading, core, head
+        self.like = core.initial_state(1)
+
+    def forward(self, state: list[Tensor], input: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Return the tensors of the state after inputs (B, T, ...), and logits (B, T, V).
+
+        No state is the initial one, and none is returned for it.
+        """
+        before = rebuilt(self.like, iter(state)) if state else None
+        output, after = self.core(self.reading(input), before)
+        return leaves(after) if state else [], self.head(output)
+
+
 class MaskedStep(nn.Module):
     """A step of a core in rows that may have ended, or, read backwards, not have begun.
 
@@ -153,6 +177,23 @@ class Begin(nn.Module):
         prepared = self.decoder.prepare(memory)
         state = self.decoder.initial_state(memory)
         return [*leaves(prepared), *(leaf.unsqueeze(1) for leaf in carried(self.decoder, state))]
+
+
+class Reading(nn.Module):
+    """An encoder of sentences of one length, and what the decoder needs of what it reads.
+
+    Args:
+        model: A translation model.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.encoder = model.encoder
+        self.begin = Begin(model.decoder)
+
+    def forward(self, tokens: Tensor) -> list[Tensor]:
+        """Return what `Begin` does of sentences (R, S)."""
+        return cast("list[Tensor]", self.begin(self.encoder(tokens).output))
 
 
 class Looking(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from ...errors import SetupError
+from ...errors import not_installed
 
 
 def needed(name: str) -> Any:
@@ -20,7 +20,4 @@ def needed(name: str) -> Any:
     try:
         return import_module(name)
     except ImportError as error:
-        package = name.partition(".")[0]
-        raise SetupError(
-            f"This needs {package}, which is not installed: pip install 'unrolled[export]'"
-        ) from error
+        raise not_installed(name.partition(".")[0], "export") from error

@@ -23,7 +23,7 @@ from ...core.seq2seq.sampling import Step
 from ...core.state import State, leaves, map_state
 from ...data.tokenizer import Subwords
 from ...data.vocabulary import vocabulary_from_spec
-from ...errors import DataError, SetupError, quoted
+from ...errors import DataError, SetupError, UsageError, quoted
 from ...tasks.captioning.model import CaptioningModel
 from ...tasks.char_lm.model import CharModel
 from ...tasks.model import Model
@@ -31,6 +31,7 @@ from ...tasks.translation.model import TranslationModel
 from ...tasks.video.frames import FrameLike, as_input
 from ...tasks.video.model import VideoModel
 from .sessions import Graph, read_json
+from .vocabularies import symbols_of
 
 
 def open_folder(folder: Path) -> Model:
@@ -42,6 +43,7 @@ def open_folder(folder: Path) -> Model:
     Raises:
         DataError: It is none, or parts are missing.
         SetupError: onnxruntime is not installed.
+        UsageError: It holds programs of torch.
     """
     description = read_json(folder / EXPORTED)
     kinds: dict[str, Any] = {
@@ -50,6 +52,11 @@ def open_folder(folder: Path) -> Model:
         "captioning": ExportedCaptioning,
         "video": ExportedVideo,
     }
+    if isinstance(description, dict) and description.get("format") == "unrolled torch":
+        raise UsageError(
+            f"'{folder}' holds programs of torch.export, which commands don't run: they could do "
+            "anything.\nIts README.md runs them; or take the checkpoint, or `export --format onnx`."
+        )
     task = description.get("task") if isinstance(description, dict) else None
     if not isinstance(task, str) or task not in kinds:
         raise DataError(f"'{folder / EXPORTED}' describes no exported model.")
@@ -125,8 +132,8 @@ class ExportedCharModel(_Exported, CharModel):
     """
 
     def __init__(self, folder: Path, description: dict[str, Any]) -> None:
-        said = read_json(folder / "vocabulary.json")
-        spec = {"vocabulary": {"kind": said["kind"], "symbols": said["spec"]}}
+        kind, said = description["kind"], read_json(folder / "vocabulary.json")
+        spec = {"vocabulary": {"kind": kind, "symbols": symbols_of(kind, said)}}
         Model.__init__(self, spec)
         self.vocabulary = vocabulary_from_spec(spec["vocabulary"])
         self.graphs = GraphCore(folder)
@@ -285,6 +292,17 @@ class GraphDecoder(nn.Module):
         return Decoded(output, attention, cast("DecoderState", state))
 
 
+class GraphMemory(Memory):
+    """What an exported encoder found; its state is all that the decoder needs."""
+
+    def row(self, number: int) -> GraphMemory:
+        """Return one row by itself; see `Memory.row`."""
+        length = None if self.lengths is None else int(self.lengths[number])
+        prepared, state = cast("tuple[State, State]", self.state)
+        one = map_state(lambda leaf: leaf[number : number + 1, :length], prepared)
+        return GraphMemory(self.output[number : number + 1], None, (one, _row(state, number)))
+
+
 class GraphEncoder(nn.Module):
     """An encoder's graph, which makes all that the decoder needs.
 
@@ -304,21 +322,10 @@ class GraphEncoder(nn.Module):
         states = [value for name, value in found.items() if name.startswith("state")]
         state = tuple(value.squeeze(1) for value in states)
         output = found.get("memory_values", states[0])  # (R, S, M)
-        return Memory(output, given[1] if len(given) > 1 else None, (prepared, state))
+        return GraphMemory(output, given[1] if len(given) > 1 else None, (prepared, state))
 
 
-class _ExportedWriter(_Exported):
-    """What both models of texts have in common."""
-
-    def _about(self, memory: Memory, row: int) -> Memory:
-        """Return a row of a memory, with all that the decoder needs of it."""
-        length = None if memory.lengths is None else int(memory.lengths[row])
-        prepared, state = cast("tuple[State, State]", memory.state)
-        one = map_state(lambda leaf: leaf[row : row + 1, :length], prepared)
-        return Memory(memory.output[row : row + 1], None, (one, _row(state, row)))
-
-
-class ExportedTranslation(_ExportedWriter, TranslationModel):
+class ExportedTranslation(_Exported, TranslationModel):
     """A translation model in onnxruntime.
 
     Args:
@@ -336,7 +343,7 @@ class ExportedTranslation(_ExportedWriter, TranslationModel):
         self.decoder = cast("Any", GraphDecoder(folder))
 
 
-class ExportedCaptioning(_ExportedWriter, CaptioningModel):
+class ExportedCaptioning(_Exported, CaptioningModel):
     """A captioning model in onnxruntime.
 
     Args:

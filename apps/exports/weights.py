@@ -68,8 +68,7 @@ def card(checkpoint: CheckedCheckpoint, name: str, *, hub: bool) -> str:
     body = f"""
 # {name.rpartition("/")[2]}
 
-A recurrent network of [unrolled](https://pypi.org/project/unrolled/) {__version__}: weights without
-code, and plain JSON.
+A recurrent network of `unrolled` {__version__}: weights without code, and plain JSON.
 
 ```python
 import unrolled

@@ -154,6 +154,10 @@ class SubwordVocabulary(TokenLookup):
         """
         return SubwordDecoder(self)
 
+    def as_tokenizer(self) -> str:
+        """Return the vocabulary as the `tokenizers` library reads it; its ids are one less."""
+        return self._tokenizer.to_str()
+
     def to_spec(self) -> VocabularySpec:
         """Return the vocabulary as plain data."""
         symbols = "\n".join(f"{first} {second}" for first, second in self._merges)

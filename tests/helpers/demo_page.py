@@ -107,11 +107,13 @@ def write_others(folder: Path) -> None:
     (folder / "text.png").write_text(f"no image {EVIL}")
     (folder / "text.mp4").write_text("no video")
     (folder / "empty.png").write_bytes(b"")
-    header = b"IHDR" + (60_000).to_bytes(4) + (60_000).to_bytes(4) + bytes([8, 2, 0, 0, 0])
-    (folder / "large.png").write_bytes(
-        b"\x89PNG\r\n\x1a\n"
-        + (13).to_bytes(4) + header + zlib.crc32(header).to_bytes(4)
-    )  # fmt: skip
+    size = (60_000).to_bytes(4) * 2 + bytes([8, 2, 0, 0, 0])
+    parts = [(b"IHDR", size), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+    chunks = [
+        len(content).to_bytes(4) + name + content + zlib.crc32(name + content).to_bytes(4)
+        for name, content in parts
+    ]
+    (folder / "large.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
     np.save(folder / "other.npy", np.zeros((7, 20), np.float32))
 
 
@@ -129,7 +131,7 @@ class Page:
         found = self.browser.find_elements("css selector", selector)
         return [one for one in found if one.is_displayed()]
 
-    def until(self, ready, seconds: float = 20) -> Any:
+    def until(self, ready, seconds: float = 60) -> Any:
         from selenium.common.exceptions import StaleElementReferenceException
         from selenium.webdriver.support.ui import WebDriverWait
 

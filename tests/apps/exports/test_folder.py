@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -15,10 +13,12 @@ import pytest
 import torch
 import unrolled
 from app_models import PICTURES, SOURCES, save, write_models
+from export_pages import run_page
 from PIL import Image
 from unrolled.apps.exports.comparing import compared
-from unrolled.apps.exports.folder import write_onnx
+from unrolled.apps.exports.folder import write_folder
 from unrolled.apps.exports.int8 import quantise
+from unrolled.apps.exports.onnx_files import OnnxFiles
 from unrolled.apps.exports.running import open_folder
 from unrolled.cli import main
 from unrolled.core import (
@@ -30,13 +30,13 @@ from unrolled.core import (
     TorchvisionBackbone,
 )
 from unrolled.data.vocabularies.subwords import SubwordVocabulary
+from unrolled.data.vocabularies.words import words_of
+from unrolled.data.vocabulary import ByteVocabulary, WordVocabulary
 from unrolled.tasks import CharLM, VideoLabelling, VideoModel
 
 pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
 pytest.importorskip("onnxruntime")
 onnx = pytest.importorskip("onnx")
-
-ALONE = "import sys; sys.modules.update(unrolled=None, torch=None, lightning=None)\n"
 
 
 @pytest.fixture(scope="module")
@@ -57,23 +57,6 @@ def exported(folder):
         return out
 
     return export
-
-
-def code_of(page: Path) -> str:
-    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
-    return code
-
-
-def run_alone(folder: Path, *changes: tuple[str, str]) -> list[str]:
-    """Run the code of a folder's page where neither torch nor unrolled can be imported."""
-    code = code_of(folder / "README.md")
-    for before, after in changes:
-        assert code.count(before) == 1, before
-        code = code.replace(before, after)
-    command = [sys.executable, "-c", ALONE + code]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
 
 
 def test_a_language_model_streams_as_torch_does(folder, exported):
@@ -107,31 +90,9 @@ def test_a_language_model_writes_the_same(folder, exported, settings):
 
 def test_the_page_of_a_language_model_runs_alone(folder, exported):
     model = unrolled.load(folder / "lm.ckpt")
-    said = run_alone(exported("lm"), ('= "", 200, 0.8', '= "ab", 30, 0'))
+    said = run_page(exported("lm"), ('= "", 200, 0.8', '= "ab", 30, 0'))
     expected = "ab" + model.generate("ab", length=30, temperature=0)
     assert said == expected.splitlines()
-
-
-UNITS = {
-    "bytes": ("abc", {"kind": "bytes", "symbols": ""}),
-    "words": ("a cat", {"kind": "words", "symbols": "a the cat sat"}),
-    "subwords": ("z", SubwordVocabulary.train(["ab ab äb äb the cat"] * 9, 270).to_spec()),
-}
-
-
-@pytest.mark.parametrize("kind", UNITS)
-def test_whatever_its_symbols_are_a_language_model_writes_the_same(tmp_path, kind):
-    prompt, vocabulary = UNITS[kind]
-    torch.manual_seed(0)
-    save(CharLM({"vocabulary": vocabulary}, partial(GRU, hidden_size=6)), tmp_path / "lm.ckpt")
-    assert main(["export", str(tmp_path / "lm.ckpt"), "--out", str(tmp_path / "out")]) == 0
-    model, other = unrolled.load(tmp_path / "lm.ckpt"), open_folder(tmp_path / "out")
-    expected = model.generate(prompt, length=30, temperature=0)
-    assert other.generate(prompt, length=30, temperature=0) == expected
-    prompt = f'= "{prompt} "' if kind == "words" else f'= "{prompt}"'
-    said = "\n".join(run_alone(tmp_path / "out", ('= "", 200, 0.8', f"{prompt}, 30, 0")))
-    text = expected.decode("utf-8", "replace") if kind == "bytes" else expected
-    assert said.split() == (UNITS[kind][0] + text).split()
 
 
 @pytest.mark.slow
@@ -152,7 +113,7 @@ def test_a_translation_has_the_same_words(folder, exported):
 def test_the_page_of_a_translation_runs_alone(folder, exported):
     model = unrolled.load(folder / "translation.ckpt")
     for source in SOURCES[:2]:
-        said = run_alone(exported("translation"), ('text = ""', f"text = {source!r}"))
+        said = run_page(exported("translation"), ('text = ""', f"text = {source!r}"))
         assert said == [model.translate(source, beam_size=1)]
 
 
@@ -169,7 +130,7 @@ def test_a_caption_has_the_same_words(folder, exported):
             torch.testing.assert_close(two[0].attention, one[0].attention)
     for name in PICTURES[:2]:
         Image.open(folder / name).save(exported("caption") / "image.png")
-        said = run_alone(exported("caption"), ("image.jpg", "image.png"))
+        said = run_page(exported("caption"), ("image.jpg", "image.png"))
         assert said == [model.caption(folder / name, beam_size=1)]
 
 
@@ -194,7 +155,7 @@ def test_a_video_of_pictures_has_the_same_labels(tmp_path, backbone):
     out.mkdir()
     frames = torch.randint(256, (9, 3, 64, 64), dtype=torch.uint8)
     expected = model.label(frames)
-    write_onnx(model, out)
+    write_folder(model, OnnxFiles(out))
     other = open_folder(out)
     for found in (other.label(frames), [*map(other.stream(), frames)]):
         assert [one.name for one in found] == [one.name for one in expected]
@@ -214,7 +175,7 @@ def test_a_video_has_the_same_labels(folder, exported):
             [one.probability for one in expected], abs=1e-5
         )
     np.save(exported("video") / "video.npy", frames)
-    said = run_alone(exported("video"))
+    said = run_page(exported("video"))
     assert said == [f"{number} {one.name}" for number, one in enumerate(expected)]
 
 
@@ -231,7 +192,7 @@ def test_frames_of_several_labels_have_the_same(tmp_path, both):
     task.model.thresholds.copy_(torch.tensor([0.2, 0.5, 0.7]))
     save(task, tmp_path / "several.ckpt")
     model = unrolled.load(tmp_path / "several.ckpt")
-    write_onnx(model, tmp_path)
+    write_folder(model, OnnxFiles(tmp_path))
     frames = 3 * np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
     other, expected = open_folder(tmp_path), model.label(frames)
     assert len({one.names for one in expected}) > 2
@@ -241,7 +202,7 @@ def test_frames_of_several_labels_have_the_same(tmp_path, both):
         for one, two in zip(found, expected, strict=True):
             assert one.scores == pytest.approx(two.scores, abs=1e-5)
     np.save(tmp_path / "video.npy", frames)
-    said = run_alone(tmp_path)
+    said = run_page(tmp_path)
     assert said == [f"{number} {one.name}" for number, one in enumerate(expected)]
 
 
@@ -253,25 +214,44 @@ def test_a_video_read_both_ways_has_the_same_labels(folder):
     save(VideoLabelling({**spec, "classes": ["x", "y"]}, core), folder / "both.ckpt")
     model, out = unrolled.load(folder / "both.ckpt"), folder / "both"
     out.mkdir()
-    write_onnx(model, out)
+    write_folder(model, OnnxFiles(out))
     frames = np.load(folder / "a.npy").T.astype(np.float32)
     assert [one.name for one in open_folder(out).label(frames)] == [
         one.name for one in model.label(frames)
     ]
 
 
+WORDS = "to be or\nnot to be that is the question"
+VOCABULARIES = {
+    "bytes": ByteVocabulary(),
+    "words": WordVocabulary(words_of(WORDS)),
+    "subwords": SubwordVocabulary.train([WORDS] * 3, 262),
+}
+
+
 @pytest.mark.slow
-def test_a_model_of_bytes_writes_alone(folder):
+@pytest.mark.parametrize("kind", VOCABULARIES)
+def test_models_of_other_symbols_write_the_same(tmp_path, kind):
+    """Prompts of several lengths, longer than what is read at once; and alone."""
     torch.manual_seed(0)
+    vocabulary = VOCABULARIES[kind]
     save(
-        CharLM({"vocabulary": {"kind": "bytes", "symbols": ""}}, partial(GRU, hidden_size=6)),
-        folder / "bytes.ckpt",
+        CharLM({"vocabulary": vocabulary.to_spec()}, partial(GRU, hidden_size=6)),
+        tmp_path / "lm.ckpt",
     )
-    model, out = unrolled.load(folder / "bytes.ckpt"), folder / "bytes"
-    out.mkdir()
-    write_onnx(model, out)
-    said = run_alone(out, ('= "", 200, 0.8', '= "é", 9, 0'))
-    assert said == ["é" + model.generate("é", length=9, temperature=0)]
+    model = unrolled.load(tmp_path / "lm.ckpt")
+    write_folder(model, OnnxFiles(tmp_path))
+    other = open_folder(tmp_path)
+    assert other.vocabulary.to_spec() == vocabulary.to_spec()
+    prompts = ["", "to be or\nnot to", "that is " * 300]
+    found, expected = (one.generate(prompts, length=9, seed=1) for one in (other, model))
+    assert found == expected
+    prompt = "to be" if kind == "words" else "é"
+    said = run_page(tmp_path, ('= "", 200, 0.8', f"= {prompt!r}, 9, 0"))
+    begun = prompt.encode() if kind == "bytes" else prompt
+    written = begun + model.generate(begun, length=9, temperature=0)
+    text = written.decode("utf-8", "replace") if kind == "bytes" else written
+    assert "\n".join(said).rstrip() == "\n".join(text.splitlines()).rstrip()
 
 
 @pytest.mark.parametrize(

@@ -125,5 +125,5 @@ def test_a_state_is_flat_and_keeps_its_order():
 
 
 def test_what_is_not_installed_is_named_with_its_remedy():
-    with pytest.raises(SetupError, match=r"pip install 'unrolled\[export\]'"):
+    with pytest.raises(SetupError, match=r"no_such_module.*\n.*pip install -e '\.\[export\]'"):
         needed("no_such_module")
