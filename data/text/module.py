@@ -117,6 +117,11 @@ class TextData(DataModule):
             )
         if vocabulary_size is not None:
             at_least(2, vocabulary_size=vocabulary_size)
+            if units not in ("words", "subwords"):
+                raise UsageError(
+                    f"vocabulary_size {vocabulary_size} is for units words and subwords: of "
+                    f"{units} all are taken. Leave it out, or set units."
+                )
         self.shares = shares(val_fraction, test_fraction)
         # checks them
         StreamSampler(0, batch_size=batch_size, chunk_length=chunk_length, vary_length=vary_length)
