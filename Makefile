@@ -2,9 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TORCHTEXT := .venv-torchtext
+PYTHON_TORCHTEXT ?= python3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint bench gpu-check gallery clean
+.PHONY: help setup demo test test-slow test-torchtext test-matrix lint bench gpu-check gallery site site-serve dist clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,6 +48,24 @@ test: $(VENV)/.test  ## run the tests (10 to 15 minutes on two cores)
 test-slow: $(VENV)/.test  ## run the slow tests too
 	$(BIN)/python -m pytest
 
+# torchtext loads with torch 2.3 only: an environment of its own, 6 GB, with the oldest torch that is
+# supported. What runs there beside the answers of torchtext itself: the cores' contract, and the
+# tasks and data of text.
+$(TORCHTEXT)/pyvenv.cfg:
+	$(PYTHON_TORCHTEXT) -m venv $(TORCHTEXT)
+
+$(TORCHTEXT)/.test: $(TORCHTEXT)/pyvenv.cfg pyproject.toml
+	$(TORCHTEXT)/bin/python -m pip install --quiet --editable '.[test,torchtext]'
+	@touch $@
+
+test-torchtext: $(TORCHTEXT)/.test  ## run the text tasks and the cores with torch 2.3 and torchtext
+	OMP_NUM_THREADS=1 $(TORCHTEXT)/bin/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile \
+		tests/data/torchtext tests/core/test_contract.py tests/core/cores tests/core/seq2seq tests/data/text \
+		tests/data/translation tests/tasks/test_vectors.py tests/tasks/char_lm tests/tasks/translation tests/tasks/captioning
+
+test-matrix: $(VENV)/pyvenv.cfg  ## run the tests with the oldest of every dependency, and the newest
+	$(BIN)/python release/matrix.py
+
 # mypy names modules after folders: the link gives the root the package's name, whatever the clone is called.
 lint: $(VENV)/.dev  ## style, format and types
 	$(BIN)/ruff check .
@@ -66,5 +86,16 @@ gallery: $(VENV)/.run  ## train every built-in task for some minutes, and draw d
 	$(BIN)/python -m pip install --quiet --editable '.[fonts]'
 	$(BIN)/python examples/gallery.py
 
+# Material tells of its successor at every build; CONTRIBUTING.md says why it is used.
+site: $(VENV)/.dev  ## build the documentation into build/site, strictly
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --clean
+	@echo "open build/site/index.html"
+
+site-serve: $(VENV)/.dev  ## show the documentation at http://127.0.0.1:8000 while you write
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve --no-strict
+
+dist: $(VENV)/.dev  ## build the wheels and source distributions of unrolled and unrolled-core
+	$(BIN)/python release/build.py dist
+
 clean:  ## remove the environment and what the tools left
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(TORCHTEXT) .venv-oldest .venv-newest build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

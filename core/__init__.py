@@ -81,6 +81,7 @@ from .state import LSTMState as LSTMState
 from .state import State as State
 from .vision.backbones import Backbone as Backbone
 from .vision.backbones import BackboneFactory as BackboneFactory
+from .vision.backbones import PretrainedBackbone as PretrainedBackbone
 from .vision.backbones import SmallCNN as SmallCNN
 from .vision.backbones import TorchvisionBackbone as TorchvisionBackbone
 from .vision.encoders import FrameEncoder as FrameEncoder

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from .autocast import autocast_enabled
 from .kernels.loops import called_while_tracing
 from .state import State, leaves
 
@@ -202,7 +203,7 @@ def refuse_mixture(
     kinds = {weight.dtype for weight in weights}
     if weights and x.device not in {weight.device for weight in weights}:
         raise refuse_device(name, x, weights) from error
-    if weights and x.dtype not in kinds and not _autocast(x.device.type):
+    if weights and x.dtype not in kinds and not autocast_enabled(x.device.type):
         raise ValueError(
             f"{name}: x is {_name(x.dtype)} and the parameters are "
             f"{', '.join(sorted(map(_name, kinds)))}; turn one into the other, x.to(dtype) or "
@@ -227,10 +228,6 @@ def refuse_device(name: str, x: Tensor, parameters: Iterable[Tensor]) -> ValueEr
 
 def _apart(name: str, one: object, other: object) -> str:
     return f"{name}: the state is on {one} and x is on {other}; move one to the other"
-
-
-def _autocast(device: str) -> bool:
-    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 def check_lengths(name: str, lengths: Any, batch: int, time: int) -> list[int]:

@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 import regex
 
 from .vocabulary import (
-    ByteVocabulary,
-    CharacterVocabulary,
     WordVocabulary,
     vocabulary_from_spec,
 )
@@ -72,18 +70,12 @@ def alphabet(part: Any) -> Alphabet:
             return Alphabet("subwords", names, special)
         return Alphabet("words", names[:special] + _spaced(names[special:]), special)
     vocabulary = vocabulary_from_spec(part if isinstance(part, Mapping) else {})
-    if isinstance(vocabulary, CharacterVocabulary):
-        return Alphabet(
-            "characters", ["<end>", "<unk>", *vocabulary.symbols], vocabulary.UNKNOWN + 1
-        )
+    special = 1 + max([vocabulary.END, *vocabulary.never_written])
+    names = vocabulary.get_itos()
     if isinstance(vocabulary, WordVocabulary):
-        words = _spaced(vocabulary.symbols)
-        return Alphabet("words", ["<end>", "<unk>", "\n", *words], vocabulary.UNKNOWN + 1)
-    if not isinstance(vocabulary, ByteVocabulary):
-        return Alphabet("subwords", vocabulary.names, vocabulary.END + 1)
-    # In UTF-8 the first 128 bytes are characters; the others are parts of some.
-    names = [chr(value) if value < 128 else f"0x{value:02x}" for value in range(256)]
-    return Alphabet("bytes", ["<end>", *names], ByteVocabulary.END + 1)
+        first = vocabulary.LINE + 1
+        names[first:] = _spaced(names[first:])
+    return Alphabet(vocabulary.kind, names, special)
 
 
 def _spaced(words: Sequence[str]) -> list[str]:

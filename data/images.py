@@ -183,6 +183,8 @@ def _bytes_of(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
         if not os.path.getsize(source):
             raise DataError(f"{name} is empty: it has no bytes.")
         file = Path(source).open("rb")  # noqa: SIM115 # closed below
+    except DataError:
+        raise
     except FileNotFoundError as error:
         raise DataError(f"{name} does not exist.") from error
     except OSError as error:

@@ -6,6 +6,7 @@ A data module's `spec` is one of the last four, of which the first two are parts
 from typing import Any, Literal, NotRequired, TypedDict
 
 Kind = Literal["bpe", "unigram", "word"]
+WordTokenizer = Literal["treebank", "spaces", "basic_english"]
 
 
 class VocabularySpec(TypedDict):

@@ -2,49 +2,40 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, NamedTuple, get_args
+from typing import Any, ClassVar, get_args
 
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer, models, trainers
 
 from ..errors import DataError, UsageError, quoted
 from .formats.letters import plain
-from .spec import Kind, SubwordsSpec
+from .lookup import TokenLookup
+from .spec import Kind, SubwordsSpec, WordTokenizer
 from .tables import json_value
+from .vocabularies.forms import (
+    FORMS,
+    INNER,
+    JOINERS,
+    TOKENIZERS,
+    Form,
+    around,
+    empty_model,
+    normalizer,
+)
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-# Inside the library a special symbol's name has a space in it, which no piece of a text has: what a
-# text says can't be taken for one, not even "</s>".
-_INNER = ("special pad", "special start", "special end", "special unknown")
 _WORST = 1e9  # a score's size
 _SPACE = "\u2581"
 _SHOWN = ("<pad>", "<s>", "</s>", "<unk>")
 _PARALLELISM = "TOKENIZERS_PARALLELISM"
 
-# Letters stay together, with the space before them (written as U+2581); every digit and every sign
-# is its own piece.
-_PIECES = r"▁?[\p{L}\p{M}]+|▁?[^▁\p{L}\p{M}]|▁"
-# Words in the manner of the Penn Treebank: do n't, dog 's; o'clock and t-shirt are one word; every
-# sign is a word.
-_CLITIC = r"(?i:s|m|d|re|ve|ll)(?![\p{L}\p{N}])"
-_WORD = r"[\p{L}\p{M}\p{N}]"
-_WORDS = (
-    rf"(?i:n['’]t)(?!{_WORD})|['’]{_CLITIC}|{_WORD}+?(?=(?i:n['’]t)(?!{_WORD}))"
-    rf"|{_WORD}+(?:-{_WORD}+|['’](?!{_CLITIC}){_WORD}+)*|[^\s\p{{L}}\p{{M}}\p{{N}}]"
-)
-# Persian and Hindi have joiners within their words. Only where a text has them: the vocabularies of
-# others stay what they were.
-_JOINERS = "\u200c\u200d"
-_JOINED_WORDS = _WORDS.replace(r"\p{N}]", rf"\p{{N}}{_JOINERS}]")
 
-
-class Subwords:
+class Subwords(TokenLookup):
     """A vocabulary of subwords or words.
 
     Ids 0 to 3 are special: padding, start, end, unknown; the pieces follow. Text is brought into
@@ -67,6 +58,10 @@ class Subwords:
     def __init__(self, kind: Kind, tokenizer: Tokenizer) -> None:
         self.kind = kind
         self._tokenizer = tokenizer
+        self._default_index = self.UNKNOWN
+
+    def _named(self) -> list[str]:
+        return self.symbols(range(self.size))
 
     @classmethod
     def train(
@@ -78,6 +73,7 @@ class Subwords:
         lowercase: bool = False,
         nfc: bool = True,
         min_count: int = 1,
+        tokenizer: WordTokenizer = "treebank",
     ) -> Subwords:
         """Make a vocabulary from texts; the same one of the same texts, with any number of threads.
 
@@ -92,6 +88,8 @@ class Subwords:
             nfc: Bring everything to Unicode's NFC.
             min_count: Words (or pairs of pieces) that are rarer are left out; no effect on
                 `unigram`.
+            tokenizer: How text is parted into whole words: `treebank`; `spaces`, by white space
+                alone; or `basic_english`, torchtext's, in lower case.
 
         Raises:
             UsageError: A setting is out of its range.
@@ -99,18 +97,27 @@ class Subwords:
         """
         if kind not in KINDS:
             raise UsageError(f"kind is '{kind}'; it has to be one of {', '.join(KINDS)}.")
-        if size < len(_INNER) + 4:
+        if size < len(INNER) + 4:
             raise UsageError(
-                f"A vocabulary of {size} is too small: it has to have at least {len(_INNER) + 4} "
+                f"A vocabulary of {size} is too small: it has to have at least {len(INNER) + 4} "
                 "symbols."
             )
-        model = _model(kind)
+        if tokenizer not in TOKENIZERS:
+            raise UsageError(
+                f"tokenizer is '{tokenizer}'; it has to be one of {', '.join(TOKENIZERS)}."
+            )
+        if kind != "word" and tokenizer != "treebank":
+            raise UsageError(
+                f"tokenizer {tokenizer} parts text into whole words: it goes with kind word, not "
+                f"{kind}."
+            )
+        model = empty_model(kind)
         common: dict[str, Any] = {
             "vocab_size": size,
-            "special_tokens": list(_INNER),
+            "special_tokens": list(INNER),
             "show_progress": False,
         }
-        unknown = _INNER[cls.UNKNOWN]
+        unknown = INNER[cls.UNKNOWN]
         trainer: trainers.Trainer
         if kind == "bpe":
             trainer = trainers.BpeTrainer(
@@ -122,21 +129,44 @@ class Subwords:
             trainer = trainers.WordLevelTrainer(**common, min_frequency=min_count)
         if iter(texts) is texts:
             texts = list(texts)  # it may have to be read again
-        joined = kind == "word" and any(joiner in text for text in texts for joiner in _JOINERS)
-        form = _Form(lowercase, nfc, joined)
-        tokenizer = _around(model, kind, form)
+        joined = (kind, tokenizer) == ("word", "treebank") and any(
+            joiner in text for text in texts for joiner in JOINERS
+        )
+        form = Form(lowercase, nfc, joined, tokenizer)
+        tool = around(model, kind, form)
         with _one_thread():
-            if not _trained(tokenizer, trainer, texts, size // 2):
+            if not _trained(tool, trainer, texts, size // 2):
                 # The library refuses so many characters, or drops some that are equally rare by
                 # chance.
-                _trained(tokenizer, trainer, _without_the_rarest(texts, size // 2, form), size)
-        if tokenizer.get_vocab_size() <= len(_INNER):
+                _trained(tool, trainer, _without_the_rarest(texts, size // 2, form), size)
+        if tool.get_vocab_size() <= len(INNER):
             raise DataError("There is no text to make a vocabulary from.")
-        plain = json.loads(tokenizer.to_str())
+        plain = json.loads(tool.to_str())
         plain["added_tokens"] = []  # or else the library would look for them in every text
         if kind == "unigram":
             plain["model"]["vocab"] = _repeatable(plain["model"]["vocab"])
         return cls(kind, Tokenizer.from_str(json.dumps(plain)))
+
+    @classmethod
+    def of_words(
+        cls, words: Iterable[str], *, tokenizer: WordTokenizer = "treebank", lowercase: bool = False
+    ) -> Subwords:
+        """Make a vocabulary of given words, in their order.
+
+        Args:
+            words: The words; those that white space parts, as no text has them, stay unused.
+            tokenizer: How text is parted into words; see `train`.
+            lowercase: Bring text to lower case.
+
+        Raises:
+            DataError: There are none.
+        """
+        listed = [word for word in dict.fromkeys(words) if word and word not in _SHOWN]
+        if not listed:
+            raise DataError("A vocabulary without words is of no use.")
+        table = {word: number for number, word in enumerate([*INNER, *listed])}
+        model = models.WordLevel(table, unk_token=INNER[cls.UNKNOWN])
+        return cls("word", around(model, "word", Form(lowercase, True, False, tokenizer)))
 
     @property
     def size(self) -> int:
@@ -245,57 +275,9 @@ class Subwords:
             ) from error
 
 
-class _Form(NamedTuple):
-    """How text is prepared for a vocabulary."""
-
-    lowercase: bool
-    nfc: bool
-    joined: bool  # whether words have joiners within
-
-
-_FORMS = [_Form(*form) for form in itertools.product((False, True), repeat=3)]
-
-
-def _normalizer(form: _Form) -> normalizers.Normalizer:
-    steps = [normalizers.Replace(Regex(r"[\s▁]+"), " "), normalizers.Strip()]
-    if form.lowercase:
-        steps.insert(0, normalizers.Lowercase())
-    if form.nfc:
-        steps.insert(0, normalizers.NFC())
-    return normalizers.Sequence(steps)
-
-
-def _set_pieces(tokenizer: Tokenizer, kind: Kind, form: _Form) -> None:
-    if kind == "word":
-        words = Regex(_JOINED_WORDS if form.joined else _WORDS)
-        tokenizer.pre_tokenizer = pre_tokenizers.Split(words, "removed", invert=True)
-        return
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Metaspace(split=False), pre_tokenizers.Split(Regex(_PIECES), "isolated")]
-    )
-    tokenizer.decoder = decoders.Metaspace()
-
-
-def _model(kind: Kind) -> models.Model:
-    """Return a model without pieces."""
-    if kind == "bpe":
-        return models.BPE(unk_token=_INNER[Subwords.UNKNOWN], fuse_unk=True)
-    if kind == "unigram":
-        return models.Unigram()
-    return models.WordLevel(unk_token=_INNER[Subwords.UNKNOWN])
-
-
-def _around(model: models.Model, kind: Kind, form: _Form) -> Tokenizer:
-    """Return a tokenizer with a model."""
-    tokenizer = Tokenizer(model)
-    tokenizer.normalizer = _normalizer(form)
-    _set_pieces(tokenizer, kind, form)
-    return tokenizer
-
-
 def _foreign(plain: Any, kind: Kind) -> str | None:
     """Say what of a tokenizer's JSON is not as `train` makes it; None where all of it is."""
-    ours = [json.loads(_around(_model(kind), kind, form).to_str()) for form in _FORMS]
+    ours = [json.loads(around(empty_model(kind), kind, form).to_str()) for form in FORMS]
     learnt = {"bpe": ("vocab", "merges"), "unigram": ("vocab", "unk_id"), "word": ("vocab",)}[kind]
     if not isinstance(plain, dict) or not isinstance(plain.get("model"), dict):
         return "it has no model"
@@ -323,7 +305,7 @@ def _foreign(plain: Any, kind: Kind) -> str | None:
         return "it lacks its pieces"
     if any(not isinstance(piece, str) or not piece for piece in pieces):
         return "a piece is no text"
-    if tuple(pieces[: len(_INNER)]) != _INNER or len(set(pieces)) < len(pieces):
+    if tuple(pieces[: len(INNER)]) != INNER or len(set(pieces)) < len(pieces):
         return "it lacks a special symbol, or has a piece twice"
     known, merges = set(pieces), plain["model"].get("merges", [])
     if not isinstance(merges, list) or not all(_merges(pair, known) for pair in merges):
@@ -369,16 +351,16 @@ def _trained(
     return not is_bpe or sum(len(piece) == 1 for piece in tokenizer.get_vocab()) < characters
 
 
-def _without_the_rarest(texts: Iterable[str], kept: int, form: _Form) -> Iterator[str]:
+def _without_the_rarest(texts: Iterable[str], kept: int, form: Form) -> Iterator[str]:
     """Yield texts with so many different characters; the rarest are spaces."""
-    normalizer = _normalizer(form)
+    prepare = normalizer(form)
     counts: Counter[str] = Counter()
     for text in _readable(texts):
-        counts.update(normalizer.normalize_str(text))
+        counts.update(prepare.normalize_str(text))
     del counts[" "]  # which is kept
     ordered = sorted(counts, key=lambda character: (-counts[character], character))
     table = str.maketrans(dict.fromkeys(ordered[kept - 1 :], " "))
-    yield from (normalizer.normalize_str(text).translate(table) for text in _readable(texts))
+    yield from (prepare.normalize_str(text).translate(table) for text in _readable(texts))
 
 
 def _repeatable(vocabulary: list[tuple[str, float]]) -> list[tuple[str, float]]:
@@ -388,8 +370,8 @@ def _repeatable(vocabulary: list[tuple[str, float]]) -> list[tuple[str, float]]:
     in any order.
     """
     special, rest = (
-        vocabulary[: len(_INNER)],
-        [(piece, round(score, 6)) for piece, score in vocabulary[len(_INNER) :]],
+        vocabulary[: len(INNER)],
+        [(piece, round(score, 6)) for piece, score in vocabulary[len(INNER) :]],
     )
     rest.sort(key=lambda pair: (-pair[1], pair[0]))
     first = len(rest)

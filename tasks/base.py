@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, NoReturn, TypeAlias, cast
 import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.parsing import AttributeDict
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -71,6 +71,7 @@ class Task(LightningModule, ABC):
             step, `ReduceLROnPlateau` after every validation.
         compile_core: Compile the recurrent cores with `torch.compile` when training starts.
         metrics: Makes more metrics, by name; the task says what their `update` is given.
+        vectors: Files of word vectors that the embeddings begin with, by the model's vocabularies.
 
     Attributes:
         model: The network, which `unrolled.load` returns when it is trained.
@@ -90,6 +91,7 @@ class Task(LightningModule, ABC):
         lr_scheduler: LRSchedulerCallable | None = None,
         compile_core: bool = False,
         metrics: Mapping[str, MetricFactory] | None = None,
+        vectors: Mapping[str, str | None] | None = None,
     ) -> None:
         super().__init__()
         self.make_optimizer = optimizer
@@ -97,6 +99,7 @@ class Task(LightningModule, ABC):
         self.compile_core = compile_core
         self.lost_hyperparameters: list[str] = []
         self.kept: list[Any] | None = None
+        self.vectors = {part: file for part, file in (vectors or {}).items() if file}
         self.metrics = Metrics()
         self._doubts = Doubts()
         self.more_metrics = tuple(metrics or ())
@@ -107,6 +110,18 @@ class Task(LightningModule, ABC):
         """Take double precision at once: Lightning does so only after it has loaded the weights."""
         if self.trainer.precision == "64-true":
             self.double()
+        if stage == "fit":
+            self.take_vectors()
+
+    def take_vectors(self) -> None:
+        """Let the embeddings begin with the word vectors that were asked for, once, and say so."""
+        if not self.vectors:
+            return
+        from .vectors import use_vectors
+
+        for part, file in self.vectors.items():
+            rank_zero_info(use_vectors(self.model, file, part))
+        self.vectors = {}
 
     def learnt(self) -> Iterable[nn.Parameter] | list[dict[str, Any]]:
         """Return what the optimizer changes: parameters, or groups with settings of their own."""

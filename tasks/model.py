@@ -52,6 +52,25 @@ class Scored(NamedTuple):
     log_probabilities: list[float]
 
 
+def seeded(seed: int | None, device: torch.device) -> torch.Generator:
+    """Return what draws numbers: the same ones for the same seed.
+
+    Args:
+        seed: The seed; None: other numbers each time.
+        device: Where they are drawn.
+
+    Raises:
+        ValueError: The seed has more than 64 bits.
+    """
+    generator = torch.Generator(device)
+    if seed is None:
+        generator.seed()
+        return generator
+    if not -(2**63) <= seed < 2**64:
+        raise ValueError(f"seed={seed}: must be a number of 64 bits")
+    return generator.manual_seed(seed)
+
+
 class Model(nn.Module):
     """The part of a task that is used when training is over: torch alone, no Lightning.
 

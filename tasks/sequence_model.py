@@ -21,7 +21,7 @@ from ..core.state import State, leaves, select_rows
 from ..core.vision.encoders import ImageEncoder
 from ..data.batch import padded
 from ..data.tokenizer import Subwords
-from .model import Model, Scored
+from .model import Model, Scored, seeded
 
 _DRAWING = ("temperature", "top_k", "top_p", "min_p")
 
@@ -241,8 +241,7 @@ class EncoderDecoder(Model):
             asked["beam_size"] = 1 if drawn else max(self.beam_size, asked["num_hypotheses"])
         asked["prefix"] = self._beginning(asked.pop("prefix", ""))
         self.eval()
-        asked["generator"] = generator = torch.Generator(self.device)
-        generator.seed() if seed is None else generator.manual_seed(seed)
+        asked["generator"] = seeded(seed, self.device)
         results = []
         for first in range(0, len(inputs), batch_size):
             memory = self.read(inputs[first : first + batch_size])

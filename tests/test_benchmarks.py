@@ -82,6 +82,14 @@ TINY = {
     ),
     "generation": Tiny("--repeats 1 --length 4", "| 64 | "),
     "gpu_check": Tiny("--device cpu --tiny", "everything is in gpu_check.json", slow=True),
+    "photographs": Tiny(
+        ". --folds 2 --only 1 --val 2 --data.cache_features false --data.min_count 1 "
+        "--data.image_size 32 --trainer.max_epochs 1 --trainer.limit_train_batches 1 "
+        "--model.encoder.backbone SmallCNN --model.decoder.hidden_size 8",
+        "| mean | ",
+        write_captions,
+        slow=True,
+    ),
     "salads50": Tiny(
         ". --splits 1 --seeds 0 --data.background [rest] --trainer.max_epochs 1",
         "| mean | ",

@@ -28,9 +28,11 @@ ALLOWED = {
     "tasks": {
         "tasks",
         "core",
+        "data.alphabet",  # what symbols are called, to find them among words
         "data.batch",
         "data.captioning.base",  # what a captioning task asks of its data module
         "data.formats.letters",  # what a word is, for scores
+        "data.formats.vectors",  # word vectors that an embedding begins with
         "data.images",  # a trained captioner opens images as its data module did
         "data.tokenizer",
         "data.spec",
@@ -90,6 +92,7 @@ OUTSIDE = {
         "onnx",  # the extra `export`
         "safetensors",
         "huggingface_hub",
+        "gradio",  # the extra `demo`
     },
 }
 TRAINING = {"lightning", "torchmetrics", "jsonargparse"}

@@ -74,7 +74,7 @@ def neurons(
     else:
         if asked is None:
             asked = np.argsort(-activations.std(0))[:3].tolist()
-        scaled = _scaled(activations)[:length]
+        scaled = deviations(activations)[:length]
         shown = [_Panel(f"unit {n}: {names[n]}", text[:length], scaled[:, n]) for n in asked]
     figure = _drawn(shown)
     figure.said = said or [panel.title for panel in shown]
@@ -88,7 +88,7 @@ def _following(
     said = [f"correlations over {len(text)} characters"]
     ranked = followers(activations, text, _EACH)
     panels: list[_Panel] = []
-    scaled, values = _scaled(activations), concepts(text)
+    scaled, values = deviations(activations), concepts(text)
     for name in values:
         mine = [one for one in ranked if one.concept == name]
         if not mine:
@@ -126,7 +126,7 @@ def _states(model: CharModel, text: str) -> tuple[Numbers, list[str]]:
     """
     model.eval()
     step, state = model.core.stepper(), model.core.initial_state(1)
-    names = [name for name, leaf in _vectors(state) for name in _numbered(name, leaf.shape[1])]
+    names = [name for name, leaf in vectors(state) for name in numbered(name, leaf.shape[1])]
     if not names:
         raise UsageError(f"The state of a {type(model.core).__name__} has no single units.")
     rows = []
@@ -135,28 +135,43 @@ def _states(model: CharModel, text: str) -> tuple[Numbers, list[str]]:
         for number in ids:
             symbol = torch.tensor([number], device=model.device)
             _, state = step(model.embedding(symbol), state)
-        rows.append(torch.cat([leaf[0] for _, leaf in _vectors(state)]).float().cpu())
+        rows.append(torch.cat([leaf[0] for _, leaf in vectors(state)]).float().cpu())
     return torch.stack(rows[1:]).double().numpy(), names
 
 
-def _vectors(state: State, name: str = "") -> list[tuple[str, torch.Tensor]]:
-    """Return the parts of a state that are vectors (1, H), and what they are called."""
+def vectors(state: State, name: str = "") -> list[tuple[str, torch.Tensor]]:
+    """Return the parts of a state that are vectors (1, H), and what they are called.
+
+    Args:
+        state: A state of one row.
+        name: What is written in front of each name.
+    """
     if isinstance(state, torch.Tensor):
         return [(name, state)] if state.dim() == 2 else []
     fields = getattr(state, "_fields", None) or [f"layer {n}" for n in range(1, len(state) + 1)]
     return [
         pair
         for field, part in zip(fields, state, strict=True)
-        for pair in _vectors(part, f"{name}, {field}" if name else field)
+        for pair in vectors(part, f"{name}, {field}" if name else field)
     ]
 
 
-def _numbered(name: str, size: int) -> list[str]:
+def numbered(name: str, size: int) -> list[str]:
+    """Return the names of the units of a part of a state.
+
+    Args:
+        name: The part's.
+        size: Number of its units.
+    """
     return [f"{name} {number}" for number in range(size)]
 
 
-def _scaled(activations: Numbers) -> Numbers:
-    """Return how far units are from their means, as a panel shows it."""
+def deviations(activations: Numbers) -> Numbers:
+    """Return how far units are from their means: 1 and -1 are 2.5 standard deviations.
+
+    Args:
+        activations: Each unit after each character (T, U).
+    """
     deviation = activations.std(0, keepdims=True)
     apart = activations - activations.mean(0, keepdims=True)
     scaled: Numbers = np.clip(apart / np.where(deviation > 0, _DEVIATIONS * deviation, 1), -1, 1)

@@ -62,8 +62,16 @@ def refuse_unknown_names(trainer: Trainer, task: Task) -> None:
         UsageError: There is such a name.
     """
     known = task.logged()
-    for owner, name in _watched(trainer) if known else ():
+    for owner, name in [*_watched(trainer), *_followed(task)] if known else ():
         _refuse_unknown(owner, name, known or ())
+
+
+def _followed(task: Task) -> Iterator[tuple[str, str]]:
+    """Yield what the learning rate is to follow, by the configuration: no schedule is made yet."""
+    schedule = task.hparams.get("lr_scheduler")
+    settings = schedule.get("init_args") if isinstance(schedule, dict) else None
+    if isinstance(settings, dict) and isinstance(name := settings.get("monitor"), str):
+        yield "model.lr_scheduler", name
 
 
 def _watched(trainer: Trainer) -> Iterator[tuple[str, str]]:

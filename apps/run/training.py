@@ -170,9 +170,12 @@ class TrainingCLI(LightningCLI):
         """Compare the spec of a resumed run, or take over the weights for a new one."""
         if self.request.command == "fit" and self.stored:
             compare.same_spec(self.stored, getattr(self.datamodule, "spec", None))
+            self.model.vectors = {}  # the checkpoint brings what became of them
         if self.donor:
             tell(compare.take_weights(self.model, self.donor))
             self.donor = None
+        if self.request.command == "fit":
+            self.model.take_vectors()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer, with the run's folder as the place of everything that is written."""

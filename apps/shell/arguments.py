@@ -25,8 +25,10 @@ _ATTRIBUTE = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'|No module n
 _EXPECTED = re.compile(r"Expected a (.+?)\. Got value: (.+)|Expected (.+?)\. Got value: (.+)")
 _SUBTYPE = re.compile(r"^ *- Expected a (typing\.Literal\[.+\]|<class '[\w.]+'>)$", re.MULTILINE)
 _GIVEN = re.compile(r"^ *Given value: (.+)$", re.MULTILINE)
+_AMBIGUOUS = re.compile(r"Multiple subclasses with name (\w+)\. [^:]+: ([\w.]+(?:, [\w.]+)*)\.?\s")
 _EXPLAINED = re.compile(
-    r"(There is no (?:flag|option|class|module) .*|Missing: [^`]*`[^`]*` says what is expected\."
+    r"(There is no (?:flag|option|class|module) .*|Several classes are called .*"
+    r"|Missing: [^`]*`[^`]*` says what is expected\."
     r"|expected .*, got '.*'\.)"
 )
 _NO_OPTION = re.compile(r"There is no option '([^']+)'")
@@ -133,6 +135,9 @@ def explain(message: str, flags: Iterable[str], program: str) -> str:
         near = did_you_mean(name.rpartition(".")[2], (flag.removeprefix("--") for flag in flags))
         return f"There is no option '{name}'.{near}"
     where = f"{flag}: " if flag else ""
+    if found := _AMBIGUOUS.search(f"{message} "):
+        choices = " or ".join(name.rstrip(".") for name in found[2].split(", "))
+        return f"{where}Several classes are called '{found[1]}': give the whole name, {choices}."
     if found := _CLASS.search(message):
         module, _, name = found[1].rpartition(".")
         near = did_you_mean(name, _names_in(module)) or did_you_mean(found[1], class_names())

@@ -12,6 +12,7 @@ from ...tasks.model import Model
 from ..run.folder import folders
 from ..run.progress import tell
 from ..run.saving import Checkpoint
+from ..shell.processor import multiplies_bf16
 from .ending import draw_curves
 
 _GIVEN = {
@@ -35,6 +36,20 @@ def say_what_begins(task: Task, trainer: Trainer, folder: Path | None) -> None:
     device = f"{trainer.world_size} x {trainer.strategy.root_device.type}"
     where = f"in {folders.short(folder)}" if folder else "a trial that writes nothing"
     tell(f"{type(task).__name__} with {cores}, {size:,} parameters, on {device}, {where}")
+    if trainer.strategy.root_device.type == "cpu" and (hint := _faster(str(trainer.precision))):
+        tell(hint)
+
+
+def _faster(precision: str) -> str:
+    """Say where this processor would train faster in another precision."""
+    if precision.startswith("bf16") and not multiplies_bf16():
+        return (
+            f"this processor has no products in bfloat16: {precision} is slower than float32 here "
+            "(--trainer.precision 32-true)"
+        )
+    if precision == "32-true" and multiplies_bf16():
+        return "this processor multiplies in bfloat16: --trainer.precision bf16-mixed trains faster"
+    return ""
 
 
 def say_what_next(task: Task, keeper: Checkpoint, folder: Path, trust: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..autocast import autocast_available
 from ..state import leaves, map_state, rebuilt, structure
 
 P = ParamSpec("P")
@@ -73,7 +74,7 @@ def without_autocast(device: torch.device) -> contextlib.AbstractContextManager[
     Args:
         device: Where the loop runs.
     """
-    if torch.amp.is_autocast_available(device.type):
+    if autocast_available(device.type):
         return torch.autocast(device.type, enabled=False)
     return contextlib.nullcontext()
 

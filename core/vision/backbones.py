@@ -11,9 +11,8 @@ import difflib
 import hashlib
 import itertools
 import math
-import pickle
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self, TypeAlias
 
 import torch
@@ -21,6 +20,7 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .feature_grid import cut_at_grid
+from .torchvision_weights import fetch_weights, load_weights
 
 _MOST_CONVOLUTIONS = 1000  # of a SmallCNN
 
@@ -181,15 +181,69 @@ class _Residual(nn.Module):
 class PretrainedBackbone(Backbone):
     """A backbone whose weights come from elsewhere, and may stay as they are.
 
-    Attributes:
+    A subclass makes its network, calls `settle`, and says in `grid` what the network sees.
+
+    Args:
+        output_size: C.
+        mean: The colours' means that the weights were trained with, 0 to 255.
+        std: Their standard deviations.
         frozen: No gradients, and evaluation mode also after `train()`, until `unfreeze()`.
         freeze_norm: Batch normalisation stays as the weights have it also where the rest learns.
+
+    Example:
+        >>> import torch
+        >>> class Edges(PretrainedBackbone):
+        ...     def __init__(self):
+        ...         super().__init__(8, mean=[127.5] * 3, std=[127.5] * 3)
+        ...         self.network = torch.nn.Conv2d(3, 8, 5, stride=4)  # and its weights
+        ...         self.settle()
+        ...
+        ...     def grid(self, pixels):
+        ...         return self.network(pixels)
+        >>> Edges()(torch.zeros(2, 3, 33, 65, dtype=torch.uint8)).shape
+        torch.Size([2, 8, 8, 16])
     """
 
-    frozen: bool
-    freeze_norm: bool
     mean: Tensor
     std: Tensor
+
+    def __init__(
+        self,
+        output_size: int,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        frozen: bool = True,
+        freeze_norm: bool = True,
+    ) -> None:
+        super().__init__(output_size)
+        self.frozen = frozen
+        self.freeze_norm = freeze_norm
+        for name, values in (("mean", mean), ("std", std)):
+            statistics = torch.tensor(values, dtype=torch.get_default_dtype()).view(3, 1, 1)
+            self.register_buffer(name, statistics, persistent=False)
+
+    @abstractmethod
+    def grid(self, pixels: Tensor) -> Tensor:
+        """Look at normalised images.
+
+        Args:
+            pixels: (N, 3, H, W), of mean 0 and deviation 1.
+
+        Returns:
+            A grid (N, C, h, w).
+        """
+
+    def settle(self) -> None:
+        """Freeze what is frozen, once the network is there."""
+        self.requires_grad_(not self.frozen)
+        self.train()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Look at images; see `Backbone.forward`."""
+        check_images(type(self).__name__, images)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            return self.grid((images.to(self.mean.dtype) - self.mean) / self.std)
 
     def train(self, mode: bool = True) -> Self:
         """Take training or evaluation mode, save for what is frozen.
@@ -262,32 +316,30 @@ class TorchvisionBackbone(PretrainedBackbone):
             extra = {"transform_input": weights != "none", "init_weights": weights == "none"}
         model = zoo.get_model(name, weights=None, **extra).eval()
         graph, size = cut_at_grid(name, model, node)
-        super().__init__(size)
-        self.name = name
-        self.frozen = frozen
-        self.freeze_norm = (frozen or weights != "none") if freeze_norm is None else freeze_norm
-        self.network = fx.GraphModule(model, graph, type(model).__name__)
         preset = zoo.get_model_weights(name).DEFAULT
         given = preset.transforms() if preset is not None else None
-        for key, value in (("mean", [0.485, 0.456, 0.406]), ("std", [0.229, 0.224, 0.225])):
-            statistics = torch.tensor(getattr(given, key, value)).view(3, 1, 1)
-            self.register_buffer(key, statistics * 255, persistent=False)
+        super().__init__(
+            size,
+            mean=[255 * value for value in getattr(given, "mean", [0.485, 0.456, 0.406])],
+            std=[255 * value for value in getattr(given, "std", [0.229, 0.224, 0.225])],
+            frozen=frozen,
+            freeze_norm=(frozen or weights != "none") if freeze_norm is None else freeze_norm,
+        )
+        self.name = name
+        self.network = fx.GraphModule(model, graph, type(model).__name__)
         if weights != "none" and fetch:
             state = fetch_weights(name, weights, preset)
             load_weights(self.network, state, f"{name}, {weights}", set(model.state_dict()))
-        self.requires_grad_(not frozen)
-        self.train()
+        self.settle()
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Look at images; see `Backbone.forward`."""
-        check_images(type(self).__name__, images)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            grid: Tensor = self.network((images.to(self.mean.dtype) - self.mean) / self.std)
-            return grid  # (N, C, h, w)
+    def grid(self, pixels: Tensor) -> Tensor:
+        """Look at normalised images; see `PretrainedBackbone.grid`."""
+        grid: Tensor = self.network(pixels)  # (N, C, h, w)
+        return grid
 
     def extra_repr(self) -> str:
         """Show the model's name, where it is cut, and its preprocessing."""
-        node = next(reversed(self.network.graph.nodes)).args[0]
+        node = next(iter(reversed(self.network.graph.nodes))).args[0]
         mean, std = self.mean.flatten().tolist(), self.std.flatten().tolist()
         return f"{self.name}, node={node}, mean={mean}, std={std}"
 
@@ -318,82 +370,3 @@ def check_images(name: str, images: Tensor) -> None:
             f"{name}: images is {str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}; "
             "it must be uint8 (N, 3, H, W) as decoded, 0 to 255: it is normalised here"
         )
-
-
-def fetch_weights(name: str, weights: str, preset: Any) -> Any:
-    """Read weights from a file, as data, or download torchvision's and check their hash.
-
-    Args:
-        name: The model's name.
-        weights: `default` or a file.
-        preset: torchvision's weights of the model, None where it has none.
-
-    Raises:
-        ValueError: They can't be had.
-    """
-    try:
-        if weights != "default":
-            return torch.load(weights, map_location="cpu", weights_only=True)
-        if preset is not None:
-            return preset.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    except FileNotFoundError as error:
-        raise ValueError(
-            f"TorchvisionBackbone: no file '{weights}' with weights; or say default, none"
-        ) from error
-    except OSError as error:
-        if weights != "default":
-            raise ValueError(
-                f"TorchvisionBackbone: the weights of {name} can't be read: '{weights}': "
-                f"{error.strerror or error}"
-            ) from error
-        raise ValueError(  # no network, or a download that went wrong
-            f"TorchvisionBackbone: the weights of {name} could not be downloaded ({error}); give a "
-            "file in place of default, or none for random ones"
-        ) from error
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(
-            f"TorchvisionBackbone: the weights of {name} can't be read: {str(error)[:150]}"
-        ) from error
-    raise ValueError(
-        f"TorchvisionBackbone: torchvision has no weights for '{name}'; take weights none, or a "
-        "file"
-    )
-
-
-def load_weights(network: nn.Module, state: Any, source: str, whole: set[str]) -> None:
-    """Load a state dict into a part of a model; what only the rest of the model has is left out.
-
-    Args:
-        network: The part.
-        state: The state dict, also within a checkpoint's `state_dict` or with the prefix of a
-            `DataParallel`.
-        source: What to call it in an error message.
-        whole: Names in the state dict of the whole model.
-
-    Raises:
-        ValueError: It is no state dict, or names or shapes differ; the first are listed.
-    """
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(
-        isinstance(value, Tensor) for value in state.values()
-    ):
-        raise ValueError(f"TorchvisionBackbone: {source} holds no state dict")
-    state = {name.removeprefix("module."): value for name, value in state.items()}
-    own = network.state_dict()
-    wrong = [
-        f"{name} is missing"
-        for name in own
-        if name not in state and not name.endswith("num_batches_tracked")
-    ]
-    wrong += [f"{name} is unknown" for name in state if name not in own and name not in whole]
-    wrong += [
-        f"{name} is {tuple(state[name].shape)} and not {tuple(own[name].shape)}"
-        for name in own
-        if name in state and state[name].shape != own[name].shape
-    ]
-    if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise ValueError(
-            f"TorchvisionBackbone: the weights don't fit ({source}): {'; '.join(wrong[:3])}{more}"
-        )
-    network.load_state_dict({name: state.get(name, value) for name, value in own.items()})

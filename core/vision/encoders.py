@@ -14,6 +14,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from ..checks import describe
+from ..dropout import LockedDropout
 from ..empty import attach
 from ..seq2seq.encoder import Memory
 from .backbones import BackboneFactory, check_images, freeze_batch_norm
@@ -26,6 +27,10 @@ class ImageEncoder(nn.Module):
         backbone: Makes the backbone.
         output_size: M, the memory's features: the backbone's are projected to as many; None: its
             own.
+        norm: Bring every vector of the memory to mean 0 and deviation 1, and learn a scale (Ba et
+            al. 2016, https://arxiv.org/abs/1607.06450). Features of one backbone are ten times as
+            large as another's; a decoder that hardly hears them learns to speak without looking.
+        dropout: Probability of dropping a feature of the memory, at all places of an image.
 
     Example:
         >>> import torch
@@ -37,12 +42,21 @@ class ImageEncoder(nn.Module):
 
     __call__: Callable[..., Memory]
 
-    def __init__(self, backbone: BackboneFactory, *, output_size: int | None = None) -> None:
+    def __init__(
+        self,
+        backbone: BackboneFactory,
+        *,
+        output_size: int | None = None,
+        norm: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.backbone = backbone()
         size = self.backbone.output_size
         self.project = nn.Identity() if output_size is None else nn.Linear(size, output_size)
         self.output_size = size if output_size is None else output_size
+        self.norm = nn.LayerNorm(self.output_size) if norm else nn.Identity()
+        self.dropout = LockedDropout(dropout)
 
     def features(self, images: Tensor) -> Tensor:
         """Return what the backbone sees; `forward` takes it in the images' place.
@@ -80,7 +94,7 @@ class ImageEncoder(nn.Module):
                 f"(N, P, {self.backbone.output_size})"
             )
         dtype = next(self.parameters()).dtype
-        return Memory(self.project(features.to(dtype)))  # (N, P, M)
+        return Memory(self.dropout(self.norm(self.project(features.to(dtype)))))  # (N, P, M)
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width of the grid (h, w) that images of a size are given.

@@ -78,7 +78,7 @@ def cut_at_grid(name: str, model: nn.Module, node: str | None) -> tuple[fx.Graph
     for part in reversed(graph.nodes):
         if part.op == "output":
             graph.erase_node(part)
-    with graph.inserting_after(next(reversed(graph.nodes))):
+    with graph.inserting_after(next(iter(reversed(graph.nodes)))):
         graph.output(last)
     graph.eliminate_dead_code()
     return graph, shapes[last][1]

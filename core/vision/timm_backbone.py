@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .backbones import PretrainedBackbone, check_images
+from .backbones import PretrainedBackbone
 
 
 class TimmBackbone(PretrainedBackbone):
@@ -79,35 +79,32 @@ class TimmBackbone(PretrainedBackbone):
             ) from error
         if grid.dim() != 4:
             raise ValueError(f"TimmBackbone: '{name}' gives {tuple(grid.shape)}, which is no grid")
-        super().__init__(grid.shape[1])
+        super().__init__(
+            grid.shape[1],
+            mean=[255 * value for value in settings["mean"]],
+            std=[255 * value for value in settings["std"]],
+            frozen=frozen,
+            freeze_norm=(frozen or weights != "none") if freeze_norm is None else freeze_norm,
+        )
         self.name = name
         self.index = index
-        self.frozen = frozen
-        self.freeze_norm = (frozen or weights != "none") if freeze_norm is None else freeze_norm
         self.only_size = (height, width) if _takes_one_size(model, index, height, width) else None
         self.network = model
-        for key in ("mean", "std"):
-            statistics = torch.tensor(settings[key]).view(3, 1, 1)
-            self.register_buffer(key, statistics * 255, persistent=False)
-        self.requires_grad_(not frozen)
-        self.train()
+        self.settle()
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Look at images; see `Backbone.forward`.
+    def grid(self, pixels: Tensor) -> Tensor:
+        """Look at normalised images; see `PretrainedBackbone.grid`.
 
         Raises:
             ValueError: The network takes images of another size only.
         """
-        check_images(type(self).__name__, images)
-        if self.only_size is not None and tuple(images.shape[2:]) != self.only_size:
+        if self.only_size is not None and tuple(pixels.shape[2:]) != self.only_size:
             height, width = self.only_size
             raise ValueError(
                 f"TimmBackbone: '{self.name}' takes images of {height} x {width} pixels only, "
-                f"these have {images.shape[2]} x {images.shape[3]}: set image_size to {height}"
+                f"these have {pixels.shape[2]} x {pixels.shape[3]}: set image_size to {height}"
             )
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            scaled = (images.to(self.mean.dtype) - self.mean) / self.std
-            return _grid(self.network, self.index, scaled)  # (N, C, h, w)
+        return _grid(self.network, self.index, pixels)  # (N, C, h, w)
 
     def extra_repr(self) -> str:
         """Show the model's name, its grid, and its preprocessing."""

@@ -21,8 +21,9 @@ from ..arrays import ArrayFile, kept_features
 from ..base import DataModule
 from ..cache import cache_folder
 from ..formats.letters import unspaced_share
+from ..lookup import Words
 from ..samplers import ItemSampler, SamplerFactory
-from ..spec import CaptionSpec
+from ..spec import CaptionSpec, WordTokenizer
 from ..splits import Part
 from ..tokenizer import Subwords
 from .dataset import Augmentation, CaptionDataset, Pictures, encode_captions
@@ -130,6 +131,7 @@ class CaptioningData(DataModule):
         self.cache_features = cache_features
         self.units = units
         self.normalize = normalize
+        self._given: Subwords | None = None
         self._encode: Callable[[Tensor], Tensor] | None = None
         self._encoder_key: Callable[[], str] | None = None
 
@@ -168,6 +170,8 @@ class CaptioningData(DataModule):
 
     def own_spec(self) -> dict[str, Any]:
         """Return the words and the size of the pictures as plain data, a `CaptionSpec`."""
+        if self._given is not None:
+            return dict(CaptionSpec(vocabulary=self._given.to_spec(), image_size=self.image_size))
         texts = [self.learnt(text) for texts in self.references("train") for text in texts]
         units = self.units or self._fitting(texts)
         words = Subwords.train(
@@ -180,6 +184,15 @@ class CaptioningData(DataModule):
             min_count=_NEVER if units == "characters" else self.min_count,
         )
         return dict(CaptionSpec(vocabulary=words.to_spec(), image_size=self.image_size))
+
+    def use_words(self, words: Words, tokenizer: WordTokenizer = "treebank") -> None:
+        """Use given words instead of those of the training captions; others are unknown.
+
+        Args:
+            words: A `torchtext.vocab.Vocab`, or what has its `get_itos`.
+            tokenizer: How captions are parted into words, as `Subwords.train` says.
+        """
+        self._given = Subwords.of_words(words.get_itos(), tokenizer=tokenizer, lowercase=True)
 
     def _fitting(self, texts: list[str]) -> Units:
         """Return the units that fit captions, and say so where they are not words."""

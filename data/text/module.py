@@ -5,16 +5,18 @@ Shapes: B rows, T steps of a chunk, N pairs of input and target.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from typing import Any, Literal, cast
 
 from lightning.pytorch.utilities import rank_zero_info
 
-from ...errors import DataError, UsageError, at_least
+from ...errors import DataError, UsageError, at_least, quoted
 from ..arrays import ArrayFile
 from ..base import DataModule
 from ..cache import cache_folder
+from ..iterables import kept_rows
+from ..lookup import Words
 from ..samplers import SamplerFactory
 from ..sources import Source, builtin_source, dataset_source, path_source
 from ..spec import TextSpec
@@ -134,6 +136,48 @@ class TextData(DataModule):
         self.vary_length = vary_length
         self.unknown: Literal["error", "replace"] = unknown
         self.cache_dir = cache_dir
+        self._given: WordVocabulary | None = None
+
+    @classmethod
+    def from_iterable(
+        cls,
+        texts: Iterable[str | Sequence[Any]],
+        *,
+        tokenizer: Callable[[str], Sequence[str]] | None = None,
+        cache_dir: str | None = None,
+        **settings: Any,
+    ) -> TextData:
+        """Return the data of texts that something yields, as torchtext's data sets do.
+
+        They are read once, and kept in the cache folder; each is a document.
+
+        Args:
+            texts: The texts; of labels with their texts, the last is the text.
+            tokenizer: Turns a text into words, between which spaces are put; None: it stays as it
+                is.
+            cache_dir: See the class.
+            settings: The other arguments of the class.
+
+        Raises:
+            DataError: Something that is yielded is no text.
+        """
+        folder = cache_folder(cache_dir)
+        rows = kept_rows(_text_rows(texts, tokenizer), folder)
+        return cls(dataset=str(rows), cache_dir=cache_dir, **settings)
+
+    def use_words(self, words: Words) -> None:
+        """Use given words instead of those of the text; others are unknown.
+
+        Args:
+            words: A `torchtext.vocab.Vocab`, or what has its `get_itos`.
+
+        Raises:
+            UsageError: `units` are not `words`.
+        """
+        if self.units != "words":
+            raise UsageError(f"Words are given, and units are {self.units}: set units to words.")
+        # of a word with white space in it, no text has any
+        self._given = WordVocabulary(w for w in words.get_itos() if len(w.split()) == 1)
 
     def _source(self) -> Source:
         cache = cache_folder(self.cache_dir)
@@ -181,6 +225,8 @@ class TextData(DataModule):
 
     def own_spec(self) -> dict[str, Any]:
         """Return the vocabulary as plain data, a `TextSpec`."""
+        if self._given is not None:
+            return dict(TextSpec(vocabulary=self._given.to_spec()))
         return dict(TextSpec(vocabulary=self.corpus.vocabulary().to_spec()))
 
     @cached_property
@@ -288,3 +334,16 @@ class TextData(DataModule):
             f"Text: {length:,} symbols for training are read in {rows} stream(s) and chunks of "
             f"{steps}: too few for batch_size {self.batch_size} x chunk_length {self.chunk_length}."
         )
+
+
+def _text_rows(
+    texts: Iterable[Any], tokenizer: Callable[[str], Sequence[str]] | None
+) -> Iterator[dict[str, str]]:
+    for number, item in enumerate(texts):
+        text = item[-1] if isinstance(item, tuple | list) and item else item
+        if not isinstance(text, str):
+            raise DataError(
+                f"Item {number} of the texts is {quoted(item)}; it has to be a text, or a label "
+                "and a text."
+            )
+        yield {"text": text if tokenizer is None else " ".join(tokenizer(text))}

@@ -13,8 +13,9 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from ...errors import DataError, UsageError, at_least
 from ..base import DataModule
 from ..cache import cache_folder, cached_json, key_of
+from ..lookup import Words
 from ..samplers import SamplerFactory
-from ..spec import Kind, SubwordsSpec, TranslationSpec
+from ..spec import Kind, SubwordsSpec, TranslationSpec, WordTokenizer
 from ..splits import Part
 from ..tokenizer import KINDS, Subwords
 from .checks import PairChecks, check_pairs
@@ -49,6 +50,8 @@ class TranslationData(DataModule):
     Args:
         kind: `bpe` or `unigram` subwords, or whole words (`word`), which can't be put back together
             exactly.
+        tokenizer: How `word` parts text: `treebank`, as the Penn Treebank; `spaces`, by white space
+            alone; `basic_english`, as torchtext's, in lower case.
         vocabulary_size: Subwords of each vocabulary at most, four special ones included.
         joint_vocabulary: One vocabulary for both languages.
         lowercase: Bring all text to lower case; the references of the scores stay as they are.
@@ -71,6 +74,7 @@ class TranslationData(DataModule):
         self,
         *,
         kind: Kind,
+        tokenizer: WordTokenizer = "treebank",
         vocabulary_size: int,
         joint_vocabulary: bool,
         lowercase: bool,
@@ -88,7 +92,13 @@ class TranslationData(DataModule):
         at_least(8, vocabulary_size=vocabulary_size)
         at_least(1, max_length=max_length)
         check_budget(batch_size, batch_tokens)
+        if tokenizer != "treebank" and kind != "word":
+            raise UsageError(
+                f"tokenizer {tokenizer} parts text into whole words: add --data.kind word."
+            )
         self.kind = kind
+        self.tokenizer = tokenizer
+        self.given: dict[str, Subwords] = {}
         self.vocabulary_size = vocabulary_size
         self.joint_vocabulary = joint_vocabulary
         self.lowercase = lowercase
@@ -120,6 +130,9 @@ class TranslationData(DataModule):
 
     def own_spec(self) -> dict[str, Any]:
         """Return the subwords of the training part as plain data, a `TranslationSpec`."""
+        if self.given:
+            source, target = (self.given[side].to_spec() for side in ("source", "target"))
+            return {"source": source, "target": target, "joint": source == target}
         pairs = self._required("train")
         settings = [
             self.kind,
@@ -127,10 +140,30 @@ class TranslationData(DataModule):
             self.joint_vocabulary,
             self.lowercase,
             self.max_length,
+            *([self.tokenizer] if self.tokenizer != "treebank" else []),
         ]
         file = self._cache / f"vocabulary-{key_of(_FORMAT, pairs.identity, settings)}.json"
         spec: dict[str, Any] = cached_json(file, lambda: self._train_vocabularies(pairs))
         return spec
+
+    def use_words(self, source: Words, target: Words) -> None:
+        """Use given words instead of those of the training part; others are unknown.
+
+        Args:
+            source: The source's words: a `torchtext.vocab.Vocab`, or what has its `get_itos`.
+            target: The target's.
+
+        Raises:
+            UsageError: `kind` is not `word`.
+        """
+        if self.kind != "word":
+            raise UsageError(f"Words are given, and kind is {self.kind}: set kind to word.")
+        self.given = {
+            side: Subwords.of_words(
+                words.get_itos(), tokenizer=self.tokenizer, lowercase=self.lowercase
+            )
+            for side, words in (("source", source), ("target", target))
+        }
 
     def _train_vocabularies(self, pairs: Pairs) -> TranslationSpec:
         def trained(*sides: int) -> SubwordsSpec:
@@ -138,7 +171,11 @@ class TranslationData(DataModule):
             if next(iter(texts), None) is None:
                 raise DataError(f"{pairs.name}: there is no pair of sentences to train on.")
             vocabulary = Subwords.train(
-                texts, kind=self.kind, size=self.vocabulary_size, lowercase=self.lowercase
+                texts,
+                kind=self.kind,
+                size=self.vocabulary_size,
+                lowercase=self.lowercase,
+                tokenizer=self.tokenizer,
             )
             return vocabulary.to_spec()
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ...errors import DataError, UsageError
+from ...errors import DataError, UsageError, quoted
+from ..cache import cache_folder
 from ..formats.packed import COMPRESSED
 from ..formats.table import Field, chosen_columns
+from ..iterables import kept_rows
 from ..sources import missing_file
-from ..spec import Kind
+from ..spec import Kind, WordTokenizer
 from ..splits import PARTS, Part
 from .base import TranslationData
 from .pairs import Pairs, dataset_pairs, existing, file_pairs
@@ -63,6 +66,8 @@ class ParallelData(TranslationData):
         dataset_config: Name of its configuration, where it has several.
         kind: `bpe` or `unigram` subwords, or whole words (`word`), which can't be put back together
             exactly.
+        tokenizer: How `word` parts text: `treebank`, as the Penn Treebank; `spaces`, by white space
+            alone; `basic_english`, as torchtext's, in lower case.
         vocabulary_size: Subwords of each vocabulary at most, four special ones included.
         joint_vocabulary: One vocabulary for both languages.
         lowercase: Bring all text to lower case; the references of the scores stay as they are.
@@ -103,6 +108,7 @@ class ParallelData(TranslationData):
         dataset: str | None = None,
         dataset_config: str | None = None,
         kind: Kind = "bpe",
+        tokenizer: WordTokenizer = "treebank",
         vocabulary_size: int = 8000,
         joint_vocabulary: bool = True,
         lowercase: bool = False,
@@ -116,6 +122,7 @@ class ParallelData(TranslationData):
     ) -> None:
         super().__init__(
             kind=kind,
+            tokenizer=tokenizer,
             vocabulary_size=vocabulary_size,
             joint_vocabulary=joint_vocabulary,
             lowercase=lowercase,
@@ -147,6 +154,39 @@ class ParallelData(TranslationData):
         self._found: dict[Part, Pairs | None] = {}
         chosen_columns(columns, (Field("source", ()), Field("target", ())))  # checks it
         self._check()
+
+    @classmethod
+    def from_iterable(
+        cls,
+        train: Iterable[tuple[str, str]],
+        val: Iterable[tuple[str, str]] | None = None,
+        test: Iterable[tuple[str, str]] | None = None,
+        *,
+        cache_dir: str | None = None,
+        **settings: Any,
+    ) -> ParallelData:
+        """Return the data of pairs that something yields, as torchtext's data sets do.
+
+        They are read once, and kept in the cache folder.
+
+        Args:
+            train: Sentences and their translations.
+            val: Those of the validation.
+            test: Those of the test.
+            cache_dir: See the class.
+            settings: The other arguments of the class.
+
+        Raises:
+            DataError: Something that is yielded is no pair of sentences.
+        """
+        parts = {"train": train, "val": val, "test": test}
+        folder = cache_folder(cache_dir, kind="translation")
+        files: dict[str, Any] = {
+            part: str(kept_rows(_pair_rows(pairs, part), folder))
+            for part, pairs in parts.items()
+            if pairs is not None
+        }
+        return cls(**files, cache_dir=cache_dir, **settings)
 
     def _check(self) -> None:
         """Refuse what does not say, or says in two ways, where the sentences are."""
@@ -285,6 +325,19 @@ class ParallelData(TranslationData):
             f"{has}name the languages by --data.source and --data.target, the part by "
             f"--data.{part}_name."
         )
+
+
+def _pair_rows(pairs: Iterable[Any], part: str) -> Iterator[dict[str, str]]:
+    for number, pair in enumerate(pairs):
+        if not (
+            isinstance(pair, tuple | list)
+            and len(pair) == 2
+            and all(isinstance(text, str) for text in pair)
+        ):
+            raise DataError(
+                f"Item {number} of {part} is {quoted(pair)}; it has to be a pair of sentences."
+            )
+        yield {"source": pair[0].strip(), "target": pair[1].strip()}
 
 
 def _file_of(root: Path, name: str) -> Path | None:

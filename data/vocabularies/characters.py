@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import DataError
+from ..lookup import TokenLookup
 from ..spec import VocabularySpec
 
 Ids = npt.NDArray[np.int64]
@@ -64,7 +65,7 @@ class Decoder(Protocol):
         """Return what is left, damaged where the ids ended within a character."""
 
 
-class CharacterVocabulary:
+class CharacterVocabulary(TokenLookup):
     """Characters (Unicode code points).
 
     Id 0 is the boundary between documents, 1 stands for any unknown character, 2 and up are the
@@ -81,6 +82,10 @@ class CharacterVocabulary:
 
     def __init__(self, symbols: Iterable[str]) -> None:
         self.symbols = "".join(sorted(set(symbols)))
+        self._default_index = self.UNKNOWN
+
+    def _named(self) -> list[str]:
+        return ["<end>", "<unk>", *self.symbols]
 
     @property
     def size(self) -> int:
@@ -151,7 +156,7 @@ class _CharacterDecoder:
         return ""
 
 
-class ByteVocabulary:
+class ByteVocabulary(TokenLookup):
     """Bytes: id 0 is the boundary between documents, 1 to 256 are the bytes 0 to 255.
 
     Text is taken as UTF-8.
@@ -161,6 +166,11 @@ class ByteVocabulary:
     never_written: ClassVar[tuple[int, ...]] = ()
     kind: ClassVar[str] = "bytes"
     size: ClassVar[int] = 257
+
+    def _named(self) -> list[str]:
+        # In UTF-8 the first 128 bytes are characters; the others are parts of some.
+        shown = (chr(byte) if byte < 128 else f"0x{byte:02x}" for byte in range(256))
+        return ["<end>", *shown]
 
     def encode(self, text: str | bytes, *, unknown: Unknown = "error") -> Ids:
         """Return the ids of a text (as UTF-8) or of bytes.

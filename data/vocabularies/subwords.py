@@ -13,6 +13,7 @@ import numpy.typing as npt
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from ...errors import UsageError
+from ..lookup import TokenLookup
 from ..spec import VocabularySpec
 from .characters import Ids, Unknown
 
@@ -34,7 +35,7 @@ _BYTES = _shown()
 _BYTE_OF = {character: byte for byte, character in enumerate(_BYTES)}
 
 
-class SubwordVocabulary:
+class SubwordVocabulary(TokenLookup):
     """Byte-pair encoding of UTF-8 (Sennrich et al. 2016, https://arxiv.org/abs/1508.07909).
 
     As GPT-2 has it (Radford et al. 2019): pieces are made of bytes, so that no text has unknown
@@ -108,6 +109,9 @@ class SubwordVocabulary:
     @functools.cached_property
     def _tokenizer(self) -> Tokenizer:
         return _around(models.BPE(self._numbers, self._merges))
+
+    def _named(self) -> list[str]:
+        return self.names
 
     @property
     def size(self) -> int:

@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from ..lookup import TokenLookup
 from ..spec import VocabularySpec
 from .characters import Ids, Unknown, UnknownCharacters
 
@@ -26,7 +27,7 @@ def words_of(text: str) -> list[str]:
     return _WORDS.findall(text)
 
 
-class WordVocabulary:
+class WordVocabulary(TokenLookup):
     """Words as white space parts them, and line ends, as language models of words have them.
 
     Id 0 is the boundary between documents, 1 stands for any unknown word, 2 is a line's end, 3 and
@@ -45,6 +46,10 @@ class WordVocabulary:
     def __init__(self, symbols: Iterable[str]) -> None:
         self.symbols = [word for word in dict.fromkeys(symbols) if word != "\n"]
         self._ids = {"\n": self.LINE, **{word: n for n, word in enumerate(self.symbols, 3)}}
+        self._default_index = self.UNKNOWN
+
+    def _named(self) -> list[str]:
+        return ["<end>", "<unk>", "\n", *self.symbols]
 
     @classmethod
     def of(cls, counts: Counter[str], size: int) -> WordVocabulary:

@@ -77,6 +77,8 @@ class Captioning(EncoderDecoderTask):
         length_penalty: Exponent of ((5 + length) / 6), which divides a hypothesis's log-probability
             (Wu et al. 2016, https://arxiv.org/abs/1609.08144).
         max_length: Words of a caption at most, or a fourth of its characters or subwords.
+        vectors: A file of word vectors (GloVe, fastText, word2vec, in text form) that the embedding
+            begins with; null: none.
         metrics: Makes more metrics by their names, as {bleu: {class_path: ...}}: of captions and
             all references of each image.
         optimizer: Makes the optimizer from the parameters.
@@ -112,6 +114,7 @@ class Captioning(EncoderDecoderTask):
         val_beam_size: int = 1,
         length_penalty: float = 1.0,
         max_length: int = 30,
+        vectors: str | None = None,
         metrics: dict[str, MetricFactory] | None = None,
         optimizer: OptimizerCallable = lambda parameters: torch.optim.AdamW(parameters, lr=1e-3),
         lr_scheduler: LRSchedulerCallable | None = None,
@@ -136,6 +139,7 @@ class Captioning(EncoderDecoderTask):
             scheduled_sampling=scheduled_sampling,
             val_beam_size=val_beam_size,
             metrics=metrics,
+            vectors={"vocabulary": vectors},
             optimizer=optimizer,
             lr_scheduler=lr_scheduler,
             compile_core=compile_core,
@@ -351,7 +355,7 @@ class Captioning(EncoderDecoderTask):
     def doubts(self) -> list[tuple[str, str]]:
         """Return whether captions are nearly all the same, or worse than a constant one."""
         training = [] if self._knowledge is None else self._knowledge.references("train")
-        return [*super().doubts(), *self._blindness.doubts(self._said, training)]
+        return [*super().doubts(), *self._blindness.doubts(self._everyones_said(), training)]
 
     def _log_captions(self, part: Part, prefix: str, said: Sequence[Said]) -> None:
         metric = CaptionScores().to(self.device)

@@ -27,7 +27,7 @@ from ...data.vocabulary import (
     WordVocabulary,
     vocabulary_from_spec,
 )
-from ..model import Model, Scored, infers
+from ..model import Model, Scored, infers, seeded
 from .writing import Text, Writer, encoded_prompt
 
 _READ = 512  # symbols of a prompt that are read at once: longer ones take no more memory
@@ -323,11 +323,7 @@ class CharModel(Model):
         if not prompts or length == 0:
             return
         self.eval()
-        generator = torch.Generator(self.device)
-        if seed is None:
-            generator.seed()
-        else:
-            generator.manual_seed(seed)
+        generator = seeded(seed, self.device)
         logits, state = self._after(list(rows.values()))  # (different prompts, V)
         if len(rows) < len(prompts):
             numbers = {prompt: number for number, prompt in enumerate(rows)}

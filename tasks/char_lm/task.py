@@ -57,6 +57,8 @@ class CharLM(CarriesState):
         activation_regularization: Weight of the mean square of the dropped output (AR).
         temporal_activation_regularization: Weight of the mean square of the output's differences in
             time (TAR).
+        vectors: A file of word vectors (GloVe, fastText, word2vec, in text form) that the embedding
+            begins with; null: none.
         metrics: Makes more metrics by their names, as {top5: {class_path: ...}}: of the characters'
             logits (N, V) and numbers (N,).
         optimizer: Makes the optimizer from the parameters.
@@ -82,6 +84,7 @@ class CharLM(CarriesState):
         output_dropout: float = 0.0,
         activation_regularization: float = 0.0,
         temporal_activation_regularization: float = 0.0,
+        vectors: str | None = None,
         metrics: dict[str, MetricFactory] | None = None,
         optimizer: OptimizerCallable = lambda parameters: torch.optim.AdamW(parameters, lr=3e-3),
         lr_scheduler: LRSchedulerCallable | None = None,
@@ -92,6 +95,7 @@ class CharLM(CarriesState):
             lr_scheduler=lr_scheduler,
             compile_core=compile_core,
             metrics=metrics,
+            vectors={"vocabulary": vectors},
         )
         self.save_hyperparameters(logger=False)
         self.model = CharModel(

@@ -55,6 +55,9 @@ class Translation(EncoderDecoderTask):
         length_penalty: Exponent of ((5 + length) / 6), which divides a hypothesis's log-probability
             (Wu et al. 2016, https://arxiv.org/abs/1609.08144).
         tokenize: sacreBLEU's tokenization: 13a, zh, char, intl or none.
+        source_vectors: A file of word vectors (GloVe, fastText, word2vec, in text form) that the
+            source's embedding begins with; null: none.
+        target_vectors: The same for the target's.
         metrics: Makes more metrics by their names, as {wer: {class_path: ...}}: of translations and
             references, a text of each sentence.
         optimizer: Makes the optimizer from the parameters.
@@ -88,6 +91,8 @@ class Translation(EncoderDecoderTask):
         val_beam_size: int = 1,
         length_penalty: float = 1.0,
         tokenize: str = "13a",
+        source_vectors: str | None = None,
+        target_vectors: str | None = None,
         metrics: dict[str, MetricFactory] | None = None,
         optimizer: OptimizerCallable = lambda parameters: torch.optim.AdamW(parameters, lr=1e-3),
         lr_scheduler: LRSchedulerCallable | None = None,
@@ -112,6 +117,7 @@ class Translation(EncoderDecoderTask):
             scheduled_sampling=scheduled_sampling,
             val_beam_size=val_beam_size,
             metrics=metrics,
+            vectors={"source": source_vectors, "target": target_vectors},
             optimizer=optimizer,
             lr_scheduler=lr_scheduler,
             compile_core=compile_core,

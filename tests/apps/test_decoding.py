@@ -97,6 +97,7 @@ def test_what_is_not_known_is_counted_and_marked(capsys):
         (["--min_length", "-1"], "min_length=-1"),
         (["--top_p", "2"], "top_p=2"),
         (["--unknown", "guess"], "unknown"),
+        (["--top_k", "3", "--seed", str(2**64)], "seed=18446744073709551616: must be a number of"),
         (["--alignments", "corpus.de"], "would overwrite what is read"),
         (["--alignments", "-"], "the translations go there"),
         (["--alignments", "nowhere/a"], "--alignments 'nowhere/a': there is no folder 'nowhere'"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from unrolled.apps import doctor
+from unrolled.apps.shell.processor import multiplies_bf16
 from unrolled.cli import main
 
 
@@ -17,6 +18,8 @@ def test_this_machine_is_well(capsys):
     output = capsys.readouterr().out
     assert f"torch {torch.__version__}" in output
     assert "All that unrolled needs works." in output
+    if not torch.cuda.is_available() and not torch.backends.mps.is_available():
+        assert ("bf16-mixed trains faster" in output) == multiplies_bf16()
 
 
 @pytest.fixture

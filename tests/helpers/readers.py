@@ -24,6 +24,7 @@ from unrolled.checkpoints import WholeFile
 from unrolled.data.captioning.captions import parts_of
 from unrolled.data.captioning.files import read_captions
 from unrolled.data.captioning.finding import ImageFinder
+from unrolled.data.formats.vectors import VectorFile
 from unrolled.data.images import check_image, open_image
 from unrolled.data.sources import path_source
 from unrolled.data.splits import shares
@@ -282,6 +283,11 @@ READERS: dict[str, Reader] = {
     ),
     "captions as tokens": Reader(
         "x.token.txt", const("a.jpg#0\tA dog.\na.jpg#1\tOne.\n"), read_caption_file
+    ),
+    "word vectors": Reader(
+        "vectors.vec",
+        const("3 4\nthe 0.1 -2 3e-4 5\nof 1 2 3 4 \nete\u0301 0 0 0 1\n"),
+        lambda path: [*VectorFile(str(path)).rows()],
     ),
     "the parts of Flickr8k": Reader(
         "Flickr_8k.trainImages.txt",

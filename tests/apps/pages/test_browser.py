@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chromium import addresses, chromium, colours, narrow
 from unrolled.cli import main
 
 EVIL = "<script>document.title = 'broken'</script><img src=x onerror=\"document.title = 'broken'\">"
@@ -16,20 +17,8 @@ EVIL = "<script>document.title = 'broken'</script><img src=x onerror=\"document.
 
 @pytest.fixture
 def browser() -> Iterator[Any]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and driver):
-        pytest.skip("no chromium with chromedriver (apt-get install chromium chromium-driver)")
-    webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium")
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(flag)
-    found = webdriver.Chrome(options=options, service=Service(driver))
-    yield found
-    found.quit()
+    with chromium() as found:
+        yield found
 
 
 def test_the_page_is_whole_in_chromium(here, browser):
@@ -47,17 +36,13 @@ def test_the_page_is_whole_in_chromium(here, browser):
     assert len(sizes) == 9
     assert all(sizes)
     assert browser.get_log("browser") == []  # nor was anything refused
-    asked = [one["message"] for one in browser.get_log("performance")]
-    assert not [one for one in asked if '"url":"http' in one]
+    assert not [one for one in addresses(browser) if one.startswith(("http", "ws"))]
     grounds = []
     for scheme in ("light", "dark"):
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        colours(browser, scheme)
         grounds.append(
             browser.execute_script("return getComputedStyle(document.body).backgroundColor")
         )
     assert grounds == ["rgb(255, 255, 255)", "rgb(21, 23, 26)"]
-    size = {"width": 360, "height": 700, "deviceScaleFactor": 1, "mobile": True}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    assert browser.execute_script("return document.documentElement.scrollWidth") == 360
+    assert narrow(browser) == 360
     assert base64.b64decode(browser.print_page()).startswith(b"%PDF")

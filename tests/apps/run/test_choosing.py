@@ -122,6 +122,12 @@ def test_a_learning_rate_follows_a_metric_and_resumes_exactly():
     ("flags", "told"),
     [
         (following("monitor", "val/los"), "Did you mean 'val/loss'?"),
+        (following("monitor", "worth"), "--model.lr_scheduler.monitor 'worth'"),
+        (
+            ["--model.lr_scheduler", "ReduceLROnPlateau"],
+            "Several classes are called 'ReduceLROnPlateau': give the whole name, "
+            "torch.optim.lr_scheduler.ReduceLROnPlateau or lightning.pytorch.cli.ReduceLROnPlateau",
+        ),
         (
             [
                 *("--model.lr_scheduler", "torch.optim.lr_scheduler.ReduceLROnPlateau"),
@@ -137,7 +143,9 @@ def test_a_learning_rate_follows_a_metric_and_resumes_exactly():
 )
 def test_what_can_not_be_followed_is_refused(flags, told, capsys):
     assert fit(*EVERY, *flags, steps=4) == 2
-    assert told in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert told in said
+    assert "epoch" not in said  # before any step
 
 
 def test_torchs_own_schedule_follows_the_loss():

@@ -15,6 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tiny_runs import RUNS, enter, fit, read
 from translation_models import make_task as make_translation
 from unrolled.apps.run.resuming import random_state
+from unrolled.apps.tracking import screens
 from unrolled.apps.tracking.loggers import flattened
 from unrolled.apps.tracking.samples import Samples, picture_of
 from unrolled.data.batch import TextBatch, TranslationBatch, VideoBatch, padded
@@ -202,3 +203,19 @@ def test_nested_settings_are_flat():
         "d.1.e": "x",
         "f": "{}",
     }
+
+
+@pytest.mark.parametrize(
+    ("able", "precision", "told"),
+    [
+        (True, "32-true", "--trainer.precision bf16-mixed trains faster"),
+        (False, "bf16-mixed", "bf16-mixed is slower than float32 here"),
+        (True, "bf16-mixed", None),
+        (False, "32-true", None),
+    ],
+)
+def test_what_the_processor_is_good_at(folder, capsys, monkeypatch, able, precision, told):
+    monkeypatch.setattr(screens, "multiplies_bf16", lambda: able)
+    fit("--trainer.max_steps", "1", "--trainer.precision", precision)
+    said = capsys.readouterr().err
+    assert told in said if told else "bfloat16" not in said

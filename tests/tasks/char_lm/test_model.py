@@ -58,6 +58,11 @@ class TestGenerate:
             "the ", length=50, seed=4
         )
 
+    @pytest.mark.parametrize("seed", [2**64, -(2**63) - 1])
+    def test_a_seed_of_more_than_64_bits_is_refused(self, model, seed):
+        with pytest.raises(ValueError, match=f"seed={seed}: must be a number of 64 bits"):
+            model.generate("the ", length=5, seed=seed)
+
     def test_without_a_seed_the_global_generator_is_left_alone(self, model):
         with torch.no_grad():
             model.head.bias[model.vocabulary.END] = -1e4
