@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,11 @@ def check_name(name: str) -> None:
         SetupError: The library is not installed.
     """
     library()
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
-
     try:
-        validate_repo_id(name)
+        import_module("huggingface_hub.utils").validate_repo_id(name)
         if name.count("/") == 1:
             return
-    except HFValidationError:
+    except ValueError:  # the library's own kind of it
         pass
     raise UsageError(f"'{quoted(name, 100)}' is no name on the hub: USER/MODEL is.")
 

@@ -48,7 +48,7 @@ def export(
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
         unfinished.mkdir(parents=True)
-        _write(path, format, unfinished, trust)
+        _write(path, format, unfinished, folder.name, trust)
         if int8:
             _quantise(unfinished)
         unfinished.rename(folder)
@@ -60,12 +60,12 @@ def export(
     print(f"{folder}: {size / 1e6:,.1f} MB; {folder / 'README.md'} says how to run it")
 
 
-def _write(path: WholeFile, format: Kind, folder: Path, trust: str) -> None:
+def _write(path: WholeFile, format: Kind, folder: Path, place: str, trust: str) -> None:
     if format == "safetensors":
         from ..loading import CheckedCheckpoint
         from .exports.weights import write_weights
 
-        write_weights(CheckedCheckpoint(path, trust=trust), folder)
+        write_weights(CheckedCheckpoint(path, trust=trust), folder, f"./{place}", trust=trust)
         return
     from ..loading import load
     from .exports.folder import Files, write_folder

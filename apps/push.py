@@ -29,6 +29,7 @@ def push(checkpoint: str, name: str, *, private: bool = False, trust: str = "") 
     from .exports.weights import write_weights
 
     with tempfile.TemporaryDirectory() as folder:
-        write_weights(CheckedCheckpoint(path, trust=trust), Path(folder), name=name)
+        found = CheckedCheckpoint(path, trust=trust)
+        write_weights(found, Path(folder), f"hf://{name}", trust=trust)
         place = uploaded(Path(folder), name, private=private)
     print(f"{place}\nuse it as hf://{name}")

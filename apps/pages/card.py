@@ -14,7 +14,7 @@ import yaml
 
 from ...errors import UsageError, printable, quoted
 from ..info import describe
-from .page import commands, number
+from .page import commands, number, quoted_word
 from .runs import Run
 from .samples import sources, written
 
@@ -22,11 +22,16 @@ NAME = "README.md"
 MARK = "<!-- made by `unrolled report --card`: without this line the card is yours, and is kept -->"
 _READ = 1 << 16  # bytes of a card in which the mark is looked for
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~&-])")
-_KINDS = {  # by the task's class: what Hugging Face calls it, and the command that uses it
-    "CharLM": ("text-generation", "generate", '--prompt "..."'),
-    "Translation": ("translation", "translate", "FILE"),
-    "Captioning": ("image-to-text", "caption", "IMAGE..."),
-    "VideoLabelling": ("video-classification", "label", "VIDEO..."),
+_KINDS = {  # by the task's class: what Hugging Face calls it, how it is used from shell and Python
+    "CharLM": (
+        "text-generation",
+        "generate",
+        '--prompt "..."',
+        'print(model.generate("", length=200))',
+    ),
+    "Translation": ("translation", "translate", "FILE", 'print(model.translate("..."))'),
+    "Captioning": ("image-to-text", "caption", "IMAGE...", 'print(model.caption("image.jpg"))'),
+    "VideoLabelling": ("video-classification", "label", "VIDEO...", "print(model.label(frames))"),
 }
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
 
@@ -55,14 +60,16 @@ def card_place(folder: Path) -> Path:
     return place
 
 
-def model_card(run: Run) -> str:
+def model_card(run: Run, place: str = "") -> str:
     """Return the model card of a run: YAML, then Markdown.
 
     Args:
         run: The run.
+        place: Where the model will be found without its run, a folder or hf://NAME; empty: in it.
     """
     front = yaml.safe_dump(metadata(run), sort_keys=False, allow_unicode=True, width=100)
-    return f"---\n{front}---\n{MARK}\n\n" + "\n".join(_body(run))
+    mark = "" if place else f"{MARK}\n"
+    return f"---\n{front}---\n{mark}\n" + "\n".join(_body(run, place))
 
 
 def metadata(run: Run) -> dict[str, Any]:
@@ -105,8 +112,8 @@ def _cores(run: Run) -> list[str]:
     return [name for name in dict.fromkeys(names) if name.isidentifier()]
 
 
-def _body(run: Run) -> Iterator[str]:
-    yield f"# {escaped(run.name)}\n"
+def _body(run: Run, place: str) -> Iterator[str]:
+    yield f"# {escaped(place.rpartition('/')[2] or run.name)}\n"
     said = dict(describe(run.checkpoint)) if run.checkpoint else {}
     what = f"A model of the task {escaped(run.task)}" if run.task else "A model"
     yield f"{what}, trained with `unrolled`.\n"
@@ -119,7 +126,7 @@ def _body(run: Run) -> Iterator[str]:
         yield "## Model\n"
         yield from _table(("", ""), rows)
     if run.data:
-        yield f"## Data\n\n{escaped(run.data)}, see `config.yaml`.\n"
+        yield f"## Data\n\n{escaped(run.data)}{'' if place else ', see `config.yaml`'}.\n"
     if run.tested:
         yield "## Scores\n"
         yield from _table(
@@ -131,7 +138,10 @@ def _body(run: Run) -> Iterator[str]:
         yield "## Scores\n\nThe model was not tested.\n"
     if kind := _KINDS.get(run.task):
         yield "## Use\n"
-        yield from fenced(f"unrolled {kind[1]} . {kind[2]}", "sh")
+        yield from fenced(f"unrolled {kind[1]} {quoted_word(place or '.')} {kind[2]}", "sh")
+        if place:
+            use = f"import unrolled\n\nmodel = unrolled.load({place!r})\n{kind[3]}"
+            yield from fenced(use, "python")
         yield "What is in the checkpoint is read as data; nothing of it is executed.\n"
     for how, texts in written(run)[-1:]:
         yield f"## Sample ({how})\n"
@@ -140,8 +150,9 @@ def _body(run: Run) -> Iterator[str]:
     for sentence in sources(run, 1):
         yield "## First sentence of the test\n"
         yield from fenced(sentence)
-    yield "## How to reproduce it\n"
-    yield from fenced("\n".join(commands(run)), "sh")
+    if not place:  # the run's own folder says how
+        yield "## How to reproduce it\n"
+        yield from fenced("\n".join(commands(run)), "sh")
     yield "## Intended uses, limits, licence\n"
     yield "To be written by who trained it: add `license:` to the lines at the top as well.\n"
 

@@ -88,6 +88,24 @@ def read_runs(given: Sequence[str | os.PathLike[str]], trust: str = "") -> list[
     ]
 
 
+def run_around(checkpoint: CheckedCheckpoint, trust: str = "") -> Run:
+    """Return what is known of a checkpoint: of its run, where it lies in one.
+
+    Scores are its own, not those of another checkpoint of the run.
+
+    Args:
+        checkpoint: The checkpoint.
+        trust: Packages whose classes it may name.
+    """
+    path = checkpoint.path
+    try:
+        folder = run_of(path)
+    except UsageError:
+        return Run(path.parent, path.stem, "", {}, checkpoint, None, None, None, [])
+    run = _read(folder, path, "/".join(folder.absolute().parts[-2:]), trust)
+    return run._replace(tested=None) if run.tested and run.tested.stale else run
+
+
 def _places(path: Path) -> list[tuple[Path, Path | None]]:
     """Return the folders of runs that a path stands for, with the checkpoint where it is one."""
     if path.is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -51,9 +52,29 @@ def test_commands_take_it_for_a_checkpoint(folder, capsys):
 
 def test_the_card_says_what_the_model_is(folder):
     page = (folder / "lm-safetensors/README.md").read_text(encoding="utf-8")
-    assert page.startswith("---\nlibrary_name: unrolled\npipeline_tag: text-generation\n")
+    card = pytest.importorskip("huggingface_hub").ModelCard(page, ignore_metadata_errors=False)
+    assert (card.data.library_name, card.data.pipeline_tag) == ("unrolled", "text-generation")
     assert "| task | CharLM" in page
     assert "| core | GRU" in page
+    assert "unrolled.load('./lm-safetensors')" in page
+    assert str(folder) not in page
+
+
+def test_the_card_of_a_run_has_its_scores_and_none_of_its_places(folder, tmp_path):
+    run = tmp_path / "runs/char_lm/1"
+    (run / "checkpoints").mkdir(parents=True)
+    shutil.copy(folder / "lm.ckpt", run / "checkpoints/best.ckpt")
+    (run / "config.yaml").write_text("data:\n  class_path: unrolled.data.TextData\n")
+    scores = {"step": 0, "scores": {"test/loss": 1.25}}
+    place = run / "results/best"
+    place.mkdir(parents=True)
+    (place / "scores.json").write_text(json.dumps(scores))
+    out = tmp_path / "out"
+    assert main(["export", str(run), "--format", "safetensors", "--out", str(out)]) == 0
+    page = (out / "README.md").read_text(encoding="utf-8")
+    assert "1.25" in page
+    assert "TextData" in page
+    assert str(tmp_path) not in page
 
 
 @pytest.fixture
