@@ -82,6 +82,7 @@ class TorchFiles:
                 program = torch.export.export(
                     module.eval(), given, dynamic_shapes=dimensions(axes), strict=False
                 )
+                _forget_places(program.graph_module)
                 torch.export.save(program, self.folder / f"{name}.pt2")
         except Exception as error:  # a program is made by many passes, which raise anything
             lines = [line for line in str(error).splitlines() if line.strip()]
@@ -89,6 +90,14 @@ class TorchFiles:
                 f"torch {torch.__version__} can't make a program of {type(module).__name__}: "
                 f"{lines[0][:200] if lines else type(error).__name__}"
             ) from error
+
+
+def _forget_places(graphs: nn.Module) -> None:
+    """Leave out where in the source each node came from: that has paths of this machine."""
+    for graph in graphs.modules():
+        if isinstance(graph, torch.fx.GraphModule):
+            for node in graph.graph.nodes:
+                node.meta.pop("stack_trace", None)
 
 
 def _reading(model: Any) -> nn.Module:

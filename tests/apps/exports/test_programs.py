@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from functools import partial
 from pathlib import Path
 
@@ -66,6 +67,11 @@ def test_a_language_model_streams_as_it_does_itself(folder, exported, capsys):
             for t in range(1000):
                 state, logits = step(state, symbols[:, t])
                 torch.testing.assert_close(logits, expected[:, t], atol=1e-5, rtol=0)
+    for path in out.glob("*.pt2"):
+        with zipfile.ZipFile(path) as archive:
+            parts = b"".join(map(archive.read, archive.namelist()))
+        assert str(Path(unrolled.__file__).parent).encode() not in parts
+        assert str(Path(torch.__file__).parent).encode() not in parts
     said = run_page(out, ('= "", 200, 0.8', '= "ab", 30, 0'), **ALONE)
     assert said == ("ab" + model.generate("ab", length=30, temperature=0)).splitlines()
     assert main(["generate", str(out)]) == 2
