@@ -77,7 +77,7 @@ def text_source(text: str) -> Source:
     Args:
         text: The text.
     """
-    name = f"the text {quoted(text, 40)}"
+    name = f"the text '{quoted(text, 40)}'"
     data = text.encode("utf-8", "surrogatepass")
 
     def documents() -> Iterator[Document]:
