@@ -57,7 +57,7 @@ def test_a_run_goes_on_and_another_text_is_shown(there, capsys):
     output = capsys.readouterr().out
     assert "At step 200:" in output
     assert "After 201 steps:" in output
-    few = ["--trainer.max_epochs", "2", "--data.text", "banana"]
+    few = ["--trainer.max_steps", "2", "--data.text", "banana"]
     assert main(["fit", "char_lm/hello", *CPU, *few]) == 0
     output = capsys.readouterr().out
     before, after = output.split("After 2 steps:")
