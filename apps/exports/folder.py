@@ -14,7 +14,7 @@ from ...checkpoints import EXPORTED
 from ...core.seq2seq.decoder import DecoderState
 from ...core.seq2seq.encoder import Memory
 from ...core.state import State, leaves
-from ...core.vision.encoders import FrameEncoder
+from ...core.vision.encoders import FrameEncoder, ImageEncoder
 from ...data.tokenizer import Subwords
 from ...data.vocabulary import ByteVocabulary, CharacterVocabulary, Vocabulary, WordVocabulary
 from ...errors import UsageError
@@ -188,6 +188,8 @@ def _translation(model: TranslationModel, folder: Path) -> dict[str, Any]:
 
 
 def _captioning(model: CaptioningModel, folder: Path) -> dict[str, Any]:
+    if not isinstance(model.encoder, ImageEncoder):
+        raise UsageError("A captioning model of features is not exported; one of pictures is.")
     _write_subwords(folder / "vocabulary.json", model.vocabulary)
     side = model.image_size
     images = torch.zeros(ROWS, 3, side, side, dtype=torch.uint8)
