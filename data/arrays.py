@@ -138,7 +138,8 @@ class ArrayArchive:
         Raises:
             DataError: It is damaged, too large, or no array of plain values.
         """
-        return self._look(name, lambda file, shape: shape)
+        shape: tuple[int, ...] = self._look(name, lambda file, shape: shape)
+        return shape
 
     def read(self, name: str) -> Array:
         """Return an array.
@@ -152,9 +153,9 @@ class ArrayArchive:
 
         def whole(file: IO[bytes], shape: tuple[int, ...]) -> Array:
             file.seek(0)
-            return np.lib.format.read_array(file, allow_pickle=False)
+            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
 
-        return self._look(name, whole)
+        return np.asarray(self._look(name, whole))
 
     def _look(self, name: str, take: Callable[[IO[bytes], tuple[int, ...]], Any]) -> Any:
         try:

@@ -386,8 +386,7 @@ def run(request: Request, *, debug: bool = False) -> int:
         again = ""
         if cli.folder and checkpoints_of(cli.folder):
             again = f"; go on with: unrolled fit --resume {folders.short(cli.folder)}"
-        # Of a SIGTERM before the first step, which `Preemption` can't answer yet, Lightning tells
-        # like this.
+        # so Lightning tells of a SIGTERM before the first step, which `Preemption` can't answer yet
         asked = isinstance(stop, SIGTERMException)
         tell(f"{'asked to stop (SIGTERM)' if asked else 'interrupted'}{again}")
         return Preempted.exit_code if asked else 130

@@ -47,7 +47,7 @@ class StepTable(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the table of the trained weights, and draw it."""
         self._print(trainer, pl_module, f"After {trainer.global_step} steps")
-        if not trainer.is_global_zero or trainer.fast_dev_run:
+        if not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False):
             return
         from ..pictures.canvas import save
         from ..plots.unrolled import unrolled

@@ -96,11 +96,22 @@ class Source(NamedTuple):
         path: The folder or file.
         arrays: Each key's array: what holds it, and its name there.
         others: What was left alone, as the boxes beside the features.
+        files: Each key's file.
     """
 
     path: Path
     arrays: dict[str, tuple[Arrays, str]]
     others: list[str]
+    files: dict[str, Path]
+
+
+def several(path: Path) -> bool:
+    """Say whether a file may hold the features of many images, and is there.
+
+    Args:
+        path: The file.
+    """
+    return path.suffix.lower() in FILES and path.is_file()
 
 
 def open_source(path: Path) -> Source:
@@ -118,7 +129,7 @@ def open_source(path: Path) -> Source:
     refuse_address(str(path))
     if path.is_dir():
         found: dict[str, tuple[Arrays, str]] = {}
-        others = []
+        files, others = {}, []
         for file in files_in(path):
             key = file.relative_to(path).with_suffix("").as_posix()
             if file.suffix.lower() not in (".npy", ".npz"):
@@ -127,6 +138,7 @@ def open_source(path: Path) -> Source:
                 raise DataError(f"'{path}' has features of '{quoted(key)}' in two files.")
             else:
                 found[key] = _Single(file), file.stem
+                files[key] = file
     elif path.suffix.lower() in FILES:
         if not path.is_file():
             raise DataError(f"There is no file '{path}'.")
@@ -134,6 +146,7 @@ def open_source(path: Path) -> Source:
         named = {name: match[1] for name in arrays.names if (match := _NAMED.fullmatch(name))}
         found = {key: (arrays, name) for name, key in named.items()}
         found = found or {name: (arrays, name) for name in arrays.names}
+        files = dict.fromkeys(found, path)
         others = [name for name in arrays.names if named and name not in named]
     else:
         raise DataError(
@@ -142,7 +155,7 @@ def open_source(path: Path) -> Source:
         )
     if not found:
         raise DataError(f"'{path}' holds no features: expected .npy files, or arrays.")
-    return Source(path, found, others)
+    return Source(path, found, others, files)
 
 
 def find_source(root: Path, given: str | None) -> Path:
@@ -169,12 +182,10 @@ def find_source(root: Path, given: str | None) -> Path:
     if not there and any(path.suffix.lower() == ".npy" for path in base.iterdir()):
         there = [base]
     if len(there) != 1:
-        what = f"several: {some((path.name for path in there), 4)}" if there else "none there"
+        what = f"there are {some((path.name for path in there), 4)}" if there else "none is there"
         raise UsageError(
             f"Features are looked for in '{base}' as features/ (.npy files), features.npz or "
-            f"features.h5, and there are {what}. Name them with --data.features.".replace(
-                "there are none there", "nothing is there"
-            )
+            f"features.h5, and {what}. Name them with --data.features."
         )
     return there[0]
 
@@ -208,11 +219,10 @@ def match(source: Source, entries: Sequence[Entry], called: str) -> Matched:
     for key in source.arrays:
         for form in {key, PurePosixPath(key).name}:
             index.setdefault(form, set()).add(key)
-    for how, forms in (("names", _names), ("numbers", _numbers)):
-        found = [_found(index, forms(entry)) for entry in entries]
-        if any(found):
-            break
-    else:
+    how, found = "names", [_found(index, _names(entry)) for entry in entries]
+    if not any(found):
+        how, found = "numbers", [_found(index, _numbers(entry)) for entry in entries]
+    if not any(found):
         first, key = entries[0].image if entries else "", next(iter(source.arrays))
         raise DataError(
             f"None of the {len(entries):,} images that {called} names, as '{quoted(first)}', has "

@@ -251,8 +251,7 @@ def _looker(
     try:
         return encoder(*[size] if size else [])
     except TypeError as error:
+        data, name = (f"features, {size} a region", "Region") if size else ("pictures", "Image")
         raise ValueError(
-            "the data are "
-            + (f"features, {size} a region" if size else "pictures")
-            + f", and the encoder does not fit: take {'Region' if size else 'Image'}Encoder ({error})"
+            f"the data are {data}, and the encoder does not fit: take {name}Encoder ({error})"
         ) from error

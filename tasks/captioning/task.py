@@ -6,7 +6,7 @@ Shapes: N images, B captions, T steps of a caption, P places of the encoder's gr
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -18,6 +18,7 @@ from ...core.cores.lstm import LSTM
 from ...core.masks import valid_steps
 from ...core.recurrent import CoreFactory
 from ...core.seq2seq.attention import AttentionFactory, GatedAttention
+from ...core.vision.encoders import ImageEncoder
 from ...data.batch import CaptionBatch, padded
 from ...data.captioning.base import CaptionKnowledge, ImageName
 from ...data.spec import CaptionSpec
@@ -220,7 +221,7 @@ class Captioning(EncoderDecoderTask):
 
     @torch.no_grad()
     def _features(self, images: Tensor) -> Tensor:
-        return self.model.encoder.features(images.to(self.device))
+        return cast("ImageEncoder", self.model.encoder).features(images.to(self.device))
 
     def on_train_start(self) -> None:
         """Tell the schedule how long the run is; a resumed run may have been unfrozen already."""
