@@ -395,7 +395,6 @@ def run(request: Request, *, debug: bool = False) -> int:
         if cli.lock:
             cli.lock.release()
         if cli.folder:
-            with suppress(OSError):
-                # where nothing came of the run; a folder that holds something stays
+            with suppress(OSError):  # a folder that holds something stays
                 cli.folder.rmdir()
     return 0
