@@ -115,6 +115,9 @@ class _ParserOnly(TrainingCLI):
     def instantiate_classes(self) -> None:
         self.model = LightningModule()
 
+    def after_instantiate_classes(self) -> None:
+        pass
+
     def _run_subcommand(self, subcommand: str) -> None:
         pass
 
