@@ -99,13 +99,22 @@ def test_a_list_without_annotations_becomes_cocos_results(kind, here, capsys):
     (here / "image_info_test2014.json").write_text(json.dumps({"images": images}))
     model, place = ("model.ckpt", "features") if kind == "features" else ("pictures.ckpt", ".")
     command = ["caption", model, "image_info_test2014.json", "--images", place, "--format", "coco"]
-    assert main([*command, "--out", "results.json"]) == 3
+    assert main([*command, "--min_length", "2", "--out", "results.json"]) == 3
     said = capsys.readouterr().err
     assert "gone" in said
     assert "1 of 4 image(s) could not be captioned; the others are captioned" in said
     results = json.loads((here / "results.json").read_text())
     assert {one["image_id"] for one in results} == {70, 69, 68}
     assert all(one.keys() == {"image_id", "caption"} and one["caption"] for one in results)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["plot", "attention", "model.ckpt", "other.png"], ["export", "model.ckpt", "--out", "onnx"]],
+)
+def test_what_needs_pictures_says_so(command, here, capsys):
+    assert main(command) == 2
+    assert "features" in capsys.readouterr().err
 
 
 def test_cocos_results_need_numbers(here, capsys):

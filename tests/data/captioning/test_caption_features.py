@@ -1,4 +1,4 @@
-"""Features instead of pictures: where they lie, what form they have, and what is wrong with them."""
+"""Features instead of pictures: where they lie, what form they have, what is wrong with them."""
 
 from __future__ import annotations
 
