@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from corpora import (
@@ -66,6 +67,8 @@ def data_of(variant: str, folder: Path) -> list[str]:
         config = yaml.safe_load((CONFIGS / f"{variant}.yaml").read_text())["data"]
         if config["class_path"].endswith(".ScenesData"):
             return ["--data.train_size", "40", "--data.val_size", "8", "--data.test_size", "8"]
+        if config["class_path"].endswith(".CaptionFeatures"):
+            return captioned_features(folder / "images")
         return captioned_images(folder / "images", config["init_args"].get("layout"))
     return []
 
@@ -124,6 +127,17 @@ def captioned_images(root: Path, layout: str | None) -> list[str]:
         return ["--data.dataset", str(save_captions(root)), *flags]
     CAPTION_LAYOUTS[layout](root)
     return ["--data.root", str(root), *flags]
+
+
+def captioned_features(root: Path) -> list[str]:
+    """Write ten images' features with captions; return the flags for them."""
+    (root / "features").mkdir(parents=True)
+    for number in range(10):
+        regions = np.full((1 + number % 3, 4), number, np.float32)
+        np.save(root / "features" / f"{number}.npy", regions)
+    lines = [f"{number}.jpg,a thing {number}\n" for number in range(10)]
+    (root / "captions.csv").write_text("image,caption\n" + "".join(lines))
+    return ["--data.root", str(root), "--data.min_count", "1"]
 
 
 def labelled_features(root: Path) -> Path:

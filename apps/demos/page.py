@@ -71,6 +71,8 @@ def about(path: str, model: Model) -> str:
 
 
 def _tab(path: str, model: Model) -> tuple[Callable[[Any, str], None], str]:
+    if isinstance(model, CaptioningModel) and model.feature_size:
+        raise UsageError(f"'{path}' holds a model of features: a demo shows pictures.")
     for kind, (module, name) in _TABS.items():
         if isinstance(model, kind):
             return import_module(f".{module}", __package__).tab, name

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ...errors import UsageError
 from ..pictures.canvas import INK, WIDTH, Picture, bare, shortened
 from ..pictures.overlay import HEAT, heated
 from ..shell.models import Opened, opened
@@ -56,6 +57,8 @@ def attention(
     from ...tasks.captioning.model import CaptioningModel
 
     model = opened(model, CaptioningModel, "caption images", trust=trust)
+    if model.feature_size:
+        raise UsageError("The attention is drawn on pictures, and this model takes features.")
     found, gates = look(model, image, beam_size=beam_size)
     return draw(shown, found, gates, shift=shift_of(model))
 

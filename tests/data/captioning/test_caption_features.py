@@ -1,8 +1,10 @@
-"""Features instead of pictures: where they lie, their form, and what is wrong with them."""
+"""Features instead of pictures: where they lie, what form they have, what is wrong with them."""
 
 from __future__ import annotations
 
+import json
 import pickle
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +57,7 @@ def seen(data: CaptionFeatures) -> dict[str, torch.Tensor]:
     found = {}
     for part in ("train", "val", "test"):
         names = data.inputs(part)
-        for batch in data.loader(part):
+        for batch in data.loader(part) or ():
             for row, number in enumerate(batch.number.tolist()):
                 found[names[number].image] = batch.image[row, : batch.places[row]]
     return found
@@ -91,8 +93,6 @@ def test_grids_and_vectors_become_the_same_rows(tmp_path):
 def test_numbers_name_the_features_where_names_do_not(tmp_path):
     images = [{"id": 40 + n, "file_name": f"COCO_{n}.jpg"} for n in range(COUNT)]
     said = [{"image_id": 40 + n, "caption": f"thing {n}"} for n in range(COUNT)]
-    import json
-
     content = {"images": images, "annotations": said}
     (tmp_path / "captions.json").write_text(json.dumps(content))
     write_files(tmp_path, {str(40 + n): rows(n) for n in range(COUNT)})
@@ -136,8 +136,6 @@ def test_objects_are_not_unpickled(whole, tmp_path, monkeypatch):
 
 
 def test_a_claim_of_too_many_numbers_is_refused_before_they_are_read(tmp_path):
-    import zipfile
-
     write_captions(tmp_path)
     with zipfile.ZipFile(tmp_path / "features.npz", "w") as file, file.open("im0.npy", "w") as one:
         fields = {"descr": "<f4", "fortran_order": False, "shape": (1 << 40, SIZE)}
