@@ -64,9 +64,8 @@ class Forks:
 
 
 def _serve() -> None:
-    from contextlib import nullcontext
-    from contextlib import suppress
-from importlib import import_module
+    from contextlib import nullcontext, suppress
+    from importlib import import_module
 
     from chains import moments_of_rank, watched
     from unrolled.apps.shell.source import classes_in
@@ -75,7 +74,7 @@ from importlib import import_module
     for folder in ("core", "data", "tasks", "apps"):
         for source in classes_in(folder).values():
             with suppress(ModuleNotFoundError):  # of an extra that is not installed
-            import_module(source.module)
+                import_module(source.module)
     for line in sys.stdin:
         request = json.loads(line)
         children = []
