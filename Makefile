@@ -6,7 +6,7 @@ TORCHTEXT := .venv-torchtext
 PYTHON_TORCHTEXT ?= python3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-torchtext test-matrix lint bench gpu-check gallery site site-serve dist clean
+.PHONY: help setup demo test test-slow test-torchtext test-matrix lint bench gpu-check gallery notebooks site site-serve dist clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -85,6 +85,9 @@ gpu-check: $(VENV)/.dev  ## check and measure on a machine with one GPU, some mi
 gallery: $(VENV)/.run  ## train every built-in task for some minutes, and draw docs/gallery
 	$(BIN)/python -m pip install --quiet --editable '.[fonts]'
 	$(BIN)/python examples/gallery.py
+
+notebooks:  ## make a notebook of each tutorial, in build/notebooks
+	$(PYTHON) examples/notebooks.py
 
 # Material tells of its successor at every build; CONTRIBUTING.md says why it is used.
 site: $(VENV)/.dev  ## build the documentation into build/site, strictly

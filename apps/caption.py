@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from ..errors import DataError, UsageError
 from .shell.models import model_files, open_models
-from .shell.outputs import left_out, outputs
-from .shell.records import Format, Output
+from .shell.outputs import outputs
+from .shell.records import Output
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..tasks.captioning.model import Captioned, CaptioningModel
+    from .shell.pictured import Item
 
 _FOUND = ("caption", "score", "log_probability")
 _SHOWN = 256  # pixels of a panel's side
@@ -23,7 +23,8 @@ _SHOWN = 256  # pixels of a panel's side
 
 def caption(
     checkpoint: str,
-    *images: str,
+    *files: str,
+    images: str | None = None,
     beam_size: int | None = None,
     nbest: int = 1,
     scores: bool = False,
@@ -39,7 +40,7 @@ def caption(
     min_p: float | None = None,
     seed: int | None = None,
     batch_size: int = 32,
-    format: Format | None = None,
+    format: Literal["tsv", "json", "jsonl", "csv", "coco"] | None = None,
     out: str | None = None,
     device: str = "cpu",
     trust: str = "",
@@ -49,7 +50,11 @@ def caption(
     Args:
         checkpoint: A checkpoint, or the folder of a run; several, with commas in between, speak as
             one: with the mean of their probabilities.
-        *images: Image files, and folders of them (sub-folders included); - is standard input.
+        *files: Image files, and folders of them (sub-folders included); - is standard input. For a
+            model of features .npy files, folders of them, and .npz or .h5 files of many images. A
+            list of images in a .json file, as COCO's image_info_test2014.json.
+        images: Where the images of such a list are: a folder, of features also a file; null:
+            beside it.
         beam_size: Hypotheses to keep; 1 is greedy search, null the model's own setting.
         nbest: How many captions of each image to write, each on a line of its own, the best first.
         scores: true: write the score and a tab before each caption.
@@ -68,7 +73,8 @@ def caption(
         seed: Makes drawing repeatable.
         batch_size: Images captioned side by side; the result does not depend on it.
         format: Write records instead of lines: each image's path, its caption, or what went wrong;
-            null: as the name of --out ends, .tsv, .csv, .json or .jsonl, else lines.
+            null: as the name of --out ends, .tsv, .csv, .json or .jsonl, else lines. coco: the
+            results file of COCO's evaluation, with a list's numbers of its images.
         out: The file to write; null is standard output.
         device: Where to run, for instance cpu or cuda.
         trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
@@ -76,20 +82,34 @@ def caption(
     paths = model_files(checkpoint)
     if batch_size < 1:
         raise UsageError(f"--batch_size {batch_size}: must be at least 1.")
-    found = list(_found(images))
-    there = [image for image in found if isinstance(image, Path)]
-    targets = _targets(there, attention) if attention is not None else {}
-    columns = ("image", *(("rank",) if nbest > 1 else ()), *_FOUND)
-    output = Output(columns, format, out, [*there, *paths])
+    coco = format == "coco"
+    if coco and nbest > 1:
+        raise UsageError("--format coco has one caption of an image: leave --nbest out.")
 
     from ..tasks.captioning.model import CaptioningModel
+    from .shell.pictured import items
 
     model = open_models(paths, CaptioningModel, "caption images", device=device, trust=trust)
+    if attention is not None and model.feature_size:
+        raise UsageError("--attention draws on pictures, and this model takes features.")
     piped: dict[Path, bytes] = {}
+    found = items(model, files, images, piped)
+    if coco and any(item.id is None for item in found):
+        raise UsageError("--format coco needs the images' numbers: give a list that has them.")
+    there = [item.path for item in found if item.path is not None]
+    targets = _targets(there, attention) if attention is not None else {}
+    columns = ("image", *(("rank",) if nbest > 1 else ()), *_FOUND)
+    output = Output(
+        ("image_id", "caption") if coco else columns,
+        "json" if format == "coco" else format,
+        out,
+        [*there, *map(Path, files), *paths],
+        errors=not coco,
+    )
     with output:
         for first in range(0, len(found), batch_size):
             batch = found[first : first + batch_size]
-            read = [_read(image, model.image_size, piped) for image in batch]
+            read = [_read(item) for item in batch]
             captions = iter(
                 model.captions(
                     [picture for picture in read if not isinstance(picture, DataError)],
@@ -110,10 +130,9 @@ def caption(
                     batch_size=batch_size,
                 )
             )
-            for image, picture in zip(batch, read, strict=True):
+            for item, picture in zip(batch, read, strict=True):
                 if isinstance(picture, DataError):
-                    name = image.name if isinstance(image, _Empty) else image
-                    output.failed({"image": name}, picture)
+                    output.failed({"image": item.name}, picture)
                     continue
                 best = next(captions)
                 for rank, one in enumerate(best, 1):
@@ -122,42 +141,14 @@ def caption(
                     )
                     ranked = {"rank": rank} if nbest > 1 else {}
                     score = (f"{one.score:.4f}",) if scores else ()
-                    output.put({"image": image, **ranked, **said}, (image, *score, one.text))
-                if isinstance(image, Path) and image in targets:
-                    _draw(model, piped.get(image, image), best[0], targets[image])
+                    record = {"image": item.name, **ranked, **said}
+                    if coco:
+                        record = {"image_id": item.id, "caption": one.text}
+                    output.put(record, (item.name, *score, one.text))
+                if item.path is not None and item.path in targets:
+                    _draw(model, piped.get(item.path, item.path), best[0], targets[item.path])
             output.flush()
         output.finish(len(found), "image(s)", "captioned")
-
-
-class _Empty(NamedTuple):
-    """A folder without images."""
-
-    name: str
-    error: DataError
-
-
-def _found(images: Sequence[str]) -> Iterator[Path | _Empty]:
-    """Yield the images that are named, and those in the folders that are."""
-    from ..data.formats.folders import files_in, refuse_address
-    from ..data.images import SUFFIXES, is_image
-
-    for name in images:
-        refuse_address(name)
-        path = Path(name)
-        if not path.is_dir():
-            yield path
-            continue
-        inside: list[Path] = []
-        others: list[Path] = []
-        for file in files_in(path):
-            taken = file.suffix.lower() in SUFFIXES or is_image(file)
-            (inside if taken else others).append(file)
-        yield from sorted(inside)
-        if not inside:
-            what = f"'{name}' is a folder without images ({', '.join(SUFFIXES)})."
-            yield _Empty(name, DataError(what))
-        elif others:
-            print(left_out(others, path, "no images"), file=sys.stderr)
 
 
 def _targets(images: Sequence[Path], name: str) -> dict[Path, Path]:
@@ -174,20 +165,10 @@ def _targets(images: Sequence[Path], name: str) -> dict[Path, Path]:
     return targets
 
 
-def _read(image: Path | _Empty, size: int, piped: dict[Path, bytes]) -> Tensor | DataError:
-    """Return an image, or why it can't be read; what comes through a pipe is kept in `piped`."""
-    from ..data.formats.folders import is_pipe
-    from ..data.images import MAX_BYTES, open_image
-
-    if isinstance(image, _Empty):
-        return image.error
+def _read(item: Item) -> Tensor | DataError:
+    """Return what the model takes, or why it can't be read."""
     try:
-        if str(image) == "-":
-            piped[image] = sys.stdin.buffer.read(MAX_BYTES)
-        elif is_pipe(image):
-            with image.open("rb") as pipe:
-                piped[image] = pipe.read(MAX_BYTES)
-        return open_image(piped.get(image, image), size)
+        return item.open()
     except DataError as error:
         return error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import UsageError
-from .shell.models import model_file
+from .shell.models import checkpoint_file
 
 
 def demo(
@@ -33,7 +33,7 @@ def demo(
         raise UsageError(f"--port {port}: must be from 1 to 65535.")
     if queue < 1:
         raise UsageError(f"--queue {queue}: must be at least 1.")
-    files = [model_file(given) for given in checkpoints]
+    files = [checkpoint_file(given) for given in checkpoints]
 
     from .demos.serving import check_gradio, check_port, serve
 

@@ -86,6 +86,7 @@ from .vision.backbones import SmallCNN as SmallCNN
 from .vision.backbones import TorchvisionBackbone as TorchvisionBackbone
 from .vision.encoders import FrameEncoder as FrameEncoder
 from .vision.encoders import ImageEncoder as ImageEncoder
+from .vision.encoders import RegionEncoder as RegionEncoder
 from .vision.timm_backbone import TimmBackbone as TimmBackbone
 
 

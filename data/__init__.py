@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .batch import moved as moved
     from .batch import padded as padded
     from .captioning.captions import CaptionData as CaptionData
+    from .captioning.given import CaptionFeatures as CaptionFeatures
     from .captioning.scenes.module import ScenesData as ScenesData
     from .loader import ResumableLoader as ResumableLoader
     from .samplers import Items as Items

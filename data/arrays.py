@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import math
 import mmap
+import os
 import shutil
 import warnings
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -88,6 +91,105 @@ def read_array(path: Path, label: str) -> Array:
     except Exception as error:
         reason = quoted(" ".join(str(error).split()) or type(error).__name__, 200)
         raise DataError(f"{label} is no .npy file: {reason}.") from error
+
+
+class ArrayArchive:
+    """A `.npz` file of anybody's. Nothing in it is executed; it travels to other processes.
+
+    Args:
+        path: The file.
+        most: Numbers of an array at most; one that claims more is not read.
+
+    Raises:
+        DataError: It is no `.npz` file.
+    """
+
+    def __init__(self, path: Path, most: int) -> None:
+        self.path = path
+        self._most = most
+        self._opened: tuple[int, zipfile.ZipFile] | None = None
+        names = [name for name in self._zip.namelist() if name.endswith(".npy")]
+        self.names = [name.removesuffix(".npy") for name in names]
+
+    def __reduce__(self) -> tuple[type[ArrayArchive], tuple[Path, int]]:
+        return ArrayArchive, (self.path, self._most)
+
+    @property
+    def _zip(self) -> zipfile.ZipFile:
+        # processes that share a file's handle would move each other's place in it
+        if self._opened is None or self._opened[0] != os.getpid():
+            try:
+                self._opened = os.getpid(), zipfile.ZipFile(self.path)
+            except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+                raise self._damaged(error) from error
+        return self._opened[1]
+
+    def _damaged(self, error: Exception, name: str = "") -> DataError:
+        reason = quoted(" ".join(str(error).split()) or type(error).__name__, 200)
+        inside = f", '{quoted(name)}'," if name else ""
+        return DataError(f"'{self.path}'{inside} is no whole .npz file: {reason}.")
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return an array's shape, of which its first bytes are read.
+
+        Args:
+            name: The array's name.
+
+        Raises:
+            DataError: It is damaged, too large, or no array of plain values.
+        """
+        shape: tuple[int, ...] = self._look(name, lambda file, shape: shape)
+        return shape
+
+    def read(self, name: str) -> Array:
+        """Return an array.
+
+        Args:
+            name: Its name.
+
+        Raises:
+            DataError: It is damaged, too large, or no array of plain values.
+        """
+
+        def whole(file: IO[bytes], shape: tuple[int, ...]) -> Array:
+            file.seek(0)
+            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+
+        return np.asarray(self._look(name, whole))
+
+    def _look(self, name: str, take: Callable[[IO[bytes], tuple[int, ...]], Any]) -> Any:
+        try:
+            with warnings.catch_warnings(), self._zip.open(f"{name}.npy") as file:
+                warnings.simplefilter("error")  # a damaged header is parsed as Python
+                version = np.lib.format.read_magic(file)
+                if version not in ((1, 0), (2, 0)):
+                    raise ValueError(f"version {version} of the format is of no plain numbers")
+                read = np.lib.format.read_array_header_1_0
+                if version == (2, 0):
+                    read = np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(file)
+                if dtype.hasobject:
+                    raise ValueError("it holds Python objects, which are not read")
+                check_size(shape, self._most)
+                return take(file, shape)
+        except DataError:
+            raise
+        except Exception as error:  # whatever zipfile, zlib and numpy raise on damaged bytes
+            raise self._damaged(error, name) from error
+
+
+def check_size(shape: tuple[int, ...], most: int) -> None:
+    """Refuse an array that would be too large.
+
+    Args:
+        shape: What it claims to be.
+        most: Numbers at most.
+
+    Raises:
+        ValueError: It has more.
+    """
+    if math.prod(shape) > most:
+        raise ValueError(f"it claims {math.prod(shape):,} numbers; more than {most:,} are not read")
 
 
 @contextmanager

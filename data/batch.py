@@ -129,13 +129,14 @@ class CaptionBatch(NamedTuple):
 
     Attributes:
         image: Pictures (N, 3, H, W) uint8, or what a frozen backbone made of them (N, P, D)
-            float16.
+            float16; or given features (N, P, D) float32, padded.
         caption: Ids (B, T) int64, padded with 0; each row ends with the end symbol, none has a
             start symbol.
         lengths: Ids of each row (B,) int64, on the CPU.
         image_of: Which of the N images each caption is about (B,) int64.
         number: The images' numbers in their part (N,) int64, on the CPU.
         references: Every reference of each image, raw text.
+        places: How many of the P are real in each image (N,) int64, on the CPU; None: all.
     """
 
     image: Tensor
@@ -144,6 +145,7 @@ class CaptionBatch(NamedTuple):
     image_of: Tensor
     number: Tensor
     references: tuple[tuple[str, ...], ...]
+    places: Tensor | None = None
 
     def to(self, device: Device) -> CaptionBatch:
         """Return the batch with its images and captions on a device."""

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..errors import DataError, SetupError, UsageError, did_you_mean
+from ..errors import DataError, SetupError, UsageError, did_you_mean, quoted
 from .cache import cached, key_of, stamps, unusable
 from .formats.folders import files_in, refuse_address
 from .formats.hub import batches, load_dataset
@@ -69,6 +69,21 @@ def builtin_source() -> Source:
             "--data.path."
         )
     return _files("the standard library's source", paths, root, utf8=True)
+
+
+def text_source(text: str) -> Source:
+    """Return the source of a text that is given itself, one document.
+
+    Args:
+        text: The text.
+    """
+    name = f"the text '{quoted(text, 40)}'"
+    data = text.encode("utf-8", "surrogatepass")
+
+    def documents() -> Iterator[Document]:
+        yield Document(name, partial(iter, [data]))
+
+    return Source(name, ["text", text], documents, utf8=True)
 
 
 def path_source(path: str, pattern: str, cache: Path) -> Source:

@@ -63,11 +63,13 @@ class CaptionSpec(TypedDict):
 
     Attributes:
         vocabulary: The words or subwords, as `Subwords.to_spec` says them.
-        image_size: Side of the square pictures, in pixels.
+        image_size: Side of the square pictures, in pixels; 0 for features.
+        feature_size: D of precomputed features; absent where images are pictures.
     """
 
     vocabulary: SubwordsSpec
     image_size: int
+    feature_size: NotRequired[int]
 
 
 class VideoSpec(TypedDict):

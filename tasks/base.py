@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import warnings
 from abc import ABC
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
@@ -29,7 +28,7 @@ from .plain import name_of, to_plain
 from .plateau import FollowMetric, plateau_settings
 from .results import Results
 from .samples import Sample
-from .schedules import WarmupCosine
+from .schedules import WarmupCosine, run_length
 
 Part: TypeAlias = Literal["val", "test"]
 MetricFactory: TypeAlias = Callable[[], Metric]
@@ -170,30 +169,7 @@ class Task(LightningModule, ABC):
         """Tell the schedule how long the run is."""
         schedule = self.lr_schedulers()
         if isinstance(schedule, WarmupCosine):
-            schedule.set_run_length(self._run_length())
-
-    def _run_length(self) -> int:
-        """Return the optimizer steps of the whole run, as the trainer's limits say."""
-        trainer = self.trainer
-        limits = []
-        if trainer.max_steps >= 0:
-            limits.append(trainer.max_steps)
-        if (
-            trainer.max_epochs is not None
-            and trainer.max_epochs >= 0
-            and math.isfinite(trainer.num_training_batches)
-        ):
-            limits.append(
-                trainer.max_epochs
-                * math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
-            )
-        if not limits:
-            raise UsageError(
-                "WarmupCosine needs the length of the run, and so does scheduled_sampling: give "
-                "--trainer.max_steps or --trainer.max_epochs (WarmupCosine alone also goes by its "
-                "total_steps)"
-            )
-        return int(min(limits))
+            schedule.set_run_length(run_length(self.trainer))
 
     def evaluate(self, batch: Any, part: Part) -> None:
         """Add a batch to the metrics.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 
+from lightning.pytorch import Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+
+from ..errors import UsageError
 
 
 class WarmupCosine(LRScheduler):
@@ -64,3 +67,27 @@ class WarmupCosine(LRScheduler):
         return [
             float(base) * rise * (self.final + (1 - self.final) * fall) for base in self.base_lrs
         ]
+
+
+def run_length(trainer: Trainer) -> int:
+    """Return the optimizer steps of a whole run, as the trainer's limits say.
+
+    Args:
+        trainer: The trainer, with its loaders.
+
+    Raises:
+        UsageError: It has no limit.
+    """
+    limits = []
+    if trainer.max_steps >= 0:
+        limits.append(trainer.max_steps)
+    epochs, batches = trainer.max_epochs, trainer.num_training_batches
+    if epochs is not None and epochs >= 0 and math.isfinite(batches):
+        limits.append(epochs * math.ceil(batches / trainer.accumulate_grad_batches))
+    if not limits:
+        raise UsageError(
+            "WarmupCosine needs the length of the run, and so does scheduled_sampling: give "
+            "--trainer.max_steps or --trainer.max_epochs (WarmupCosine alone also goes by its "
+            "total_steps)"
+        )
+    return int(min(limits))

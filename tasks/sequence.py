@@ -17,6 +17,7 @@ from ..core.seq2seq.encoder import Memory
 from ..core.seq2seq.losses import chunked_cross_entropy
 from .base import Part, Task
 from .learning import Variety
+from .schedules import run_length
 from .sequence_model import EncoderDecoder, check_sizes
 
 
@@ -83,7 +84,7 @@ class EncoderDecoderTask(Task):
             return self.global_mean(self.zero(), count)
         sampling = self.scheduled_sampling
         if sampling:
-            sampling *= min(1.0, self.global_step / max(1, self._run_length()))
+            sampling *= min(1.0, self.global_step / max(1, run_length(self.trainer)))
         loss, nats = self.loss(batch, sampling=sampling)
         self.log("train/loss", nats.detach() / symbols, prog_bar=True)
         return self.global_mean(loss, count)

@@ -18,7 +18,7 @@ from ..core.seq2seq.encoder import Memory, SequenceEncoder
 from ..core.seq2seq.ensemble import EnsembleDecoder, EnsembleEncoder
 from ..core.seq2seq.search import Hypothesis, search_sequences
 from ..core.state import State, leaves, select_rows
-from ..core.vision.encoders import ImageEncoder
+from ..core.vision.encoders import ImageEncoder, RegionEncoder
 from ..data.batch import padded
 from ..data.tokenizer import Subwords
 from .model import Model, Scored, seeded
@@ -103,7 +103,7 @@ class EncoderDecoder(Model):
     def __init__(
         self,
         spec: Any,
-        encoder: SequenceEncoder | ImageEncoder,
+        encoder: SequenceEncoder | ImageEncoder | RegionEncoder,
         decoder: SequenceDecoder,
         vocabulary: Subwords,
         *,

@@ -113,6 +113,7 @@ def cases() -> list[Any]:
     return [pytest.param(name, marks=marks[name]) for name in sorted(marks)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", cases())
 def test_it_runs(script, tmp_path):
     assert script in SCRIPTS, f"there is no script benchmarks/{script}.py: take it out of TINY"

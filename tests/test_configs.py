@@ -38,6 +38,8 @@ SMALL = {
 
 def data_of(variant: str, folder: Path) -> list[str]:
     """The flags that name the data a variant needs; none for built-in data."""
+    if variant == "char_lm/hello":
+        return ["--data.text", "To be, or not to be: that is the question.\n" * 40]
     if variant.startswith("char_lm/") and variant != "char_lm/default":
         text = folder / "text.txt"
         text.write_text("To be, or not to be: that is the question.\n" * 40)

@@ -57,7 +57,7 @@ def run(forks) -> Callable[..., int]:
         paths = os.pathsep.join(filter(None, (str(HELPERS), os.environ.get("PYTHONPATH"))))
         environment = {**os.environ, "KILL_AT": str(kill_at), "PYTHONPATH": paths}
         return subprocess.run(
-            command, cwd=folder, env=environment, timeout=300, check=False
+            command, cwd=folder, env=environment, timeout=900, check=False
         ).returncode
 
     return train

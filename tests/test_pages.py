@@ -141,7 +141,14 @@ def test_python_runs(page, folder, monkeypatch):
                 assert all(hasattr(module, alias.name) for alias in node.names)
 
 
-@pytest.mark.parametrize("page", [page for page in NAMES if page not in ELSEWHERE])
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=() if page == "README.md" else pytest.mark.slow)
+        for page in NAMES
+        if page not in ELSEWHERE
+    ],
+)
 def test_commands_are_parsed(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(ROOT / "examples/my_project")

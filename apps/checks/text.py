@@ -48,8 +48,8 @@ def look(read: Read, report: Report) -> None:
     sizes = {part: end - first for part, (first, end) in bounds.items()}
     report.tell("parts", ", ".join(f"{part} {size:,}" for part, size in sizes.items()))
     lines = {part: _lines(data, part) for part in PARTS if sizes[part]}
-    train = lines["train"]
-    if not len(train):
+    train = lines.get("train")
+    if train is None or not len(train):
         return
     more = doubles(train)
     report.tell("lines", f"{percent(more, len(train))} long training lines have occurred before")

@@ -12,7 +12,7 @@ from torch import Tensor
 from ... import __version__
 from ...checkpoints import EXPORTED
 from ...core.state import leaves
-from ...core.vision.encoders import FrameEncoder
+from ...core.vision.encoders import FrameEncoder, ImageEncoder
 from ...data.tokenizer import Subwords
 from ...errors import UsageError
 from ...tasks.captioning.model import CaptioningModel
@@ -170,6 +170,8 @@ def _translation(model: TranslationModel, folder: Path, files: Files) -> dict[st
 
 
 def _captioning(model: CaptioningModel, folder: Path, files: Files) -> dict[str, Any]:
+    if not isinstance(model.encoder, ImageEncoder):
+        raise UsageError("A captioning model of features is not exported; one of pictures is.")
     _write_subwords(folder / "vocabulary.json", model.vocabulary)
     side = model.image_size
     files.images(model, torch.zeros(ROWS, 3, side, side, dtype=torch.uint8))

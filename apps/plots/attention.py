@@ -6,7 +6,7 @@ Shapes: T words, h, w the encoder's grid, P = h w places, S side of the picture.
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from ..shell.models import Opened, opened
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ...core.vision.encoders import ImageEncoder
     from ...tasks.captioning.model import Captioned, CaptioningModel
 
 _SIDE = 192  # pixels of a panel's picture
@@ -88,7 +89,7 @@ def shift_of(model: CaptioningModel) -> float:
     hooks = [part.register_forward_hook(note) for part in parts]
     side = model.image_size
     try:
-        places = model.encoder.grid(side, side)[1]
+        places = cast("ImageEncoder", model.encoder).grid(side, side)[1]
     finally:
         for hook in hooks:
             hook.remove()

@@ -19,7 +19,7 @@ from ..shell.models import Opened, opened
 if TYPE_CHECKING:
     from ...tasks.char_lm.model import CharModel
 
-_MOST = 12  # steps that a figure has room for
+MOST = 12  # steps that a figure has room for
 _UNITS = 12  # units of the hidden state that are drawn
 _STEP = 1.15  # inches from step to step
 # heights in inches, from below
@@ -49,15 +49,15 @@ def unrolled(
     from matplotlib import colormaps
 
     at_least(1, top=top)
-    given = read_text(text, _MOST + 2)
-    text = given[: _MOST + 1]
+    given = read_text(text, MOST + 2)
+    text = given[: MOST + 1]
     if len(text) < 2:
         raise UsageError("A text of at least two characters: each step predicts the next one.")
 
     from ...tasks.char_lm.model import CharModel
 
     model = opened(model, CharModel, "read text by itself", trust=trust)
-    hidden, chances = _read(model, text)
+    hidden, chances = read_steps(model, text)
     lively = np.sort(np.argsort(-hidden.std(0), kind="stable")[:_UNITS])
     largest = np.abs(hidden[:, lively]).max() or 1.0
     states = hidden[:, lively] / largest
@@ -97,8 +97,16 @@ def unrolled(
 
 
 @torch.inference_mode()
-def _read(model: CharModel, text: str) -> tuple[np.ndarray, list[dict[str, float]]]:
-    """Return the core's outputs (T, H), and the probabilities of the next character by its sign."""
+def read_steps(model: CharModel, text: str) -> tuple[np.ndarray, list[dict[str, float]]]:
+    """Return the core's outputs (T, H), and the probabilities of the next character by its sign.
+
+    Args:
+        model: The model, which is in evaluation afterwards.
+        text: T + 1 characters, of which the last is a target only.
+
+    Raises:
+        UsageError: The model reads bytes, and a character has several; or words.
+    """
     vocabulary = model.eval().vocabulary
     parts = ids_of(model, text)
     if any(len(ids) > 1 for ids in parts):

@@ -386,8 +386,7 @@ def run(request: Request, *, debug: bool = False) -> int:
         again = ""
         if cli.folder and checkpoints_of(cli.folder):
             again = f"; go on with: unrolled fit --resume {folders.short(cli.folder)}"
-        # Of a SIGTERM before the first step, which `Preemption` can't answer yet, Lightning tells
-        # like this.
+        # so Lightning tells of a SIGTERM before the first step, which `Preemption` can't answer yet
         asked = isinstance(stop, SIGTERMException)
         tell(f"{'asked to stop (SIGTERM)' if asked else 'interrupted'}{again}")
         return Preempted.exit_code if asked else 130
@@ -396,7 +395,6 @@ def run(request: Request, *, debug: bool = False) -> int:
         if cli.lock:
             cli.lock.release()
         if cli.folder:
-            with suppress(OSError):
-                # where nothing came of the run; a folder that holds something stays
+            with suppress(OSError):  # a folder that holds something stays
                 cli.folder.rmdir()
     return 0

@@ -38,6 +38,7 @@ class Output:
         out: The file; None or `-`: standard output.
         inputs: Files that must not be overwritten: what is read, the checkpoints too.
         flag: What the user names the file with.
+        errors: Whether what has failed has a record, which says why.
 
     Attributes:
         lines: Whether lines are written, not records.
@@ -54,8 +55,10 @@ class Output:
         out: str | None = None,
         inputs: Iterable[str | os.PathLike[str]] = (),
         flag: str = "--out",
+        errors: bool = True,
     ) -> None:
-        self._columns = (*columns, "error")
+        self._columns = (*columns, "error") if errors else tuple(columns)
+        self._errors = errors
         self._place = None if out in (None, "-") else Path(str(out))
         self._format = format or (format_of(self._place) if self._place else None)
         self.lines = self._format is None
@@ -123,7 +126,8 @@ class Output:
         self.failures += 1
         if self.failures <= _NAMED:
             print(f"unrolled: {printable(str(error))}", file=sys.stderr, flush=True)
-        self.put({**record, "error": str(error)}, line)
+        if self._errors:
+            self.put({**record, "error": str(error)}, line)
 
     def text(self, text: str | bytes) -> None:
         """Write text as it is, or bytes as they are.

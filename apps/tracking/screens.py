@@ -72,7 +72,7 @@ def say_what_next(task: Task, keeper: Checkpoint, folder: Path, trust: Sequence[
     if picture := draw_curves(folder):
         print(f"Picture: {folders.short(picture)}")
     if app := app_of(task.model):
-        features = app == "label" and task.model.spec.get("feature_size")
+        features = app in ("label", "caption") and task.model.spec.get("feature_size")
         words = [str(folders.short(folder)), "FEATURES.npy" if features else _GIVEN[app]]
         words += ["--trust", ",".join(trust)] if trust else []
         print(f"Next: unrolled {app} {' '.join(words)}")

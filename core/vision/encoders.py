@@ -20,7 +20,84 @@ from ..seq2seq.encoder import Memory
 from .backbones import BackboneFactory, check_images, freeze_batch_norm
 
 
-class ImageEncoder(nn.Module):
+class _MemoryEncoder(nn.Module):
+    """What makes a memory of features: a projection, a norm, dropout."""
+
+    __call__: Callable[..., Memory]
+
+    def _begin(self, size: int, output_size: int | None, norm: bool, dropout: float) -> None:
+        """Make the layers, after those of a subclass: checkpoints number them in their order."""
+        self.project = nn.Identity() if output_size is None else nn.Linear(size, output_size)
+        self.output_size = size if output_size is None else output_size
+        self.norm = nn.LayerNorm(self.output_size) if norm else nn.Identity()
+        self.dropout = LockedDropout(dropout)
+
+    def _memory(self, features: Tensor, lengths: Tensor | None = None) -> Memory:
+        first = next(self.parameters(), None)
+        seen = features.float() if first is None else features.to(first.dtype)
+        return Memory(self.dropout(self.norm(self.project(seen))), lengths)  # (N, P, M)
+
+
+class RegionEncoder(_MemoryEncoder):
+    """Features of images in, a memory out: for those that another program made.
+
+    A vector for every region that a detector found (bottom-up attention, Anderson et al. 2018,
+    https://arxiv.org/abs/1707.07998), or for every place of a network's grid.
+
+    Args:
+        input_size: D, the features of a region.
+        output_size: M, the memory's features: D are projected to as many; None: D.
+        norm: Bring every vector of the memory to mean 0 and deviation 1; see `ImageEncoder`.
+        dropout: Probability of dropping a feature of the memory, in all regions of an image.
+
+    Raises:
+        ValueError: There are no features.
+
+    Example:
+        >>> import torch
+        >>> encoder = RegionEncoder(2048, output_size=12)
+        >>> memory = encoder(torch.zeros(2, 36, 2048), torch.tensor([36, 20]))
+        >>> memory.output.shape, memory.valid().sum(1)
+        (torch.Size([2, 36, 12]), tensor([36, 20]))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        *,
+        output_size: int | None = None,
+        norm: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if input_size < 1:
+            raise ValueError(f"RegionEncoder: input_size is {input_size}; it must be at least 1")
+        self.input_size = input_size
+        self._begin(input_size, output_size, norm, dropout)
+
+    def forward(self, features: Tensor, lengths: Tensor | None = None) -> Memory:
+        """Read features.
+
+        Args:
+            features: (N, P, D) of any float type; what is past a row's length does not count.
+            lengths: Regions of each image (N,) int64, on the CPU; None: all of P.
+
+        Returns:
+            The memory, (N, P, M).
+        """
+        if (
+            features.dim() != 3
+            or not features.is_floating_point()
+            or features.shape[2] != self.input_size
+        ):
+            raise ValueError(
+                f"RegionEncoder: features is {describe(features)}; it must be float "
+                f"(N, P, {self.input_size}), features.unsqueeze(0) for one image"
+            )
+        return self._memory(features, lengths)
+
+
+class ImageEncoder(_MemoryEncoder):
     """Images in, a memory out: a vector for every place of the grid.
 
     Args:
@@ -40,8 +117,6 @@ class ImageEncoder(nn.Module):
         torch.Size([2, 128, 12])
     """
 
-    __call__: Callable[..., Memory]
-
     def __init__(
         self,
         backbone: BackboneFactory,
@@ -52,11 +127,7 @@ class ImageEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone = backbone()
-        size = self.backbone.output_size
-        self.project = nn.Identity() if output_size is None else nn.Linear(size, output_size)
-        self.output_size = size if output_size is None else output_size
-        self.norm = nn.LayerNorm(self.output_size) if norm else nn.Identity()
-        self.dropout = LockedDropout(dropout)
+        self._begin(self.backbone.output_size, output_size, norm, dropout)
 
     def features(self, images: Tensor) -> Tensor:
         """Return what the backbone sees; `forward` takes it in the images' place.
@@ -93,8 +164,7 @@ class ImageEncoder(nn.Module):
                 "images.unsqueeze(0) for one image, or float features "
                 f"(N, P, {self.backbone.output_size})"
             )
-        dtype = next(self.parameters()).dtype
-        return Memory(self.dropout(self.norm(self.project(features.to(dtype)))))  # (N, P, M)
+        return self._memory(features)
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width of the grid (h, w) that images of a size are given.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -99,6 +99,8 @@ class CaptioningData(DataModule):
     """
 
     spec_form = CaptionSpec
+    given_features: ClassVar = False
+    """Whether there are features instead of pictures."""
 
     def __init__(
         self,
@@ -118,11 +120,18 @@ class CaptioningData(DataModule):
         super().__init__(num_workers=num_workers, seed=seed, spec=spec)
         at_least(
             1,
-            image_size=image_size,
             min_count=min_count,
             batch_size=batch_size,
             captions_per_image=captions_per_image,
         )
+        at_least(0 if self.given_features else 1, image_size=image_size)
+        if spec is not None and bool(spec.get("feature_size")) != self.given_features:
+            kinds = (
+                ("features", "pictures") if spec.get("feature_size") else ("pictures", "features")
+            )
+            raise UsageError(
+                f"The checkpoint's model takes {kinds[0]}, and these data are {kinds[1]}."
+            )
         self.image_size = image_size if spec is None else int(spec["image_size"])
         self.min_count = min_count
         self.batch_size = batch_size
@@ -268,5 +277,6 @@ class CaptioningData(DataModule):
             captions_per_image=self.captions_per_image if train else None,
             augmentation=self.augmentation() if train else None,
             features=self.features(part) if self.cache_features else None,
+            feature_size=self.spec.get("feature_size", 0),
         )
         return dataset, partial(ItemSampler, len(references), batch_size=self.batch_size)

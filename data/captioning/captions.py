@@ -222,12 +222,7 @@ class CaptionData(CaptioningData):
         source, folders, entries, told = read_captions(root, self.layout, self.columns)
         for sentence in told:
             rank_zero_info(sentence)
-        finder = ImageFinder(root, folders, self.image_dir)
-        paths, wrong = finder.all_of([entry.image for entry in entries], source)
-        there = [number for number, path in enumerate(paths) if path is not None]
-        known = [path for path in paths if path is not None]
-        found = faults(known, self._kept)
-        wrong |= {there[number]: what for number, what in found.items()}
+        paths, wrong = self._located(root, folders, entries, source)
         self._report(
             source,
             [f"'{entries[number].image}': {wrong[number]}" for number in sorted(wrong)],
@@ -237,7 +232,7 @@ class CaptionData(CaptioningData):
         parts = parts_of(entries, self.shares)
         ids = [entry.id for entry in entries]
         numbered = None not in ids and len(set(ids)) == len(ids)
-        collected: dict[Part, tuple[list[Path], list[tuple[str, ...]], list[ImageName]]] = {
+        collected: dict[Part, tuple[list[Any], list[tuple[str, ...]], list[ImageName]]] = {
             part: ([], [], []) for part in PARTS
         }
         for number, (entry, path, part) in enumerate(zip(entries, paths, parts, strict=True)):
@@ -248,9 +243,23 @@ class CaptionData(CaptioningData):
                 number_of = entry.id if numbered and entry.id is not None else len(names)
                 names.append(ImageName(number_of, entry.image))
         return {
-            part: _Collected(ImageFiles(files), texts, names)
+            part: _Collected(self._images(files), texts, names)
             for part, (files, texts, names) in collected.items()
         }
+
+    def _located(
+        self, root: Path, folders: Sequence[Path], entries: Sequence[Entry], source: str
+    ) -> tuple[Sequence[Any | None], dict[int, str]]:
+        """Return where each image is, None where it is nowhere, and what is wrong with some."""
+        finder = ImageFinder(root, folders, self.image_dir)
+        paths, wrong = finder.all_of([entry.image for entry in entries], source)
+        there = [number for number, path in enumerate(paths) if path is not None]
+        found = faults([path for path in paths if path is not None], self._kept)
+        return paths, wrong | {there[number]: what for number, what in found.items()}
+
+    def _images(self, found: Sequence[Any]) -> Images:
+        """Return what opens images, from what `_located` said of them."""
+        return ImageFiles(found)
 
     @property
     def _kept(self) -> Path:
@@ -300,7 +309,7 @@ class CaptionData(CaptioningData):
                     [entries[number].captions for number in numbers],
                     [ImageName(number, None) for number in numbers],
                 )
-        return {part: parts.get(part, _Collected(ImageFiles([]), [], [])) for part in PARTS}
+        return {part: parts.get(part, _Collected(self._images([]), [], [])) for part in PARTS}
 
 
 def parts_of(entries: Sequence[Entry], shares: Mapping[Part, Decimal]) -> list[Part]:

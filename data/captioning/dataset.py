@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..arrays import ArrayFile
 from ..batch import CaptionBatch
@@ -93,6 +93,8 @@ class CaptionDataset:
         augmentation: Changes the pictures; None: leaves them.
         features: What a frozen backbone made of the pictures, (all images, P, D) float16, to be
             read instead of them.
+        feature_size: D of given features (P, D) float32, which `pictures` are then; 0: they are
+            none.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class CaptionDataset:
         captions_per_image: int | None = None,
         augmentation: Augmentation | None = None,
         features: ArrayFile | None = None,
+        feature_size: int = 0,
     ) -> None:
         self._pictures = pictures
         self._references = references
@@ -115,13 +118,14 @@ class CaptionDataset:
         self._captions_per_image = captions_per_image
         self._augmentation = augmentation
         self._features = features
+        self._feature_size = feature_size
 
     def __len__(self) -> int:
         return len(self._references)
 
     def __getitem__(self, items: Items) -> CaptionBatch:
         """Return a batch; pictures that can't be read and may be left out are left out."""
-        numbers = list(items.numbers)
+        numbers, places = list(items.numbers), None
         if self._features is not None:
             features = self._features[numbers]
             whole = ~np.isnan(features[:, 0, 0])
@@ -130,11 +134,9 @@ class CaptionDataset:
         else:
             pictures = {number: self._picture(number, items.epoch) for number in numbers}
             numbers = [number for number in numbers if pictures[number] is not None]
-            image = torch.empty(0, 3, self._image_size, self._image_size, dtype=torch.uint8)
-            if numbers:
-                image = torch.stack(
-                    [picture for picture in pictures.values() if picture is not None]
-                )
+            image, places = self._together(
+                [picture for picture in pictures.values() if picture is not None]
+            )
         chosen = [self._chosen(number, items.epoch) for number in numbers]
         rows = [self._ids(one) for captions in chosen for one in captions]
         lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
@@ -152,7 +154,19 @@ class CaptionDataset:
             ),
             number=torch.tensor(numbers, dtype=torch.int64),
             references=tuple(self._references[number] for number in numbers),
+            places=places,
         )
+
+    def _together(self, pictures: list[Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Return pictures as one tensor; or given features, padded, and how many rows are real."""
+        if self._feature_size:
+            places = torch.tensor([*map(len, pictures)], dtype=torch.int64)
+            rows = pictures or [torch.empty(0, self._feature_size)]
+            image = nn.utils.rnn.pad_sequence(rows, batch_first=True)  # (N, P, D)
+            return image[: len(pictures)], places
+        size = self._image_size
+        empty = torch.empty(0, 3, size, size, dtype=torch.uint8)
+        return torch.stack(pictures) if pictures else empty, None
 
     def _picture(self, number: int, epoch: int) -> Tensor | None:
         picture = self._pictures.read(number)

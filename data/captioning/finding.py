@@ -57,13 +57,14 @@ class ImageFinder:
         }
 
     def all_of(
-        self, images: Sequence[str], source: str
+        self, images: Sequence[str], source: str, flag: str = "--data.image_dir"
     ) -> tuple[list[Path | None], dict[int, str]]:
         """Return the file of each image, None where there is none, and what is wrong with those.
 
         Args:
             images: The images' names.
             source: What names them, for messages.
+            flag: What the user names their folder with.
 
         Raises:
             DataError: None of them is there.
@@ -83,7 +84,7 @@ class ImageFinder:
             raise DataError(
                 f"None of the {len(images):,} images that {source} names, as "
                 f"'{quoted(images[0])}', is in {where}.\n"
-                "Name their folder with --data.image_dir."
+                f"Name their folder with {flag}."
             )
         return paths, wrong
 

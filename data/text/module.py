@@ -18,7 +18,7 @@ from ..cache import cache_folder
 from ..iterables import kept_rows
 from ..lookup import Words
 from ..samplers import SamplerFactory
-from ..sources import Source, builtin_source, dataset_source, path_source
+from ..sources import Source, builtin_source, dataset_source, path_source, text_source
 from ..spec import TextSpec
 from ..splits import Part, cut, shares
 from ..vocabulary import Vocabulary, WordVocabulary, vocabulary_from_spec
@@ -40,8 +40,8 @@ class TextData(DataModule):
 
     Args:
         path: A file, a folder, or `-` for standard input; `.gz` and `.xz` are decompressed. None
-            (and no `dataset`) for the built-in text: the source code of Python's own standard
-            library, which differs between versions.
+            (and no `dataset`, no `text`) for the built-in text: the source code of Python's own
+            standard library, which differs between versions.
         pattern: Which files of a folder to take, sub-folders included: shell patterns with commas
             in between, for the names without `.gz` or `.xz`. Hidden files are left out. Each file
             is a document.
@@ -72,6 +72,7 @@ class TextData(DataModule):
         unknown: What to do with characters that the checkpoint's vocabulary lacks: `error`, or
             `replace` them all by one unknown symbol.
         cache_dir: Folder for encoded texts; None for UNROLLED_CACHE or the user's cache folder.
+        text: Instead of a path, the text itself: a few letters to try something with.
         spec: A checkpoint's spec: use its vocabulary. None for the text's own.
     """
 
@@ -100,10 +101,11 @@ class TextData(DataModule):
         seed: int = 0,
         unknown: Literal["error", "replace"] = "error",
         cache_dir: str | None = None,
+        text: str | None = None,
         spec: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(num_workers=num_workers, seed=seed, spec=spec)
-        if path == "" and dataset is not None:
+        if path == "" and (dataset is not None or text is not None):
             path = None
         if path == "":
             raise UsageError(
@@ -115,12 +117,26 @@ class TextData(DataModule):
                 f"path '{path}' and dataset '{dataset}' are both given; a text comes from one of "
                 "them."
             )
+        if text is not None and (path is not None or dataset is not None):
+            other = f"path '{path}'" if path is not None else f"dataset '{dataset}'"
+            raise UsageError(
+                f"{other} and the text {quoted(text, 40)} are both given; a text comes from one of "
+                "them: --data.text null takes the other."
+            )
+        if text == "":
+            raise UsageError("The text is empty: give one of two characters or more.")
         if vocabulary_size is not None:
             at_least(2, vocabulary_size=vocabulary_size)
+            if units not in ("words", "subwords"):
+                raise UsageError(
+                    f"vocabulary_size {vocabulary_size} is for units words and subwords: of "
+                    f"{units} all are taken. Leave it out, or set units."
+                )
         self.shares = shares(val_fraction, test_fraction)
         # checks them
         StreamSampler(0, batch_size=batch_size, chunk_length=chunk_length, vary_length=vary_length)
         self.path = path
+        self.text = text
         self.pattern = pattern
         self.dataset = dataset
         self.dataset_config = dataset_config
@@ -181,6 +197,8 @@ class TextData(DataModule):
 
     def _source(self) -> Source:
         cache = cache_folder(self.cache_dir)
+        if self.text is not None:
+            return text_source(self.text)
         if self.dataset is not None:
             return dataset_source(
                 self.dataset,

@@ -1,25 +1,26 @@
 """A captioning model and what it says of images.
 
-Shapes: N images, B captions, T steps of a caption, P = h w places of the encoder's grid, S side of
-a picture.
+Shapes: N images, B captions, T steps of a caption, P = h w places of the encoder's grid, or regions
+of given features, D of them each, S side of a picture.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypeAlias, Unpack
+from typing import Any, ClassVar, TypeAlias, Unpack, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...core.cores.lstm import LSTM
 from ...core.recurrent import CoreFactory
 from ...core.seq2seq.attention import AttentionFactory, GatedAttention
 from ...core.seq2seq.decoder import Decoded, SequenceDecoder
 from ...core.seq2seq.encoder import Memory
-from ...core.vision.backbones import SmallCNN
-from ...core.vision.encoders import ImageEncoder
+from ...core.vision.backbones import Backbone, SmallCNN
+from ...core.vision.encoders import ImageEncoder, RegionEncoder
+from ...data.captioning.features import read_features
 from ...data.images import open_image
 from ...data.spec import CaptionSpec
 from ...data.tokenizer import Subwords
@@ -28,6 +29,8 @@ from ..sequence_model import EncoderDecoder, SearchSettings, Written, check_size
 
 ImageEncoderFactory: TypeAlias = Callable[[], ImageEncoder]
 """Makes an image encoder: how the model receives it."""
+RegionEncoderFactory: TypeAlias = Callable[[int], RegionEncoder]
+"""Makes the encoder of given features from their size."""
 Captioned: TypeAlias = Written
 """One caption of an image."""
 _SYMBOLS_OF_A_WORD = 4  # characters or subwords
@@ -38,7 +41,7 @@ class CaptioningModel(EncoderDecoder):
 
     Args:
         spec: What the data module found out about images and captions: the words.
-        encoder: Makes the image encoder.
+        encoder: Makes the image encoder; of given features `RegionEncoder` from their size.
         decoder: Makes the decoder's core from its input size; it has to be causal.
         attention: This and what follows `Captioning` describes, which trains the model.
         embedding_size: See `Captioning`.
@@ -51,10 +54,12 @@ class CaptioningModel(EncoderDecoder):
 
     Attributes:
         vocabulary: The words.
-        image_size: S.
+        image_size: S; 0 of a model of given features.
+        feature_size: D; 0 of a model of pictures.
 
     Raises:
-        ValueError: A setting is out of its range, or sizes don't allow shared weights.
+        ValueError: A setting is out of its range, sizes don't allow shared weights, or the encoder
+            is of pictures where the data are features, or the other way round.
     """
 
     symbol_rows: ClassVar = dict.fromkeys(
@@ -63,13 +68,14 @@ class CaptioningModel(EncoderDecoder):
     shared_by_members: ClassVar = {
         "vocabulary": "the vocabulary",
         "image_size": "the size of the images",
+        "feature_size": "the size of the images' features",
     }
-    encoder: ImageEncoder
+    encoder: ImageEncoder | RegionEncoder
 
     def __init__(
         self,
         spec: CaptionSpec,
-        encoder: ImageEncoderFactory | None = None,
+        encoder: ImageEncoderFactory | RegionEncoderFactory | None = None,
         decoder: CoreFactory = lambda input_size: LSTM(input_size, hidden_size=256),
         attention: AttentionFactory | None = GatedAttention,
         *,
@@ -84,7 +90,7 @@ class CaptioningModel(EncoderDecoder):
         check_sizes(max_length=max_length)
         vocabulary = Subwords.from_spec(spec["vocabulary"])
         embedding = symbol_vectors(vocabulary.size, embedding_size)
-        looker = encoder() if encoder is not None else ImageEncoder(SmallCNN)
+        looker = _looker(encoder, spec.get("feature_size", 0))
         writer = SequenceDecoder(
             embedding,
             decoder,
@@ -98,32 +104,59 @@ class CaptioningModel(EncoderDecoder):
             spec, looker, writer, vocabulary, beam_size=beam_size, length_penalty=length_penalty
         )
         self.image_size = spec["image_size"]
+        self.feature_size = spec.get("feature_size", 0)
         self.max_length = max_length
 
+    @property
+    def backbone(self) -> Backbone | None:
+        """The encoder's backbone; None of a model of given features."""
+        return self.encoder.backbone if isinstance(self.encoder, ImageEncoder) else None
+
+    def look(self, image: Tensor, places: Tensor | None = None) -> Memory:
+        """Encode a batch's images.
+
+        Args:
+            image: (N, 3, S, S) uint8, or features (N, P, D).
+            places: How many of the P are real (N,) int64; None: all.
+        """
+        return self.encoder(image) if places is None else self.encoder(image, places)
+
     def forward(
-        self, image: Tensor, caption: Tensor, image_of: Tensor, *, sampling: float = 0.0
+        self,
+        image: Tensor,
+        caption: Tensor,
+        image_of: Tensor,
+        places: Tensor | None = None,
+        *,
+        sampling: float = 0.0,
     ) -> tuple[Decoded, Memory]:
         """Read images and known captions.
 
         Args:
-            image: (N, 3, S, S) uint8, or the backbone's features (N, P, D).
+            image: (N, 3, S, S) uint8, or features (N, P, D).
             caption: (B, T) int64, each row ends with the end symbol.
             image_of: Which image each caption is about (B,) int64.
+            places: How many of the P are real (N,) int64; None: all.
             sampling: Probability that the decoder reads a word of its own.
 
         Returns:
             What the decoder made of it (`decoder.head` turns its output into logits), and the
             memory, N rows.
         """
-        memory = self.encoder(image)
+        memory = self.look(image, places)
         return self.decode(memory, caption, image_of, sampling=sampling), memory
 
     def read(self, inputs: Sequence[Any]) -> Memory:
         """Encode images.
 
         Args:
-            inputs: Paths, PIL images, or tensors (3, S, S) uint8.
+            inputs: Paths, PIL images, or tensors (3, S, S) uint8; of a model of given features
+                paths, arrays, or tensors (P, D).
         """
+        if self.feature_size:
+            rows = [read_features(one, self.feature_size) for one in inputs]
+            features = nn.utils.rnn.pad_sequence(rows, batch_first=True)  # (N, P, D)
+            return self.look(features.to(self.device), torch.tensor([*map(len, rows)]))
         images = torch.stack([self._picture(image) for image in inputs])  # (N, 3, S, S)
         return self.encoder(images.to(self.device))
 
@@ -167,7 +200,7 @@ class CaptioningModel(EncoderDecoder):
         """Caption images, and say all that is known of the captions.
 
         Args:
-            images: Paths, PIL images, or tensors (3, S, S) uint8.
+            images: As for `read`.
             settings: See `SearchSettings`; `max_length` is the model's own where it is not given.
 
         Returns:
@@ -189,7 +222,7 @@ class CaptioningModel(EncoderDecoder):
         """Return how likely the model finds captions of images.
 
         Args:
-            images: Paths, PIL images, or tensors (3, S, S) uint8.
+            images: As for `read`.
             captions: One of each.
             batch_size: Images side by side; the result does not depend on it.
 
@@ -199,10 +232,26 @@ class CaptioningModel(EncoderDecoder):
         return self.score_texts(images, captions, batch_size=batch_size)
 
     def _on_grid(self, attention: Tensor | None) -> Tensor | None:
-        if attention is None:
-            return None
+        if attention is None or self.feature_size:
+            return attention  # of given features: (T, P)
         return attention.view(-1, *self._grid).float()  # (T, P) -> (T, h, w)
 
     @functools.cached_property
     def _grid(self) -> tuple[int, int]:
-        return self.encoder.grid(self.image_size, self.image_size)
+        # several models that speak as one have no image encoder, but what looks like one
+        return cast("ImageEncoder", self.encoder).grid(self.image_size, self.image_size)
+
+
+def _looker(
+    encoder: ImageEncoderFactory | RegionEncoderFactory | None, size: int
+) -> ImageEncoder | RegionEncoder:
+    """Make the encoder of features of a size; 0: of pictures."""
+    if encoder is None:
+        return RegionEncoder(size, output_size=256, norm=True) if size else ImageEncoder(SmallCNN)
+    try:
+        return encoder(*[size] if size else [])
+    except TypeError as error:
+        data, name = (f"features, {size} a region", "Region") if size else ("pictures", "Image")
+        raise ValueError(
+            f"the data are {data}, and the encoder does not fit: take {name}Encoder ({error})"
+        ) from error

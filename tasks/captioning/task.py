@@ -1,12 +1,12 @@
 """The training of captioning: an image in, a sentence out.
 
-Shapes: N images, B captions, T steps of a caption, P places of the encoder's grid.
+Shapes: N images, B captions, T steps of a caption, P places of the encoder's grid or regions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -18,6 +18,7 @@ from ...core.cores.lstm import LSTM
 from ...core.masks import valid_steps
 from ...core.recurrent import CoreFactory
 from ...core.seq2seq.attention import AttentionFactory, GatedAttention
+from ...core.vision.encoders import ImageEncoder
 from ...data.batch import CaptionBatch, padded
 from ...data.captioning.base import CaptionKnowledge, ImageName
 from ...data.spec import CaptionSpec
@@ -31,7 +32,7 @@ from ..sequence import EncoderDecoderTask
 from ..sequence_model import with_end
 from . import blind
 from .blind import Said
-from .model import CaptioningModel, ImageEncoderFactory
+from .model import CaptioningModel, ImageEncoderFactory, RegionEncoderFactory
 from .results import captions
 from .self_critical import Reward, advantages, policy_loss
 
@@ -48,7 +49,8 @@ class Captioning(EncoderDecoderTask):
 
     Args:
         spec: What the data module found out about images and captions: the words.
-        encoder: Makes the image encoder; null: a `SmallCNN` without a projection.
+        encoder: Makes the image encoder; of precomputed features `RegionEncoder`, from their size.
+            null: a `SmallCNN` without a projection, or 256 features of each region.
         decoder: Makes the decoder's core from its input size; it has to be causal.
         attention: Makes the attention; null: the decoder sees the mean of the grid once, as in Show
             and Tell.
@@ -96,7 +98,7 @@ class Captioning(EncoderDecoderTask):
     def __init__(
         self,
         spec: CaptionSpec,
-        encoder: ImageEncoderFactory | None = None,
+        encoder: ImageEncoderFactory | RegionEncoderFactory | None = None,
         decoder: CoreFactory = lambda input_size: LSTM(input_size, hidden_size=256),
         attention: AttentionFactory | None = GatedAttention,
         *,
@@ -155,14 +157,21 @@ class Captioning(EncoderDecoderTask):
                 f"self_critical={self_critical}: 0, or at least 2 captions to compare with each "
                 "other"
             )
-        if unfreeze_epoch is not None and not model.encoder.backbone.frozen:
+        backbone = model.backbone
+        if backbone is None and (unfreeze_epoch, backbone_lr) != (None, None):
+            raise ValueError(
+                "unfreeze_epoch and backbone_lr: a model of precomputed features has no backbone; "
+                "leave them out"
+            )
+        frozen = backbone is not None and backbone.frozen
+        if unfreeze_epoch is not None and not frozen:
             raise ValueError(
                 f"unfreeze_epoch={unfreeze_epoch}: this backbone is not frozen; leave "
                 "unfreeze_epoch out"
             )
         if backbone_lr is not None and backbone_lr < 0:
             raise ValueError(f"backbone_lr={backbone_lr}: must be at least 0")
-        if backbone_lr is not None and model.encoder.backbone.frozen and unfreeze_epoch is None:
+        if backbone_lr is not None and frozen and unfreeze_epoch is None:
             raise ValueError(
                 f"backbone_lr={backbone_lr}: this backbone is frozen and learns nothing; give it "
                 "frozen false, or an unfreeze_epoch"
@@ -184,10 +193,11 @@ class Captioning(EncoderDecoderTask):
     def setup(self, stage: str) -> None:
         """Offer a frozen backbone's features to the data, and make the reward of the references."""
         super().setup(stage)
-        backbone, knowledge = self.model.encoder.backbone, self._knowledge
-        if backbone.frozen and self.unfreeze_epoch is not None:
+        backbone, knowledge = self.model.backbone, self._knowledge
+        frozen = backbone is not None and backbone.frozen
+        if backbone is not None and frozen and self.unfreeze_epoch is not None:
             self._thawing = list(backbone.parameters())
-        elif backbone.frozen and knowledge is not None:
+        elif backbone is not None and frozen and knowledge is not None:
             knowledge.use_features(self._features, backbone.fingerprint)
         if self.self_critical and stage == "fit":
             if knowledge is None:
@@ -199,9 +209,9 @@ class Captioning(EncoderDecoderTask):
 
     def learnt(self) -> Iterable[nn.Parameter] | list[dict[str, Any]]:
         """Return all parameters, the backbone's in a group of their own if it has its own rate."""
-        if self.backbone_lr is None:
+        if self.backbone_lr is None or self.model.backbone is None:
             return super().learnt()
-        backbone = list(self.model.encoder.backbone.parameters())
+        backbone = list(self.model.backbone.parameters())
         inside = set(map(id, backbone))
         others = [one for one in self.parameters() if id(one) not in inside]
         # the first group's rate is the one that is logged
@@ -211,7 +221,7 @@ class Captioning(EncoderDecoderTask):
 
     @torch.no_grad()
     def _features(self, images: Tensor) -> Tensor:
-        return self.model.encoder.features(images.to(self.device))
+        return cast("ImageEncoder", self.model.encoder).features(images.to(self.device))
 
     def on_train_start(self) -> None:
         """Tell the schedule how long the run is; a resumed run may have been unfrozen already."""
@@ -220,8 +230,9 @@ class Captioning(EncoderDecoderTask):
 
     def on_train_epoch_start(self) -> None:
         """Let the backbone learn from its epoch on."""
-        if self.unfreeze_epoch is not None and self.current_epoch >= self.unfreeze_epoch:
-            self.model.encoder.backbone.unfreeze()
+        backbone, epoch = self.model.backbone, self.unfreeze_epoch
+        if backbone is not None and epoch is not None and self.current_epoch >= epoch:
+            backbone.unfreeze()
             self.model.encoder.train()
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
@@ -229,7 +240,8 @@ class Captioning(EncoderDecoderTask):
 
         It looks but once which weights learn.
         """
-        if self.trainer.world_size == 1 or self.model.encoder.backbone.frozen:
+        backbone = self.model.backbone
+        if self.trainer.world_size == 1 or backbone is None or backbone.frozen:
             return
         for parameter in self._thawing:
             if parameter.grad is None:
@@ -246,7 +258,7 @@ class Captioning(EncoderDecoderTask):
         Returns:
             The smoothed cross-entropy with the regulariser, and without it, both in nats.
         """
-        memory = self.model.encoder(batch.image)
+        memory = self.model.look(batch.image, batch.places)
         nats = uneven = torch.zeros((), device=self.device)
         for rows in self._alike(batch.lengths):
             lengths = batch.lengths[rows]
@@ -257,7 +269,8 @@ class Captioning(EncoderDecoderTask):
             if self.doubly_stochastic:
                 valid = valid_steps(lengths, caption.shape[1]).to(self.device, non_blocking=True)
                 seen = decoded.attention.masked_fill(~valid.unsqueeze(2), 0.0).sum(1)  # (B', P)
-                uneven = uneven + (1 - seen).square().sum()
+                real = memory.valid()[batch.image_of[there]]  # no padding
+                uneven = uneven + ((1 - seen) * real).square().sum()
         return nats + self.doubly_stochastic * uneven, nats
 
     def _alike(self, lengths: Tensor) -> Sequence[Tensor]:
@@ -277,7 +290,7 @@ class Captioning(EncoderDecoderTask):
     def _criticise(self, batch: CaptionBatch) -> Tensor:
         assert self._reward is not None
         model, several = self.model, self.self_critical
-        memory = model.encoder(batch.image)
+        memory = model.look(batch.image, batch.places)
         image_of = torch.arange(len(batch.number), device=self.device)  # (N,)
         image_of = image_of.repeat_interleave(several)  # (B,)
         drawn = [one for [one] in model.search(memory, image_of, beam_size=1, temperature=1.0)]
@@ -299,7 +312,7 @@ class Captioning(EncoderDecoderTask):
         """Return what the model says of the validation's first image."""
         if not batch.references:
             return None
-        memory = self.model.encoder(batch.image[:1])
+        memory = self.model.look(batch.image, batch.places).row(0)
         [[found]] = self.model.search(memory, beam_size=1)
         text = self.model.vocabulary.decode(found.tokens)
         picture = batch.image[0] if batch.image.dtype == torch.uint8 else None
@@ -313,7 +326,7 @@ class Captioning(EncoderDecoderTask):
 
     def evaluate(self, batch: CaptionBatch, part: Part) -> None:
         """Score the references, and caption freely."""
-        decoded, memory = self.model(batch.image, batch.caption, batch.image_of)
+        decoded, memory = self.model(batch.image, batch.caption, batch.image_of, batch.places)
         texts = self.answers(decoded, memory, batch.caption, batch.lengths, part)
         self.count(texts, batch.references)
         self._said += map(Said, batch.number.tolist(), texts, batch.references)

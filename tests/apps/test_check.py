@@ -185,7 +185,10 @@ def test_wrong_words(tmp_path, capsys, words, code, told):
 
 def test_what_fit_would_refuse_comes_after_what_was_found(tmp_path, capsys):
     (tmp_path / "a.txt").write_text("short\n" * 9)
-    assert main(["check", "char_lm/text", "a.txt"]) == 3
+    words = ["check", "char_lm/text", str(tmp_path / "a.txt")]
+    assert main([*words, "--data.val_fraction", "0.001", "--data.test_fraction", "0.999"]) == 3
     out, err = capsys.readouterr()
     assert "scripts       Latin" in out
-    assert "Use a longer text" in err
+    assert "the val share of 0.001 comes to none" in err
+    assert main([*words, "--data.val_fraction", "1", "--data.test_fraction", "0"]) == 0
+    assert "parts         train 0, val 54" in capsys.readouterr().out

@@ -137,7 +137,9 @@ def test_videos_features_and_a_camera_are_labelled(page):
     page.all(".camera-box button")[0].click()
     page.wait(".camera button").click()  # let the page see it
     page.wait(".camera .capture-button").click()
-    page.said(".live", "%, frame 2")
+    page.wait(".live .label")
+    page.until(lambda: int(page.all(".live .now")[0].text.split()[-1]) > 2)
+    page.wait(".camera .capture-button").click()  # the camera stops
     page.tab("Video: video")
     page.give(".video", "a.npy")
     assert page.said(".labels .done", "20 frames")

@@ -81,7 +81,7 @@ def _serve() -> None:
             if child := os.fork():
                 children.append(child)
                 continue
-            signal.alarm(300)  # what hangs is killed
+            signal.alarm(900)  # what hangs is killed; a busy machine is slow
             os.dup2(2, 1)  # the answers are the parent's
             os.chdir(request["folder"])
             os.environ.update(environment)

@@ -159,7 +159,7 @@ def test_text_is_taken_as_it_is(text_file):
 
 
 def test_blocks_may_cut_characters_anywhere(text_file, monkeypatch):
-    monkeypatch.setattr("unrolled.data.sources.BLOCK_BYTES", 3)
+    monkeypatch.setattr("unrolled.data.text.corpus.BLOCK_BYTES", 3)
     content = "aß漢🦆" * 5
     data = TextData(text_file(content), cache_dir=None)
     assert data.vocabulary.decode(data.tokens[:]) == content

@@ -13,6 +13,7 @@ from torch.nn import functional
 from unrolled.core import LSTM
 from unrolled.data import TextData
 from unrolled.data.text import tokens
+from unrolled.errors import UsageError
 from unrolled.tasks import CharLM
 
 WORDS = ["the", "cat,", "sat", "on", "मैं", "漢字漢字", "mat.", "\n", "\n\n", " "]
@@ -27,7 +28,7 @@ def text(tmp_path):
 
 @pytest.mark.parametrize("units", ["words", "subwords"])
 def test_blocks_may_cut_the_text_anywhere(text, units, monkeypatch):
-    monkeypatch.setattr("unrolled.data.sources.BLOCK_BYTES", 5)
+    monkeypatch.setattr("unrolled.data.text.corpus.BLOCK_BYTES", 5)
     whole, path = text
     data = TextData(path, units=units)
     encoded = data.vocabulary.encode(whole, unknown="replace")
@@ -36,6 +37,12 @@ def test_blocks_may_cut_the_text_anywhere(text, units, monkeypatch):
         assert data.vocabulary.decode(data.tokens[:]) == whole
         assert data.vocabulary.size == 257 + len(whole) // 400
         assert TextData(path, units=units, vocabulary_size=300).vocabulary.size == 300
+
+
+@pytest.mark.parametrize("units", ["characters", "bytes"])
+def test_a_size_of_what_has_none_is_refused(text, units):
+    with pytest.raises(UsageError, match=f"is for units words and subwords: of {units} all"):
+        TextData(text[1], units=units, vocabulary_size=300)
 
 
 def test_a_script_without_spaces_is_not_held_back(monkeypatch):
