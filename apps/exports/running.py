@@ -65,9 +65,10 @@ def open_folder(folder: Path) -> Model:
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, DataError | SetupError):
             raise
+        lacking = "it lacks " if isinstance(error, KeyError) else ""
         raise DataError(
             f"'{folder / EXPORTED}' is not as `unrolled export` writes it: "
-            f"{quoted(str(error), 100)}."
+            f"{lacking}{quoted(str(error), 100)}."
         ) from error
     return model.eval()
 

@@ -5,6 +5,7 @@ What is not known is not made up: whose licence it has, and what it is good for,
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,7 +141,8 @@ def _body(run: Run, place: str) -> Iterator[str]:
         yield "## Use\n"
         yield from fenced(f"unrolled {kind[1]} {quoted_word(place or '.')} {kind[2]}", "sh")
         if place:
-            use = f"import unrolled\n\nmodel = unrolled.load({place!r})\n{kind[3]}"
+            quoted_place = json.dumps(place, ensure_ascii=False)
+            use = f"import unrolled\n\nmodel = unrolled.load({quoted_place})\n{kind[3]}"
             yield from fenced(use, "python")
         yield "What is in the checkpoint is read as data; nothing of it is executed.\n"
     for how, texts in written(run)[-1:]:

@@ -56,7 +56,7 @@ def test_the_card_says_what_the_model_is(folder):
     assert (card.data.library_name, card.data.pipeline_tag) == ("unrolled", "text-generation")
     assert "| task | CharLM" in page
     assert "| core | GRU" in page
-    assert "unrolled.load('./lm-safetensors')" in page
+    assert 'unrolled.load("./lm-safetensors")' in page
     assert str(folder) not in page
 
 
