@@ -31,6 +31,7 @@ ALLOWED = {
         "data.alphabet",  # what symbols are called, to find them among words
         "data.batch",
         "data.captioning.base",  # what a captioning task asks of its data module
+        "data.captioning.features",  # a captioner of features reads them as its data module did
         "data.formats.letters",  # what a word is, for scores
         "data.formats.vectors",  # word vectors that an embedding begins with
         "data.images",  # a trained captioner opens images as its data module did
