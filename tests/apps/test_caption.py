@@ -100,7 +100,7 @@ def test_a_bad_image_is_named_and_the_rest_captioned(here, capsys):
 @pytest.mark.parametrize(
     ("words", "code", "answer"),
     [
-        (["model.ckpt"], 2, "Missing: images."),
+        (["model.ckpt"], 2, "Missing: files."),
         (["no.ckpt", "scenes"], 3, "There is no checkpoint 'no.ckpt'."),
         (["model.ckpt", "nothing"], 3, "'nothing' is a folder without images"),
         (["model.ckpt", "scenes", "--batch_size", "0"], 2, "--batch_size 0: must be at least 1."),
