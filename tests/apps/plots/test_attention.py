@@ -106,7 +106,7 @@ def test_a_panel_for_each_word_on_one_scale():
     attention = torch.full((3, 4, 4), 0.4 / 15)
     attention[0, 0, 3] = attention[1, 2, 1] = attention[2, 0, 0] = 0.6
     attention[1] = attention[1] * 0.1 + 0.9 / 16  # hardly looks anywhere
-    found = Written("a star", 0.0, 0.0, ["a", "star", "</s>"], attention)
+    found = Written("a star", 0.0, 0.0, ["a", "star", "</s>"], attention, [4, 5, 2])
     figure = draw(picture, found, [0.2, 0.9, 0.5])
     panels = [axes.images[0].get_array() for axes in figure.axes if axes.images]
     assert len(panels) == 3  # the picture, and the words; the end is none
