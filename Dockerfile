@@ -2,12 +2,10 @@
 # docker run --rm -v "$PWD:/work" unrolled fit char_lm/text --data.path text.txt
 # docker run --rm --gpus all -v "$PWD:/work" unrolled fit translation
 #
-# torch and torchvision have to come from one index: for an image without CUDA, a third of the size, give that of
-# torch's CPU builds by --build-arg TORCH_INDEX=ADDRESS.
-FROM python:3.11-slim
-
-ARG TORCH_INDEX=""
-RUN if [ -n "$TORCH_INDEX" ]; then pip install --no-cache-dir --index-url "$TORCH_INDEX" torch torchvision; fi
+# For an image without CUDA, a third of the size, give one with Python 3.11 or newer that has torch's and torchvision's CPU
+# builds: --build-arg BASE=IMAGE.
+ARG BASE=python:3.11-slim
+FROM ${BASE}
 
 COPY . /src/unrolled
 RUN pip install --no-cache-dir /src/unrolled && rm -r /src

@@ -13,7 +13,6 @@ from tokenizers import Tokenizer, models, trainers
 
 from ..errors import DataError, UsageError, quoted
 from .formats.letters import plain
-from .lookup import TokenLookup
 from .spec import Kind, SubwordsSpec, WordTokenizer
 from .tables import json_value
 from .vocabularies.forms import (
@@ -26,6 +25,7 @@ from .vocabularies.forms import (
     empty_model,
     normalizer,
 )
+from .vocabularies.lookup import TokenLookup
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 

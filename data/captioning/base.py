@@ -21,11 +21,11 @@ from ..arrays import ArrayFile, kept_features
 from ..base import DataModule
 from ..cache import cache_folder
 from ..formats.letters import unspaced_share
-from ..lookup import Words
 from ..samplers import ItemSampler, SamplerFactory
 from ..spec import CaptionSpec, WordTokenizer
 from ..splits import Part
 from ..tokenizer import Subwords
+from ..vocabularies.lookup import Words
 from .dataset import Augmentation, CaptionDataset, Pictures, encode_captions
 
 Units = Literal["words", "characters", "subwords"]

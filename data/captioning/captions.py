@@ -16,7 +16,7 @@ from ...errors import DataError, UsageError
 from ..cache import cache_folder
 from ..formats.folders import refuse_address
 from ..formats.letters import composed, plain
-from ..listing import listing
+from ..formats.listing import listing
 from ..splits import PARTS, Part, carve, shares
 from .base import CaptioningData, ImageName, Units
 from .dataset import Augmentation, Pictures

@@ -19,7 +19,7 @@ from ...errors import DataError, UsageError, quoted, some
 from ..arrays import Array, ArrayArchive, check_size, read_array
 from ..cache import stamps
 from ..formats.folders import files_in, refuse_address
-from ..hdf5 import ArrayStore
+from ..formats.hdf5 import ArrayStore
 from .entries import Entry
 from .regions import arranged, rows_of
 

@@ -15,12 +15,12 @@ from ...errors import DataError, UsageError, at_least, quoted
 from ..arrays import ArrayFile
 from ..base import DataModule
 from ..cache import cache_folder
-from ..iterables import kept_rows
-from ..lookup import Words
+from ..formats.iterables import kept_rows
 from ..samplers import SamplerFactory
 from ..sources import Source, builtin_source, dataset_source, path_source, text_source
 from ..spec import TextSpec
 from ..splits import Part, cut, shares
+from ..vocabularies.lookup import Words
 from ..vocabulary import Vocabulary, WordVocabulary, vocabulary_from_spec
 from .corpus import Corpus, Units
 from .dataset import StreamDataset

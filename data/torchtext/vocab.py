@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from ...errors import UsageError, quoted
-from ..lookup import NotInVocabulary, TokenLookup
+from ..vocabularies.lookup import NotInVocabulary, TokenLookup
 
 
 class Vocab(TokenLookup):

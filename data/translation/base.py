@@ -13,11 +13,11 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from ...errors import DataError, UsageError, at_least
 from ..base import DataModule
 from ..cache import cache_folder, cached_json, key_of
-from ..lookup import Words
 from ..samplers import SamplerFactory
 from ..spec import Kind, SubwordsSpec, TranslationSpec, WordTokenizer
 from ..splits import Part
 from ..tokenizer import KINDS, Subwords
+from ..vocabularies.lookup import Words
 from .checks import PairChecks, check_pairs
 from .dataset import PairFiles, encode_pairs
 from .pairs import Pairs

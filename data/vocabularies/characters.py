@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import DataError
-from ..lookup import TokenLookup
 from ..spec import VocabularySpec
+from .lookup import TokenLookup
 
 Ids = npt.NDArray[np.int64]
 Unknown = Literal["error", "skip", "replace"]

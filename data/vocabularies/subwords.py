@@ -13,9 +13,9 @@ import numpy.typing as npt
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from ...errors import UsageError
-from ..lookup import TokenLookup
 from ..spec import VocabularySpec
 from .characters import Ids, Unknown
+from .lookup import TokenLookup
 
 # A word with the space before it; a number; signs; white space. Marks belong to their letters.
 _PIECES = r" ?[\p{L}\p{M}]+| ?\p{N}+| ?[^\s\p{L}\p{M}\p{N}]+|\s+(?!\S)|\s+"

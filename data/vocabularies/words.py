@@ -11,9 +11,9 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ..lookup import TokenLookup
 from ..spec import VocabularySpec
 from .characters import Ids, Unknown, UnknownCharacters
+from .lookup import TokenLookup
 
 _WORDS = re.compile(r"\n|\S+")
 

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from .cache import cached
+from ..cache import cached
 
 
 def kept_rows(rows: Iterable[Mapping[str, str]], folder: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unrolled.data.listing import listing
+from unrolled.data.formats.listing import listing
 
 
 def test_ten_are_shown_and_a_file_has_all(tmp_path):

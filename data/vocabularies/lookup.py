@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import Protocol
 
-from ..errors import DataError, quoted
+from ...errors import DataError, quoted
 
 
 class Words(Protocol):

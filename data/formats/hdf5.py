@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError, SetupError, quoted
-from .arrays import Array, check_size
+from ...errors import DataError, SetupError, quoted
+from ..arrays import Array, check_size
 
 _DEEP = 3  # groups within groups
 

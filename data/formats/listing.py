@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .cache import cached, key_of
+from ..cache import cached, key_of
 
 _MOST = 10
 
