@@ -83,7 +83,19 @@ def test_step_is_one_compiled_graph(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in EVERY if name in ("GRU", "SLSTM", "Stacked")])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "GRU",
+        pytest.param(
+            "SLSTM",
+            marks=pytest.mark.xfail(
+                strict=True, reason="torch's scan wants its gradients in one layout of memory"
+            ),
+        ),
+        "Stacked",
+    ],
+)
 def test_forward_is_one_graph_of_inductor(name):
     core = make(EVERY[name])
     x = inputs(B, T).requires_grad_()
