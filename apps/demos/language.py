@@ -54,6 +54,7 @@ class _Session:
         self.turn = threading.Lock()
         self.newer = threading.Condition()
         self.newest = 0
+        self.unit = 0  # the neuron that is shown, which may change while the model writes
 
     def begin(self) -> int:
         """Return the number of a key, and let those before it end."""
@@ -110,6 +111,7 @@ def tab(model: CharModel, queue_id: str) -> None:
         typed: str, temperature: float, length: float, unit: float, request: gr.Request
     ) -> Iterator[Any]:
         session = sessions[str(request.session_hash)]
+        session.unit = int(unit)
         number = session.begin()
         with session.turn:
             if session.over(number):
@@ -117,13 +119,14 @@ def tab(model: CharModel, queue_id: str) -> None:
             try:
                 within(typed)
                 settings = {"temperature": float(temperature), "length": min(int(length), WRITTEN)}
-                yield from _written(model, session, number, typed, settings, int(unit))
+                yield from _written(model, session, number, typed, settings)
             except (UnrolledError, ValueError) as error:
                 yield problem(error), "", "", ""
 
     def recolour(unit: float, request: gr.Request) -> Any:
-        reading = sessions[str(request.session_hash)].reading
-        return coloured(list(reading.seen), reading.unit_names, int(unit))
+        session = sessions[str(request.session_hash)]
+        session.unit = int(unit)
+        return coloured(list(session.reading.seen), session.reading.unit_names, session.unit)
 
     asked = {
         "fn": write,
@@ -143,7 +146,7 @@ def tab(model: CharModel, queue_id: str) -> None:
 
 
 def _written(
-    model: CharModel, session: _Session, key: int, text: str, settings: Any, unit: int
+    model: CharModel, session: _Session, key: int, text: str, settings: Any
 ) -> Iterator[Any]:
     """Yield what is shown after a key: first the text, then what the model writes."""
     reading = session.reading
@@ -165,13 +168,13 @@ def _written(
             "" if first else gr.skip(),
             following if first else gr.skip(),
             _BEGIN + "".join(letters),
-            coloured(reading.seen, reading.unit_names, unit) if late else gr.skip(),
+            coloured(reading.seen, reading.unit_names, session.unit) if late else gr.skip(),
         )
         drawn, first = time.monotonic() if late else drawn, False
         if session.over(key, _PAUSE):
             return
         added = next(pieces, None)
-    yield gr.skip(), gr.skip(), gr.skip(), coloured(reading.seen, reading.unit_names, unit)
+    yield gr.skip(), gr.skip(), gr.skip(), coloured(reading.seen, reading.unit_names, session.unit)
 
 
 def _pieces(model: CharModel, text: str, settings: Any) -> Iterator[str]:
