@@ -357,14 +357,15 @@ def run(request: Request, *, debug: bool = False) -> int:
     """
     if not debug:
         hush_lightning()
-    # where TensorFlow is installed, TensorBoard lets it talk
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorBoard lets TensorFlow talk
     cli = TrainingCLI(request)
     folders.lead()
     try:
         with quiet_threads(), ending_with(folders.launcher()):
             cli.carry_out()
-    except MisconfigurationException as error:
+    except (MisconfigurationException, ValueError) as error:
+        if isinstance(error, ValueError) and "`val_check_interval`" not in str(error):
+            raise
         raise UsageError(str(error)) from error
     except Preempted:
         if folders.launcher() is not None:
@@ -386,8 +387,7 @@ def run(request: Request, *, debug: bool = False) -> int:
         again = ""
         if cli.folder and checkpoints_of(cli.folder):
             again = f"; go on with: unrolled fit --resume {folders.short(cli.folder)}"
-        # so Lightning tells of a SIGTERM before the first step, which `Preemption` can't answer yet
-        asked = isinstance(stop, SIGTERMException)
+        asked = isinstance(stop, SIGTERMException)  # before the first step, so not by `Preemption`
         tell(f"{'asked to stop (SIGTERM)' if asked else 'interrupted'}{again}")
         return Preempted.exit_code if asked else 130
     finally:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import unrolled
-from app_models import PICTURES, SOURCES, save, write_models
+from app_models import PICTURES, SOURCES, save
 from export_pages import run_page
 from PIL import Image
 from unrolled.apps.exports.comparing import compared
@@ -37,13 +37,6 @@ from unrolled.tasks import CharLM, VideoLabelling, VideoModel
 pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
 pytest.importorskip("onnxruntime")
 onnx = pytest.importorskip("onnx")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    made = tmp_path_factory.mktemp("models")
-    write_models(made)
-    return made
 
 
 @pytest.fixture(scope="module")

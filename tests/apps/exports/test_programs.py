@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import unrolled
-from app_models import PICTURES, SOURCES, save, write_models
+from app_models import PICTURES, SOURCES, save
 from export_pages import run_page
 from PIL import Image
 from unrolled.apps.exports.torch_files import TorchFiles
@@ -21,13 +21,6 @@ from unrolled.errors import UsageError
 from unrolled.tasks import VideoLabelling
 
 ALONE = {"without": ("unrolled", "onnxruntime", "onnx")}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    made = tmp_path_factory.mktemp("models")
-    write_models(made)
-    return made
 
 
 @pytest.fixture(scope="module")

@@ -121,3 +121,10 @@ def test_every_task_knows_what_it_logs(tmp_path, monkeypatch):
         assert main(["fit", case.variant, *flags, "--trainer.max_steps", "1"]) == 0
         assert {name for name in seen[-1] if name.startswith("val/")} <= known[-1]
         assert {name for name in known[-1] if name.startswith("val/")} - {"val/exact"} <= seen[-1]
+
+
+def test_a_validation_after_more_batches_than_there_are(capsys):
+    often = ["--trainer.check_val_every_n_epoch", "1", "--trainer.val_check_interval", "100000"]
+    assert fit(*often, steps=4) == 2
+    assert "`val_check_interval` (100000) must be less" in capsys.readouterr().err
+    assert not list(RUNS.iterdir())
