@@ -127,4 +127,3 @@ def test_a_validation_after_more_batches_than_there_are(capsys):
     often = ["--trainer.check_val_every_n_epoch", "1", "--trainer.val_check_interval", "100000"]
     assert fit(*often, steps=4) == 2
     assert "`val_check_interval` (100000) must be less" in capsys.readouterr().err
-    assert not list(RUNS.iterdir())
