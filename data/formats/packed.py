@@ -88,12 +88,18 @@ def _bounded(file: Any, size: int | None, label: str) -> Iterator[bytes]:
     read = 0
     while block := file.read(BLOCK_BYTES):
         read += len(block)
-        if size is not None and read > (most := max(_SUSPECT, _MOST_TIMES * size)):
-            raise DataError(
-                f"{label} has {size:,} bytes and expands to more than {most:,}, as no text does: "
-                "decompress it yourself if it is one."
-            )
+        if size is not None:
+            _expect(read, size, label)
         yield block
+
+
+def _expect(expanded: int, size: int, label: str) -> None:
+    """Raise a DataError where `size` compressed bytes expand like no text."""
+    if expanded > (most := max(_SUSPECT, _MOST_TIMES * size)):
+        raise DataError(
+            f"{label} has {size:,} bytes and expands to more than {most:,}, as no text does: "
+            "decompress it yourself if it is one."
+        )
 
 
 def members(path: Path, label: str) -> list[str]:
@@ -132,6 +138,7 @@ def member_blocks(path: Path, name: str, label: str) -> Iterator[bytes]:
             info = archive.getinfo(name)
             if info.flag_bits & _ENCRYPTED:
                 raise DataError(f"{label} is encrypted: unpack it yourself.")
+            _expect(info.file_size, info.compress_size, label)  # before its lines are taken apart
             with archive.open(info) as file:
                 yield from _bounded(file, info.compress_size, label)
     except (
