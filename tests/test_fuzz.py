@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 import pytest
+from app_readers import OF_APPS
 from foreign_readers import FOREIGN
 from fuzzing import answer, attack
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from readers import READERS, Checkpoints
 
-ALL = READERS | FOREIGN
+ALL = READERS | FOREIGN | OF_APPS
 EXAMPLES = int(os.environ.get("UNROLLED_FUZZ_EXAMPLES", "200"))
 SEED = int(os.environ.get("UNROLLED_FUZZ_SEED", "0"))
 
@@ -25,6 +27,25 @@ def test_damaged_files_are_read_or_refused(tmp_path, name):
     counts = attack(name, ALL[name], tmp_path, EXAMPLES, SEED)
     print(f"{name}: {counts}")
     assert counts["refused"] > 0
+
+
+LONG = (b"9" * 5_000, b"-" + b"9" * 400, b"0." + b"1" * 5_000, b"x" * 5_000)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_long_word_or_number_anywhere_is_read_or_refused(tmp_path, name):
+    """What a file says is quoted in part, wherever it stands."""
+    reader = ALL[name]
+    whole = reader.make(tmp_path)[0]
+    if b"\0" in whole or len(whole) > 100_000:
+        pytest.skip("no text")
+    words = [match.span() for match in re.finditer(rb"[\w.-]+", whole)]
+    path = tmp_path / reader.file
+    for begin, end in words[:: len(words) // 20 + 1]:
+        for word in LONG:
+            path.unlink(missing_ok=True)  # a reader may have the last one mapped
+            path.write_bytes(reader.pack(whole[:begin] + word + whole[end:]))
+            answer(reader.read, path)
 
 
 KEYS = st.sampled_from(

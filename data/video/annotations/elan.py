@@ -43,7 +43,7 @@ def read_eaf(path: Path) -> Annotation:
         if (value := slot.get("TIME_VALUE")) is not None:
             try:
                 times[slot.get("TIME_SLOT_ID", "")] = int(value) / 1000
-            except ValueError:
+            except (ValueError, OverflowError):
                 raise DataError(f"'{path}': a time slot has the time {quoted(value)}.") from None
     aligned: dict[str, tuple[float, float]] = {}
     refers: dict[str, str] = {}

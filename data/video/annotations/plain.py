@@ -124,11 +124,12 @@ def _segments(
             end += start if last == "duration" else 0
             single = timed == "frames" and ends != "excluded" and last == "end"
             if start < 0 or end < start or (end == start and not single):
-                what = "frame" if timed == "frames" else "time"
+                what, rule = "time", "s); times begin at 0."
+                if timed == "frames":
+                    what, rule = "frame", "not included); frames begin at 0."
                 raise DataError(
-                    f"'{path}', line {line}: no {what} lies in {values[0]} to {values[1]} "
-                    f"({'not included); frames begin' if timed == 'frames' else 's); times begin'} "
-                    "at 0."
+                    f"'{path}', line {line}: no {what} lies in {quoted(values[0])} to "
+                    f"{quoted(values[1])} ({rule}"
                 )
             tier = _values(row, known, "tier")[0] if "tier" in known else ""
             yield Segment(start, end, values[2], line, tier)

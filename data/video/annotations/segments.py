@@ -117,8 +117,8 @@ class Annotation(NamedTuple):
             for segment in self.segments:
                 if segment.start == segment.end:
                     raise DataError(
-                        f"{self._where(segment)}: no frame lies in {segment.start:.0f} to "
-                        f"{segment.end:.0f} (not included).\nAre ends included? "
+                        f"{self._where(segment)}: no frame lies in {segment.start:.15g} to "
+                        f"{segment.end:.15g} (not included).\nAre ends included? "
                         "--data.ends included."
                     )
         return self._replace(ends=ends)

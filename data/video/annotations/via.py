@@ -49,7 +49,14 @@ def read_csv(path: Path, rows: Rows) -> list[Annotation]:
         try:
             files, times, said = (json_value(row[n], label) for n in (1, 3, 5))
             _add(found, points, [str(files[0])], times, said, {}, line)
-        except (IndexError, TypeError, KeyError, AttributeError, ValueError) as error:
+        except (
+            IndexError,
+            TypeError,
+            KeyError,
+            AttributeError,
+            ValueError,
+            OverflowError,
+        ) as error:
             if isinstance(error, DataError):
                 raise
             raise DataError(
@@ -84,7 +91,7 @@ def read_project(path: Path, project: Any) -> list[Annotation]:
         }
         for each in project["metadata"].values():
             _add(found, points, names[str(each["vid"])], each["z"], each["av"], options, 0)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise DataError(f"'{path}' is no project of VIA: {quoted(repr(error), 100)}.") from error
     return _annotations(path, "VIA, a project", found, points)
 
