@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ...errors import DataError, some
+from ...errors import DataError, quoted, some
 from ..cache import stamps
 from ..formats.objects import OBJECTS, objects
 from ..formats.packed import kind_of, member_blocks, members
@@ -182,7 +182,7 @@ def _object_pairs(
         for place, one in objects(full, path):
             yield both(one, names[0], names[1], place)
 
-    told = f"{path}: source is '{names[0]}', target is '{names[1]}'"
+    told = f"{path}: source is '{quoted(names[0])}', target is '{quoted(names[1])}'"
     return Pairs((path, path), identity, read, "row", 1, told)
 
 
@@ -203,7 +203,7 @@ def _zip_pairs(full: Path, path: str, source: str, target: str, identity: list[A
                 "the languages by --data.source and --data.target, or unpack it and name two files."
             )
         sides.append(found[0])
-    labels = f"{path}/{sides[0]}", f"{path}/{sides[1]}"
+    labels = f"{path}/{quoted(sides[0])}", f"{path}/{quoted(sides[1])}"
 
     def read() -> Iterator[tuple[str, str]]:
         texts = [
@@ -212,5 +212,5 @@ def _zip_pairs(full: Path, path: str, source: str, target: str, identity: list[A
         ]
         yield from zipped(texts, labels)
 
-    told = f"{path}: source is '{sides[0]}', target is '{sides[1]}'"
+    told = f"{path}: source is '{quoted(sides[0])}', target is '{quoted(sides[1])}'"
     return Pairs(labels, identity, read, "line", 1, told)

@@ -42,11 +42,14 @@ def parquet(_: Path) -> list[bytes]:
 
 
 def opus(_: Path) -> list[bytes]:
-    with zipfile.ZipFile(file := io.BytesIO(), "w") as archive:
-        for side, language in enumerate(("de", "en")):
-            text = "".join(f"{pair[side]}\n" for pair in WORDS)
-            archive.writestr(f"X.de-en.{language}", text)
-    return [file.getvalue()]
+    found = []
+    for name in ("X.de-en", "\n\nX"):
+        with zipfile.ZipFile(file := io.BytesIO(), "w") as archive:
+            for side, language in enumerate(("de", "en")):
+                text = "".join(f"{pair[side]}\n" for pair in WORDS)
+                archive.writestr(f"{name}.{language}", text)
+        found.append(file.getvalue())
+    return found
 
 
 def read_labels(path: Path) -> None:
