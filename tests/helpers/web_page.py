@@ -25,9 +25,11 @@ def exported_page(checkpoint: Path) -> Path:
     pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
     if not RUNTIME.exists():
         pytest.skip(f"no {RUNTIME} (npm pack onnxruntime-web; set UNROLLED_ONNXRUNTIME_WEB)")
-    words = ["export", str(checkpoint), "--format", "web", "--runtime", str(RUNTIME)]
-    assert main(words) == 0
-    return checkpoint.with_name(f"{checkpoint.stem}-web") / "index.html"
+    page = checkpoint.with_name(f"{checkpoint.stem}-web") / "index.html"
+    if not page.exists():
+        words = ["export", str(checkpoint), "--format", "web", "--runtime", str(RUNTIME)]
+        assert main(words) == 0
+    return page
 
 
 class Page:
@@ -66,6 +68,12 @@ class Page:
 
         ActionChains(self.browser).send_keys(*keys).perform()
 
+    def chord(self, held: str, key: str) -> None:
+        """Press a key while another one is held."""
+        from selenium.webdriver import ActionChains
+
+        ActionChains(self.browser).key_down(held).send_keys(key).key_up(held).perform()
+
     def idle(self) -> None:
         self.until(lambda: self.script("return !document.body.dataset.busy"), 60)
 
@@ -89,4 +97,5 @@ def opened(file: Path, *flags: str) -> Iterator[Page]:
         asked = [one for one in addresses(browser) if not one.startswith(("data:", "blob:"))]
         assert asked
         assert set(asked) == {file.as_uri()}
-        assert browser.get_log("browser") == []
+        said = [one["message"] for one in browser.get_log("browser")]
+        assert not said, said

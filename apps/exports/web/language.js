@@ -108,7 +108,7 @@ function tell(letter) {
   const piece = letter && pieces[letter.piece];
   const said = $("said");
   if (!piece) {
-    said.replaceChildren(made("span", "The darker, the less likely; what the model wrote is " +
+    said.replaceChildren(made("span", "The stronger the colour, the less likely; what the model wrote is " +
       "underlined. Move over a character, or walk with the arrow keys.", { class: "quiet" }));
     return;
   }

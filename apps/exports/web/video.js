@@ -145,14 +145,13 @@ function tell(band) {
 const walk = walkable($("line"), tell);
 
 // One source at a time; what a frame of another one brings is thrown away.
-let turn = 0, source = null;
+let turn = 0, source = null, url = "";
 
 function stopped() {
   turn++;
   video.pause();
   for (const track of video.srcObject?.getTracks() ?? []) track.stop();
   video.srcObject = null;
-  if (source?.url) URL.revokeObjectURL(source.url);
   source = null;
   $("stop").disabled = true;
   delete document.body.dataset.busy;
@@ -210,8 +209,14 @@ async function play(open, live) {
     forget();
     source = opened;
     $("blank").hidden = true;
-    if (opened.srcObject) video.srcObject = opened.srcObject;
-    else video.src = opened.url;
+    const before = url; // whose last frame was shown until now
+    url = opened.url ?? "";
+    if (url) video.src = url;
+    else {
+      video.removeAttribute("src");
+      video.srcObject = opened.srcObject;
+    }
+    URL.revokeObjectURL(before);
     video.playbackRate = 1;
     $("stop").disabled = false;
     document.body.dataset.busy = "yes";

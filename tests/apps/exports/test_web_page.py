@@ -14,7 +14,7 @@ import torch
 import unrolled
 from app_models import save
 from chromium import colours, narrow
-from unrolled.core import GRU, LSTM, FrameEncoder, SmallCNN, Stacked
+from unrolled.core import GRU, LSTM, FrameEncoder, IndRNN, SmallCNN, Stacked
 from unrolled.data.vocabulary import ByteVocabulary, WordVocabulary
 from unrolled.tasks import CharLM
 from unrolled.tasks.video.frames import as_input
@@ -32,13 +32,13 @@ VOCABULARIES = {
 TEXTS = {
     "characters": "abc é\n漢ab  cab" * 20,
     "bytes": "héllo 漢字 \t😀 wörld\n" * 10,
-    "words": "the cat sat on\na mat the dog sat \n" * 15,
+    "words": "the cat sat on\na mat the dog sat \n" * 16,
 }
 CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 LETTERS = """return [...document.querySelectorAll("#letters .at")].map(
   one => [one.textContent, Number(one.dataset.probability), one.classList.contains("written")])"""
 NAMES = """return [...document.querySelectorAll("button, input, select, textarea, [tabindex]")]
-  .filter(one => one.checkVisibility()).map(one => one.id)"""
+  .filter(one => one.checkVisibility() && !one.disabled).map(one => one.id)"""
 
 
 @pytest.fixture(scope="module")
@@ -89,17 +89,17 @@ def test_a_text_has_the_probabilities_and_goes_on_as_in_torch(models, kind):
         # greedily, over another text than before and over a change in its middle
         page.set("temperature", "0")
         page.set("length", "120")
-        for prompt in (known, known[:40] + known[80:]):
+        for prompt in (known, known[:21] + known[len(known) // 2 :]):
             page.set("text", prompt)
             page.idle()
-            page.press(page.keys.CONTROL + page.keys.ENTER + page.keys.CONTROL)
+            page.chord(page.keys.CONTROL, page.keys.ENTER)
             page.until(lambda: [one for one in page.script(LETTERS) if one[2]])
             page.idle()
             written = "".join(one[0] for one in page.script(LETTERS) if one[2])
             says = model.generate(prompt, length=120, temperature=0)
             said = says.decode("utf-8", "replace") if isinstance(says, bytes) else says
             # the browser waits for the rest of a character that ends amid its bytes
-            assert said.removesuffix("\ufffd") == written.removesuffix("\ufffd")
+            assert written == (said if len(written) == len(said) else said[:-1])
             assert len(written) > 20
 
 
@@ -122,7 +122,8 @@ def test_writing_by_keyboard_stops_repeats_and_tells(models):
         texts = []
         for seed in ("7", "8", "7"):
             page.tab_to("seed")
-            page.press(page.keys.CONTROL + "a" + page.keys.CONTROL, seed)
+            page.chord(page.keys.CONTROL, "a")
+            page.press(seed)
             page.tab_to("write")
             page.press(page.keys.ENTER)
             page.idle()
@@ -158,12 +159,11 @@ def accessible(page: Page) -> None:
     focusable = [
         one
         for one in found
-        if any(fact["name"] == "focusable" and fact["value"]["value"] for fact in one["properties"])
-        and one["role"]["value"] not in ("RootWebArea", "ignored")
-        for _ in [0]
-        if "properties" in one
+        if one["role"]["value"] != "RootWebArea"
+        for fact in one.get("properties", [])
+        if fact["name"] == "focusable" and fact["value"]["value"]
     ]
-    assert len(focusable) >= len(page.script(NAMES)) > 4
+    assert len(focusable) >= len(page.script(NAMES)) > 2
     assert [one["role"] for one in focusable if not one["name"]["value"]] == []
     grounds = set()
     for scheme in ("light", "dark"):
@@ -178,7 +178,8 @@ def labelling(tmp_path_factory) -> Path:
     """A model of pictures of 8 pixels, as a checkpoint."""
     made = tmp_path_factory.mktemp("video")
     encoder = partial(FrameEncoder, backbone=partial(SmallCNN, channels=[4, 8]))
-    save_model(made / "pictures.ckpt", PICTURES, encoder=encoder)
+    core = partial(IndRNN, hidden_size=9)  # says several things
+    save_model(made / "pictures.ckpt", PICTURES, core, encoder=encoder)
     return made / "pictures.ckpt"
 
 
@@ -197,7 +198,8 @@ def saved(page: Page, folder: Path) -> list[dict[str, str]]:
 
 def test_a_camera_is_labelled_as_torch_streams(labelling, tmp_path):
     """What the camera shows is replaced by known frames, where the page looks at its pixels."""
-    frames = np.random.default_rng(0).integers(0, 256, (25, 8, 8, 3), np.uint8)
+    plain = [(0, 0, 0), (255, 255, 255), (255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    frames = np.stack([np.full((8, 8, 3), one, np.uint8) for one in plain]).repeat(5, 0)
     model = unrolled.load(labelling)
     stream = model.stream()
     expected = [stream(frame) for frame in frames]
