@@ -168,6 +168,9 @@ def summary(model: Model) -> str:
     Args:
         model: The model.
     """
+    parameters = sum(weight.numel() for weight in model.parameters())
+    if not parameters:
+        return "graphs in onnxruntime"
     core = getattr(model, "core", None) or getattr(getattr(model, "decoder", None), "core", None)
     named = f"{type(core).__name__}, " if core is not None else ""
-    return f"{named}{sum(weight.numel() for weight in model.parameters()):,} parameters"
+    return f"{named}{parameters:,} parameters"
