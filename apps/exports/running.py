@@ -98,8 +98,8 @@ class GraphCore(nn.Module):
             self._start = tuple(torch.tensor(start[name], dtype=torch.float32) for name in names)
             fields = (name.removeprefix("state").removeprefix("_") for name in names)
             called = [f"layer_{name}" if name[:1].isdigit() else name for name in fields]
-            kind: Any = namedtuple("GraphState", called, rename=True)
-            self._made = kind._make
+            made: Any = namedtuple  # whose fields are known now only
+            self._made = made("GraphState", called, rename=True)._make
 
     def initial_state(self, batch_size: int) -> State:
         """Return the state before the first step."""
