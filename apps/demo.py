@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import UsageError
-from .shell.models import checkpoint_file
+from .shell.models import any_model, model_file
 
 
 def demo(
@@ -22,7 +22,7 @@ def demo(
     'unrolled[demo]'.
 
     Args:
-        *checkpoints: Checkpoints, or folders of runs, of any tasks.
+        *checkpoints: Checkpoints, folders of runs, or exported folders (ONNX), of any tasks.
         host: The address to listen at; 0.0.0.0 lets other machines in, see docs/demo.md.
         port: The port to listen at.
         queue: How many requests may wait at most; who comes then is told to try again.
@@ -33,13 +33,11 @@ def demo(
         raise UsageError(f"--port {port}: must be from 1 to 65535.")
     if queue < 1:
         raise UsageError(f"--queue {queue}: must be at least 1.")
-    files = [checkpoint_file(given) for given in checkpoints]
+    files = [model_file(given) for given in checkpoints]
 
     from .demos.serving import check_gradio, check_port, serve
 
     check_gradio()  # before torch is imported
     check_port(host, port)
-    from ..loading import load
-
-    models = [load(file, device=device, trust=trust) for file in files]
+    models = [any_model(file, device=device, trust=trust) for file in files]
     serve(list(zip(map(str, files), models, strict=True)), host=host, port=port, queue=queue)

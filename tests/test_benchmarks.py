@@ -96,6 +96,7 @@ TINY = {
         tiny_tasks.write_videos,
     ),
     "soak": Tiny("--tasks char_lm --steps 2,4 --every 2", "| char_lm | "),
+    "startup": Tiny("--repeats 1", "import torch", slow=True),
     "streaming": Tiny("--features 4 --hidden 4 --calls 1 --rounds 1", "| MinLSTM | "),
     "torch_overhead": Tiny("--pairs 1 --sizes 2x3x4", "| GRU | 2 x 3 x 4 | 0.9 T..T | "),
     "training_overhead": Tiny(

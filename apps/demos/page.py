@@ -15,6 +15,7 @@ from ...tasks.char_lm.model import CharModel
 from ...tasks.translation.model import TranslationModel
 from ...tasks.video.model import VideoModel
 from ..pages.html import element
+from ..shell.models import summary
 
 if TYPE_CHECKING:
     from ...tasks.model import Model
@@ -62,12 +63,9 @@ def about(path: str, model: Model) -> str:
         path: Its checkpoint.
         model: The model.
     """
-    parameters = sum(weight.numel() for weight in model.parameters())
-    core = getattr(model, "core", None) or getattr(getattr(model, "decoder", None), "core", None)
-    named = f"{type(core).__name__}, " if core is not None else ""
     # where runs are kept is nobody's business
     place = "/".join(Path(path).parts[-4:])
-    return f"{place}: {named}{parameters:,} parameters"
+    return f"{place}: {summary(model)}"
 
 
 def _tab(path: str, model: Model) -> tuple[Callable[[Any, str], None], str]:

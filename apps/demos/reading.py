@@ -77,7 +77,7 @@ class Reading:
         self.model = model
         self.seen: list[Seen] = []
         self.same = 0
-        self._step = model.core.stepper()
+        self._step = model.stepper()
         with torch.inference_mode():
             state, nats = self._advanced([model.vocabulary.END], model.core.initial_state(1))
         self._kept = {0: (state, nats)}
@@ -129,8 +129,8 @@ class Reading:
     def _advanced(self, numbers: list[int], state: State) -> tuple[State, Tensor]:
         """Return the state after a symbol, and the log-probabilities of what follows (V,)."""
         symbol = torch.tensor(numbers, device=self.model.device)
-        output, state = self._step(self.model.embedding(symbol), state)  # (1, H)
-        return state, self.model.head(output)[0].float().log_softmax(-1).cpu()
+        logits, state = self._step(symbol, state)  # (1, V)
+        return state, logits[0].float().log_softmax(-1).cpu()
 
     def _guesses(self, nats: Tensor) -> list[Guess]:
         found = nats.topk(min(_GUESSES, len(nats)))

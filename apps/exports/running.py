@@ -8,6 +8,7 @@ Shapes: B rows, T steps, V symbols or classes; R rows of a memory, k hypotheses 
 from __future__ import annotations
 
 import json
+from collections import namedtuple
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -95,15 +96,22 @@ class GraphCore(nn.Module):
             start = read_json(folder / "start.json")
             names = [name for name in self._step.inputs if name != "input"]
             self._start = tuple(torch.tensor(start[name], dtype=torch.float32) for name in names)
+            fields = (name.removeprefix("state").removeprefix("_") for name in names)
+            called = [f"layer_{name}" if name[:1].isdigit() else name for name in fields]
+            made: Any = namedtuple  # whose fields are known now only
+            self._made = made("GraphState", called, rename=True)._make
 
     def initial_state(self, batch_size: int) -> State:
         """Return the state before the first step."""
-        return tuple(leaf.repeat(batch_size, *[1] * (leaf.dim() - 1)) for leaf in self._start)
+        return cast(
+            "State",
+            self._made(leaf.repeat(batch_size, *[1] * (leaf.dim() - 1)) for leaf in self._start),
+        )
 
     def step(self, input: Tensor, state: State) -> tuple[Tensor, State]:
         """Return logits (B, V) of inputs (B, ...), and the state after them."""
         *after, logits = self._step(*leaves(state), input)
-        return logits, tuple(after)
+        return logits, self._made(after)
 
     def whole(self, input: Tensor, state: State | None) -> tuple[Tensor, State]:
         """Return logits (B, T, V) of rows (B, T, ...), and the state after them."""
@@ -112,7 +120,7 @@ class GraphCore(nn.Module):
             return self._sequence(input, lengths)[0], ()
         before = self.initial_state(len(input)) if state is None else state
         *after, logits = self._sequence(*leaves(before), input)
-        return logits, tuple(after)
+        return logits, self._made(after)
 
 
 class _Exported:
@@ -137,7 +145,12 @@ class ExportedCharModel(_Exported, CharModel):
         spec = {"vocabulary": {"kind": kind, "symbols": symbols_of(kind, said)}}
         Model.__init__(self, spec)
         self.vocabulary = vocabulary_from_spec(spec["vocabulary"])
-        self.graphs = GraphCore(folder)
+        self.core = cast("Any", GraphCore(folder))
+
+    @property
+    def graphs(self) -> GraphCore:
+        """The graphs, which have all layers in them."""
+        return cast("GraphCore", self.core)
 
     def forward(
         self,
@@ -356,7 +369,7 @@ class ExportedCaptioning(_Exported, CaptioningModel):
         Model.__init__(self, description["spec"])
         settings = description["settings"]
         self.vocabulary = _subwords(folder / "vocabulary.json", description["kind"])
-        self.image_size = self.spec["image_size"]
+        self.image_size, self.feature_size = self.spec["image_size"], 0  # of pictures only
         self.max_length = settings["max_length"]
         self.beam_size, self.length_penalty = settings["beam_size"], settings["length_penalty"]
         self._grid = settings["grid"]  # instead of what the backbone would say

@@ -160,3 +160,17 @@ def opened(
         raise UsageError(f"A {type(model).__name__} does not {purpose}.")
     checkpoint = find_checkpoint(model)
     return open_model(checkpoint, kind, purpose, device=device, trust=trust)
+
+
+def summary(model: Model) -> str:
+    """Say what a model is made of: its core, and how many parameters it has.
+
+    Args:
+        model: The model.
+    """
+    parameters = sum(weight.numel() for weight in model.parameters())
+    if not parameters:
+        return "graphs in onnxruntime"
+    core = getattr(model, "core", None) or getattr(getattr(model, "decoder", None), "core", None)
+    named = f"{type(core).__name__}, " if core is not None else ""
+    return f"{named}{parameters:,} parameters"

@@ -14,6 +14,8 @@ PACKAGE = Path(__file__).resolve().parents[2]
 # What the program itself gives to a class: a size, the parameters, what the data say.
 _GIVEN = ("spec", "input_size", "query_size", "memory_size", "params")
 
+_CLASS = re.compile(r"^class (\w+)([^:]*):", re.MULTILINE)
+
 
 class Argument(NamedTuple):
     """An argument of a class: its name, what its docstring says, and its default as text."""
@@ -42,13 +44,39 @@ def classes_in(folder: str) -> dict[str, SourceClass]:
     Args:
         folder: `core`, `data`, `tasks` or `apps`.
     """
+    return _parsed(sorted((PACKAGE / folder).rglob("*.py")))
+
+
+def _parsed(paths: list[Path]) -> dict[str, SourceClass]:
     found = {}
-    for path in sorted((PACKAGE / folder).rglob("*.py")):
+    for path in paths:
         module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef):
                 found[node.name] = SourceClass(f"unrolled.{module}", node)
     return found
+
+
+@cache
+def _family(folder: str, root: str) -> dict[str, SourceClass]:
+    """Return the classes of those files in which a class may descend from one, or be between.
+
+    To parse is most of the time of `unrolled list`, so that the files are first looked through.
+    """
+    names: dict[str, set[str]] = {}  # of each class all words of its first line
+    places: dict[str, set[Path]] = {}
+    for path in (PACKAGE / folder).rglob("*.py"):
+        for name, bases in _CLASS.findall(path.read_text(encoding="utf-8")):
+            names.setdefault(name, set()).update(re.findall(r"\w+", bases))
+            places.setdefault(name, set()).add(path)
+    below, above = {root}, set[str]()
+    while more := {one for one, words in names.items() if words & below} - below:
+        below |= more
+    more = below
+    while more := {word for one in more for word in names.get(one, ())} & names.keys() - above:
+        above |= more
+    wanted = (below | above) & names.keys()
+    return _parsed(sorted({path for name in wanted for path in places[name]}))
 
 
 def subclasses(folder: str, root: str) -> dict[str, SourceClass]:
@@ -58,7 +86,7 @@ def subclasses(folder: str, root: str) -> dict[str, SourceClass]:
         folder: `core`, `data` or `tasks`.
         root: The name of the base class.
     """
-    found = classes_in(folder)
+    found = _family(folder, root)
     line = {name: [*_ancestors(name, found)] for name in found}
     return {
         name: found[name]

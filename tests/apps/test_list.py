@@ -41,3 +41,15 @@ def test_a_line_is_cut_to_the_terminal():
 def test_the_default_variant_comes_first():
     for task in shipped.tasks():
         assert shipped.variants(task)[0] == "default"
+
+
+def test_looking_through_the_files_first_leaves_no_class_out(monkeypatch):
+    roots = [("core", "RecurrentCore"), ("core", "Backbone"), ("data", "DataModule")]
+    roots += [("tasks", "Task"), ("tasks", "Model")]
+    quick = [source.subclasses(*one) for one in roots]
+    monkeypatch.setattr(source, "_family", lambda folder, root: source.classes_in(folder))
+    for found, one in zip(quick, roots, strict=True):
+        expected = source.subclasses(*one)
+        assert list(found) == list(expected)
+        assert [one.module for one in found.values()] == [one.module for one in expected.values()]
+        assert found
