@@ -15,10 +15,11 @@ from ..base import DataModule
 from ..cache import cache_folder, cached_json, key_of
 from ..samplers import SamplerFactory
 from ..spec import Kind, SubwordsSpec, TranslationSpec, WordTokenizer
-from ..splits import Part
+from ..splits import PARTS, Part
 from ..tokenizer import KINDS, Subwords
 from ..vocabularies.lookup import Words
-from .checks import PairChecks, check_pairs
+from ..vocabularies.training import OFTEN
+from .checks import PairChecks, check_pairs, symbol_doubts
 from .dataset import PairFiles, encode_pairs
 from .pairs import Pairs
 from .sampler import BucketSampler, check_budget
@@ -52,7 +53,8 @@ class TranslationData(DataModule):
             exactly.
         tokenizer: How `word` parts text: `treebank`, as the Penn Treebank; `spaces`, by white space
             alone; `basic_english`, as torchtext's, in lower case.
-        vocabulary_size: Subwords of each vocabulary at most, four special ones included.
+        vocabulary_size: Subwords of each vocabulary at most, four special ones included; None: by
+            the training part, as `Subwords.train` does.
         joint_vocabulary: One vocabulary for both languages.
         lowercase: Bring all text to lower case; the references of the scores stay as they are.
         max_length: Subwords of a sentence in training at most. Pairs with a longer side are left
@@ -75,7 +77,7 @@ class TranslationData(DataModule):
         *,
         kind: Kind,
         tokenizer: WordTokenizer = "treebank",
-        vocabulary_size: int,
+        vocabulary_size: int | None,
         joint_vocabulary: bool,
         lowercase: bool,
         max_length: int,
@@ -223,12 +225,45 @@ class TranslationData(DataModule):
         if pairs.told:
             rank_zero_info(pairs.told)
         rank_zero_info(f"Pairs ({part}): {pairs.name}: {len(files):,}, {sizes}{left}")
+        if part == "train" and self._trains and self.vocabulary_size is None:
+            self._tell_size()
         count, first = survey["same"]
         if not self.correct and count > len(files) / 20:
             rank_zero_warn(
                 f"{pairs.name}: in {count:,} of {len(files):,} pairs source and target are the "
                 f"same text ({pairs.where(first, count)}). Are these the files of two languages?"
             )
+
+    @property
+    def _trains(self) -> bool:
+        """Whether the vocabularies are made from the training part."""
+        return self.spec_override is None and not self.given
+
+    def symbol_doubts(self, part: Part, files: PairFiles) -> list[str]:
+        """Say what is doubtful about the symbols of a part, a sentence each.
+
+        Args:
+            part: The part.
+            files: Its pairs.
+        """
+        # of a checkpoint's or of given words nobody chose the number here
+        chosen = self.vocabulary_size if self._trains else None
+        return symbol_doubts(files, part, self.vocabularies, chosen)
+
+    def _tell_size(self) -> None:
+        if self.kind == "word":
+            return
+        told = []
+        for vocabulary in dict.fromkeys(self.vocabularies):
+            pieces = vocabulary.get_itos()[Subwords.UNKNOWN + 1 :]
+            letters = sum(len(piece) == 1 for piece in pieces)
+            longer = len(pieces) - letters
+            told.append(f"{letters:,} characters and {longer:,} pieces of several")
+        often = f" that occur {OFTEN} times or more" if self.kind == "bpe" else ""
+        rank_zero_info(
+            f"The training part sizes its subwords: {' / '.join(told)}{often}; "
+            "--data.vocabulary_size sets their number."
+        )
 
     def prepare_data(self) -> None:
         """Train the subwords and encode what the run needs, for the other processes to find.
@@ -242,9 +277,14 @@ class TranslationData(DataModule):
         train = self.files("train")
         if train is None:
             return
-        for part in ("val", "test"):
-            if (files := self.files(part)) is not None and not self.correct:
+        for part in PARTS:
+            files = self.files(part)
+            if files is None or self.correct:
+                continue
+            if part != "train":
                 self._warn(part, check_pairs(train, files, self.vocabularies[0], self._cache))
+            for doubt in self.symbol_doubts(part, files):
+                rank_zero_info(f"Warning: {doubt}")
 
     def _warn(self, part: Part, checks: PairChecks) -> None:
         """Say what looks wrong about a part."""
