@@ -6,13 +6,15 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, get_args
 
-from tokenizers import Tokenizer, models
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from ..errors import DataError, UsageError, quoted
 from .spec import Kind, SubwordsSpec, WordTokenizer
 from .tables import json_value
+from .vocabularies.byte_pieces import shown
 from .vocabularies.checking import foreign
 from .vocabularies.forms import INNER, JOINERS, TOKENIZERS, Form, around
+from .vocabularies.given import Given
 from .vocabularies.lookup import TokenLookup
 from .vocabularies.training import readable, trained
 
@@ -46,6 +48,12 @@ class Subwords(TokenLookup):
         self.kind = kind
         self._tokenizer = tokenizer
         self._default_index = self.UNKNOWN
+        self._in_bytes = isinstance(tokenizer.pre_tokenizer, pre_tokenizers.ByteLevel)
+
+    def _piece(self, number: int) -> str:
+        """Return a piece as text; one of bytes may begin or end within a character."""
+        piece = str(self._tokenizer.id_to_token(number))
+        return shown(piece) if self._in_bytes else piece
 
     def _named(self) -> list[str]:
         return self.symbols(range(self.size))
@@ -130,6 +138,30 @@ class Subwords(TokenLookup):
         model = models.WordLevel(table, unk_token=INNER[cls.UNKNOWN])
         return cls("word", around(model, "word", Form(lowercase, True, False, tokenizer)))
 
+    @classmethod
+    def from_given(cls, given: Given, *, lowercase: bool = False) -> Subwords:
+        """Make a vocabulary of the pieces of another program's.
+
+        Args:
+            given: The pieces, see `read_vocabulary`.
+            lowercase: Bring text to lower case, even if the other program does not.
+        """
+        form = given.form._replace(lowercase=lowercase or given.form.lowercase)
+        table = {piece: number for number, piece in enumerate([*INNER, *given.pieces])}
+        unknown = INNER[cls.UNKNOWN]
+        model: models.Model
+        if given.kind == "unigram":
+            scored = [
+                *((name, 0.0) for name in INNER),
+                *zip(given.pieces, given.scores, strict=True),
+            ]
+            model = models.Unigram(scored, unk_id=cls.UNKNOWN, byte_fallback=False)
+        elif given.kind == "bpe":
+            model = models.BPE(table, given.merges, unk_token=unknown, fuse_unk=True)
+        else:
+            model = models.WordLevel(table, unk_token=unknown)
+        return cls(given.kind, around(model, given.kind, form))
+
     @property
     def size(self) -> int:
         """Number of ids, the special ones included."""
@@ -162,7 +194,7 @@ class Subwords(TokenLookup):
         Args:
             ids: The text's.
         """
-        return any(i > self.UNKNOWN and self._tokenizer.id_to_token(int(i)) != _SPACE for i in ids)
+        return any(i > self.UNKNOWN and self._piece(int(i)).strip(_SPACE + " ") for i in ids)
 
     def with_unknown(self, ids: Iterable[int], unknown: Iterable[str]) -> str:
         """Return the text of ids as `decode` does, with something in the place of what is unknown.
@@ -173,7 +205,7 @@ class Subwords(TokenLookup):
         """
         texts = iter(unknown)
         pieces = [
-            next(texts) if i == self.UNKNOWN else str(self._tokenizer.id_to_token(int(i)))
+            next(texts) if i == self.UNKNOWN else self._piece(int(i))
             for i in ids
             if i >= self.UNKNOWN
         ]
@@ -196,10 +228,7 @@ class Subwords(TokenLookup):
         Args:
             ids: Ids below `size`.
         """
-        return [
-            _SHOWN[i] if i <= self.UNKNOWN else str(self._tokenizer.id_to_token(int(i)))
-            for i in ids
-        ]
+        return [_SHOWN[i] if i <= self.UNKNOWN else self._piece(int(i)) for i in ids]
 
     def to_spec(self) -> SubwordsSpec:
         """Return it as plain data: its kind and the library's JSON, as text."""

@@ -100,7 +100,7 @@ def _tell_symbols(data: TranslationData, found: dict[Part, Pairs], report: Repor
     for part in found:
         if (pairs := data.files(part)) is not None:
             for doubt in data.symbol_doubts(part, pairs):
-                report.doubt(f"{part}: {doubt}")
+                report.doubt(doubt)
 
 
 def _tell_part(part: str, pairs: Pairs, found: _Part, report: Report) -> None:

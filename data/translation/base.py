@@ -17,6 +17,7 @@ from ..samplers import SamplerFactory
 from ..spec import Kind, SubwordsSpec, TranslationSpec, WordTokenizer
 from ..splits import PARTS, Part
 from ..tokenizer import KINDS, Subwords
+from ..vocabularies.given import read_vocabulary
 from ..vocabularies.lookup import Words
 from ..vocabularies.training import OFTEN
 from .checks import PairChecks, check_pairs, symbol_doubts
@@ -55,6 +56,8 @@ class TranslationData(DataModule):
             alone; `basic_english`, as torchtext's, in lower case.
         vocabulary_size: Subwords of each vocabulary at most, four special ones included; None: by
             the training part, as `Subwords.train` does.
+        vocabulary: A file with the vocabulary of another program, see `read_vocabulary`, or two
+            with a comma in between, of the source and of the target. None: it is trained.
         joint_vocabulary: One vocabulary for both languages.
         lowercase: Bring all text to lower case; the references of the scores stay as they are.
         max_length: Subwords of a sentence in training at most. Pairs with a longer side are left
@@ -78,6 +81,7 @@ class TranslationData(DataModule):
         kind: Kind,
         tokenizer: WordTokenizer = "treebank",
         vocabulary_size: int | None,
+        vocabulary: str | None = None,
         joint_vocabulary: bool,
         lowercase: bool,
         max_length: int,
@@ -101,7 +105,13 @@ class TranslationData(DataModule):
         self.kind = kind
         self.tokenizer = tokenizer
         self.given: dict[str, Subwords] = {}
+        if vocabulary is not None and vocabulary_size is not None:
+            raise UsageError(
+                f"vocabulary_size {vocabulary_size} is of a vocabulary that is trained, and "
+                f"'{vocabulary}' is given: leave the one or the other out."
+            )
         self.vocabulary_size = vocabulary_size
+        self.vocabulary_files = vocabulary
         self.joint_vocabulary = joint_vocabulary
         self.lowercase = lowercase
         self.max_length = max_length
@@ -132,6 +142,8 @@ class TranslationData(DataModule):
 
     def own_spec(self) -> dict[str, Any]:
         """Return the subwords of the training part as plain data, a `TranslationSpec`."""
+        if self.vocabulary_files is not None:
+            self._take(self.vocabulary_files)
         if self.given:
             source, target = (self.given[side].to_spec() for side in ("source", "target"))
             return {"source": source, "target": target, "joint": source == target}
@@ -147,6 +159,25 @@ class TranslationData(DataModule):
         file = self._cache / f"vocabulary-{key_of(_FORMAT, pairs.identity, settings)}.json"
         spec: dict[str, Any] = cached_json(file, lambda: self._train_vocabularies(pairs))
         return spec
+
+    def _take(self, files: str) -> None:
+        """Take the vocabularies of files."""
+        names = [name.strip() for name in files.split(",")]
+        if len(names) > 2 or not all(names):
+            raise UsageError(
+                f"vocabulary is '{files}'; it has to be a file, or the source's and the target's "
+                "with a comma in between."
+            )
+        for side, name in zip(("source", "target"), names * (3 - len(names)), strict=True):
+            if len(names) == 1 and side == "target":
+                self.given[side] = self.given["source"]
+                continue
+            found = read_vocabulary(name)
+            if found.kind == "word" and self.tokenizer != "treebank":
+                found = found._replace(form=found.form._replace(tokenizer=self.tokenizer))
+            self.given[side] = Subwords.from_given(found, lowercase=self.lowercase)
+            which = "" if len(names) == 1 else f" of the {side}"
+            rank_zero_info(f"Vocabulary{which}: '{name}': {found.told}")
 
     def use_words(self, source: Words, target: Words) -> None:
         """Use given words instead of those of the training part; others are unknown.
@@ -237,7 +268,7 @@ class TranslationData(DataModule):
     @property
     def _trains(self) -> bool:
         """Whether the vocabularies are made from the training part."""
-        return self.spec_override is None and not self.given
+        return self.spec_override is None and not self.given and self.vocabulary_files is None
 
     def symbol_doubts(self, part: Part, files: PairFiles) -> list[str]:
         """Say what is doubtful about the symbols of a part, a sentence each.

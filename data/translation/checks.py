@@ -88,16 +88,19 @@ def symbol_doubts(
             if joint:
                 break
         return found
-    remedy = {
-        "word": "--data.kind bpe knows parts of words, too.",
-        "bpe": "Leave --data.vocabulary_size out: all characters of the training part are known "
-        "then.",
-    }["word" if noun == "words" else "bpe"]
+    if noun == "words":
+        remedy = "--data.kind bpe knows parts of words, too."
+    elif size is None:
+        remedy = "They are of letters that the vocabulary lacks."
+    else:
+        remedy = (
+            "Leave --data.vocabulary_size out: all letters of the training part are known then."
+        )
     for side, share in zip(sides, files.unknown(), strict=True):
         if share > _UNKNOWN:
             found.append(
                 f"{share:.1%} of the {noun} of the {part} {side} are unknown symbols, which the "
-                f"model can't tell apart. {remedy if size or noun == 'words' else ''}".rstrip()
+                f"model can't tell apart. {remedy}"
             )
     return found
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...errors import quoted
 from ..spec import Kind
-from .forms import FORMS, INNER, UNKNOWN, around, empty_model
+from .forms import INNER, UNKNOWN, around, empty_model, forms
 
 _WORST = 1e9  # a score's size
 
@@ -19,7 +19,7 @@ def foreign(plain: Any, kind: Kind) -> str | None:
         plain: The JSON.
         kind: What its pieces are said to be.
     """
-    ours = [json.loads(around(empty_model(kind), kind, form).to_str()) for form in FORMS]
+    ours = [json.loads(around(empty_model(kind), kind, form).to_str()) for form in forms(kind)]
     learnt = {"bpe": ("vocab", "merges"), "unigram": ("vocab", "unk_id"), "word": ("vocab",)}[kind]
     if not isinstance(plain, dict) or not isinstance(plain.get("model"), dict):
         return "it has no model"

@@ -31,7 +31,7 @@ def trained(
     nearly all classes should have 100 examples; half of that trades some of them for shorter
     sentences). All characters are pieces, so that a small text is learnt letter by letter, and a
     text of twice the size never has fewer pieces. Of `unigram` there are as many pieces as of
-    `bpe`; whole words are the 8,000 most frequent ones.
+    `bpe`, at most; whole words are the 8,000 most frequent ones.
 
     Args:
         texts: What it is made from; they are read several times.
