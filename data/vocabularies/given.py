@@ -7,6 +7,7 @@ out, so that no text can hold it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -117,8 +118,7 @@ def checked(given: Given, label: str) -> Given:
                 f"{LONGEST:,} characters."
             )
     if len(set(given.pieces)) < len(given.pieces):
-        seen: set[str] = set()
-        twice = next(piece for piece in given.pieces if piece in seen or seen.add(piece))
+        twice, _ = Counter(given.pieces).most_common(1)[0]
         raise DataError(f"{label} has the piece {quoted(twice)!r} twice.")
     return given
 

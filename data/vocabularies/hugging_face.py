@@ -11,7 +11,7 @@ from typing import Any
 
 from ...errors import DataError, quoted
 from .byte_pieces import BYTE_OF
-from .forms import Form
+from .forms import Form, Parted
 from .given import Given, is_special
 
 _SPACE = "\u2581"
@@ -113,7 +113,7 @@ def _form(plain: Mapping[str, Any], kind: str, label: str) -> Form:
         return Form(lowercase, nfc, False, "spaces" if spaces else "treebank")
     if names == ["ByteLevel"] and kind == "BPE" and steps[0].get("use_regex", True) is True:
         spaced = bool(steps[0].get("add_prefix_space"))
-        parted = "spaced bytes" if spaced else "bytes"
+        parted: Parted = "spaced bytes" if spaced else "bytes"
         return Form(lowercase, nfc, False, "treebank", parted, compatible)
     metaspace = [part for part in steps if part["type"] == "Metaspace"]
     others = [name for name in names if name not in ("Metaspace", "WhitespaceSplit")]

@@ -21,12 +21,12 @@ _UNIGRAM, _BPE, _WORD, _CHARACTERS = 1, 2, 3, 4
 _NORMAL, _DEFINED, _BYTE = 1, 4, 6  # types of pieces; the others are no text
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _NORMALIZED = {
-    "": (False, False, False),  # lower case, NFC, NFKC
-    "identity": (False, False, False),
-    "nfkc": (False, True, True),
-    "nmt_nfkc": (False, True, True),
-    "nfkc_cf": (True, True, True),
-    "nmt_nfkc_cf": (True, True, True),
+    "": (False, False),  # lower case, NFKC
+    "identity": (False, False),
+    "nfkc": (False, True),
+    "nmt_nfkc": (False, True),
+    "nfkc_cf": (True, True),
+    "nmt_nfkc_cf": (True, True),
 }
 _WORST = 1e9
 
@@ -57,7 +57,9 @@ def from_sentencepiece(data: bytes, label: str) -> Given:
                     raise DataError(f"{label} has more than {MOST:,} pieces, which are not read.")
             elif number == 2 and isinstance(value, bytes):
                 training = dict(_fields(value))
-                model, suffix = training.get(3, model), bool(training.get(24, 0))
+                said = training.get(3, model)
+                model = said if isinstance(said, int) else 0
+                suffix = bool(training.get(24, 0))
             elif number == 3 and isinstance(value, bytes):
                 normalized = dict(_fields(value))
                 name = normalized.get(1, b"")
@@ -79,12 +81,9 @@ def from_sentencepiece(data: bytes, label: str) -> Given:
             f"{label} normalises text by rules of its own ({quoted(rule)}), which are not read. "
             "Train it with one of nmt_nfkc, nfkc, nmt_nfkc_cf, nfkc_cf and identity."
         )
-    return _given(pieces, int(model), Form(*_form(rule)), label)
-
-
-def _form(rule: str) -> tuple[object, ...]:
-    lowercase, nfc, compatible = _NORMALIZED[rule]
-    return lowercase, nfc, False, "treebank", "spaces", compatible
+    lowercase, compatible = _NORMALIZED[rule]
+    form = Form(lowercase, compatible, False, "treebank", "spaces", compatible)
+    return _given(pieces, model, form, label)
 
 
 def _given(pieces: list[_Piece], model: int, form: Form, label: str) -> Given:

@@ -108,9 +108,7 @@ FOREIGN: dict[str, Reader] = {
         "tokenizer.json", hugging_face, read_vocabularies, "json"
     ),
     "a model of SentencePiece": Reader("sp.model", sentencepiece, read_vocabularies),
-    "a list of words": Reader(
-        "vocab.txt", const("Mann\nRad 12\n", "a 1\nb 2\n"), read_vocabularies
-    ),
+    "a list of words": Reader("vocab.txt", const("Mann\nRad\n", "a 1\nb 2\n"), read_vocabularies),
     **{
         f"labels: {name}": Reader(
             f"clip.{name}", const(text), read_labels, "json" * name.endswith(("json", "boris"))
