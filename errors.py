@@ -40,15 +40,16 @@ class SetupError(UnrolledError, RuntimeError):
     exit_code = 4
 
 
-def not_installed(package: str, extra: str) -> SetupError:
+def not_installed(package: str, extra: str, what: str = "This") -> SetupError:
     """Return the error about a package that one of the extras brings.
 
     Args:
         package: What was to be imported.
         extra: The extra.
+        what: What needs it.
     """
     return SetupError(
-        f"This needs {package}, which is not installed.\n"
+        f"{what} needs {package}, which is not installed.\n"
         f"In the clone of unrolled: pip install -e '.[{extra}]'"
     )
 

@@ -18,8 +18,8 @@ def demo(
 
     A language model writes on as you type and shows how likely each character was, a translation
     shows what each word looked at, a caption where, and a video gets its labels as it is read. The
-    page needs no network and tells nobody of its use. It needs Gradio: pip install
-    'unrolled[demo]'.
+    page needs no network and tells nobody of its use. It needs Gradio: pip install -e
+    '.[demo]'.
 
     Args:
         *checkpoints: Checkpoints, folders of runs, or exported folders (ONNX), of any tasks.

@@ -90,6 +90,12 @@ TINY = {
         write_captions,
         slow=True,
     ),
+    "pronunciations": Tiny(
+        "--words 200 --held_out 20 --sizes null --trainer.max_epochs 1 "
+        "--trainer.limit_train_batches 2",
+        "| null | ",
+        slow=True,
+    ),
     "salads50": Tiny(
         ". --splits 1 --seeds 0 --data.background [rest] --trainer.max_epochs 1",
         "| mean | ",

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ...data.splits import PARTS, Part
-from ...data.tokenizer import Subwords
 from ...data.translation.base import TranslationData
 from ...data.translation.languages import order_of
 from ...data.translation.pairs import Pairs
@@ -21,7 +20,6 @@ from .report import Report, alike, doubles, percent, scripts, shared, spread
 _SAMPLE = 2000  # pairs whose symbols are looked at
 _ODD = math.log(3)  # of a pair's ratio of lengths, against the part's own
 _SHORT = 30  # characters: ratios of shorter sentences say little
-_UNKNOWN = 0.005  # share of symbols
 
 
 class _Part:
@@ -83,7 +81,7 @@ def look(read: Read, report: Report) -> None:
     train = parts["train"]
     for name, side in (("sources", 0), ("targets", 1)):
         report.tell(name, scripts(pair[side] for pair in found["train"].read()))
-    _tell_symbols(data, found, len(train), report)
+    _tell_symbols(data, found, report)
     for part, pairs in found.items():
         _tell_part(part, pairs, parts[part], report)
         if part != "train" and not data.correct:
@@ -92,34 +90,17 @@ def look(read: Read, report: Report) -> None:
         _tell_direction(data, found["train"], report)
 
 
-def _tell_symbols(
-    data: TranslationData, found: dict[Part, Pairs], pairs: int, report: Report
-) -> None:
+def _tell_symbols(data: TranslationData, found: dict[Part, Pairs], report: Report) -> None:
     sizes = dict.fromkeys(each.size for each in data.vocabularies)
     files = data.files("train")
     if files is not None and len(files):
         for name, lengths in zip(("sources", "targets"), files.lengths, strict=True):
             report.tell("lengths", f"{name} in training: {spread(lengths - 1)} subwords")
     report.tell("vocabulary", f"{' and '.join(f'{size:,}' for size in sizes)} symbols")
-    if max(sizes) > pairs:
-        report.doubt(
-            f"the vocabulary has {max(sizes):,} symbols, and there are {pairs:,} pairs to learn "
-            f"them from: try --data.vocabulary_size {max(8, min(1000, pairs // 20))}"
-        )
-    for part, each in found.items():
-        if part == "train":
-            continue
-        for name, side in (("sources", 0), ("targets", 1)):
-            ids = data.vocabularies[side].encode_batch(
-                [pair[side] for pair in itertools.islice(each.read(), _SAMPLE)]
-            )
-            unknown = sum(row.count(Subwords.UNKNOWN) for row in ids)
-            total = sum(map(len, ids))
-            if unknown > _UNKNOWN * total:
-                report.doubt(
-                    f"{part}: {percent(unknown, total)} symbols of the {name} are unknown to the "
-                    "training part"
-                )
+    for part in found:
+        if (pairs := data.files(part)) is not None:
+            for doubt in data.symbol_doubts(part, pairs):
+                report.doubt(doubt)
 
 
 def _tell_part(part: str, pairs: Pairs, found: _Part, report: Report) -> None:

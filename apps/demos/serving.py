@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ...errors import SetupError, UsageError
+from ...errors import SetupError, UsageError, not_installed
 
 if TYPE_CHECKING:
     from ...tasks.model import Model
@@ -49,9 +49,7 @@ def check_gradio() -> None:
         SetupError: It is not.
     """
     if importlib.util.find_spec("gradio") is None:
-        raise SetupError(
-            "The page is made with Gradio, which is not installed: pip install 'unrolled[demo]'"
-        )
+        raise not_installed("Gradio", "demo", "The page")
 
 
 def check_port(host: str, port: int) -> None:

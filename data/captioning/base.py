@@ -25,6 +25,7 @@ from ..samplers import ItemSampler, SamplerFactory
 from ..spec import CaptionSpec, WordTokenizer
 from ..splits import Part
 from ..tokenizer import Subwords
+from ..vocabularies.given import read_vocabulary
 from ..vocabularies.lookup import Words
 from .dataset import Augmentation, CaptionDataset, Pictures, encode_captions
 
@@ -95,6 +96,8 @@ class CaptioningData(DataModule):
         units: What a caption is learnt in: `words`, `characters`, `subwords`; None: words, or
             characters where most letters are of scripts that put no spaces between words.
         normalize: Bring captions to Unicode's NFC.
+        vocabulary: A file with the vocabulary of another program, see `read_vocabulary`; None: it
+            is made of the training captions.
         spec: A checkpoint's spec: use its words and its picture size. None for the data's own.
     """
 
@@ -115,6 +118,7 @@ class CaptioningData(DataModule):
         cache_features: bool,
         units: Units | None = None,
         normalize: bool = True,
+        vocabulary: str | None = None,
         spec: dict[str, Any] | None,
     ) -> None:
         super().__init__(num_workers=num_workers, seed=seed, spec=spec)
@@ -140,6 +144,12 @@ class CaptioningData(DataModule):
         self.cache_features = cache_features
         self.units = units
         self.normalize = normalize
+        if vocabulary is not None and units is not None:
+            raise UsageError(
+                f"units is {units}, and '{vocabulary}' says itself what its pieces are: leave the "
+                "one or the other out."
+            )
+        self.vocabulary_file = vocabulary
         self._given: Subwords | None = None
         self._encode: Callable[[Tensor], Tensor] | None = None
         self._encoder_key: Callable[[], str] | None = None
@@ -179,6 +189,8 @@ class CaptioningData(DataModule):
 
     def own_spec(self) -> dict[str, Any]:
         """Return the words and the size of the pictures as plain data, a `CaptionSpec`."""
+        if self.vocabulary_file is not None:
+            self._take(self.vocabulary_file)
         if self._given is not None:
             return dict(CaptionSpec(vocabulary=self._given.to_spec(), image_size=self.image_size))
         texts = [self.learnt(text) for texts in self.references("train") for text in texts]
@@ -193,6 +205,20 @@ class CaptioningData(DataModule):
             min_count=_NEVER if units == "characters" else self.min_count,
         )
         return dict(CaptionSpec(vocabulary=words.to_spec(), image_size=self.image_size))
+
+    def _take(self, name: str) -> None:
+        """Take the vocabulary of a file, and say how much of the captions it does not know."""
+        found = read_vocabulary(name)
+        if found.form.tokenizer == "spaces":  # signs are left out of captions, but for a few
+            found = found._replace(form=found.form._replace(tokenizer="treebank"))
+        words = self._given = Subwords.from_given(found, lowercase=True)
+        texts = [self.learnt(text) for texts in self.references("train") for text in texts]
+        ids = [i for row in words.encode_batch(texts) for i in row]
+        unknown = ids.count(words.UNKNOWN) / max(len(ids), 1)
+        rank_zero_info(
+            f"Vocabulary: '{name}': {found.told}; {unknown:.1%} of the training captions' symbols "
+            "are unknown to it"
+        )
 
     def use_words(self, words: Words, tokenizer: WordTokenizer = "treebank") -> None:
         """Use given words instead of those of the training captions; others are unknown.

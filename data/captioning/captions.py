@@ -66,6 +66,9 @@ class CaptionData(CaptioningData):
         units: What a caption is learnt in: `words`, `characters` or `subwords`; null: words, or
             characters where most letters are of scripts without spaces (Chinese, Japanese, Thai).
         normalize: Bring captions to Unicode's NFC, where an accented letter is one character.
+        vocabulary: A file with the vocabulary of another program: Hugging Face's `tokenizer.json`,
+            a SentencePiece `.model`, or a `.txt` with a word a line; null: that of the training
+            captions.
         random_flip: Mirror every other training picture. Captions that say left and right are wrong
             then.
         min_crop: Train on squares of this share of the side at least, somewhere in the picture; 1
@@ -100,6 +103,7 @@ class CaptionData(CaptioningData):
         min_count: int = 5,
         units: Units | None = None,
         normalize: bool = True,
+        vocabulary: str | None = None,
         random_flip: bool = False,
         min_crop: float = 1.0,
         batch_size: int = 32,
@@ -122,6 +126,7 @@ class CaptionData(CaptioningData):
             cache_features=cache_features,
             units=units,
             normalize=normalize,
+            vocabulary=vocabulary,
             spec=spec,
         )
         if (root is None) == (dataset is None):

@@ -55,9 +55,16 @@ FIELDS = (
             "comment",
             "description",
             "raw",
+            "caption_str",  # TextCaps
+            *("caption_0", "caption0", "caption_1", "caption1"),
         ),
     ),
-    Field("split", ("split", "part", "set"), required=False),
+    Field("split", ("split", "part", "set", "set_name"), required=False),
+)
+# Several captions of an image, a column each.
+_MORE = tuple(
+    Field(f"caption {number}", (f"caption_{number}", f"caption{number}"), required=False)
+    for number in range(1, 10)
 )
 
 
@@ -107,7 +114,7 @@ def table_entries(
     """
     table = Table(
         path,
-        FIELDS,
+        (*FIELDS, *_MORE),
         label=f"'{path}'",
         columns=columns,
         guess=_guess,
@@ -122,8 +129,12 @@ def table_entries(
         def where(expected: str, line: int = line) -> DataError:
             return DataError(f"'{path}', line {line}: expected {expected}.")
 
-        image, caption, split = row
-        yield Entry(image or "", _listed(caption or ""), part_named(split, where) or named)
+        image, caption, split, *others = row
+        captions = _listed(caption or "")
+        for field, other in zip(_MORE, others, strict=True):
+            if other and table.places[field.name] != table.places["caption"]:
+                captions += _listed(other)
+        yield Entry(image or "", captions, part_named(split, where) or named)
 
 
 def _listed(caption: str) -> tuple[str, ...]:
@@ -180,7 +191,12 @@ def object_entries(
         image = next((one[key] for key in image_keys if key in one), None)
         if isinstance(image, dict):  # as the `datasets` library writes them
             image = image.get("path")
-        captions = texts_in(next((one[key] for key in caption_keys if key in one), None))
+        key = next((key for key in caption_keys if key in one), None)
+        captions = texts_in(one.get(key)) if key else None
+        for more in (name for field in _MORE for name in field.names if name in one):
+            if captions is not None and more != key:
+                found = texts_in(one[more] or [])
+                captions = captions + found if found is not None else None
         if not isinstance(image, str) or captions is None:
             raise where(
                 f'\'{{"image": ..., "caption": ...}}\' (text, or a list of texts), found '

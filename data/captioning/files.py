@@ -47,6 +47,7 @@ _JSONS = (
     "dataset_*",
     "captions",
     "captions_*",
+    "*_captions",
     "image_info_*",
     "annotations",
     "metadata",
@@ -94,6 +95,8 @@ def read_captions(root: Path, layout: Layout, columns: str | None = None) -> Cap
     chosen, told = chosen_columns(columns, FIELDS), list[str]()
     there = _without_doubles(list(_known_files(root, chosen, told)), told)
     files = [file for file in there if layout in ("auto", file.layout)]
+    if not files and not there and (hint := _stranger(root)):
+        raise DataError(f"'{root}' {hint}")
     if not files:
         known = "\n".join(
             f"  {name}: {what}" for name, what in EXPECTED.items() if layout in ("auto", name)
@@ -120,6 +123,27 @@ def read_captions(root: Path, layout: Layout, columns: str | None = None) -> Cap
         entries=_merged(_placed(entry, file.path, root) for file in files for entry in file.read()),
         told=told,
     )
+
+
+def _stranger(root: Path) -> str:
+    """Say what to do about a folder whose captions are of a kind that is known, and not read."""
+    tars = _matching(root, "*.tar", "*.tar.gz", "*.tgz")
+    if tars:
+        return (
+            f"has archives, as '{tars[0].name}' (WebDataset), which are not unpacked.\n"
+            "Unpack them with tar, and name images and captions in a captions.csv (image,caption)."
+        )
+    texts = [path for path in _matching(root, "*.txt") if _beside(path)]
+    if texts:
+        return (
+            f"has texts beside images, as '{texts[0].name}', which are not read.\nWrite one table "
+            "of all, captions.tsv: the image's name, a tab, its caption."
+        )
+    return ""
+
+
+def _beside(path: Path) -> bool:
+    return any(path.with_suffix(end).is_file() for end in (".jpg", ".png", ".jpeg", ".webp"))
 
 
 def _part_of(path: Path, root: Path) -> Part | None:
@@ -207,7 +231,7 @@ def _json_files(root: Path, columns: dict[str, str]) -> Iterator[_File]:
         listed = isinstance(images, list) and isinstance(content.get("annotations", []), list)
         first = next(iter(images or []), None) if listed else None
         if listed and ("annotations" in content or (isinstance(first, dict) and "id" in first)):
-            yield _File("coco", path, partial(_coco, path, content, official))
+            yield _File("coco", path, partial(_coco, path, content, official, _part_of(path, root)))
             continue
         entries = json_entries(content, f"'{path}'", columns, _part_of(path, root))
         if entries is None:
@@ -279,12 +303,14 @@ def _karpathy(path: Path, images: list[Any]) -> Iterator[Entry]:
         )
 
 
-def _coco(path: Path, content: dict[str, Any], official: bool) -> Iterator[Entry]:
+def _coco(
+    path: Path, content: dict[str, Any], official: bool, named: Part | None
+) -> Iterator[Entry]:
     """Read COCO's captions.
 
     Where both files are there, the training file's images are for training, and the validation
     file's are shared out between validation and test, since COCO keeps the captions of its own test
-    to itself. Else no part is said.
+    to itself. Else the file's name may say the part (`train.json`), or nothing does.
     """
     names: dict[Any, str] = {}
     captions: dict[Any, list[str]] = {}
@@ -313,7 +339,7 @@ def _coco(path: Path, content: dict[str, Any], official: bool) -> Iterator[Entry
             f"{quoted(next(iter(unknown)))}."
         )
     for number, key in enumerate(sorted(names, key=lambda key: (isinstance(key, str), key))):
-        part: Part | None = None
+        part = named
         if official and path.name.startswith("captions_train"):
             part = "train"
         elif official and path.name.startswith("captions_val"):

@@ -80,6 +80,12 @@ class ImageFinder:
                 named = " or ".join(f"'{path}'" for path in found[:3])
                 wrong[number] = f"may be {named}"
         if images and not any(paths) and len(wrong) == sum("missing" in w for w in wrong.values()):
+            if all("://" in image for image in images):
+                raise DataError(
+                    f"{source} names its {len(images):,} images by addresses, as "
+                    f"'{quoted(images[0])}', and nothing is downloaded.\n"
+                    "Fetch them first (img2dataset does), and name the files instead."
+                )
             where = ", ".join(f"'{folder}'" for folder in self._listed)
             raise DataError(
                 f"None of the {len(images):,} images that {source} names, as "

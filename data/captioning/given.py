@@ -42,6 +42,9 @@ class CaptionFeatures(CaptionData):
         units: What a caption is learnt in: `words`, `characters` or `subwords`; null: words, or
             characters where most letters are of scripts without spaces (Chinese, Japanese, Thai).
         normalize: Bring captions to Unicode's NFC, where an accented letter is one character.
+        vocabulary: A file with the vocabulary of another program: Hugging Face's `tokenizer.json`,
+            a SentencePiece `.model`, or a `.txt` with a word a line; null: that of the training
+            captions.
         batch_size: Images in a batch of one process; each comes with all its captions.
         captions_per_image: So many captions of each image in a training batch, drawn anew each
             epoch; None: all.
@@ -68,6 +71,7 @@ class CaptionFeatures(CaptionData):
         min_count: int = 5,
         units: Units | None = None,
         normalize: bool = True,
+        vocabulary: str | None = None,
         batch_size: int = 32,
         captions_per_image: int | None = None,
         num_workers: int = 0,
@@ -88,6 +92,7 @@ class CaptionFeatures(CaptionData):
             min_count=min_count,
             units=units,
             normalize=normalize,
+            vocabulary=vocabulary,
             batch_size=batch_size,
             captions_per_image=captions_per_image,
             num_workers=num_workers,

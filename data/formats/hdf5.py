@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import DataError, SetupError, quoted
+from ...errors import DataError, not_installed, quoted
 from ..arrays import Array, check_size
 
 _DEEP = 3  # groups within groups
@@ -33,9 +33,7 @@ class ArrayStore:
         try:
             import h5py
         except ImportError as error:
-            raise SetupError(
-                f"'{path}' needs h5py to be read: pip install 'unrolled[pose]'."
-            ) from error
+            raise not_installed("h5py", "hdf5", f"'{path}'") from error
         self.path = path
         self._most = most
         self._h5py: Any = h5py

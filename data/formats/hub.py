@@ -16,6 +16,7 @@ COLUMNAR = {".parquet": "parquet", ".arrow": "arrow", ".feather": "arrow"}
 _BUILDERS = {  # of the `datasets` library, by the ends of files' names
     ".json": "json",
     ".csv": "csv",
+    ".tsv": "csv",
     ".txt": "text",
     **dict.fromkeys(JSON_LINES, "json"),
     **COLUMNAR,
@@ -47,6 +48,7 @@ def load_dataset(
     import datasets  # takes a second to import
 
     local, files = Path(name).expanduser(), None
+    form: dict[str, Any] = {}
     verbosity = datasets.logging.get_verbosity()
     datasets.logging.set_verbosity(CRITICAL)  # what is wrong is told in the error
     try:
@@ -65,9 +67,11 @@ def load_dataset(
                     f"its name ends in none of {', '.join(_BUILDERS)}; --data.path reads a text "
                     "file"
                 )
+            # with tabs, a quote is a sign of the sentence
+            form |= {"sep": "\t", "quoting": 3} if local.suffix == ".tsv" else {}
             name, config, files = _BUILDERS[local.suffix], None, str(local.absolute())
         return datasets.load_dataset(
-            name, config, data_files=files, split=split, streaming=streaming
+            name, config, data_files=files, split=split, streaming=streaming, **form
         )
     except Exception as error:  # a stranger's folder can make the library raise anything
         raise DataError(f"{label} can't be loaded: {_reason(error)}.") from error

@@ -17,6 +17,11 @@ from ..tables import MAX_LINE, lines
 from .dialects import SAMPLE, SEPARATORS, Dialect, dialects
 from .packed import kind_of, read_blocks
 
+# What Anki writes above its tables of notes.
+_ANKI = re.compile(
+    r"#(separator|html|tags|columns|notetype|deck|guid|if matches)( column)?:", re.IGNORECASE
+)
+
 Matcher = Callable[[str, str], bool]
 Guess = Callable[[list[list[str]]], Mapping[str, int] | None]
 
@@ -122,7 +127,11 @@ class Table:
         self.told = self._told()
 
     def _lines(self) -> Iterator[str]:
-        return lines(read_blocks(self.path, self.label), self.label)
+        begun = False
+        for line in lines(read_blocks(self.path, self.label), self.label):
+            begun = begun or _ANKI.match(line) is None
+            if begun:
+                yield line
 
     def _understood(
         self, sample: list[str], columns: Mapping[str, str], guess: Guess | None

@@ -56,6 +56,9 @@ class TextData(DataModule):
             and line ends), or `subwords` (byte-pair encoding of bytes, which loses nothing).
         vocabulary_size: Words or subwords at most. None: by the text, all words that occur twice,
             50,000 at most; a subword for each 400 characters, 32,000 at most.
+        vocabulary: A file with the vocabulary of another program instead of the text's own: words
+            as a `.txt` (one a line) or a `tokenizer.json` of them; subwords as a `tokenizer.json`
+            of byte-pair encoding by bytes. Text is parted as it is here.
         encoding: How characters are encoded in the files, by Python's name for it. No effect on
             bytes.
         documents: What a document is: each of the `files` (each row of a data set), each of their
@@ -90,6 +93,7 @@ class TextData(DataModule):
         streaming: bool = False,
         units: Units = "characters",
         vocabulary_size: int | None = None,
+        vocabulary: str | None = None,
         encoding: str = "utf-8",
         documents: Documents = "files",
         val_fraction: float = 0.05,
@@ -132,6 +136,11 @@ class TextData(DataModule):
                     f"vocabulary_size {vocabulary_size} is for units words and subwords: of "
                     f"{units} all are taken. Leave it out, or set units."
                 )
+        if vocabulary is not None and (units not in ("words", "subwords") or vocabulary_size):
+            raise UsageError(
+                f"vocabulary '{vocabulary}' is for units words and subwords, and has its own size: "
+                "set --data.units to what it holds, and leave vocabulary_size out."
+            )
         self.shares = shares(val_fraction, test_fraction)
         # checks them
         StreamSampler(0, batch_size=batch_size, chunk_length=chunk_length, vary_length=vary_length)
@@ -145,6 +154,7 @@ class TextData(DataModule):
         self.streaming = streaming
         self.units = units
         self.vocabulary_size = vocabulary_size
+        self.vocabulary_file = vocabulary
         self.encoding = encoding
         self.documents: Documents = documents
         self.batch_size = batch_size
@@ -152,7 +162,7 @@ class TextData(DataModule):
         self.vary_length = vary_length
         self.unknown: Literal["error", "replace"] = unknown
         self.cache_dir = cache_dir
-        self._given: WordVocabulary | None = None
+        self._given: Vocabulary | None = None
 
     @classmethod
     def from_iterable(
@@ -243,6 +253,10 @@ class TextData(DataModule):
 
     def own_spec(self) -> dict[str, Any]:
         """Return the vocabulary as plain data, a `TextSpec`."""
+        if self.vocabulary_file is not None:
+            from .tokens import given_vocabulary  # imports `tokenizers`
+
+            self._given = given_vocabulary(self.vocabulary_file, self.units)
         if self._given is not None:
             return dict(TextSpec(vocabulary=self._given.to_spec()))
         return dict(TextSpec(vocabulary=self.corpus.vocabulary().to_spec()))

@@ -10,8 +10,11 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import numpy as np
+from lightning.pytorch.utilities import rank_zero_info
 
+from ...errors import UsageError
 from ..arrays import Array
+from ..vocabularies.given import read_vocabulary
 from ..vocabularies.subwords import SubwordVocabulary
 from ..vocabularies.words import WordVocabulary, words_of
 from .documents import Block
@@ -44,6 +47,29 @@ def made(
         return WordVocabulary.of(counts, size or _MOST_WORDS)
     size = size or min(_MOST_SUBWORDS, 257 + characters // _CHARACTERS)
     return SubwordVocabulary.train(_first(_texts(blocks), _READ), size)
+
+
+def given_vocabulary(name: str, units: str) -> WordVocabulary | SubwordVocabulary:
+    """Return the vocabulary of a file of another program, and say what was understood.
+
+    Args:
+        name: The file, see `read_vocabulary`.
+        units: What is to be modelled, `words` or `subwords`.
+
+    Raises:
+        UsageError: The file holds the other.
+    """
+    from ..vocabularies.hugging_face import merges_of_bytes
+
+    found = read_vocabulary(name)
+    if (found.kind == "word") != (units == "words"):
+        held = "words" if found.kind == "word" else "subwords"
+        raise UsageError(f"'{name}' is a vocabulary of {held}: add --data.units {held}.")
+    rank_zero_info(f"Vocabulary: '{name}': {found.told}")
+    if units == "words":
+        # of a word with white space in it, no text has any
+        return WordVocabulary(word for word in found.pieces if len(word.split()) == 1)
+    return SubwordVocabulary(merges_of_bytes(found, f"'{name}'"))
 
 
 def tokenized(block: Block, vocabulary: WordVocabulary | SubwordVocabulary) -> Block:

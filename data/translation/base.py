@@ -15,10 +15,12 @@ from ..base import DataModule
 from ..cache import cache_folder, cached_json, key_of
 from ..samplers import SamplerFactory
 from ..spec import Kind, SubwordsSpec, TranslationSpec, WordTokenizer
-from ..splits import Part
+from ..splits import PARTS, Part
 from ..tokenizer import KINDS, Subwords
+from ..vocabularies.given import read_vocabulary
 from ..vocabularies.lookup import Words
-from .checks import PairChecks, check_pairs
+from ..vocabularies.training import OFTEN
+from .checks import PairChecks, check_pairs, symbol_doubts
 from .dataset import PairFiles, encode_pairs
 from .pairs import Pairs
 from .sampler import BucketSampler, check_budget
@@ -52,7 +54,10 @@ class TranslationData(DataModule):
             exactly.
         tokenizer: How `word` parts text: `treebank`, as the Penn Treebank; `spaces`, by white space
             alone; `basic_english`, as torchtext's, in lower case.
-        vocabulary_size: Subwords of each vocabulary at most, four special ones included.
+        vocabulary_size: Subwords of each vocabulary at most, four special ones included; None: by
+            the training part, as `Subwords.train` does.
+        vocabulary: A file with the vocabulary of another program, see `read_vocabulary`, or two
+            with a comma in between, of the source and of the target. None: it is trained.
         joint_vocabulary: One vocabulary for both languages.
         lowercase: Bring all text to lower case; the references of the scores stay as they are.
         max_length: Subwords of a sentence in training at most. Pairs with a longer side are left
@@ -75,7 +80,8 @@ class TranslationData(DataModule):
         *,
         kind: Kind,
         tokenizer: WordTokenizer = "treebank",
-        vocabulary_size: int,
+        vocabulary_size: int | None,
+        vocabulary: str | None = None,
         joint_vocabulary: bool,
         lowercase: bool,
         max_length: int,
@@ -99,7 +105,13 @@ class TranslationData(DataModule):
         self.kind = kind
         self.tokenizer = tokenizer
         self.given: dict[str, Subwords] = {}
+        if vocabulary is not None and vocabulary_size is not None:
+            raise UsageError(
+                f"vocabulary_size {vocabulary_size} is of a vocabulary that is trained, and "
+                f"'{vocabulary}' is given: leave the one or the other out."
+            )
         self.vocabulary_size = vocabulary_size
+        self.vocabulary_files = vocabulary
         self.joint_vocabulary = joint_vocabulary
         self.lowercase = lowercase
         self.max_length = max_length
@@ -130,6 +142,8 @@ class TranslationData(DataModule):
 
     def own_spec(self) -> dict[str, Any]:
         """Return the subwords of the training part as plain data, a `TranslationSpec`."""
+        if self.vocabulary_files is not None:
+            self._take(self.vocabulary_files)
         if self.given:
             source, target = (self.given[side].to_spec() for side in ("source", "target"))
             return {"source": source, "target": target, "joint": source == target}
@@ -145,6 +159,25 @@ class TranslationData(DataModule):
         file = self._cache / f"vocabulary-{key_of(_FORMAT, pairs.identity, settings)}.json"
         spec: dict[str, Any] = cached_json(file, lambda: self._train_vocabularies(pairs))
         return spec
+
+    def _take(self, files: str) -> None:
+        """Take the vocabularies of files."""
+        names = [name.strip() for name in files.split(",")]
+        if len(names) > 2 or not all(names):
+            raise UsageError(
+                f"vocabulary is '{files}'; it has to be a file, or the source's and the target's "
+                "with a comma in between."
+            )
+        for side, name in zip(("source", "target"), names * (3 - len(names)), strict=True):
+            if len(names) == 1 and side == "target":
+                self.given[side] = self.given["source"]
+                continue
+            found = read_vocabulary(name)
+            if found.kind == "word" and self.tokenizer != "treebank":
+                found = found._replace(form=found.form._replace(tokenizer=self.tokenizer))
+            self.given[side] = Subwords.from_given(found, lowercase=self.lowercase)
+            which = "" if len(names) == 1 else f" of the {side}"
+            rank_zero_info(f"Vocabulary{which}: '{name}': {found.told}")
 
     def use_words(self, source: Words, target: Words) -> None:
         """Use given words instead of those of the training part; others are unknown.
@@ -223,12 +256,45 @@ class TranslationData(DataModule):
         if pairs.told:
             rank_zero_info(pairs.told)
         rank_zero_info(f"Pairs ({part}): {pairs.name}: {len(files):,}, {sizes}{left}")
+        if part == "train" and self._trains and self.vocabulary_size is None:
+            self._tell_size()
         count, first = survey["same"]
         if not self.correct and count > len(files) / 20:
             rank_zero_warn(
                 f"{pairs.name}: in {count:,} of {len(files):,} pairs source and target are the "
                 f"same text ({pairs.where(first, count)}). Are these the files of two languages?"
             )
+
+    @property
+    def _trains(self) -> bool:
+        """Whether the vocabularies are made from the training part."""
+        return self.spec_override is None and not self.given and self.vocabulary_files is None
+
+    def symbol_doubts(self, part: Part, files: PairFiles) -> list[str]:
+        """Say what is doubtful about the symbols of a part, a sentence each.
+
+        Args:
+            part: The part.
+            files: Its pairs.
+        """
+        # of a checkpoint's or of given words nobody chose the number here
+        chosen = self.vocabulary_size if self._trains else None
+        return symbol_doubts(files, part, self.vocabularies, chosen)
+
+    def _tell_size(self) -> None:
+        if self.kind == "word":
+            return
+        told = []
+        for vocabulary in dict.fromkeys(self.vocabularies):
+            pieces = vocabulary.get_itos()[Subwords.UNKNOWN + 1 :]
+            letters = sum(len(piece) == 1 for piece in pieces)
+            longer = len(pieces) - letters
+            told.append(f"{letters:,} characters and {longer:,} pieces of several")
+        often = f" that occur {OFTEN} times or more" if self.kind == "bpe" else ""
+        rank_zero_info(
+            f"The training part sizes its subwords: {' / '.join(told)}{often}; "
+            "--data.vocabulary_size sets their number."
+        )
 
     def prepare_data(self) -> None:
         """Train the subwords and encode what the run needs, for the other processes to find.
@@ -242,9 +308,14 @@ class TranslationData(DataModule):
         train = self.files("train")
         if train is None:
             return
-        for part in ("val", "test"):
-            if (files := self.files(part)) is not None and not self.correct:
+        for part in PARTS:
+            files = self.files(part)
+            if files is None or self.correct:
+                continue
+            if part != "train":
                 self._warn(part, check_pairs(train, files, self.vocabularies[0], self._cache))
+            for doubt in self.symbol_doubts(part, files):
+                rank_zero_info(f"Warning: {doubt}")
 
     def _warn(self, part: Part, checks: PairChecks) -> None:
         """Say what looks wrong about a part."""

@@ -25,6 +25,7 @@ from .pairs import Pairs
 
 _FORMAT = 1  # of the files in the cache: raise it when they change
 _CHUNK = 16384  # pairs encoded at a time
+_LOOKED_AT = 1_000_000  # symbols
 _NAMED = 4  # positions kept of each kind of pair that was left out
 _FILES, _ROWS, _SURVEY = ("source.npy", "target.npy", "text.npy"), "rows.npy", "survey.json"
 
@@ -71,6 +72,14 @@ class PairFiles:
     def lengths(self) -> tuple[Array, Array]:
         """Ids of each source and of each target, end symbols included, (N,) each."""
         return np.diff(self._source_ends), np.diff(self._target_ends)
+
+    def unknown(self) -> tuple[float, float]:
+        """Return the share of unknown symbols in the sources and the targets, of a million each."""
+        shares = [
+            float((ids == Subwords.UNKNOWN).sum() / max((ids != Subwords.END).sum(), 1))
+            for ids in (self._source[:_LOOKED_AT], self._target[:_LOOKED_AT])
+        ]
+        return shares[0], shares[1]
 
     @property
     def digests(self) -> Array:

@@ -68,7 +68,12 @@ class ParallelData(TranslationData):
             exactly.
         tokenizer: How `word` parts text: `treebank`, as the Penn Treebank; `spaces`, by white space
             alone; `basic_english`, as torchtext's, in lower case.
-        vocabulary_size: Subwords of each vocabulary at most, four special ones included.
+        vocabulary_size: Subwords of each vocabulary at most, four special ones included. null: by
+            the training part: all characters, and pieces of several that occur 50 times or more,
+            32,000 at most; of whole words 8,000.
+        vocabulary: A file with the vocabulary of another program: Hugging Face's `tokenizer.json`,
+            a SentencePiece `.model`, or a `.txt` with a word a line; or the source's and the
+            target's with a comma in between. null: it is trained.
         joint_vocabulary: One vocabulary for both languages.
         lowercase: Bring all text to lower case; the references of the scores stay as they are.
         max_length: Subwords of a sentence in training at most. Pairs with a longer side are left
@@ -109,7 +114,8 @@ class ParallelData(TranslationData):
         dataset_config: str | None = None,
         kind: Kind = "bpe",
         tokenizer: WordTokenizer = "treebank",
-        vocabulary_size: int = 8000,
+        vocabulary_size: int | None = None,
+        vocabulary: str | None = None,
         joint_vocabulary: bool = True,
         lowercase: bool = False,
         max_length: int = 128,
@@ -124,6 +130,7 @@ class ParallelData(TranslationData):
             kind=kind,
             tokenizer=tokenizer,
             vocabulary_size=vocabulary_size,
+            vocabulary=vocabulary,
             joint_vocabulary=joint_vocabulary,
             lowercase=lowercase,
             max_length=max_length,

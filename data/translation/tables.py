@@ -27,6 +27,7 @@ _TARGETS = ("target", "tgt", "trg", "target_text", "target_sentence", "translati
 _NO_SENTENCES = ("id", "index", "lang", "language", "score", "attribution", "license", "split")
 _ABOUT = re.compile(r"CC[- ]?BY|tatoeba\.org|https?://", re.IGNORECASE)
 _NUMBER = re.compile(r"[-+]?[0-9]+([.,][0-9]+)?")
+_CODE = 3  # letters
 _LOOKED_AT = 200  # rows, to tell languages apart
 _CONSTANT = 3  # rows at least of which all are the same
 
@@ -61,6 +62,8 @@ def table_pairs(path: str, source: str, target: str, columns: str | None = None)
         return Pairs((path, path), identity, read, "unit", 1, f"{path}: {source} to {target}")
     if kind in OBJECTS:
         return _object_pairs(full, path, fields, chosen, identity)
+    if kind in _OTHERS:
+        raise DataError(f"'{path}' is {_OTHERS[kind]}.")
     if kind not in TEXT_TABLES:
         raise DataError(
             f"'{path}' ends in none of {', '.join(TABLES)}. Two files with a sentence a line are "
@@ -81,6 +84,18 @@ def table_pairs(path: str, source: str, target: str, columns: str | None = None)
 
 
 _DEFAULTS = ("source", "target")
+_ROW = "which is not read. Write a table, a source and its target a row with a tab in between"
+_OTHERS = {
+    ".dict": f"a dictionary, {_ROW}:\nsed -e '/^;;;/d' -e 's/([0-9]*)//' -e 's/  */\\t/' FILE > "
+    "pairs.tsv makes one of CMUdict",
+    ".conllu": f"a treebank, {_ROW}: columns 2 and 3 of its lines are words and lemmas",
+    ".srt": f"a file of subtitles, {_ROW}; OPUS has them aligned",
+    ".vtt": f"a file of subtitles, {_ROW}; OPUS has them aligned",
+    ".po": f"a catalogue of gettext, {_ROW}; po2csv of translate-toolkit makes one",
+    ".xlf": f"XLIFF, {_ROW}, or a TMX; xliff2po and po2csv of translate-toolkit make one",
+    ".xliff": f"XLIFF, {_ROW}, or a TMX; xliff2po and po2csv of translate-toolkit make one",
+    ".apkg": "a deck of Anki: export it as 'Notes in Plain Text (.txt)'",
+}
 
 
 def _called(name: str, known: tuple[str, ...]) -> tuple[str, ...]:
@@ -141,14 +156,18 @@ def _is_header(rows: list[list[str]]) -> bool:
         return False
     known = (*_SOURCES, *_TARGETS, *_NO_SENTENCES)
     short = all(len(cell.split()) <= 3 and not cell.endswith((".", "!", "?")) for cell in first)
-    if short and any(
-        language_of(cell) is not None or any(same_name(cell, name) for name in known)
-        for cell in first
-    ):
+    languages = [cell for cell in first if language_of(cell) is not None]
+    # "run" and "aa" are codes of languages, and words of dictionaries
+    named = len(languages) > 1 or any(len(cell) > _CODE for cell in languages)
+    if short and (named or any(same_name(cell, name) for cell in first for name in known)):
         return True
-    words = sorted(len(cell.split()) for row in rows[1:] for cell in row if cell)
-    # single words over sentences
-    return bool(words) and words[len(words) // 2] > 3 and all(len(c.split()) == 1 for c in first)
+    columns = [
+        sorted(len(cell.split()) for cell in column if cell)
+        for column in itertools.zip_longest(*rows[1:], fillvalue="")
+    ]
+    long = sum(words[len(words) // 2] > 3 for words in columns if words)
+    # single words over sentences; in a list of pronunciations, one side is words
+    return long > 1 and all(len(cell.split()) == 1 for cell in first)
 
 
 def _is_text(cells: list[str]) -> bool:

@@ -6,7 +6,7 @@ A checkpoint may hold such a tokenizer and no other, so what is here is all that
 from __future__ import annotations
 
 import itertools
-from typing import NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
@@ -36,6 +36,11 @@ JOINERS = "\u200c\u200d"
 _JOINED_WORDS = _WORDS.replace(r"\p{N}]", rf"\p{{N}}{JOINERS}]")
 
 
+# Where pieces may end: as here, by kinds of letters; or, of vocabularies from elsewhere, only where
+# spaces are (SentencePiece), or as GPT-2 has it, in bytes, without or with a space put in front.
+Parted = Literal["letters", "spaces", "bytes", "spaced bytes"]
+
+
 class Form(NamedTuple):
     """How text is prepared for a vocabulary."""
 
@@ -43,13 +48,32 @@ class Form(NamedTuple):
     nfc: bool
     joined: bool  # whether words have joiners within
     tokenizer: WordTokenizer = "treebank"
+    parted: Parted = "letters"
+    compatible: bool = False  # NFKC in the place of NFC
 
 
-FORMS = [
+_OWN = [
     Form(lowercase, nfc, joined, tokenizer)
     for lowercase, nfc, joined in itertools.product((False, True), repeat=3)
     for tokenizer in TOKENIZERS
 ]
+_GIVEN = [
+    Form(lowercase, nfc, False, "treebank", parted, compatible)
+    for lowercase in (False, True)
+    for nfc, compatible in ((False, False), (True, False), (True, True))
+    for parted in get_args(Parted)[1:]
+]
+
+
+def forms(kind: Kind) -> list[Form]:
+    """Return all ways to prepare text for a kind of vocabulary.
+
+    Args:
+        kind: What its pieces are.
+    """
+    if kind == "word":
+        return _OWN
+    return _OWN + [form for form in _GIVEN if kind == "bpe" or form.parted == "spaces"]
 
 
 def normalizer(form: Form) -> normalizers.Normalizer:
@@ -60,7 +84,7 @@ def normalizer(form: Form) -> normalizers.Normalizer:
     if form.tokenizer == "basic_english":
         steps[:0] = [normalizers.Lowercase(), *(normalizers.Replace(*rule) for rule in RULES)]
     if form.nfc:
-        steps.insert(0, normalizers.NFC())
+        steps.insert(0, normalizers.NFKC() if form.compatible else normalizers.NFC())
     return normalizers.Sequence(steps)
 
 
@@ -72,10 +96,18 @@ def _set_pieces(tokenizer: Tokenizer, kind: Kind, form: Form) -> None:
         words = Regex(_JOINED_WORDS if form.joined else _WORDS)
         tokenizer.pre_tokenizer = pre_tokenizers.Split(words, "removed", invert=True)
         return
+    if form.parted in ("bytes", "spaced bytes"):
+        spaced = form.parted == "spaced bytes"
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=spaced)
+        tokenizer.decoder = decoders.ByteLevel()
+        return
+    tokenizer.decoder = decoders.Metaspace()
+    if form.parted == "spaces":
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+        return
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Metaspace(split=False), pre_tokenizers.Split(Regex(_PIECES), "isolated")]
     )
-    tokenizer.decoder = decoders.Metaspace()
 
 
 def empty_model(kind: Kind) -> models.Model:

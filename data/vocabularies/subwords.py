@@ -14,25 +14,13 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 
 from ...errors import UsageError
 from ..spec import VocabularySpec
+from .byte_pieces import BYTE_OF, BYTES, name_of
 from .characters import Ids, Unknown
 from .lookup import TokenLookup
 
 # A word with the space before it; a number; signs; white space. Marks belong to their letters.
 _PIECES = r" ?[\p{L}\p{M}]+| ?\p{N}+| ?[^\s\p{L}\p{M}\p{N}]+|\s+(?!\S)|\s+"
 _LONGEST = 128  # bytes of a subword
-
-
-def _shown() -> list[str]:
-    """Return the character by which the library shows each byte, as GPT-2 chose them."""
-    seen = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in seen]
-    table = {byte: chr(byte) for byte in seen}
-    table |= {byte: chr(0x100 + n) for n, byte in enumerate(others)}
-    return [table[byte] for byte in range(256)]
-
-
-_BYTES = _shown()
-_BYTE_OF = {character: byte for byte, character in enumerate(_BYTES)}
 
 
 class SubwordVocabulary(TokenLookup):
@@ -55,7 +43,7 @@ class SubwordVocabulary(TokenLookup):
 
     def __init__(self, merges: Iterable[tuple[str, str]]) -> None:
         self._merges = list(merges)
-        numbers = {character: number for number, character in enumerate(_BYTES)}
+        numbers = {character: number for number, character in enumerate(BYTES)}
         for first, second in self._merges:
             joined = first + second
             if first not in numbers or second not in numbers or len(joined) > _LONGEST:
@@ -63,7 +51,7 @@ class SubwordVocabulary(TokenLookup):
                     "This is no vocabulary of subwords: it merges what are none of it."
                 )
             numbers.setdefault(joined, len(numbers))
-        self.symbols = [bytes(_BYTE_OF[character] for character in piece) for piece in numbers]
+        self.symbols = [bytes(BYTE_OF[character] for character in piece) for piece in numbers]
         self._numbers = numbers
 
     @classmethod
@@ -79,7 +67,7 @@ class SubwordVocabulary(TokenLookup):
             vocab_size=max(size - 1, 256),
             min_frequency=2,
             max_token_length=_LONGEST,
-            initial_alphabet=_BYTES,
+            initial_alphabet=BYTES,
             show_progress=False,
         )
         tokenizer.train_from_iterator(texts, trainer)
@@ -104,7 +92,7 @@ class SubwordVocabulary(TokenLookup):
     @functools.cached_property
     def names(self) -> list[str]:
         """What each id is called, all different: its text, with a sign for the space before it."""
-        return ["<end>", *map(_name, self.symbols)]
+        return ["<end>", *map(name_of, self.symbols)]
 
     @functools.cached_property
     def _tokenizer(self) -> Tokenizer:
@@ -204,17 +192,6 @@ class SubwordDecoder:
     def finish(self) -> str:
         """Return what is left, damaged where the ids ended within a character."""
         return self._utf8.decode(b"", final=True)
-
-
-def _name(piece: bytes) -> str:
-    """Return what a piece of bytes is called: its text, if that is what no other is called."""
-    try:
-        name = piece.decode()
-    except UnicodeDecodeError:
-        return f"0x{piece.hex()}"
-    if "▁" in name:
-        return f"0x{piece.hex()}"
-    return f"▁{name[1:]}" if len(name) > 1 and name[0] == " " else name
 
 
 def _around(model: models.BPE) -> Tokenizer:

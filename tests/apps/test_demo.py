@@ -30,4 +30,4 @@ def test_without_gradio_the_pip_line_is_told(here, capsys):
     if importlib.util.find_spec("gradio"):
         pytest.skip("gradio is installed")
     assert main(["demo", "runs/char_lm/a"]) == 4
-    assert "pip install 'unrolled[demo]'" in capsys.readouterr().err
+    assert "pip install -e '.[demo]'" in capsys.readouterr().err

@@ -11,15 +11,18 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import vocabulary_files
 from annotation_files import EAF, FORMS
 from fuzzing import Reader
 from pose_files import deeplabcut, deeplabcut_fixed, deeplabcut_table, poses, sleap
 from readers import const, read_caption_file, read_table, read_text
 from unrolled.apps.plots.curves import read_run
+from unrolled.data.tokenizer import Subwords
 from unrolled.data.translation.pairs import file_pairs
 from unrolled.data.video.annotations.reading import read_annotations
 from unrolled.data.video.annotations.segments import ends_of
 from unrolled.data.video.pose.tables import features_of, read_pose
+from unrolled.data.vocabularies.given import read_vocabulary
 
 WORDS = (("ein Hund", "a dog"), ("zwei Katzen & mehr", "two cats & more"), ("drei", "three"))
 TMX = """<?xml version="1.0" encoding="UTF-8"?><tmx version="1.4"><header srclang="de"/><body>
@@ -78,6 +81,23 @@ def read_poses(path: Path) -> None:
     features_of(read_pose(path))
 
 
+def read_vocabularies(path: Path) -> None:
+    made = Subwords.from_given(read_vocabulary(str(path)))
+    again = Subwords.from_spec(made.to_spec())
+    again.decode(again.encode_batch(["Ein Mann, \ud800 日本 <s>"])[0])
+
+
+def hugging_face(_: Path) -> list[bytes]:
+    kinds = ("bytes", "spaces", "unigram", "words")
+    return [vocabulary_files.hugging_face(kind).to_str().encode() for kind in kinds]
+
+
+def sentencepiece(_: Path) -> list[bytes]:
+    pieces = [("▁Ma", -1.0), ("nn", -1.5), *((c, -2.0) for c in "▁Mannei")][:7]
+    kinds = (vocabulary_files.UNIGRAM, vocabulary_files.BPE, vocabulary_files.WORD)
+    return [vocabulary_files.sentencepiece(dict(pieces).items(), kind) for kind in kinds]
+
+
 def read_curves(path: Path) -> None:
     read_run(path.parent)
 
@@ -87,6 +107,11 @@ def pairs(form: str) -> Callable[[Path], list[bytes]]:
 
 
 FOREIGN: dict[str, Reader] = {
+    "a tokenizer of Hugging Face": Reader(
+        "tokenizer.json", hugging_face, read_vocabularies, "json"
+    ),
+    "a model of SentencePiece": Reader("sp.model", sentencepiece, read_vocabularies),
+    "a list of words": Reader("vocab.txt", const("Mann\nRad\n", "a 1\nb 2\n"), read_vocabularies),
     **{
         f"labels: {name}": Reader(
             f"clip.{name}", const(text), read_labels, "json" * name.endswith(("json", "boris"))

@@ -11,6 +11,7 @@ from ...tables import check_size, json_value
 from . import boris, elan, via
 from .plain import read_plain
 from .segments import Annotation
+from .strangers import is_activitynet, read_activitynet, unknown_project
 from .tables import read_rows
 
 STRONG = (".csv", ".tsv", ".eaf", ".boris", "_labels.csv")
@@ -92,4 +93,6 @@ def _read_json(path: Path) -> list[Annotation]:
         return boris.read_project(path, content)
     if isinstance(content, dict) and {"metadata", "view", "file"} <= content.keys():
         return via.read_project(path, content)
-    raise DataError(f"'{path}' is a project neither of BORIS nor of VIA.")
+    if is_activitynet(content):
+        return read_activitynet(path, content)
+    raise unknown_project(path, content)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ....errors import DataError, UsageError, some
 from ...tables import csv_rows, read_lines
+from .strangers import refuse_stranger
 
 Rows = list[tuple[int, list[str]]]
 _DELIMITERS = "\t,;|"
@@ -32,6 +33,11 @@ _UNITS = {
     "milliseconds": {"ms", "msec", "millisecond", "milliseconds"},
     "frames": {"frame", "frames", "f", "index", "idx"},
 }
+# As JIGSAWS (`30 120 G1`) and Breakfast (`1-30 SIL`) have segments.
+_BLANKS = (
+    re.compile(r"\s*(\d+(?:\.\d+)?) +(\d+(?:\.\d+)?) +([^\s\d][^\t,;|]*?)\s*"),
+    re.compile(r"\s*(\d+)-(\d+)[ \t]+([^\s\d][^\t,;|]*?)\s*"),
+)
 
 
 class Column(NamedTuple):
@@ -61,6 +67,8 @@ def read_rows(path: Path) -> Rows:
         DataError: It can't be read, or is no such table.
     """
     lines = read_lines(path, missing=f"There is no file of labels '{path}'.")
+    refuse_stranger(path, lines)
+    lines = _separated(lines)
     head = "\n".join(line for line in lines[:50] if not line.startswith("#"))
     delimiter = max(_DELIMITERS, key=lambda mark: (_outside_quotes(head, mark), mark == ","))
     # what VIA says of its columns is a comment; a line of it must stay one for the numbers
@@ -73,6 +81,18 @@ def read_rows(path: Path) -> Rows:
         for line, row in rows
         if any(value.strip() for value in row)
     ]
+
+
+def _separated(lines: list[str]) -> list[str]:
+    """Put tabs between times and labels that blanks part, and leave out Audacity's frequencies."""
+    lines = ["" if line.startswith("\\\t") else line for line in lines]
+    for form in _BLANKS:
+        found = [form.fullmatch(line) for line in lines]
+        if any(found) and all(
+            one or not line.strip() for one, line in zip(found, lines, strict=True)
+        ):
+            return ["\t".join(one.groups()) if one else "" for one in found]
+    return lines
 
 
 def _outside_quotes(text: str, mark: str) -> int:

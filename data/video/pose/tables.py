@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ....errors import DataError, SetupError, quoted, some
+from ....errors import DataError, not_installed, quoted, some
 from ...tables import csv_rows, read_lines
 from .pandas_files import is_pandas, read_blocks
 
@@ -117,9 +117,7 @@ def _read_hdf5(path: Path) -> Pose:
     try:
         import h5py
     except ImportError as error:
-        raise SetupError(
-            f"'{path}' needs h5py to be read: pip install 'unrolled[pose]', or export a CSV."
-        ) from error
+        raise not_installed("h5py", "hdf5", f"'{path}'") from error
     try:
         with h5py.File(path, "r") as file:
             if is_pandas(file):

@@ -48,10 +48,7 @@ def test_a_name_that_is_not_logged_in_a_resumed_run(capsys):
     "flags",
     [
         ["--trainer.limit_val_batches", "0"],
-        pytest.param(
-            ["--data.val_fraction", "0"],
-            marks=pytest.mark.filterwarnings("ignore:Total length of"),  # Lightning's
-        ),
+        ["--data.val_fraction", "0"],
     ],
 )
 def test_no_validation(flags, capsys):

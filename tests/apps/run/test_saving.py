@@ -43,7 +43,6 @@ def test_the_end_of_an_epoch_is_saved():
     assert read("last")["global_step"] > 10
 
 
-@pytest.mark.filterwarnings("ignore:Total length of")  # Lightning's, for the empty validation
 def test_the_last_state_is_saved_where_a_validation_would_come_but_has_no_data():
     flags = ["--trainer.val_check_interval", "4", "--data.val_fraction", "0"]
     assert fit(*flags, "--checkpoint.every_n_train_steps", "4", steps=8) == 0

@@ -14,7 +14,7 @@ from unrolled.data.video.pose.tables import Pose, features_of, read_pose
 from unrolled.errors import DataError
 from video_models import save_model
 
-h5py = pytest.importorskip("h5py", reason="SLEAP's files need h5py: pip install 'unrolled[pose]'")
+h5py = pytest.importorskip("h5py", reason="SLEAP's files need h5py: pip install -e '.[hdf5]'")
 
 
 @pytest.mark.parametrize("people", [1, 2])

@@ -1,0 +1,53 @@
+"""A run says nothing that is of no use: no warning of a library's about what is in order."""
+
+from __future__ import annotations
+
+import re
+import warnings
+
+import pytest
+import tiny_tasks
+from unrolled.cli import main
+
+NO_VALIDATION = {
+    "char_lm": ("--data.val_fraction", "0"),
+    "captioning": ("--data.val_size", "0"),
+    "video": ("--data.val_fraction", "0"),
+}
+STRAY = re.compile(
+    r"(?i)\bwarn|total length|running median over 1\b|``compute``|advice|\bconsider\b"
+)
+
+
+@pytest.mark.parametrize("validated", [True, False], ids=["validated", "alone"])
+@pytest.mark.parametrize("case", tiny_tasks.CASES, ids=[case.task for case in tiny_tasks.CASES])
+def test_a_fit_prints_no_stray_warning(tmp_path, monkeypatch, capfd, case, validated):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("UNROLLED_CACHE", str(tmp_path / "cache"))
+    case.write(tmp_path)
+    flags = [
+        "--data.batch_size",
+        "4",
+        "--trainer.max_steps",
+        "4",
+        "--trainer.val_check_interval",
+        "2",
+    ]
+    flags += ["--trainer.check_val_every_n_epoch", "null", "--trainer.accelerator", "cpu"]
+    if not validated:
+        if case.task == "translation":
+            for file in tmp_path.glob("val.*"):
+                file.unlink()
+        else:
+            flags += NO_VALIDATION[case.task]
+        flags += ["--checkpoint.monitor", "null"]
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.resetwarnings()  # none is left out or an error
+        code = main(["fit", case.variant, *case.flags, *flags])
+    said = capfd.readouterr()
+    assert code == 0, said.err
+    # Python shows no deprecations
+    shown = [one for one in heard if not issubclass(one.category, DeprecationWarning)]
+    assert not shown, [str(one.message) for one in shown]
+    lines = [line for line in (said.out + said.err).splitlines() if STRAY.search(line)]
+    assert not [line for line in lines if not line.startswith("Warning: ")], lines  # ours
