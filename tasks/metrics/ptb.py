@@ -36,8 +36,8 @@ def _any(words: str) -> str:
 
 _SHORTENED = rf"(?:(?i:{_any(_SHORT)})|(?:{_any(_CAPITAL)})|(?:{_any(_CAPITAL.upper())}))\."
 _TOKEN = regex.compile(
-    rf"""
-      [A-Za-z]+(?=[ ,]|$)                          # nearly all words, at once
+    rf"""\s*+(
+      [A-Za-z]++(?=[ ,]|$)                         # nearly all words, at once
     | (?i:-[lr][rcs]b-)                            # a bracket, where the text is tokenized already
     | https?://\S+ | www\.[\w./-]*\w
     | {_ALONE}[\w.]*+@[^\s"<>|().]+(?:\.[^\s"<>|().]+)* | [@\#]\p{{L}}[\p{{L}}_]*
@@ -69,7 +69,7 @@ _TOKEN = regex.compile(
     | {_WORD}{_MORE}                               # words; hyphens and slashes inside stay
     | [!?]{{2,}} | \*+ | \#\#+ | _+
     | (?=[^\w\s.,:;?!'"`-])(?![\p{{P}}--\p{{ASCII}}])\X  # any other sign that is no punctuation
-    """,
+    )""",
     regex.VERBOSE | regex.VERSION1,
 )
 _SPLIT = {
