@@ -82,8 +82,8 @@ bench: $(VENV)/.dev  ## print the quick tables of docs/benchmarks.md
 gpu-check: $(VENV)/.dev  ## check and measure on a machine with one GPU, some minutes
 	$(BIN)/python benchmarks/gpu_check.py
 
-results: $(VENV)/.dev  ## print the table of every core in every task: half an hour of one core
-	nice $(BIN)/python benchmarks/results.py --seconds 10
+results: $(VENV)/.dev  ## print the table of every core in every task: about 40 minutes of one core
+	nice $(BIN)/python benchmarks/results.py --seconds 20
 
 gallery: $(VENV)/.run  ## train every built-in task for some minutes, and draw docs/gallery
 	$(BIN)/python -m pip install --quiet --editable '.[fonts]'
