@@ -11,8 +11,8 @@ COPY . /src/unrolled
 RUN pip install --no-cache-dir /src/unrolled && rm -r /src
 
 # Not root; runs/ and the cache belong to whoever started it: docker run --user "$(id -u)"
-RUN useradd --create-home user
-USER user
+RUN useradd --uid 1000 --create-home user
+USER 1000
 ENV UNROLLED_CACHE=/tmp/unrolled
 WORKDIR /work
 ENTRYPOINT ["unrolled"]

@@ -6,7 +6,7 @@ TORCHTEXT := .venv-torchtext
 PYTHON_TORCHTEXT ?= python3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-torchtext test-matrix lint bench gpu-check gallery notebooks site site-serve dist clean
+.PHONY: help setup demo test test-slow test-torchtext test-matrix lint bench gpu-check gallery results notebooks site site-serve dist clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -81,6 +81,9 @@ bench: $(VENV)/.dev  ## print the quick tables of docs/benchmarks.md
 
 gpu-check: $(VENV)/.dev  ## check and measure on a machine with one GPU, some minutes
 	$(BIN)/python benchmarks/gpu_check.py
+
+results: $(VENV)/.dev  ## print the table of every core in every task: about 40 minutes of one core
+	nice $(BIN)/python benchmarks/results.py --seconds 20
 
 gallery: $(VENV)/.run  ## train every built-in task for some minutes, and draw docs/gallery
 	$(BIN)/python -m pip install --quiet --editable '.[fonts]'

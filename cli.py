@@ -88,6 +88,8 @@ def _dispatch(words: list[str], debug: bool) -> int:
         return 0
     if command in COMMANDS:
         return trainer.carry_out("unrolled", words[0], words[1:], debug=debug)
+    if command in ("--print_completion", "--complete"):
+        return _complete(words)
     found = {**COMMANDS, **commands.summaries()}
     if command in (None, "-h", "--help", "help"):
         print(main_help(found))
@@ -100,6 +102,18 @@ def _dispatch(words: list[str], debug: bool) -> int:
     raise UsageError(
         f"There is no command '{command}'.{near}\nThe commands are: {', '.join(found)}."
     )
+
+
+def _complete(words: list[str]) -> int:
+    """Print what a shell reads once, or what it asks at each press of the tabulator."""
+    from .apps.shell.completion import candidates, script
+
+    if words[0] == "--complete":
+        with suppress(UnrolledError):  # the command itself will say what is wrong
+            print("\n".join(candidates(words[1:])))
+        return 0
+    print(script(words[1] if len(words) > 1 else ""), end="")
+    return 0
 
 
 def _dispatch_lightning(words: list[str], debug: bool) -> int:

@@ -129,6 +129,13 @@ class ResumableLoader(DataLoader[Any]):
             generator=Generator(),
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the generator out: it is seeded in every epoch, and torch 2.3 can't copy one."""
+        return {**self.__dict__, "generator": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, generator=Generator())
+
     @property
     def epoch(self) -> int:
         """Number of the epoch that is running, or that starts next."""

@@ -96,6 +96,10 @@ TINY = {
         "| null | ",
         slow=True,
     ),
+    "results": Tiny(
+        "--seconds 0.01 --batches 1 --cores MinGRU --tasks char_lm",
+        "| core | char_lm, bits per character |",
+    ),
     "salads50": Tiny(
         ". --splits 1 --seeds 0 --data.background [rest] --trainer.max_epochs 1",
         "| mean | ",

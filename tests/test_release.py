@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
+import tomllib
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -135,3 +138,57 @@ def test_version_is_said_once(tmp_path):
 @pytest.mark.parametrize("path", sorted((ROOT / ".github").rglob("*.yml")), ids=lambda p: p.name)
 def test_forms_and_workflows_are_yaml(path):
     assert isinstance(yaml.safe_load(path.read_text("utf-8")), dict)
+
+
+@pytest.mark.skipif(shutil.which("actionlint") is None, reason="there is no actionlint")
+def test_workflows_are_sound():
+    workflows = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+    done = subprocess.run(["actionlint", *workflows], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+README = (
+    "![a picture](docs/a.svg) and [the page](docs/a.md), [another](https://a.org/b.md), `f(x)`."
+)
+
+
+def test_links_of_the_package_index_lead_somewhere():
+    build = script("build")
+    assert build.readme(README, "") == " and the page, [another](https://a.org/b.md), `f(x)`."
+    assert build.urls("") == ""
+    at = "https://example.org/us/unrolled"
+    tag = f"v{unrolled.__version__}"
+    assert build.readme(README, at) == (
+        f"![a picture]({at}/raw/{tag}/docs/a.svg) and [the page]({at}/blob/{tag}/docs/a.md), "
+        "[another](https://a.org/b.md), `f(x)`."
+    )
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert not re.findall(r"\]\((?!https?:)", build.readme(text, at))
+    assert not re.findall(r"\]\((?!https?:)", build.readme(text, ""))
+    pages = tomllib.loads(build.urls(at))["project"]["urls"]
+    assert pages["Issues"] == f"{at}/issues"
+    for page in pages.values():  # every file that is named is there
+        path = page.removeprefix(at).removeprefix(f"/blob/{tag}/")
+        assert path in ("", "/issues") or (ROOT / path).is_file()
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no git checkout")
+@pytest.mark.parametrize("at", ["", "https://example.org/us/unrolled"])
+def test_source_distribution_is_the_repository(at, tmp_path):
+    source = tmp_path / "source"
+    script("build").write_suite(source, at)
+    make = "import sys, setuptools.build_meta as made; print(made.build_sdist(sys.argv[1]))"
+    subprocess.run(
+        [sys.executable, "-c", make, str(tmp_path)], cwd=source, check=True, capture_output=True
+    )
+    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+        facts = archive.extractfile(f"unrolled-{unrolled.__version__}/PKG-INFO").read().decode()
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    own = (".ci/", ".github/", ".dockerignore", ".gitignore")  # what only a repository needs
+    tracked = {name for name in listed.stdout.split("\0") if name and not name.startswith(own)}
+    assert {name for name in tracked if (ROOT / name).is_file()} <= names
+    assert (f"Project-URL: Repository, {at}\n" in facts) == bool(at)
+    assert not re.findall(r"\]\((?!https?:)", facts)

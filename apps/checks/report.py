@@ -12,6 +12,8 @@ from contextlib import contextmanager
 import numpy as np
 import numpy.typing as npt
 
+from ...data.formats.letters import folded
+
 _LETTERS_LOOKED_AT = 2_000_000
 _SMALL_SCRIPT = 0.0005  # share of the letters
 
@@ -128,7 +130,7 @@ def alike(text: str) -> int:
     Args:
         text: Any text.
     """
-    return hash(" ".join(text.casefold().split()))
+    return hash(folded(text))
 
 
 def shared(items: npt.NDArray[np.int64], train: npt.NDArray[np.int64]) -> int:

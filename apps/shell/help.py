@@ -31,6 +31,11 @@ def main_help(commands: Mapping[str, str], program: str = "unrolled") -> str:
         "  unrolled fit video              then  unrolled label runs/video clip.mp4",
         "  unrolled list                   tasks, variants, cores, data sets, ways to train",
         "",
+        *(
+            ["'eval \"$(unrolled --print_completion bash)\"' completes words; also zsh, fish.", ""]
+            if program == "unrolled"
+            else []
+        ),
         f"{program} COMMAND --help says more. --debug, with any command, shows the traceback of an"
         " error.",
     ]

@@ -43,6 +43,15 @@ def plain(text: str, *, nfc: bool = True) -> str:
     return unicodedata.normalize("NFC", text) if nfc else text
 
 
+def folded(text: str) -> str:
+    """Return what two texts share that differ in capitals and blanks at most.
+
+    Args:
+        text: Any text.
+    """
+    return " ".join(text.casefold().split())
+
+
 def unmarked(text: str) -> str:
     """Return a text without the byte-order mark in front, which is no character of it.
 

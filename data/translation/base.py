@@ -319,10 +319,12 @@ class TranslationData(DataModule):
 
     def _warn(self, part: Part, checks: PairChecks) -> None:
         """Say what looks wrong about a part."""
-        if checks["shared"] > checks["pairs"] / 100:
+        # with another translation it is a leak as well: the model has seen the question
+        if checks["sources"] > checks["pairs"] / 100:
             rank_zero_warn(
-                f"{checks['shared']:,} of the {checks['pairs']:,} {part} pairs are in the training "
-                f"part as well: their {part} score says little about new sentences."
+                f"{checks['sources']:,} of the {checks['pairs']:,} {part} sources are in the "
+                f"training part as well, {checks['shared']:,} of them with the same translation: "
+                f"their {part} score says little about new sentences."
             )
         if checks["swapped"] > checks["sampled"] / 5:
             rank_zero_warn(

@@ -14,7 +14,7 @@ from ..splits import Part
 from ..tokenizer import Subwords
 from .dataset import PairFiles
 
-_FORMAT = 1  # of what is kept in the cache: raise it when the checks change
+_FORMAT = 2  # of what is kept in the cache: raise it when the checks change
 _SAMPLE = 2000  # pairs of each part that are looked at
 _ORDER = 3  # characters of the pieces that tell languages apart
 _CLEAR = 0.5  # nats a piece by which the wrong language has to be the likelier
@@ -27,6 +27,7 @@ class PairChecks(TypedDict):
 
     Attributes:
         pairs: Pairs of the part.
+        sources: Pairs among them whose source the training part has as well, however translated.
         shared: Pairs among them that the training part has as well.
         sampled: Sources looked at.
         swapped: Sources among them that look more like the training part's targets than like its
@@ -34,6 +35,7 @@ class PairChecks(TypedDict):
     """
 
     pairs: int
+    sources: int
     shared: int
     sampled: int
     swapped: int
@@ -51,8 +53,17 @@ def check_pairs(train: PairFiles, part: PairFiles, source: Subwords, folder: Pat
 
     def compare() -> PairChecks:
         sampled, swapped = _swapped(train, part, source)
-        shared = int(np.isin(part.digests, train.digests).sum())
-        return {"pairs": len(part), "shared": shared, "sampled": sampled, "swapped": swapped}
+        sources, shared = (
+            int(np.isin(ours, theirs).sum())
+            for ours, theirs in zip(part.digests, train.digests, strict=True)
+        )
+        return {
+            "pairs": len(part),
+            "sources": sources,
+            "shared": shared,
+            "sampled": sampled,
+            "swapped": swapped,
+        }
 
     key = key_of(_FORMAT, train.folder.name, part.folder.name)
     checks: PairChecks = cached_json(folder / f"checks-{key}.json", compare)

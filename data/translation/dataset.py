@@ -20,10 +20,11 @@ from ...errors import DataError
 from ..arrays import Array, ArrayFile, array_writer
 from ..batch import TranslationBatch
 from ..cache import cached, key_of
+from ..formats.letters import folded
 from ..tokenizer import Subwords
 from .pairs import Pairs
 
-_FORMAT = 1  # of the files in the cache: raise it when they change
+_FORMAT = 2  # of the files in the cache: raise it when they change
 _CHUNK = 16384  # pairs encoded at a time
 _LOOKED_AT = 1_000_000  # symbols
 _NAMED = 4  # positions kept of each kind of pair that was left out
@@ -58,9 +59,9 @@ class PairFiles:
         self.survey: Survey = json.loads((folder / _SURVEY).read_text(encoding="utf-8"))
         self._source, self._target = (ArrayFile(folder / name, np.int64) for name in _FILES[:2])
         self._text = ArrayFile(folder / _FILES[2])
-        rows = np.load(folder / _ROWS, mmap_mode="r")  # (4, N + 1)
+        rows = np.load(folder / _ROWS, mmap_mode="r")  # (5, N + 1)
         self._source_ends, self._target_ends, self._text_ends = rows[:3]
-        self._digests = rows[3, 1:]
+        self._digests = rows[3, 1:], rows[4, 1:]
 
     def __len__(self) -> int:
         return self.survey["pairs"]
@@ -82,10 +83,12 @@ class PairFiles:
         return shares[0], shares[1]
 
     @property
-    def digests(self) -> Array:
-        """A number for each pair that is (nearly certainly) another one for other texts, (N,)."""
-        digests: Array = self._digests
-        return digests
+    def digests(self) -> tuple[Array, Array]:
+        """Two numbers for each pair, (N,) each: one of the source, one of the whole pair.
+
+        They are (nearly certainly) others for texts that differ in more than capitals and blanks.
+        """
+        return self._digests
 
     def source_ids(self, number: int) -> list[int]:
         """Return the ids of a source, without the end symbol.
@@ -161,7 +164,7 @@ def _encode(
     folder.mkdir()
     dtypes = [np.dtype(np.min_scalar_type(each.size - 1)) for each in vocabularies]
     numbers: dict[str, list[int]] = {"empty": [], "long": [], "same": []}
-    columns: list[list[int]] = [[0], [0], [0], [0]]
+    columns: list[list[int]] = [[0], [0], [0], [0], [0]]
     first = 0
     with ExitStack() as stack:
         writers = [
@@ -191,7 +194,8 @@ def _encode(
                 _extend(ends, [len(side[index]) + 1 for index in kept])
             writers[2](np.frombuffer(b"".join(texts_kept), np.uint8))
             _extend(columns[2], [len(text) for text in texts_kept])
-            columns[3] += [_text_digest(chunk[index]) for index in kept]
+            columns[3] += [_digest(chunk[index][0]) for index in kept]
+            columns[4] += [_digest(*chunk[index]) for index in kept]
         if len(columns[0]) == 1:
             raise DataError(
                 f"{pairs.name} leaves no pair: {first:,} were read, {_left_out(pairs, numbers)}."
@@ -218,8 +222,8 @@ def _extend(ends: list[int], lengths: list[int]) -> None:
     ends += list(itertools.accumulate(lengths, initial=ends[-1]))[1:]
 
 
-def _text_digest(pair: tuple[str, str]) -> int:
-    data = "\0".join(pair).encode("utf-8", "replace")
+def _digest(*texts: str) -> int:
+    data = "\0".join(map(folded, texts)).encode("utf-8", "replace")
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little", signed=True)
 
 

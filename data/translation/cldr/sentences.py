@@ -317,11 +317,18 @@ def _unit_names(source: Locale, target: Locale) -> list[str]:
     families = (*_UNITS, *_MORE_UNITS)
     # Babel has no list of its units
     patterns = [locale._data["unit_patterns"] for locale in (source, target)]
+    root = Locale("root")._data["unit_patterns"]
+
+    def own(pattern: Any, name: str) -> bool:
+        """Say whether a language has words for a unit: what it lacks is the root's, in English."""
+        inherited = root.get(name, {}).get("long", {}).get("other")
+        return "long" in pattern[name] and (
+            inherited is None or pattern[name]["long"].get("other") != inherited
+        )
+
     both = patterns[0].keys() & patterns[1].keys()
     return sorted(
-        n
-        for n in both
-        if n.startswith(families) and all("long" in pattern[n] for pattern in patterns)
+        n for n in both if n.startswith(families) and all(own(pattern, n) for pattern in patterns)
     )
 
 

@@ -129,9 +129,26 @@ def test_a_pipe_can_be_read_only_once(root):
 def test_the_same_sentences_in_train_and_test(root, caplog):
     write_pairs(root, "test", PAIRS["train"][:50] + PAIRS["test"])
     text = told(parallel_data(root), caplog)
-    shared = len([pair for pair in PAIRS["train"][:50] + PAIRS["test"] if pair in PAIRS["train"]])
-    assert f"{shared} of the 80 test pairs are in the training part as well" in text
-    assert "val pairs" not in text
+    part = PAIRS["train"][:50] + PAIRS["test"]
+    sources = {source for source, _ in PAIRS["train"]}
+    leaked = sum(source in sources for source, _ in part)
+    shared = sum(pair in PAIRS["train"] for pair in part)
+    assert (
+        f"{leaked} of the 80 test sources are in the training part as well, {shared} of them with "
+        "the same translation" in text
+    )
+    assert "val sources" not in text
+
+
+def test_sources_of_the_test_that_are_translated_otherwise_in_training(root, caplog):
+    leaked = [(f" {source.upper()}", "something else") for source, _ in PAIRS["train"][:3]]
+    write_pairs(root, "test", leaked + PAIRS["test"])
+    sources = {source for source, _ in PAIRS["train"]}
+    others = sum(source in sources for source, _ in PAIRS["test"])
+    shared = sum(pair in PAIRS["train"] for pair in PAIRS["test"])
+    text = told(parallel_data(root), caplog)
+    assert f"{3 + others} of the {3 + len(PAIRS['test'])} test sources are in the training" in text
+    assert f"as well, {shared} of them with the same" in text
 
 
 def test_exchanged_sides(root, caplog):
@@ -156,7 +173,7 @@ def test_what_a_command_prepares(root, command, parts, caplog):
     data.trainer.state.fn = command
     text = told(data, caplog)
     assert {part for part in PAIRS if f"Pairs ({part})" in text} == parts
-    assert ("50 of the 50 test pairs" in text) == (command == TrainerFn.FITTING)
+    assert ("50 of the 50 test sources" in text) == (command == TrainerFn.FITTING)
 
 
 def test_source_and_target_are_the_same(root, caplog):

@@ -7,6 +7,7 @@ import json
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -196,3 +197,28 @@ def test_two_processes_score_what_one_does(golden, tmp_path):
         for line in output.splitlines():
             assert json.loads(line) == pytest.approx(expected, abs=1e-12)
         assert len(output.splitlines()) == 2
+
+
+GOLDEN = json.loads(Path(__file__).with_name("ptb_golden.json").read_text(encoding="utf-8"))
+
+
+def test_words_are_those_of_the_tokenizer_that_coco_caption_calls():
+    """What stanford-corenlp 3.4.1 answered, with coco-caption's list of punctuation left out."""
+    assert len(GOLDEN) > 700
+    wrong = {text: ptb_words(text) for text, words in GOLDEN.items() if ptb_words(text) != words}
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Sunset Blvd. at night", "sunset blvd. at night"),
+        ("The U.S.A team", "the u.s.a team"),
+        ("A man parked.A woman waits", "a man parked.a woman waits"),
+        ("It is 5:54pm here", "it is 5:54 pm here"),
+        ("Plan B. The cat", "plan b the cat"),
+        ("John B. Smith", "john b. smith"),
+    ],
+)
+def test_full_stops_stay_where_they_belong_to_the_word(text, words):
+    assert ptb_words(text) == words.split()
