@@ -6,6 +6,7 @@ Shapes: B batch, T time, D input, H hidden, N heads, S = H / N units of a head, 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -143,11 +144,11 @@ class MLSTM(ChunkedCore):
             i, f = i.masked_fill(padding, -torch.inf), f.masked_fill(padding, 0.0)
         outputs = []
         with without_autocast(x.device):
-            chunks = [*zip(*(part.split(self.chunk_size, 2) for part in (q, k, v, i, f)))]
-            resets = [None] * len(chunks)
+            parts = [part.split(self.chunk_size, 2) for part in (q, k, v, i, f)]
+            resets: Sequence[Tensor | None] = [None] * len(parts[0])
             if rows.reset is not None:
                 resets = rows.reset.split(self.chunk_size, 1)
-            for chunk, reset in zip(chunks, resets, strict=True):
+            for reset, *chunk in zip(resets, *parts, strict=True):
                 output, state = _chunk(chunk, state, reset)
                 outputs.append(output)  # (B, N, L, S)
             output = torch.cat(outputs, 2) if len(outputs) > 1 else outputs[0]
@@ -156,14 +157,14 @@ class MLSTM(ChunkedCore):
 
 
 def _chunk(
-    parts: tuple[Tensor, ...], state: MLSTMState, reset: Tensor | None
+    parts: Sequence[Tensor], state: MLSTMState, reset: Tensor | None
 ) -> tuple[Tensor, MLSTMState]:
     """Run one chunk, all its steps at once.
 
     With F_t = log f_1 + ... + log f_t and g_s = i~_s - F_s, the recurrence of m unrolls to m_t =
     F_t + p_t where p_t = max(m_0, g_1, ..., g_t). At step t, step s weighs exp(g_s - p_t) and the
     state before the chunk exp(m_0 - p_t). After a reset the same holds of the steps from there on,
-    with m_0 = 0 and nothing before them.
+    with m_0 = 0 and nothing before them. Outputs don't depend on p, nor have they a gradient by it.
 
     Args:
         parts: q, k, v (B, N, L, S), i~ and log f (B, N, L).
@@ -176,25 +177,25 @@ def _chunk(
     q, k, v, i, f = parts
     memory, normalizer, m = state
     # how much each step weighs at each
-    seen = torch.ones(f.shape[2], f.shape[2], dtype=torch.bool, device=f.device).tril()  # [t, s]
+    unseen = torch.full((f.shape[2],) * 2, -torch.inf, dtype=f.dtype, device=f.device).triu(1)
     start = m.unsqueeze(2)  # (B, N, 1)
     if reset is None:
         total = f.cumsum(2)  # F_t, (B, N, L) as all that follows
         gain = i - total
-        peak = torch.maximum(gain.cummax(2).values, start)
+        peak = torch.maximum(gain.detach().cummax(2).values, start.detach())
         carried = torch.exp(start - peak)
     else:
         document = reset.cumsum(1).unsqueeze(1)  # (B, 1, L)
-        seen = seen & (document.unsqueeze(3) == document.unsqueeze(2))  # (B, 1, L, L)
+        others = document.unsqueeze(3) != document.unsqueeze(2)  # (B, 1, L, L)
+        unseen = unseen.masked_fill(others, -torch.inf)
         # of its own document alone: a difference of sums would have the digits of the others
-        total = (seen.to(f.dtype) @ f.unsqueeze(3)).squeeze(3)
+        total = ((unseen == 0).to(f.dtype) @ f.unsqueeze(3)).squeeze(3)
         gain = i - total
-        start = start.masked_fill(document > 0, 0.0)
-        peak = gain.unsqueeze(2).masked_fill(~seen, -torch.inf).amax(3)
-        peak = torch.maximum(peak, start)
+        start = start.masked_fill(document > 0, 0.0)  # (B, N, L)
+        peak = (gain.detach().unsqueeze(2) + unseen).amax(3)
+        peak = torch.maximum(peak, start.detach())
         carried = torch.exp(start - peak).masked_fill(document > 0, 0.0)
-    weights = gain.unsqueeze(2) - peak.unsqueeze(3)  # (B, N, L, L)
-    weights = torch.exp(weights.masked_fill(~seen, -torch.inf))
+    weights = torch.exp(gain.unsqueeze(2) + (unseen - peak.unsqueeze(3)))  # (B, N, L, L)
 
     # what is read within the chunk, and from the memory before it
     scores = q @ k.transpose(2, 3) * weights  # (B, N, L, L)
@@ -202,12 +203,16 @@ def _chunk(
     read = scores @ v + carried.unsqueeze(3) * (q @ memory.transpose(2, 3))  # (B, N, L, S)
     output = read / torch.maximum(sums.abs(), _floor(total + peak)).unsqueeze(3)
 
-    # what is written into it
-    kept = carried[:, :, -1:]
-    written = weights[:, :, -1].unsqueeze(3) * k  # (B, N, L, S)
+    # what is written into it, where the scale is a part of the state
+    gain = gain + unseen[..., -1, :]
+    last = torch.maximum(gain.amax(2, keepdim=True), start[:, :, -1:])  # (B, N, 1)
+    kept = torch.exp(start[:, :, -1:] - last)
+    if reset is not None:
+        kept = kept.masked_fill(document[:, :, -1:] > 0, 0.0)
+    written = torch.exp(gain - last).unsqueeze(3) * k  # (B, N, L, S)
     memory = kept.unsqueeze(3) * memory + v.transpose(2, 3) @ written  # (B, N, S, S)
     normalizer = kept * normalizer + written.sum(2)
-    return output, MLSTMState(memory, normalizer, total[:, :, -1] + peak[:, :, -1])
+    return output, MLSTMState(memory, normalizer, total[:, :, -1] + last.squeeze(2))
 
 
 def _floor(m: Tensor) -> Tensor:
