@@ -144,11 +144,11 @@ class MLSTM(ChunkedCore):
             i, f = i.masked_fill(padding, -torch.inf), f.masked_fill(padding, 0.0)
         outputs = []
         with without_autocast(x.device):
-            parts = [part.split(self.chunk_size, 2) for part in (q, k, v, i, f)]
-            resets: Sequence[Tensor | None] = [None] * len(parts[0])
+            chunks = [part.split(self.chunk_size, 2) for part in (q, k, v, i, f)]
+            resets: Sequence[Tensor | None] = [None] * len(chunks[0])
             if rows.reset is not None:
                 resets = rows.reset.split(self.chunk_size, 1)
-            for reset, *chunk in zip(resets, *parts, strict=True):
+            for chunk, reset in zip(zip(*chunks, strict=True), resets, strict=True):
                 output, state = _chunk(chunk, state, reset)
                 outputs.append(output)  # (B, N, L, S)
             output = torch.cat(outputs, 2) if len(outputs) > 1 else outputs[0]
