@@ -11,7 +11,6 @@ parameters; the schedule follows the CPU time.
 from __future__ import annotations
 
 import bisect
-import inspect
 import statistics
 import tempfile
 import time
@@ -19,8 +18,7 @@ from functools import partial
 
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
-from measure import QUIET, head, introduce, line, one_thread, parser
-from unrolled.core import discover_cores
+from measure import QUIET, head, introduce, line, one_thread, parser, single_layers
 from unrolled.core.recurrent import RecurrentCore
 from unrolled.data import TextData
 from unrolled.tasks import CharLM
@@ -46,15 +44,6 @@ class CPUBudget(Callback):
         spent = time.process_time() - self.started
         pl_module.lr_schedulers().set_run_length(round(trainer.global_step * self.seconds / spent))
         trainer.should_stop = spent >= self.seconds
-
-
-def single_layers() -> dict[str, type[RecurrentCore]]:
-    """Return the causal cores that are no composition of others."""
-    return {
-        name: core
-        for name, core in discover_cores().items()
-        if core.causal and "hidden_size" in inspect.signature(core).parameters
-    }
 
 
 def model_of(core: type[RecurrentCore], hidden_size: int, spec: dict) -> CharLM:

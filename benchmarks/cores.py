@@ -235,7 +235,7 @@ def memory_table(names: list[str], batch: int, hidden: int, lengths: list[int], 
     print(f"| x, output and both gradients | | {' | '.join(f'{size:.0f}' for size in floor)} |")
     for name in names:
         cls = discover_cores()[name]
-        for given in (None, chunk):
+        for given in (None, chunk) if issubclass(cls, ElementwiseCore) else (None,):
             sizes = []
             for steps in lengths:
                 options = {} if given is None else {"chunk": given}
@@ -284,8 +284,7 @@ def main() -> None:
     if "time" in tables:
         linearity_table(names, 8, 256, lengths, arguments.rounds)
     if "memory" in tables:
-        chunked = [name for name in names if issubclass(everything[name], ElementwiseCore)]
-        memory_table(chunked, 8, 256, lengths, arguments.chunk)
+        memory_table(names, 8, 256, lengths, arguments.chunk)
 
 
 if __name__ == "__main__":

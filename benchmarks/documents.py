@@ -14,6 +14,20 @@ import torch
 from measure import cpu_seconds, head, introduce, line, one_thread, parser, spread
 from torch import Tensor
 from unrolled.core import RecurrentCore, discover_cores, schedule
+from unrolled.core.families import chunked
+
+CORES = (
+    "LSTM",
+    "GRU",
+    "RNN",
+    "LayerNormLSTM",
+    "MogrifierLSTM",
+    "SLSTM",
+    "MLSTM",
+    "HGRN2",
+    "Mamba2",
+)
+CORES += ("GatedDeltaNet",)
 
 
 def resets(rows: int, steps: int, mean: int) -> Tensor:
@@ -36,7 +50,7 @@ def run(core: RecurrentCore, x: Tensor, reset: Tensor | None) -> None:
 def main() -> None:
     """Print the table."""
     options = parser(__doc__)
-    options.add_argument("--cores", default="LSTM,GRU,RNN,LayerNormLSTM,MogrifierLSTM,SLSTM,MLSTM")
+    options.add_argument("--cores", default=",".join(CORES))
     options.add_argument("--size", default="64x64x256", help="rows x steps x hidden units")
     options.add_argument("--means", default="7,20,100", help="mean steps of a document")
     options.add_argument("--repeats", type=int, default=7)
@@ -47,7 +61,8 @@ def main() -> None:
     repeats = f"{arguments.repeats} repeats in turn"
     introduce(f"{rows} x {steps} x {hidden}, input 64, CPU, one thread, {repeats}; seed 0")
     head("core", "mean document", "no resets, ms", "cut at each, ratio", "as it is run, ratio")
-    many = schedule._MANY
+    ways = {"_MANY": (schedule, 10**9), "_MODERATE": (chunked, 0.0)}  # to run resets otherwise
+    kept = {name: getattr(module, name) for name, (module, _) in ways.items()}
     x = torch.randn(rows, steps, 64, requires_grad=True)
     for name in arguments.cores.split(","):
         core = discover_cores()[name](64, hidden)
@@ -57,9 +72,11 @@ def main() -> None:
             times: list[tuple[float, ...]] = []
             for _ in range(arguments.repeats + 1):
                 plain = cpu_seconds(partial(run, core, x, None))
-                schedule._MANY = 10**9
+                for way, (module, never) in ways.items():
+                    setattr(module, way, never)
                 cut = cpu_seconds(partial(run, core, x, reset))
-                schedule._MANY = many
+                for way, (module, _) in ways.items():
+                    setattr(module, way, kept[way])
                 times.append((plain, cut, cpu_seconds(partial(run, core, x, reset))))
             del times[0]  # the first warms up
             ratios = [spread([t[i] / t[0] for t in times], ".2f") for i in (1, 2)]

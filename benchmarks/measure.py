@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import logging
 import platform
 import statistics
@@ -11,6 +12,7 @@ import warnings
 from collections.abc import Callable, Sequence
 
 import torch
+from unrolled.core import RecurrentCore, discover_cores
 
 QUIET = {
     "accelerator": "cpu",
@@ -30,6 +32,15 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+
+
+def single_layers() -> dict[str, type[RecurrentCore]]:
+    """Return the causal cores that are no composition of others."""
+    return {
+        name: core
+        for name, core in discover_cores().items()
+        if core.causal and "hidden_size" in inspect.signature(core).parameters
+    }
 
 
 def one_thread() -> None:

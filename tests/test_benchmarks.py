@@ -57,6 +57,10 @@ def write_captions(folder: Path) -> None:
 
 FEW = "--trainer.max_epochs 1 --trainer.limit_train_batches 2 --model.core.hidden_size 8"
 TINY = {
+    "abilities": Tiny(
+        "--cores MinGRU GRU --tasks parity adding --seeds 0 --steps 1 --draw picture.png",
+        "| `GRU` | 40 | ",
+    ),
     "caption_metrics": Tiny("--repeats 1 --captions 20", "| all scores of 20 captions"),
     "captioning": Tiny(
         "--repeats 1 --images 2 --root . --backbone squeezenet1_1 --epochs 1",

@@ -6,16 +6,16 @@ Shapes: B batch, T time, D input, H hidden, N heads, S = H / N units of a head, 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..families.heads import HeadsCore
+from ..families.chunked import ChunkedCore
+from ..families.short_convolution import Rows
 from ..kernels.loops import without_autocast
-from ..schedule import steps_before
-from ..state import State
 
 
 class MLSTMState(NamedTuple):
@@ -34,7 +34,7 @@ class MLSTMState(NamedTuple):
     stabilizer: Tensor
 
 
-class MLSTM(HeadsCore):
+class MLSTM(ChunkedCore):
     r"""mLSTM, the xLSTM's matrix memory with exponential gates, parallel.
 
     Beck et al., 2024 (https://arxiv.org/abs/2405.04517), equations 19 to 27, stabilised as there
@@ -81,17 +81,12 @@ class MLSTM(HeadsCore):
         (torch.Size([2, 5, 8]), torch.Size([2, 2, 4, 4]), torch.Size([2, 2]))
     """
 
-    parallel = True
     state_type = MLSTMState
-    _slack = 64  # measured on CPUs: a cut costs about as much as this many steps of one row
 
     def __init__(
         self, input_size: int, hidden_size: int, *, num_heads: int = 4, chunk_size: int = 64
     ) -> None:
-        super().__init__(input_size, hidden_size, num_heads)
-        if chunk_size < 1:
-            raise ValueError(f"MLSTM: chunk_size is {chunk_size}; a chunk has at least 1 step")
-        self.chunk_size = chunk_size
+        super().__init__(input_size, hidden_size, num_heads, chunk_size)
         self.weight = nn.Parameter(torch.empty(4 * hidden_size + 2 * num_heads, input_size))
         self.bias = nn.Parameter(torch.empty(4 * hidden_size + 2 * num_heads))
         self.reset_parameters()
@@ -139,49 +134,42 @@ class MLSTM(HeadsCore):
         wide, gates = projected.split((4 * self.hidden_size, 2 * heads), -1)
         return wide.unflatten(-1, (4, heads, size)), gates
 
-    def _sequence(self, x: Tensor, state: MLSTMState) -> tuple[Tensor, MLSTMState]:
-        return self._run(x, state, None)
-
-    def _ragged(self, x: Tensor, state: MLSTMState, lengths: list[int]) -> tuple[Tensor, State]:
-        padding = ~steps_before(lengths, x.shape[1], x.device)  # (B, T)
-        output, after = self._run(x.masked_fill(padding.unsqueeze(2), 0.0), state, padding)
-        return output.masked_fill(padding.unsqueeze(2), 0.0), after
-
-    def _run(
-        self, x: Tensor, state: MLSTMState, padding: Tensor | None
-    ) -> tuple[Tensor, MLSTMState]:
+    def _run(self, x: Tensor, state: MLSTMState, rows: Rows) -> tuple[Tensor, MLSTMState]:
         wide, gates = self._project(x, state.stabilizer.dtype)
         q, k, v, o = wide.permute(2, 0, 3, 1, 4).contiguous().unbind()  # (B, N, T, S) each
         i, f = gates.transpose(1, 2).chunk(2, 1)  # (B, N, T) each
         f = F.logsigmoid(f)
-        if padding is not None:  # nothing enters, nothing is forgotten: the state stays as it is
-            i = i.masked_fill(padding.unsqueeze(1), -torch.inf)
-            f = f.masked_fill(padding.unsqueeze(1), 0.0)
+        if rows.padding is not None:  # nothing enters, nothing is forgotten
+            padding = rows.padding.unsqueeze(1)
+            i, f = i.masked_fill(padding, -torch.inf), f.masked_fill(padding, 0.0)
         outputs = []
         with without_autocast(x.device):
-            chunks = (part.split(self.chunk_size, 2) for part in (q, k, v, i, f))
-            for chunk in zip(*chunks, strict=True):
-                output, state = _chunk(chunk, state)
+            chunks = [part.split(self.chunk_size, 2) for part in (q, k, v, i, f)]
+            resets: Sequence[Tensor | None] = [None] * len(chunks[0])
+            if rows.reset is not None:
+                resets = rows.reset.split(self.chunk_size, 1)
+            for chunk, reset in zip(zip(*chunks, strict=True), resets, strict=True):
+                output, state = _chunk(chunk, state, reset)
                 outputs.append(output)  # (B, N, L, S)
             output = torch.cat(outputs, 2) if len(outputs) > 1 else outputs[0]
             output = torch.sigmoid(o) * output  # (B, N, T, S)
         return output.transpose(1, 2).flatten(2).to(x.dtype), state  # (B, T, H)
 
-    def extra_repr(self) -> str:
-        """Show the sizes in the module's representation."""
-        return f"{super().extra_repr()}, chunk_size={self.chunk_size}"
 
-
-def _chunk(parts: tuple[Tensor, ...], state: MLSTMState) -> tuple[Tensor, MLSTMState]:
+def _chunk(
+    parts: Sequence[Tensor], state: MLSTMState, reset: Tensor | None
+) -> tuple[Tensor, MLSTMState]:
     """Run one chunk, all its steps at once.
 
     With F_t = log f_1 + ... + log f_t and g_s = i~_s - F_s, the recurrence of m unrolls to m_t =
     F_t + p_t where p_t = max(m_0, g_1, ..., g_t). At step t, step s weighs exp(g_s - p_t) and the
-    state before the chunk exp(m_0 - p_t).
+    state before the chunk exp(m_0 - p_t). After a reset the same holds of the steps from there on,
+    with m_0 = 0 and nothing before them. Outputs don't depend on p, nor have they a gradient by it.
 
     Args:
         parts: q, k, v (B, N, L, S), i~ and log f (B, N, L).
         state: The state before the chunk.
+        reset: Bool (B, L), True where a row starts anew; None where no row does.
 
     Returns:
         C_t q_t / max(|n_t^T q_t|, exp(-m_t)) (B, N, L, S) and the state after the chunk.
@@ -189,13 +177,25 @@ def _chunk(parts: tuple[Tensor, ...], state: MLSTMState) -> tuple[Tensor, MLSTMS
     q, k, v, i, f = parts
     memory, normalizer, m = state
     # how much each step weighs at each
-    total = f.cumsum(2)  # F_t, (B, N, L) as all that follows
-    gain = i - total
-    peak = torch.maximum(gain.cummax(2).values, m.unsqueeze(2))
-    carried = torch.exp(m.unsqueeze(2) - peak)
-    future = torch.ones(f.shape[2], f.shape[2], dtype=torch.bool, device=f.device).triu(1)
-    weights = gain.unsqueeze(2) - peak.unsqueeze(3)  # (B, N, L, L)
-    weights = torch.exp(weights.masked_fill(future, -torch.inf))
+    unseen = torch.full((f.shape[2],) * 2, -torch.inf, dtype=f.dtype, device=f.device).triu(1)
+    start = m.unsqueeze(2)  # (B, N, 1)
+    if reset is None:
+        total = f.cumsum(2)  # F_t, (B, N, L) as all that follows
+        gain = i - total
+        peak = torch.maximum(gain.detach().cummax(2).values, start.detach())
+        carried = torch.exp(start - peak)
+    else:
+        document = reset.cumsum(1).unsqueeze(1)  # (B, 1, L)
+        others = document.unsqueeze(3) != document.unsqueeze(2)  # (B, 1, L, L)
+        unseen = unseen.masked_fill(others, -torch.inf)
+        # of its own document alone: a difference of sums would have the digits of the others
+        total = ((unseen == 0).to(f.dtype) @ f.unsqueeze(3)).squeeze(3)
+        gain = i - total
+        start = start.masked_fill(document > 0, 0.0)  # (B, N, L)
+        peak = (gain.detach().unsqueeze(2) + unseen).amax(3)
+        peak = torch.maximum(peak, start.detach())
+        carried = torch.exp(start - peak).masked_fill(document > 0, 0.0)
+    weights = torch.exp(gain.unsqueeze(2) + (unseen - peak.unsqueeze(3)))  # (B, N, L, L)
 
     # what is read within the chunk, and from the memory before it
     scores = q @ k.transpose(2, 3) * weights  # (B, N, L, L)
@@ -203,8 +203,12 @@ def _chunk(parts: tuple[Tensor, ...], state: MLSTMState) -> tuple[Tensor, MLSTMS
     read = scores @ v + carried.unsqueeze(3) * (q @ memory.transpose(2, 3))  # (B, N, L, S)
     output = read / torch.maximum(sums.abs(), _floor(total + peak)).unsqueeze(3)
 
-    # what is written into it
-    last, kept = peak[:, :, -1:], carried[:, :, -1:]
+    # what is written into it, where the scale is a part of the state
+    gain = gain + unseen[..., -1, :]
+    last = torch.maximum(gain.amax(2, keepdim=True), start[:, :, -1:])  # (B, N, 1)
+    kept = torch.exp(start[:, :, -1:] - last)
+    if reset is not None:
+        kept = kept.masked_fill(document[:, :, -1:] > 0, 0.0)
     written = torch.exp(gain - last).unsqueeze(3) * k  # (B, N, L, S)
     memory = kept.unsqueeze(3) * memory + v.transpose(2, 3) @ written  # (B, N, S, S)
     normalizer = kept * normalizer + written.sum(2)

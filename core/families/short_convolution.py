@@ -104,8 +104,9 @@ def _convolve(window: Tensor, weight: Tensor, bias: Tensor | None, reset: Tensor
     y = window[:, before:] * weight[:, -1]
     for lag in range(1, before + 1):
         past = window[:, before - lag : before - lag + time]
-        closed = _reset_within(reset, lag).unsqueeze(2)  # (B, T, 1)
-        y = torch.addcmul(y, past.masked_fill(closed, 0.0), weight[:, -1 - lag])
+        # a product, which takes half of the time of a selection: all numbers are finite here
+        reached = (~_reset_within(reset, lag)).to(past.dtype).unsqueeze(2)  # (B, T, 1)
+        y = torch.addcmul(y, past * reached, weight[:, -1 - lag])
     return y if bias is None else y + bias
 
 

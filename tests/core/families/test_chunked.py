@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from unrolled.core import GatedDeltaNet, Mamba2, discover_cores, reference
 from unrolled.core.families.chunked import ChunkedCore, pairwise_decay
 from unrolled.core.families.short_convolution import Rows, ShortConvolution
-from unrolled.core.state import leaves
+from unrolled.core.state import leaves, map_state
 
 CORES = [cls for cls in discover_cores().values() if issubclass(cls, ChunkedCore)]
 
@@ -30,6 +32,40 @@ def test_lengths_and_resets_within_chunks(cls, chunk_size, share, slack, same):
     _, state = core(torch.randn(5, 3, 3, dtype=torch.float64))
     for masks in ({"lengths": lengths}, {"reset": reset}, {"lengths": lengths, "reset": reset}):
         same(core(x, state, **masks), reference(core, x, state, **masks))
+
+
+@pytest.mark.parametrize("cls", CORES)
+@pytest.mark.parametrize("chunk_size", [4, 64])
+def test_gradients_of_resets_within_chunks(cls, chunk_size):
+    torch.manual_seed(0)
+    core = cls(3, 4, chunk_size=chunk_size).double()
+    reset, lengths = torch.rand(4, 11) < 0.4, torch.tensor([11, 7, 1, 11])
+    x = torch.randn(4, 11, 3, dtype=torch.float64, requires_grad=True)
+    state = map_state(
+        lambda leaf: torch.rand_like(leaf).requires_grad_(),
+        core.initial_state(4, dtype=torch.float64),
+    )
+    found = []
+    for run in (core, partial(reference, core)):
+        output, last = run(x, state, lengths=lengths, reset=reset)
+        loss = output.sin().sum() + sum(leaf.sin().sum() for leaf in leaves(last))
+        given = [x, *leaves(state), *core.parameters()]
+        found.append(torch.autograd.grad(loss, given))
+    torch.testing.assert_close(*found, atol=1e-10, rtol=1e-10)
+
+
+@pytest.mark.parametrize("cls", CORES)
+def test_a_document_has_all_its_digits(cls):
+    """In single precision, after documents whose gates are as good as shut."""
+    torch.manual_seed(0)
+    core, x = cls(3, 4), torch.randn(2, 24, 3)
+    reset = torch.zeros(2, 24, dtype=torch.bool)
+    reset[:, ::4] = True
+    with torch.no_grad():
+        alone = core(x[:, 20:])[0]
+        x[:, :20] *= 3e4
+        found = core(x, reset=reset)[0][:, 20:]
+    torch.testing.assert_close(found, alone, atol=2e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("cls", CORES)
