@@ -108,7 +108,12 @@ def _symbols(
     read += sum(1 for _ in waiting)
     left, right = sides
     return (
-        (torch.tensor(left), torch.tensor(lengths[0]), torch.tensor(right), torch.tensor(lengths[1])),
+        (
+            torch.tensor(left),
+            torch.tensor(lengths[0]),
+            torch.tensor(right),
+            torch.tensor(lengths[1]),
+        ),
         read,
         (empty, long),
     )

@@ -104,8 +104,8 @@ def translate(
     model = open_models(paths, TranslationModel, "translate", device=device, trust=trust)
     if shortlist and model.shortlist is None:
         raise UsageError(
-            f"{checkpoint} has no shortlist: make a checkpoint with one, unrolled shortlist NEW.ckpt "
-            f"{paths[0]} --source FILE --target FILE, of the text that it was trained on."
+            f"{checkpoint} has no shortlist: learn one from the text that it was trained on, "
+            f"unrolled shortlist NEW.ckpt {paths[0]} --source FILE --target FILE"
         )
     # Drawing is repeatable where the same sentences are drawn together: what has arrived by now
     # must not count.

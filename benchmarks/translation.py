@@ -2,8 +2,8 @@
 
 The model: a bidirectional GRU of 2 x 128, additive attention, a GRU of 256, embeddings of 128,
 4,000 joint subwords. Sentences are random, with the lengths of Multi30k (8 to 21 subwords); weights
-are random, so a search is told how long its translations have to be; so are shortlists. Prints two Markdown tables:
-medians of several runs, CPU time.
+are random, so a search is told how long its translations have to be; so are shortlists.
+Prints two Markdown tables: medians of several runs, CPU time.
 
     python benchmarks/translation.py
 """

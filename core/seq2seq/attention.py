@@ -140,7 +140,7 @@ AttentionFactory: TypeAlias = Callable[[int, int], Attention]
 
 
 # Where tanh is 1 to the last bit (from 9.1 on in single precision, 19.1 in double) for every key up
-# to `_LARGEST_KEY`, a query may as well be cut; e^2(17 + 26.5) is still a number in single precision.
+# to `_LARGEST_KEY`, a query may as well be cut; e^2(17 + 26.5) is still a number there.
 _LARGEST_KEY = 17.0
 _FAR = {torch.float32: 26.5, torch.float64: 36.5}
 
@@ -188,8 +188,9 @@ class AdditiveAttention(Attention):
         query, not of each pair, and the 1 shifts all scores alike, which a softmax doesn't see.
         """
         keys, far = prepared.keys, _FAR.get(prepared.keys.dtype)
-        fits = far is not None and keys.device.type == "cpu" and keys.numel() > 0
-        if not fits or self._differs(AdditiveAttention) or self.energy._forward_hooks:
+        if far is None or keys.device.type != "cpu" or not keys.numel():
+            return self, prepared
+        if self._differs(AdditiveAttention) or self.energy._forward_hooks:
             return self, prepared
         if not keys.abs().amax() <= _LARGEST_KEY:
             return self, prepared

@@ -267,7 +267,9 @@ class SequenceDecoder(nn.Module):
         """Return tanh(W_o [context; h]) (B, T, O) of the core's outputs (B, T, H), and weights."""
         if self.attention is None:
             return torch.tanh(self.combine(h)), h.new_zeros(*h.shape[:2], 0)
-        context, weights = (attend or self.attention)(h, cast(Prepared, prepared))  # (B, T, M), (B, T, S)
+        context, weights = (attend or self.attention)(
+            h, cast(Prepared, prepared)
+        )  # (B, T, M), (B, T, S)
         return torch.tanh(self.combine(torch.cat((context, h), 2))), weights
 
     def step(
@@ -355,4 +357,6 @@ class SequenceDecoder(nn.Module):
         h = h.view(rows, h.shape[0] // max(rows, 1), h.shape[1])  # (N / k, k, H)
         output, _ = self._attend(h, prepared, attend)
         output = output.flatten(0, 1)  # (N, O)
-        return (head or self.head)(output), DecoderState(core, output if self.input_feeding else state.feed)
+        return (head or self.head)(output), DecoderState(
+            core, output if self.input_feeding else state.feed
+        )

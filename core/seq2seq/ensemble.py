@@ -186,7 +186,9 @@ class EnsembleDecoder(nn.Module):
         """
         ready = [
             decoder.searcher(one, allowed)
-            for decoder, one in zip(self._decoders, cast("tuple[State, ...]", prepared), strict=True)
+            for decoder, one in zip(
+                self._decoders, cast("tuple[State, ...]", prepared), strict=True
+            )
         ]
         steps = [step for step, _ in ready]
         step = partial(_step, steps)

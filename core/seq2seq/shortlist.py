@@ -18,7 +18,6 @@ from torch import Tensor
 
 from .hypotheses import Hypothesis
 
-
 _LEAST = 1e-3  # t(f | e) of what a shortlist names
 
 
@@ -56,8 +55,10 @@ class Allowed(NamedTuple):
         Args:
             device: The device.
         """
-        moved = (part.to(device) for part in (self.symbols, self.lists, self.counts))
-        return Allowed(*moved, self.shared)
+        symbols, lists, counts = (
+            part.to(device) for part in (self.symbols, self.lists, self.counts)
+        )
+        return Allowed(symbols, lists, counts, self.shared)
 
     def places(self, symbols: Sequence[int]) -> list[int]:
         """Return the places of promised symbols, the same in all lists.

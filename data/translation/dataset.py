@@ -95,7 +95,7 @@ class PairFiles:
         """
         return self._text[slice(*self._text_ends[number : number + 2])].tobytes().decode("utf-8")
 
-    def symbols(self, most: int) -> tuple[torch.Tensor, ...]:
+    def symbols(self, most: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return the ids of pairs one after another; see `TranslationData.training_symbols`.
 
         Args:
@@ -106,17 +106,17 @@ class PairFiles:
         count = len(self) if links <= most else int(len(self) * most / links)
         chosen = np.arange(count) * len(self) // max(count, 1)
         rows = [self[chosen[first : first + _CHUNK]] for first in range(0, count, _CHUNK)]
-        sides = (
-            [(row.source, row.source_lengths) for row in rows],
-            [(row.target, row.target_lengths) for row in rows],
-        )
-        return tuple(
-            torch.cat(parts)
-            for side in sides
-            for parts in (
-                [ids[torch.arange(ids.shape[1]) < n[:, None]] for ids, n in side],
-                [n for _, n in side],
-            )
+        none = torch.zeros(0, dtype=torch.int64)
+
+        def joined(sides: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+            real = [ids[torch.arange(ids.shape[1]) < n[:, None]] for ids, n in sides]
+            return torch.cat([none, *real])
+
+        return (
+            joined([(row.source, row.source_lengths) for row in rows]),
+            torch.cat([none, *(row.source_lengths for row in rows)]),
+            joined([(row.target, row.target_lengths) for row in rows]),
+            torch.cat([none, *(row.target_lengths for row in rows)]),
         )
 
     def __getitem__(self, numbers: Array) -> TranslationBatch:

@@ -15,7 +15,7 @@ KEY = "shortlist"
 """Where a checkpoint holds it."""
 LINKS = 10_000_000
 """Pairs of symbols that it is learnt from at most, or some 500 MB: all of Multi30k's."""
-_WIDEST = 1024  # symbols that one may become, of a stranger's file
+_WIDEST = 1024  # symbols that one may become, in a file
 
 
 @runtime_checkable
@@ -63,21 +63,25 @@ def from_checkpoint(content: Mapping[str, Any], sizes: tuple[int, int]) -> Short
     found = content.get(KEY)
     if found is None:
         return None
+    parts = found if isinstance(found, dict) else {}
     always, likely = (
-        (found.get("always"), found.get("likely")) if isinstance(found, dict) else (None, None)
+        _places(parts.get(name), least, dimensions, sizes[1])
+        for name, least, dimensions in (("always", 0, 1), ("likely", -1, 2))
     )
-    for part, shape in ((always, (None,)), (likely, (sizes[0], None))):
-        fits = (
-            isinstance(part, Tensor)
-            and part.layout is torch.strided
-            and part.device.type == "cpu"
-            and part.dtype in (torch.int32, torch.int64)
-            and part.dim() == len(shape)
-            and part.shape[0] <= max(sizes)
-            and (shape[0] is None or part.shape[0] == shape[0])
-            and part.shape[-1] <= (_WIDEST if part.dim() == 2 else sizes[1])
-            and (not part.numel() or bool(((part >= -1) & (part < sizes[1])).all()))
-        )
-        if not fits or (part is always and bool((part < 0).any())):
-            raise DataError("its shortlist does not fit its vocabularies.")
-    return Shortlist(always.to(torch.int64), likely.to(torch.int64))
+    if always is None or likely is None or len(likely) != sizes[0]:
+        raise DataError("its shortlist does not fit its vocabularies.")
+    return Shortlist(always, likely)
+
+
+def _places(part: Any, least: int, dimensions: int, size: int) -> Tensor | None:
+    """Return numbers of symbols, `least` to `size` - 1; None: it is something else."""
+    if not isinstance(part, Tensor) or part.layout is not torch.strided or part.is_meta:
+        return None
+    kind = part.dtype in (torch.int32, torch.int64) and part.dim() == dimensions
+    if not kind or part.shape[-1] > max(size, _WIDEST):
+        return None
+    # of a view that claims more than it holds, no more is made
+    if part.nbytes > part.untyped_storage().nbytes():
+        return None
+    fits = bool(((part >= least) & (part < size)).all())
+    return part.to(torch.int64) if fits else None

@@ -18,7 +18,6 @@ from unrolled.tasks import Translation, ensemble
 from unrolled.tasks.translation.shortlist import KEY, from_checkpoint
 
 
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     place = tmp_path_factory.mktemp("shortlist")
@@ -97,7 +96,9 @@ def test_a_model_without_a_list_says_how_to_make_one(folder, capsys):
 def test_mistakes_are_named(folder, capsys, words, code, fragment):
     (folder / "empty").write_text("")
     places = [str(folder / word) for word in words]
-    sides = [each for pair in zip(("--source", "--target"), places[2:], strict=False) for each in pair]
+    sides = [
+        each for pair in zip(("--source", "--target"), places[2:], strict=False) for each in pair
+    ]
     assert main(["shortlist", *places[:2], *sides]) == code
     assert fragment in capsys.readouterr().err
     assert not (folder / "new.ckpt").exists()
@@ -156,5 +157,6 @@ def test_training_learns_one_from_its_pairs(tmp_path):
     assert set(model.target.encode_batch(["dog"])[0]) <= set(expected.always.tolist())
     # of which fewer links are learnt from, evenly spread pairs
     few = data.training_symbols(60)
-    assert 0 < int((few[1] * few[3]).sum()) <= 100 and len(few[1]) < 9
+    assert 0 < int((few[1] * few[3]).sum()) <= 100
+    assert len(few[1]) < 9
     assert from_checkpoint({}, (60, 60)) is None

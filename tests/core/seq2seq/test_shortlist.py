@@ -74,7 +74,8 @@ def test_rows_choose_among_their_own_symbols_as_if_there_were_no_others(settings
     tokens = tokens[:, :2]  # so that lists differ
     lengths = lengths.clamp(max=2)
     words, table = some(tokens)
-    assert 1 < len({tuple(row) for row in table.tolist()}) and not table.any(0).all()
+    assert len({tuple(row) for row in table.tolist()}) > 1
+    assert not table.any(0).all()
     shared = [START, END, 7]
     allowed = words.allowed(tokens.tolist(), size=SIZE, shared=shared)
     together = narrowed(made, tokens, lengths, allowed, **settings)
@@ -104,7 +105,8 @@ def test_drawing_stays_within_the_lists():
     )
     for row, found in enumerate(drawn):
         said = {token for one in found for token in one.tokens}
-        assert len(said) > 2 and all(table[row, token] for token in said)
+        assert len(said) > 2
+        assert all(table[row, token] for token in said)
 
 
 @torch.no_grad()
@@ -183,4 +185,5 @@ def test_one_round_counts_what_comes_together():
 
 def test_nothing_is_learnt_of_nothing():
     words = learnt([], likely=2)
-    assert words.always.tolist() == [] and words.likely.unique().tolist() == [-1]
+    assert words.always.tolist() == []
+    assert words.likely.unique().tolist() == [-1]
