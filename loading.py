@@ -123,6 +123,10 @@ def load(
             f"'{path}': the weights don't fit the model that it names.\n{first_lines(error)}"
         ) from error
     try:
+        model.take_more(checkpoint.content)
+    except DataError as error:
+        raise DataError(f"'{path}': {error}") from error
+    try:
         return model.to(device).eval()
     except (RuntimeError, AssertionError) as error:
         raise SetupError(f"There is no device '{device}' here: {first_lines(error, 1)}") from error

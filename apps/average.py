@@ -60,7 +60,8 @@ def average(output: str, *checkpoints: str, trust: str = "") -> None:
             if name in sums:
                 sums[name] = sums[name] + tensor
     kept = ("hyper_parameters", "unrolled", "pytorch-lightning_version", "global_step", "epoch")
-    result = {name: first.content[name] for name in kept if name in first.content}
+    kept_too = ("shortlist",)  # all have the same: they are of the same data
+    result = {name: first.content[name] for name in (*kept, *kept_too) if name in first.content}
     result["state_dict"] = {
         name: (sums[name] / len(checkpoints)).to(tensor.dtype) if name in sums else tensor
         for name, tensor in first.weights.items()

@@ -44,6 +44,7 @@ def translate(
     seed: int | None = None,
     unknown: Literal["mark", "copy"] | None = None,
     alignments: str | None = None,
+    shortlist: bool = False,
     batch_size: int = 64,
     format: Format | None = None,
     out: str | None = None,
@@ -81,6 +82,9 @@ def translate(
             the source's word that it looked at most; null for nothing.
         alignments: A file for the words that belong together, a line for each translation: 0-0 1-2,
             source and target counted from 0 (Pharaoh's form).
+        shortlist: true: write with the likeliest translations of a line's subwords, and with the
+            most frequent subwords, alone: faster, and now and then another translation. Scores are
+            those among them.
         batch_size: Sentences translated side by side; what is drawn depends on it, what a search
             finds does not.
         format: Write records instead of lines: each line's number, itself, its translation, or what
@@ -98,6 +102,11 @@ def translate(
     from ..tasks.translation.model import TranslationModel
 
     model = open_models(paths, TranslationModel, "translate", device=device, trust=trust)
+    if shortlist and model.shortlist is None:
+        raise UsageError(
+            f"{checkpoint} has no shortlist: learn one from the text that it was trained on, "
+            f"unrolled shortlist NEW.ckpt {paths[0]} --source FILE --target FILE"
+        )
     # Drawing is repeatable where the same sentences are drawn together: what has arrived by now
     # must not count.
     groups = _as_they_come(waiting) if seed is None else _of_one_size(waiting)
@@ -120,6 +129,7 @@ def translate(
                     min_p=min_p,
                     seed=None if seed is None else seed + number,
                     unknown=unknown,
+                    shortlist=shortlist,
                     attention=alignments is not None,
                     batch_size=batch_size,
                 ),

@@ -2,8 +2,8 @@
 
 The model: a bidirectional GRU of 2 x 128, additive attention, a GRU of 256, embeddings of 128,
 4,000 joint subwords. Sentences are random, with the lengths of Multi30k (8 to 21 subwords); weights
-are random, so a search is told how long its translations have to be. Prints two Markdown tables:
-medians of several runs, CPU time.
+are random, so a search is told how long its translations have to be; so are shortlists.
+Prints two Markdown tables: medians of several runs, CPU time.
 
     python benchmarks/translation.py
 """
@@ -16,6 +16,7 @@ from functools import partial
 import torch
 from measure import cpu_seconds, head, introduce, line, one_thread, parser, spread
 from unrolled.core import GRU, Bidirectional, beam_search
+from unrolled.core.seq2seq.shortlist import Shortlist
 from unrolled.data.batch import TranslationBatch
 from unrolled.data.tokenizer import Subwords
 from unrolled.tasks import Translation
@@ -84,21 +85,38 @@ def main() -> None:
     made.eval()
     source, lengths = torch.randint(4, VOCABULARY, (rows, 13)), torch.full((rows,), 13)
 
+    # of Multi30k's sentences each has 240 symbols in its list, and 64 of them 1,600 together
+    draw = torch.Generator().manual_seed(0)
+    words = Shortlist(
+        torch.arange(4, 104), torch.randint(104, 1700, (VOCABULARY, 11), generator=draw)
+    )
+
     @torch.inference_mode()
-    def decode(at_once: int, beam_size: int, steps: int) -> None:
+    def decode(at_once: int, beam_size: int, steps: int, listed: bool = False) -> None:
         for first in range(0, rows, at_once):
             chunk = slice(first, first + at_once)
             memory = made.encoder(source[chunk], lengths[chunk])
-            decoder = made.decoder
-            begin = decoder.stepper(), decoder.initial_state(memory), decoder.prepare(memory)
+            decoder, allowed = made.decoder, None
+            if listed:
+                allowed = words.allowed(source[chunk].tolist(), size=VOCABULARY, shared=range(4))
+            step, prepared = decoder.searcher(decoder.prepare(memory), allowed)
             forced = {"start": 1, "end": 2, "min_length": steps, "max_length": steps}
-            beam_search(*begin, **forced, beam_size=beam_size)
+            beam_search(
+                step, decoder.initial_state(memory), prepared, **forced, beam_size=beam_size
+            )
 
-    head("sentences side by side", "beam", "subwords of each", "sentences per CPU second")
+    speed = "sentences per CPU second"
+    head("sentences side by side", "beam", "subwords of each", speed, "with a shortlist", "ratio")
     cases = [(rows, beam_size, 15) for beam_size in (1, 5, 10, 20)] + [(rows, 5, 60), (1, 5, 15)]
     for case in cases:
-        speeds = [rows / cpu_seconds(partial(decode, *case)) for _ in repeats]
-        line(*case, spread(speeds, ",.0f"))
+        decode(*case)
+        pairs = [
+            [rows / cpu_seconds(partial(decode, *case, listed)) for listed in (False, True)]
+            for _ in repeats
+        ]  # in turn
+        whole, few = zip(*pairs, strict=True)
+        ratios = [listed / plain for plain, listed in pairs]
+        line(*case, spread(whole, ",.0f"), spread(few, ",.0f"), spread(ratios, ".2f"))
 
 
 if __name__ == "__main__":

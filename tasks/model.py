@@ -103,6 +103,16 @@ class Model(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} has no join(members)")
 
+    def take_more(self, content: Mapping[str, Any]) -> None:
+        """Take what a checkpoint holds for this kind of model besides weights; most hold nothing.
+
+        Args:
+            content: The checkpoint's, of plain data and tensors, which a stranger may have made.
+
+        Raises:
+            DataError: It does not fit.
+        """
+
     @property
     def device(self) -> torch.device:
         """Where the model is."""

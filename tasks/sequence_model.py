@@ -17,12 +17,14 @@ from ..core.seq2seq.decoder import Decoded, SequenceDecoder
 from ..core.seq2seq.encoder import Memory, SequenceEncoder
 from ..core.seq2seq.ensemble import EnsembleDecoder, EnsembleEncoder
 from ..core.seq2seq.search import Hypothesis, search_sequences
+from ..core.seq2seq.shortlist import Allowed, Shortlist
 from ..core.state import State, leaves, select_rows
 from ..core.vision.encoders import ImageEncoder, RegionEncoder
 from ..data.batch import padded
 from ..data.tokenizer import Subwords
 from .model import Model, Scored, seeded
 
+_SPECIAL = [Subwords.START, Subwords.END, Subwords.PAD, Subwords.UNKNOWN]
 _DRAWING = ("temperature", "top_k", "top_p", "min_p")
 
 
@@ -170,6 +172,7 @@ class EncoderDecoder(Model):
         prefix: Sequence[int] = (),
         length_penalty: float | None = None,
         unknown: bool = False,
+        allowed: Allowed | None = None,
         **settings: Any,
     ) -> list[list[Hypothesis]]:
         """Look for what to write.
@@ -182,6 +185,8 @@ class EncoderDecoder(Model):
             prefix: What each text begins with.
             length_penalty: None: the model's own.
             unknown: Whether the unknown symbol may come.
+            allowed: The symbols that each row may be written with, the special ones and the prefix
+                among them; None: all.
             settings: See `search_sequences`.
 
         Returns:
@@ -194,19 +199,25 @@ class EncoderDecoder(Model):
             alike = isinstance(limits, int)
             limits = max(limits, least) if alike else [max(limit, least) for limit in limits]
         count = leaves(state)[0].shape[0]
-        return search_sequences(
-            self.decoder.stepper(),
+        special = _SPECIAL
+        if allowed is not None:
+            special, prefix = allowed.places(special), allowed.places(prefix)
+        start, end, pad, strange = special
+        step, prepared = self.decoder.searcher(prepared, allowed)
+        found = search_sequences(
+            step,
             state,
             prepared,
-            start=Subwords.START,
-            end=Subwords.END,
-            forbidden=[Subwords.PAD, Subwords.START] + [Subwords.UNKNOWN] * (not unknown),
+            start=start,
+            end=end,
+            forbidden=[pad, start] + [strange] * (not unknown),
             max_length=limits,
             min_length=min_length,
             prefix=[prefix] * count if prefix else (),
             length_penalty=self.length_penalty if length_penalty is None else length_penalty,
             **settings,
         )
+        return found if allowed is None else allowed.named(found)
 
     def _begin(self, memory: Memory, rows: Tensor | None) -> tuple[State, State]:
         """Return what the decoder begins with, a row for each target."""
@@ -216,13 +227,19 @@ class EncoderDecoder(Model):
 
     @torch.inference_mode()
     def write(
-        self, inputs: Sequence[Any], *, unknown: bool = False, **settings: Unpack[SearchSettings]
+        self,
+        inputs: Sequence[Any],
+        *,
+        unknown: bool = False,
+        shortlist: Shortlist | None = None,
+        **settings: Unpack[SearchSettings],
     ) -> list[list[Written]]:
         """Say something about each input.
 
         Args:
             inputs: What `read` reads.
             unknown: Whether the unknown symbol may come; the text is without it.
+            shortlist: What the symbols of inputs may become, where these are symbols; None: any.
             settings: See `SearchSettings`.
 
         Returns:
@@ -244,7 +261,14 @@ class EncoderDecoder(Model):
         asked["generator"] = seeded(seed, self.device)
         results = []
         for first in range(0, len(inputs), batch_size):
-            memory = self.read(inputs[first : first + batch_size])
+            some = inputs[first : first + batch_size]
+            memory = self.read(some)
+            if shortlist is not None:
+                asked["allowed"] = shortlist.allowed(
+                    [[*row, Subwords.END] for row in some],
+                    size=self.vocabulary.size,
+                    shared=[*_SPECIAL, *asked["prefix"]],
+                ).to(self.device)
             for row, hypotheses in enumerate(self.search(memory, unknown=unknown, **asked)):
                 one = memory.row(row)
                 results.append([self._written(one, each, attention) for each in hypotheses])

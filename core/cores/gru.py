@@ -5,6 +5,7 @@ Shapes: B batch, T time, D input, H hidden.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -58,6 +59,26 @@ class GRU(TorchCore):
         n = torch.tanh(x_n + r * h_n)
         hidden = n + z * (hidden - n)
         return hidden.to(x.dtype), GRUState(hidden)
+
+    @torch.no_grad()
+    def stepper(self) -> Callable[[Tensor, GRUState], tuple[Tensor, GRUState]]:
+        """Make `step` ready: one sigmoid, and no biases to add; see `RecurrentCore.stepper`."""
+        size = self.hidden_size
+        weight_ih, weight_hh = self.weight_ih.clone().t(), self.weight_hh.clone().t()  # (D, 3H)
+        input_bias, hidden_bias = self.weight_ih.new_zeros(2, 3 * size)
+        if self.bias_ih is not None and self.bias_hh is not None:
+            input_bias, hidden_bias = self.bias_ih.clone(), self.bias_hh.clone()
+
+        def step(x: Tensor, state: GRUState) -> tuple[Tensor, GRUState]:
+            (hidden,) = state
+            given = torch.addmm(input_bias, x, weight_ih)  # (B, 3H)
+            kept = torch.addmm(hidden_bias, hidden.to(weight_hh.dtype), weight_hh)  # (B, 3H)
+            gates = given[:, : 2 * size].add_(kept[:, : 2 * size]).sigmoid_()  # (B, 2H)
+            n = torch.addcmul(given[:, 2 * size :], gates[:, :size], kept[:, 2 * size :]).tanh_()
+            hidden = torch.lerp(n.to(hidden.dtype), hidden, gates[:, size:].to(hidden.dtype))
+            return hidden.to(x.dtype), GRUState(hidden)
+
+        return step
 
     def _sequence(self, x: Tensor, state: GRUState) -> tuple[Tensor, GRUState]:
         if transformed() or whole_graph():

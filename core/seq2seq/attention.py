@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -99,13 +100,49 @@ class Attention(nn.Module, ABC):
         Returns:
             Context (B, T, M) and weights (B, T, S), which sum to 1 over the valid steps.
         """
-        scores = self.scores(query, prepared.keys) + prepared.bias.unsqueeze(1)  # (B, T, S)
-        weights = scores.softmax(-1).to(prepared.values.dtype)
-        return torch.bmm(weights, prepared.values), weights  # (B, T, M), (B, T, S)
+        return averaged(self.scores(query, prepared.keys), prepared)
+
+    def searcher(self, prepared: Prepared) -> tuple[Attend, Prepared]:
+        """Make ready for many queries of one memory, without gradients.
+
+        Args:
+            prepared: What `prepare` returned.
+
+        Returns:
+            A function like `forward`, and what to give it: another `Prepared` of the same rows.
+        """
+        return self, prepared
+
+    def _differs(self, cls: type[Attention]) -> bool:
+        """Tell whether calling this does other than a class says: by a subclass, or by hooks."""
+        own = type(self)
+        same = own.forward is cls.forward and own.scores is cls.scores
+        return not same or bool(self._forward_hooks or self._forward_pre_hooks)
+
+
+Attend: TypeAlias = Callable[[Tensor, Prepared], tuple[Tensor, Tensor]]
+"""(queries (B, T, Q), prepared) -> (context (B, T, M), weights (B, T, S)), as `forward`."""
+
+
+def averaged(scores: Tensor, prepared: Prepared) -> tuple[Tensor, Tensor]:
+    """Return the mean of the values (B, T, M) under the softmax of scores (B, T, S), and that.
+
+    Args:
+        scores: How well each query fits each key.
+        prepared: What is compared.
+    """
+    weights = (scores + prepared.bias.unsqueeze(1)).softmax(-1).to(prepared.values.dtype)
+    return torch.bmm(weights, prepared.values), weights
 
 
 AttentionFactory: TypeAlias = Callable[[int, int], Attention]
 """Makes an attention from the sizes of query and memory: how a decoder receives it."""
+
+
+# Where tanh is 1 to the last bit (from 9.1 on in single precision, 19.1 in double) for every key up
+# to `_LARGEST_KEY`, a query may as well be cut; e^2(17 + 26.5) is still a number there.
+_LARGEST_KEY = 17.0
+_FAR = {torch.float32: 26.5, torch.float64: 36.5}
 
 
 class AdditiveAttention(Attention):
@@ -143,6 +180,29 @@ class AdditiveAttention(Attention):
         summed = self.query(query).unsqueeze(2) + keys.unsqueeze(1)  # (B, T, S, A)
         scores: Tensor = self.energy(summed.tanh_())  # (B, T, S, 1)
         return scores.squeeze(3)
+
+    def searcher(self, prepared: Prepared) -> tuple[Attend, Prepared]:
+        """Make ready for many queries; see `Attention.searcher`.
+
+        tanh(a + b) = 1 - 2 / (1 + e^2a e^2b): the powers are taken once of each key and of each
+        query, not of each pair, and the 1 shifts all scores alike, which a softmax doesn't see.
+        """
+        keys, far = prepared.keys, _FAR.get(prepared.keys.dtype)
+        if far is None or keys.device.type != "cpu" or not keys.numel():
+            return self, prepared
+        if self._differs(AdditiveAttention) or self.energy._forward_hooks:
+            return self, prepared
+        if not keys.abs().amax() <= _LARGEST_KEY:
+            return self, prepared
+        one = keys.new_ones(())
+
+        def attend(query: Tensor, prepared: Prepared) -> tuple[Tensor, Tensor]:
+            powers = self.query(query).clamp_(-far, far).mul_(2).exp_()  # (B, T, A)
+            summed = torch.addcmul(one, powers.unsqueeze(2), prepared.keys.unsqueeze(1))
+            scores = self.energy(summed.reciprocal_()).squeeze(3)  # (B, T, S)
+            return averaged(scores.mul_(-2), prepared)
+
+        return attend, prepared._replace(keys=(2 * keys).exp_())
 
 
 class DotAttention(Attention):
@@ -243,6 +303,16 @@ class GatedAttention(Attention):
 
     def forward(self, query: Tensor, prepared: Prepared) -> tuple[Tensor, Tensor]:
         """Attend, and weigh the context; see `Attention.forward`."""
-        context, weights = self.attention(query, prepared)
+        return self._gated(self.attention, query, prepared)
+
+    def searcher(self, prepared: Prepared) -> tuple[Attend, Prepared]:
+        """Make the other attention ready; see `Attention.searcher`."""
+        if self._differs(GatedAttention):
+            return self, prepared
+        attend, ready = self.attention.searcher(prepared)
+        return partial(self._gated, attend), ready
+
+    def _gated(self, attend: Attend, query: Tensor, prepared: Prepared) -> tuple[Tensor, Tensor]:
+        context, weights = attend(query, prepared)
         gate = torch.sigmoid(self.gate(query))  # (B, T, 1)
         return gate * context, weights

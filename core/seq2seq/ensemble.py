@@ -8,6 +8,7 @@ Shapes: B rows, S memory steps, N rows of a search, T target steps, V vocabulary
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -17,6 +18,7 @@ from ..ensemble import mean_log_probabilities
 from ..state import State
 from .decoder import Decoded, SequenceDecoder
 from .encoder import Memory
+from .shortlist import Allowed
 
 
 class EnsembleMemory(NamedTuple):
@@ -172,6 +174,25 @@ class EnsembleDecoder(nn.Module):
         """Make `step` ready for many calls without gradients; see `RecurrentCore.stepper`."""
         steps = [decoder.stepper() for decoder in self._decoders]
         return lambda tokens, state, prepared: _step(steps, tokens, state, prepared)
+
+    def searcher(
+        self, prepared: State, allowed: Allowed | None = None
+    ) -> tuple[Callable[[Tensor, State, State], tuple[Tensor, State]], State]:
+        """Make `step` ready to search one memory; see `SequenceDecoder.searcher`.
+
+        Args:
+            prepared: What `prepare` returned.
+            allowed: The symbols that may come; None: all.
+        """
+        ready = [
+            decoder.searcher(one, allowed)
+            for decoder, one in zip(
+                self._decoders, cast("tuple[State, ...]", prepared), strict=True
+            )
+        ]
+        steps = [step for step, _ in ready]
+        step = partial(_step, steps)
+        return step, tuple(one for _, one in ready)
 
 
 def _step(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from torch import Tensor
 
 from ...errors import DataError, UsageError, at_least
 from ..base import DataModule
@@ -236,6 +237,19 @@ class TranslationData(DataModule):
             )
             self._tell(part, pairs, self._files[part])
         return self._files[part]
+
+    def training_symbols(self, most: int) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
+        """Return pairs of the training part as ids: all, or some evenly spread ones.
+
+        Args:
+            most: Links at most, the sum of the pairs' products of lengths.
+
+        Returns:
+            The sources' ids one after another, how many each has, and the targets' likewise, end
+            symbols included; None where there is no training part.
+        """
+        files = self.files("train")
+        return None if files is None else files.symbols(most)
 
     def _tell(self, part: Part, pairs: Pairs, files: PairFiles) -> None:
         survey = files.survey

@@ -107,6 +107,30 @@ class PairFiles:
         """
         return self._text[slice(*self._text_ends[number : number + 2])].tobytes().decode("utf-8")
 
+    def symbols(self, most: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the ids of pairs one after another; see `TranslationData.training_symbols`.
+
+        Args:
+            most: The sum of the pairs' products of lengths at most.
+        """
+        source, target = self.lengths
+        links = int((source * target).sum())
+        count = len(self) if links <= most else int(len(self) * most / links)
+        chosen = np.arange(count) * len(self) // max(count, 1)
+        rows = [self[chosen[first : first + _CHUNK]] for first in range(0, count, _CHUNK)]
+        none = torch.zeros(0, dtype=torch.int64)
+
+        def joined(sides: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+            real = [ids[torch.arange(ids.shape[1]) < n[:, None]] for ids, n in sides]
+            return torch.cat([none, *real])
+
+        return (
+            joined([(row.source, row.source_lengths) for row in rows]),
+            torch.cat([none, *(row.source_lengths for row in rows)]),
+            joined([(row.target, row.target_lengths) for row in rows]),
+            torch.cat([none, *(row.target_lengths for row in rows)]),
+        )
+
     def __getitem__(self, numbers: Array) -> TranslationBatch:
         """Return the batch of pairs; there may be none of them."""
         source, source_lengths = _rows(self._source, self._source_ends, numbers)

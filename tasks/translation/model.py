@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
-from typing import ClassVar, Literal, NamedTuple, TypeAlias, Unpack
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, Unpack
 
 from torch import Tensor
 
@@ -17,6 +17,7 @@ from ...core.recurrent import CoreFactory
 from ...core.seq2seq.attention import AdditiveAttention, AttentionFactory
 from ...core.seq2seq.decoder import Decoded, SequenceDecoder
 from ...core.seq2seq.encoder import Memory, SequenceEncoder
+from ...core.seq2seq.shortlist import Shortlist, joined
 from ...data.batch import padded
 from ...data.spec import TranslationSpec
 from ...data.tokenizer import Subwords
@@ -24,6 +25,7 @@ from ...errors import DataError
 from ..model import Scored
 from ..sequence_model import EncoderDecoder, SearchSettings, Written, symbol_vectors
 from .alignment import looked_at, word_alignment, word_numbers
+from .shortlist import from_checkpoint
 
 _LONGEST = 2000
 """Subwords of a sentence that is translated."""
@@ -83,6 +85,7 @@ class TranslationModel(EncoderDecoder):
     Attributes:
         source: The source's subwords.
         target: The target's.
+        shortlist: Which of the target's symbols the source's may become, where a checkpoint has it.
 
     Raises:
         ValueError: A setting is out of its range, or sizes or vocabularies don't allow shared
@@ -140,6 +143,17 @@ class TranslationModel(EncoderDecoder):
         )
         self.source = source
         self.target = target
+        self.shortlist: Shortlist | None = None
+
+    def take_more(self, content: Mapping[str, Any]) -> None:
+        """Take the shortlist of a checkpoint."""
+        self.shortlist = from_checkpoint(content, (self.source.size, self.target.size))
+
+    def join(self, members: Sequence[Self]) -> None:
+        """Join, with all that any member's shortlist allows."""
+        super().join(members)
+        lists = [one.shortlist for one in members if one.shortlist is not None]
+        self.shortlist = joined(lists) if len(lists) == len(members) else None
 
     def forward(
         self, source: Tensor, source_lengths: Tensor, target: Tensor, *, sampling: float = 0.0
@@ -183,6 +197,7 @@ class TranslationModel(EncoderDecoder):
         text: str | Sequence[str],
         *,
         unknown: Unknown | None = None,
+        shortlist: bool = False,
         **settings: Unpack[SearchSettings],
     ) -> str | list[str]:
         """Translate.
@@ -190,13 +205,15 @@ class TranslationModel(EncoderDecoder):
         Args:
             text: A sentence; a list of them is answered with a list.
             unknown: See `translations`.
+            shortlist: See there.
             settings: See `SearchSettings`.
 
         Returns:
             The best translation of each sentence; an empty one's is empty.
         """
         texts = [text] if isinstance(text, str) else list(text)
-        best = [found[0].text for found in self.translations(texts, unknown=unknown, **settings)]
+        found = self.translations(texts, unknown=unknown, shortlist=shortlist, **settings)
+        best = [one[0].text for one in found]
         return best[0] if isinstance(text, str) else best
 
     def score(
@@ -240,12 +257,16 @@ class TranslationModel(EncoderDecoder):
         texts: Sequence[str],
         *,
         unknown: Unknown | None = None,
+        shortlist: bool = False,
         **settings: Unpack[SearchSettings],
     ) -> list[list[Translated]]:
         """Translate, and say all that is known of the translations.
 
         Args:
             texts: Sentences.
+            shortlist: Write each translation with the likeliest translations of its source's
+                subwords and the most frequent subwords alone, which is faster. Scores and
+                log-probabilities are those among them.
             unknown: What becomes of unknown words: `mark` writes `<unk>` for them, `copy` the word
                 of the source that the attention looked at most; None: none are written.
             settings: See `SearchSettings`; `max_length` is twice the source's subwords, and 10,
@@ -258,6 +279,11 @@ class TranslationModel(EncoderDecoder):
             ValueError: A setting is out of its range.
             DataError: A sentence has more than 2,000 subwords.
         """
+        if shortlist and self.shortlist is None:
+            raise ValueError(
+                "shortlist=True: this model has none; `unrolled shortlist NEW.ckpt CKPT --source "
+                "FILE --target FILE` makes a checkpoint with one from the text it was trained on"
+            )
         if unknown == "copy" and self.decoder.attention is None:
             raise ValueError(
                 "unknown='copy': the attention says what to copy, and this model was made without: "
@@ -270,7 +296,8 @@ class TranslationModel(EncoderDecoder):
         attention = settings.get("attention", False)
         settings["attention"] = attention or unknown == "copy"
         rows = [ids[number] for number in order]
-        written = self.write(rows, unknown=unknown is not None, **settings)
+        words = self.shortlist if shortlist else None
+        written = self.write(rows, unknown=unknown is not None, shortlist=words, **settings)
         for number, found in zip(order, written, strict=True):
             told = [self._told(texts[number], ids[number], one, unknown) for one in found]
             if unknown and not self.source.knows(ids[number]):

@@ -6,6 +6,7 @@ Shapes: B batch, T target steps.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -24,6 +25,7 @@ from ..samples import Sample
 from ..sequence import EncoderDecoderTask
 from .model import TranslationModel
 from .results import Answer, translations
+from .shortlist import KEY, TranslationKnowledge, shortlist_of, to_checkpoint
 
 
 class Translation(EncoderDecoderTask):
@@ -124,6 +126,16 @@ class Translation(EncoderDecoderTask):
         )
         self.save_hyperparameters(logger=False)
         self.metrics["bleu"] = self.bleu = SacreBLEU(tokenize=tokenize)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the shortlist, learnt from the training part when it is first needed."""
+        super().on_save_checkpoint(checkpoint)
+        model, data = self.model, getattr(self._trainer, "datamodule", None)
+        writes = self._trainer is not None and self.trainer.is_global_zero
+        if model.shortlist is None and writes and isinstance(data, TranslationKnowledge):
+            model.shortlist = shortlist_of(data, (model.source.size, model.target.size))
+        if model.shortlist is not None:
+            checkpoint[KEY] = to_checkpoint(model.shortlist)
 
     def loss(self, batch: TranslationBatch, *, sampling: float = 0.0) -> tuple[Tensor, Tensor]:
         """Return the smoothed cross-entropy, summed over the pairs: it is the whole loss."""

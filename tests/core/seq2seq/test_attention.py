@@ -125,3 +125,40 @@ def test_sizes_are_checked():
         DotAttention(4, 6)
     with pytest.raises(ValueError, match="memory_size is 0"):
         GeneralAttention(4, 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("scale", [1.0, 9.0, 400.0])
+@torch.no_grad()
+def test_a_searcher_attends_as_forward_does(dtype, scale):
+    # 9: queries far beyond what hides a key; 400: keys too
+    for kind in (*KINDS, GatedAttention):
+        attention = made(kind).to(dtype)
+        inner = getattr(attention, "attention", attention)
+        if isinstance(inner, AdditiveAttention):
+            inner.query.weight *= scale * scale
+            inner.key.weight *= scale / 2
+        given = memory([S, 2, 0])
+        prepared = attention.prepare(Memory(given.output.to(dtype), given.lengths))
+        queries = query().to(dtype)
+        attend, ready = attention.searcher(prepared)
+        found, expected = attend(queries, ready), attention(queries, prepared)
+        torch.testing.assert_close(found, expected)
+
+
+@torch.no_grad()
+def test_a_searcher_keeps_what_a_subclass_or_a_hook_does():
+    class Doubled(AdditiveAttention):
+        def scores(self, query, keys):
+            return 2 * super().scores(query, keys)
+
+    attention, queries = made(Doubled), query()
+    prepared = attention.prepare(memory([S, 2, 3]))
+    attend, ready = attention.searcher(prepared)
+    torch.testing.assert_close(attend(queries, ready), attention(queries, prepared))
+    for kind in (AdditiveAttention, GatedAttention):
+        attention, calls = made(kind), []
+        attention.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        attend, ready = attention.searcher(attention.prepare(memory([S, 2, 3])))
+        attend(queries, ready)
+        assert calls
