@@ -28,6 +28,7 @@ from ..tokenizer import Subwords
 from ..vocabularies.given import read_vocabulary
 from ..vocabularies.lookup import Words
 from .dataset import Augmentation, CaptionDataset, Pictures, encode_captions
+from .pictures import View
 
 Units = Literal["words", "characters", "subwords"]
 _ENCODED_AT_ONCE = 64
@@ -93,6 +94,8 @@ class CaptioningData(DataModule):
         cache_dir: Folder for what is kept; None for UNROLLED_CACHE or the user's cache folder.
         cache_features: Keep what a frozen backbone makes of the pictures, in half precision, and
             train on that.
+        cache_views: Of so many views of each training picture, one of them the picture as it is and
+            the others what the augmentation makes of it; an epoch draws one of each picture.
         units: What a caption is learnt in: `words`, `characters`, `subwords`; None: words, or
             characters where most letters are of scripts that put no spaces between words.
         normalize: Bring captions to Unicode's NFC.
@@ -116,6 +119,7 @@ class CaptioningData(DataModule):
         seed: int,
         cache_dir: str | None,
         cache_features: bool,
+        cache_views: int = 1,
         units: Units | None = None,
         normalize: bool = True,
         vocabulary: str | None = None,
@@ -127,6 +131,7 @@ class CaptioningData(DataModule):
             min_count=min_count,
             batch_size=batch_size,
             captions_per_image=captions_per_image,
+            cache_views=cache_views,
         )
         at_least(0 if self.given_features else 1, image_size=image_size)
         if spec is not None and bool(spec.get("feature_size")) != self.given_features:
@@ -142,6 +147,7 @@ class CaptioningData(DataModule):
         self.captions_per_image = captions_per_image
         self.cache_dir = cache_dir
         self.cache_features = cache_features
+        self.cache_views = cache_views
         self.units = units
         self.normalize = normalize
         if vocabulary is not None and units is not None:
@@ -245,8 +251,12 @@ class CaptioningData(DataModule):
         """Say how features are made, for `cache_features`; a loader calls both when it is made."""
         self._encode, self._encoder_key = encode, key
 
-    def features(self, part: Part) -> ArrayFile:
+    def features(self, part: Part, view: int = 0) -> ArrayFile:
         """Return the features of a part's pictures, made now if they are not in the cache.
+
+        Args:
+            part: The part.
+            view: Number of the view; 0: the pictures as they are.
 
         Raises:
             UsageError: If nothing says how to make them.
@@ -260,18 +270,21 @@ class CaptioningData(DataModule):
                 "--data.cache_features false."
             )
         length = len(self.references(part))
-        pictures = self.pictures(part)
+        pictures, augmentation = self.pictures(part), self.augmentation()
+        if view and augmentation is not None:
+            pictures = View(pictures, augmentation, [self.seed, view])
         folder = cache_folder(self.cache_dir, kind="features")
         identity = [pictures.identity, self.image_size, self._encoder_key()]
         return kept_features(
-            folder, identity, length, lambda: self._make_features(part, pictures, length)
+            folder, identity, length, lambda: self._make_features(part, pictures, length, view)
         )
 
     def _make_features(
-        self, part: Part, pictures: Pictures, length: int
+        self, part: Part, pictures: Pictures, length: int, view: int
     ) -> Iterator[npt.NDArray[np.float16]]:
         assert self._encode is not None
-        rank_zero_info(f"Features of {length:,} {part} images are made once and kept.")
+        which = f", view {view + 1} of {self.cache_views}," if self.cache_views > 1 else ""
+        rank_zero_info(f"Features of {length:,} {part} images{which} are made once and kept.")
         for begin in range(0, length, _ENCODED_AT_ONCE):
             read = [
                 pictures.read(number)
@@ -293,6 +306,7 @@ class CaptioningData(DataModule):
         if not references:
             return None
         train = part == "train"
+        views = (self.cache_views if train else 1) if self.cache_features else 0
         learnt = [[self.learnt(text) for text in texts] for texts in references]
         dataset = CaptionDataset(
             self.pictures(part),
@@ -302,7 +316,7 @@ class CaptioningData(DataModule):
             seed=self.seed,
             captions_per_image=self.captions_per_image if train else None,
             augmentation=self.augmentation() if train else None,
-            features=self.features(part) if self.cache_features else None,
+            features=[self.features(part, view) for view in range(views)],
             feature_size=self.spec.get("feature_size", 0),
         )
         return dataset, partial(ItemSampler, len(references), batch_size=self.batch_size)

@@ -80,6 +80,8 @@ class CaptionData(CaptioningData):
         cache_images: Keep the decoded pictures; 150 kB each at 224 pixels.
         cache_features: Keep what a frozen backbone makes of the pictures, in half precision, and
             train on that.
+        cache_views: Of so many views of each training picture, when random_flip or min_crop make
+            some: the first is the whole picture, and an epoch draws one of each picture.
         cache_dir: Folder for what is kept; None for UNROLLED_CACHE or the user's cache folder.
         seed: Start of the pseudo-random numbers.
         spec: A checkpoint's spec: use its words and its picture size. None for the data's own.
@@ -111,6 +113,7 @@ class CaptionData(CaptioningData):
         num_workers: int = 0,
         cache_images: bool = False,
         cache_features: bool = False,
+        cache_views: int = 1,
         cache_dir: str | None = None,
         seed: int = 0,
         spec: dict[str, Any] | None = None,
@@ -124,6 +127,7 @@ class CaptionData(CaptioningData):
             seed=seed,
             cache_dir=cache_dir,
             cache_features=cache_features,
+            cache_views=cache_views,
             units=units,
             normalize=normalize,
             vocabulary=vocabulary,
@@ -137,10 +141,17 @@ class CaptionData(CaptioningData):
         self.shares = shares(val_fraction, test_fraction)
         if not 0 < min_crop <= 1:
             raise UsageError(f"min_crop is {min_crop}; it has to be above 0 and at most 1.")
-        if cache_features and (random_flip or min_crop < 1):
+        views = random_flip or min_crop < 1
+        if cache_features and views and cache_views == 1:
             raise UsageError(
                 "cache_features keeps the features of the pictures as they are: random_flip and "
-                "min_crop would do nothing. Leave the one or the other out."
+                "min_crop would do nothing. Keep several views of each picture, --data.cache_views "
+                "4, or leave the one or the other out."
+            )
+        if cache_views > 1 and not (cache_features and views):
+            raise UsageError(
+                f"cache_views is {cache_views}: views are kept with cache_features, and made by "
+                "random_flip or min_crop. Give both, or leave cache_views out."
             )
         self.root = root
         self.dataset = dataset

@@ -20,7 +20,7 @@ from ..samplers import Items
 from ..tokenizer import Subwords
 
 # First part of the seeds, so that draws for different purposes are independent.
-_CAPTIONS, _PICTURES = 1, 2
+_CAPTIONS, _PICTURES, _VIEWS = 1, 2, 3
 _ENCODED_AT_ONCE = 10_000  # captions; the library's own form of them takes much memory
 
 
@@ -37,6 +37,10 @@ class Pictures(Protocol):
 
 class Augmentation(Protocol):
     """Changes a picture at random."""
+
+    @property
+    def identity(self) -> list[Any]:
+        """Plain data that changes whenever what it does changes."""
 
     def __call__(self, picture: Tensor, random: np.random.Generator) -> Tensor:
         """Return the changed picture, (3, S, S) uint8."""
@@ -92,7 +96,7 @@ class CaptionDataset:
         captions_per_image: So many of each image's captions, drawn anew each epoch; None: all.
         augmentation: Changes the pictures; None: leaves them.
         features: What a frozen backbone made of the pictures, (all images, P, D) float16, to be
-            read instead of them.
+            read instead of them; of several views of them each image's is drawn anew each epoch.
         feature_size: D of given features (P, D) float32, which `pictures` are then; 0: they are
             none.
     """
@@ -107,7 +111,7 @@ class CaptionDataset:
         seed: int = 0,
         captions_per_image: int | None = None,
         augmentation: Augmentation | None = None,
-        features: ArrayFile | None = None,
+        features: Sequence[ArrayFile] = (),
         feature_size: int = 0,
     ) -> None:
         self._pictures = pictures
@@ -126,8 +130,8 @@ class CaptionDataset:
     def __getitem__(self, items: Items) -> CaptionBatch:
         """Return a batch; pictures that can't be read and may be left out are left out."""
         numbers, places = list(items.numbers), None
-        if self._features is not None:
-            features = self._features[numbers]
+        if self._features:
+            features = self._view(numbers, items.epoch)  # (N, P, D)
             whole = ~np.isnan(features[:, 0, 0])
             image = torch.from_numpy(features[whole])
             numbers = [number for number, there in zip(numbers, whole, strict=True) if there]
@@ -155,6 +159,18 @@ class CaptionDataset:
             number=torch.tensor(numbers, dtype=torch.int64),
             references=tuple(self._references[number] for number in numbers),
             places=places,
+        )
+
+    def _view(self, numbers: list[int], epoch: int) -> npt.NDArray[np.float16]:
+        """Return kept features, of each image those of the view that is its turn."""
+        if len(self._features) == 1:
+            return self._features[0][numbers]
+        turns = [
+            np.random.default_rng([_VIEWS, self._seed, epoch, number]).integers(len(self._features))
+            for number in numbers
+        ]
+        return np.stack(
+            [self._features[turn][number] for turn, number in zip(turns, numbers, strict=True)]
         )
 
     def _together(self, pictures: list[Tensor]) -> tuple[Tensor, Tensor | None]:

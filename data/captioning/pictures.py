@@ -20,7 +20,7 @@ from ...errors import DataError
 from ..arrays import ArrayFile, write_array
 from ..cache import cached, cached_json, key_of, stamps
 from ..images import check_image, open_image
-from .dataset import Pictures
+from .dataset import Augmentation, Pictures
 
 Missing = Literal["error", "skip"]
 
@@ -181,6 +181,37 @@ def faults(paths: Sequence[Path], cache: Path) -> dict[int, str]:
     return {int(number): what for number, what in found.items()}
 
 
+class View:
+    """Pictures, each changed once and for all.
+
+    Args:
+        pictures: The pictures.
+        augmentation: Changes them.
+        draw: First numbers of the seeds of the changes, a picture's own number follows.
+    """
+
+    def __init__(self, pictures: Pictures, augmentation: Augmentation, draw: list[int]) -> None:
+        self._pictures = pictures
+        self._augmentation = augmentation
+        self._draw = draw
+
+    @property
+    def identity(self) -> list[Any]:
+        """Of the pictures and of what is made of them."""
+        return [self._pictures.identity, self._augmentation.identity, self._draw]
+
+    def read(self, number: int) -> Tensor | None:
+        """Return a changed picture, None for one that is left out.
+
+        Args:
+            number: Its number.
+        """
+        picture = self._pictures.read(number)
+        if picture is None:
+            return None
+        return self._augmentation(picture, np.random.default_rng([*self._draw, number]))
+
+
 class RandomView:
     """Another view of a picture: mirrored, or a part of it.
 
@@ -193,6 +224,11 @@ class RandomView:
     def __init__(self, *, flip: bool, min_crop: float) -> None:
         self.flip = flip
         self.min_crop = min_crop
+
+    @property
+    def identity(self) -> list[Any]:
+        """Both settings."""
+        return [self.flip, self.min_crop]
 
     def __call__(self, picture: Tensor, random: np.random.Generator) -> Tensor:
         """Return the changed picture, (3, S, S) uint8.

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from corpora import IMAGES, damage_image, draw_images, write_csv
 from lightning.pytorch import LightningModule, Trainer
+from PIL import Image
 from unrolled.data import CaptionData, ScenesData
 from unrolled.data.samplers import Items
 from unrolled.errors import DataError, UsageError
+
+
+def draw_noise(root) -> None:
+    """As `write_csv`, with pictures whose every part is another."""
+    write_csv(root)
+    for number, name in enumerate(IMAGES):
+        noise = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
+        Image.fromarray(noise).save(root / "images" / name, quality=100)
 
 
 def everything(batch) -> list:
@@ -135,6 +145,57 @@ def test_features_are_made_once_and_again_for_other_weights(tmp_path, data):
     draw_images(tmp_path / "images", [*IMAGES[:-1], "new.jpg"])  # images have changed
     assert fit(Module(), data(**alone)).calls == 1
     assert fit(Module(), data(**alone, image_size=16)).calls == 1
+
+
+def corners(pictures: torch.Tensor) -> torch.Tensor:
+    """A "backbone" whose features tell views of a picture apart: (N, 3, 8, 8) to (N, 2, 3)."""
+    return pictures[..., :1, :2].squeeze(2).mT.float()
+
+
+def test_kept_views_are_drawn_anew_and_resumed_exactly(tmp_path, data):
+    draw_noise(tmp_path)
+    kept = {"cache_features": True, "cache_views": 3, "min_crop": 0.5, "random_flip": True}
+    looked = 0
+
+    def encode(pictures: torch.Tensor) -> torch.Tensor:
+        nonlocal looked
+        looked += len(pictures)
+        return corners(pictures)
+
+    def made(**settings) -> CaptionData:
+        module = data(**{"val_fraction": 0.2, "test_fraction": 0, **kept, **settings})
+        module.use_features(encode, lambda: "corners")
+        return module
+
+    once = made(seed=5)
+    loader = once.train_dataloader()
+    assert looked == 3 * 8
+    states, whole = [], []
+    found: dict[int, set[str]] = {}
+    for _ in range(20):
+        for batch in loader:
+            whole.append(everything(batch))
+            states.append(loader.state_dict())
+            for number, features in zip(batch.number.tolist(), batch.image, strict=True):
+                found.setdefault(number, set()).add(str(features.tolist()))
+    views = [once.features("train", view) for view in range(3)]
+    assert found == {number: {str(one[number].tolist()) for one in views} for number in range(8)}
+    assert max(map(len, found.values())) == 3
+    for number in range(8):
+        picture = once.pictures("train").read(number)
+        assert str(corners(picture[None])[0].tolist()) == str(views[0][number].tolist())
+    again = made(seed=5).train_dataloader()
+    again.load_state_dict(states[6])
+    assert whole[7:] == [everything(batch) for _ in range(20 - 3) for batch in again]
+    assert looked == 3 * 8
+    made(seed=6, cache_views=2).train_dataloader()  # other views, the same whole pictures
+    assert looked == 4 * 8
+    made(seed=6, cache_views=2, min_crop=0.7).train_dataloader()
+    assert looked == 5 * 8
+    [first] = once.val_dataloader()
+    assert looked == 5 * 8 + 2
+    pictures = torch.stack([once.pictures("val").read(number) for number in first.number.tolist()])
+    assert torch.equal(first.image.float(), corners(pictures))
 
 
 def test_features_of_a_damaged_image_are_left_out(tmp_path, data):

@@ -280,6 +280,12 @@ def test_settings_that_make_no_sense_are_refused(data):
         UsageError, match="cache_features keeps the features of the pictures as they are"
     ):
         data(cache_features=True, random_flip=True)
+    with pytest.raises(UsageError, match=r"cache_views is 4: .*Give both, or leave"):
+        data(cache_features=True, cache_views=4)
+    with pytest.raises(UsageError, match="cache_views is 4: views are kept with cache_features"):
+        data(cache_views=4, random_flip=True)
+    with pytest.raises(UsageError, match="cache_views is 0; it has to be at least 1"):
+        data(cache_views=0)
     with pytest.raises(UsageError, match="image_size is 0; it has to be at least 1"):
         data(image_size=0)
 
