@@ -122,6 +122,15 @@ FOREIGN: dict[str, Reader] = {
     "labels of DeepEthogram": Reader(
         "clip.csv", const(",background,walk\n0,1,0\n1,0,1\n2,0,1\n"), read_labels
     ),
+    "labels of ActivityNet": Reader(
+        "clip.json",
+        const('{"database": {"v": {"annotations": [{"segment": [0.5, 3], "label": "Dance"}]}}}'),
+        read_labels,
+        "json",
+    ),
+    "labels with blanks": Reader(
+        "clip.txt", const("30 120 G1\n121 300 G5\n", "1-30 SIL\n31-90 cup\n"), read_labels
+    ),
     "poses as CSV": Reader("x.csv", partial(written, deeplabcut), read_poses),
     "poses as a table of pandas": Reader("x.h5", partial(written, deeplabcut_table), read_poses),
     "poses as arrays of pandas": Reader("x.h5", partial(written, deeplabcut_fixed), read_poses),

@@ -56,7 +56,7 @@ def unknown_project(path: Path, content: Any) -> DataError:
         content: What it holds.
     """
     first = content[0] if isinstance(content, list) and content else content
-    keys = first.keys() if isinstance(first, Mapping) else ()
+    keys = set(first) if isinstance(first, Mapping) else set[Any]()
     if {"annotations", "data"} <= keys or {"predictions", "data"} <= keys:
         what = "an export of Label Studio, which is not read"
     elif "shapes" in keys and "imagePath" in keys:
