@@ -165,11 +165,11 @@ class CaptionDataset:
         """Return kept features, of each image those of the view that is its turn."""
         if len(self._features) == 1:
             return self._features[0][numbers]
-        generators = (np.random.default_rng([_VIEWS, self._seed, epoch, n]) for n in numbers)
-        turns = [int(one.integers(len(self._features))) for one in generators]
-        return np.stack(
-            [self._features[turn][number] for turn, number in zip(turns, numbers, strict=True)]
-        )
+        rows = []
+        for number in numbers:
+            random = np.random.default_rng([_VIEWS, self._seed, epoch, number])
+            rows.append(self._features[int(random.integers(len(self._features)))][number])  # (P, D)
+        return np.stack(rows)
 
     def _together(self, pictures: list[Tensor]) -> tuple[Tensor, Tensor | None]:
         """Return pictures as one tensor; or given features, padded, and how many rows are real."""
