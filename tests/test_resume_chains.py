@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from chains import live, live_together, same_runs
-from forks import Forks
 from tiny_tasks import CASES, Case, random_fit
 
 COMMON = (
@@ -53,12 +52,6 @@ EXTRAS = {
 }
 WORKERS = {"0 workers": (), "2 workers": ("--data.num_workers", "2")}
 PROCESSES = {"1 process": (), "2 processes": ("--data.batch_size", "2")}
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    with Forks() as ready:
-        yield ready
 
 
 def arguments(case: Case, name: str, *more: str) -> list[str]:
