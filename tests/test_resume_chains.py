@@ -72,10 +72,8 @@ def files(run: Path) -> dict[str, str]:
 # The first moment of the name in each life, and how it ends.
 CHAIN = (
     ("half of .last.ckpt.part", "SIGKILL"),
-    ("after on_train_epoch_end", "SIGKILL"),
     ("after on_validation_batch_start", "SIGKILL"),
-    ("before on_validation_end", "SIGTERM"),
-    ("after on_fit_end", "SIGKILL"),
+    ("before on_train_epoch_end", "SIGTERM"),
 )
 LONG_CHAIN = (
     ("half of .last.ckpt.part", "SIGKILL"),

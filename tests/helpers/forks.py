@@ -1,4 +1,4 @@
-"""Runs in processes of their own, forked from one that has imported everything.
+"""Commands and scripts in processes of their own, forked from one that has imported everything.
 
 A new process takes seconds to import Lightning, a fork no time. To a run it makes no difference: it
 may be killed, it has a session and, if asked for, a terminal of its own, and several are started
@@ -26,7 +26,7 @@ HELPERS = Path(__file__).resolve().parent
 
 
 class Fork:
-    """A command of `unrolled` that runs in a process of its own; a context that ends with it.
+    """A command or a script in a process of its own; a context that ends with it.
 
     Attributes:
         pid: Its process, which leads a session.
@@ -113,11 +113,11 @@ class Forks:
         out: Path | None = None,
         **environment: str,
     ) -> Fork:
-        """Start a command of `unrolled`.
+        """Start a command of `unrolled` or a script.
 
         Args:
             folder: The working folder.
-            arguments: What follows `unrolled`.
+            arguments: What follows `unrolled`, or the path of a script and what follows it.
             terminal: The terminal that it has for its own; without one its input is empty, and its
                 output goes to files.
             out: The file for standard output; that of standard error if it is None.
@@ -135,11 +135,11 @@ class Forks:
     def run(
         self, folder: Path, arguments: list[str], processes: int = 1, **environment: str
     ) -> int:
-        """Run a command of `unrolled` to its end; what it says is shown.
+        """Run a command of `unrolled` or a script to its end; what it says is shown.
 
         Args:
             folder: The working folder.
-            arguments: What follows `unrolled`.
+            arguments: As those of `start`.
             processes: How many run it together.
             environment: Added to that of each.
 
@@ -189,9 +189,10 @@ def _serve() -> None:
 
 
 def _be(folder: str, arguments: list[str], places: list[str], environment: dict[str, str]) -> int:
-    """Be a new process that runs `python -m unrolled`."""
+    """Be a new process that runs `python -m unrolled`, or a script."""
     from contextlib import nullcontext
     from importlib.util import find_spec
+    from runpy import run_path
 
     from chains import moments_of_rank, watched
     from unrolled.cli import main
@@ -202,10 +203,14 @@ def _be(folder: str, arguments: list[str], places: list[str], environment: dict[
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background has it ignored
     signal.alarm(900)  # what hangs is killed; a busy machine is slow
     for number, place in enumerate(places):  # the first terminal that is opened is the session's
-        flags = os.O_RDWR if place == places[0] else os.O_WRONLY | os.O_APPEND
-        os.dup2(os.open(place, flags), number)
+        flags = os.O_RDWR if place == places[0] else os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        os.dup2(os.open(place, flags, 0o600), number)
     os.chdir(folder)
     os.environ.update(environment)
+    if arguments[0].endswith(".py"):
+        sys.argv = arguments
+        run_path(arguments[0], run_name="__main__")
+        return 0
     __main__.__spec__ = find_spec("unrolled.__main__")  # what Lightning's launcher starts
     sys.argv = ["unrolled", *arguments]
     watch = watched(moments_of_rank(environment)) if "MOMENTS" in environment else nullcontext()
