@@ -73,7 +73,7 @@ def test_documents_are_read_or_refused(tmp_path, name):
     reader.make(tmp_path)
 
     @settings(
-        max_examples=EXAMPLES or 200,
+        max_examples=EXAMPLES or 100,
         derandomize=True,
         database=None,
         deadline=None,

@@ -74,6 +74,7 @@ CHAIN = (
     ("half of .last.ckpt.part", "SIGKILL"),
     ("after on_validation_batch_start", "SIGKILL"),
     ("before on_train_epoch_end", "SIGTERM"),
+    ("after on_fit_end", "SIGKILL"),
 )
 LONG_CHAIN = (
     ("half of .last.ckpt.part", "SIGKILL"),
