@@ -61,7 +61,7 @@ lengths, reset = torch.randint(0, 6, (8,)), torch.rand(8, 5) < 0.2
 }
 NOT_HERE = ("cv2", "torch.export")  # a camera; minutes
 # Flags of other programs.
-OTHERS = {"--bind", "--nproc_per_node", "--nnodes", "--node_rank", "--nodes", "--ntasks"}
+OTHERS = {"--bind", "--only", "--nproc_per_node", "--nnodes", "--node_rank", "--nodes", "--ntasks"}
 
 
 def run(words: list[str], patch: pytest.MonkeyPatch) -> None:
@@ -200,7 +200,7 @@ def known() -> set[str]:
     """Every name that a flag may end with."""
     own = {**FIT_FLAGS, **EVALUATION_FLAGS, **TEST_FLAGS, **COMMON_FLAGS}
     found = {flag.partition(" ")[0].lstrip("-") for flag in own} | {"config", "print_config"}
-    found |= {"data", "model", "help", "version", "debug"}
+    found |= {"data", "model", "help", "version", "debug", "print_completion"}
     for name in summaries():
         found |= inspect.signature(function_of(f"..{name}", name)).parameters.keys()
     for name in importlib.import_module("unrolled.plots").__all__:
