@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..errors import DataError, UnrolledError, UsageError, one_line
-from .pictures.timeline import Segment, draw_timeline, palette
+from .pictures.timeline import LabelBar, draw_timeline, palette
 from .shell.exports import export_labels
 from .shell.models import model_files, open_models
 from .shell.outputs import left_out, outputs
@@ -282,9 +282,9 @@ def _label(
 
 def _write_csv(
     model: VideoModel, video: Path, file: Path, chunk: int
-) -> tuple[list[Segment], float]:
+) -> tuple[list[LabelBar], float]:
     """Write a row a frame; return the segments, and the last frame's time (NaN: not known)."""
-    segments: list[Segment] = []
+    segments: list[LabelBar] = []
     last = math.nan
     with file.open("w", encoding="utf-8", newline="") as out:
         writer = csv.writer(out, lineterminator="\n")
@@ -301,7 +301,7 @@ def _write_csv(
             if segments and segments[-1].label == name:
                 segments[-1] = segments[-1]._replace(end=number + 1)
             else:
-                segments.append(Segment(number, number + 1, name))
+                segments.append(LabelBar(number, number + 1, name))
     return segments, last
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from ..errors import UsageError, did_you_mean
-from .shell.shipped import Entry, list_overlays, list_tasks, list_variants
+from .shell.shipped import Shipped, list_overlays, list_tasks, list_variants
 from .shell.source import subclasses
 
 
@@ -24,14 +24,14 @@ def list_(what: str | None = None) -> None:
         print(line)
 
 
-def _classes(folder: str, root: str) -> list[Entry]:
+def _classes(folder: str, root: str) -> list[Shipped]:
     return [
-        Entry(name, (ast.get_docstring(source.node) or "").partition("\n")[0])
+        Shipped(name, (ast.get_docstring(source.node) or "").partition("\n")[0])
         for name, source in subclasses(folder, root).items()
     ]
 
 
-LISTS: dict[str, Callable[[], list[Entry]]] = {
+LISTS: dict[str, Callable[[], list[Shipped]]] = {
     "tasks": list_tasks,
     "variants": list_variants,
     "cores": partial(_classes, "core", "RecurrentCore"),

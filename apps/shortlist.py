@@ -24,8 +24,8 @@ def shortlist(
     *,
     source: str = "",
     target: str = "",
-    frequent: int = 100,
-    likely: int = 20,
+    frequent: int = 300,
+    likely: int = 40,
     trust: str = "",
 ) -> None:
     """Learn a shortlist from parallel text, and write a checkpoint that has it.

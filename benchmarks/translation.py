@@ -85,7 +85,7 @@ def main() -> None:
     made.eval()
     source, lengths = torch.randint(4, VOCABULARY, (rows, 13)), torch.full((rows,), 13)
 
-    # of Multi30k's sentences each has 240 symbols in its list, and 64 of them 1,600 together
+    # Multi30k's sentences have 240 symbols each, and 64 of them 1,600 together (100 + 20)
     draw = torch.Generator().manual_seed(0)
     words = Shortlist(
         torch.arange(4, 104), torch.randint(104, 1700, (VOCABULARY, 11), generator=draw)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 
-class Table(NamedTuple):
+class Records(NamedTuple):
     """Records of the same fields.
 
     Attributes:

@@ -202,6 +202,16 @@ def test_a_circle_is_found():
     assert ROOT / "core/cores/gru.py" in needed(ROOT / "tasks/video/model.py")
 
 
+def test_no_two_classes_have_one_name():
+    """A name in a message, a checkpoint or a page means one thing."""
+    places: dict[str, list[str]] = {}
+    for path in ALL:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}
+
+
 @pytest.mark.parametrize(
     ("statement", "absent"),
     [

@@ -127,6 +127,10 @@ def commands(checkpoint: str) -> dict[str, list[str]]:
     return {
         "info": ["info", checkpoint],
         "average": ["average", "new.ckpt", "runs/char_lm/b", checkpoint],
+        "shortlist": [
+            *("shortlist", "new.ckpt", checkpoint),
+            *("--source", "text.txt", "--target", "text.txt"),
+        ],
         "generate": ["generate", checkpoint, "--prompt", "the"],
         "translate": ["translate", checkpoint, "text.txt"],
         "caption": ["caption", checkpoint, "text.txt"],

@@ -22,7 +22,7 @@ from ..pictures.fonts import visible
 from ..plots.neurons import deviations
 from .limits import TEXT, WRITTEN, problem, within
 from .parts import bars, word
-from .reading import Guess, Reading, Seen
+from .reading import Guess, Seen, TextReading
 from .sessions import Sessions
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class _Session:
     """
 
     def __init__(self, model: CharModel) -> None:
-        self.reading = Reading(model)
+        self.reading = TextReading(model)
         self.turn = threading.Lock()
         self.newer = threading.Condition()
         self.newest = 0

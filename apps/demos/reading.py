@@ -61,7 +61,7 @@ class Seen(NamedTuple):
     units: Tensor
 
 
-class Reading:
+class TextReading:
     """What a model made of a text; of a text that is changed, only what follows is read anew.
 
     Args:

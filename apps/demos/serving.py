@@ -97,7 +97,7 @@ def serve(models: Sequence[tuple[str, Model]], *, host: str, port: int, queue: i
         from .page import page
 
         blocks = page(models, queue=queue)
-        guard = (Guarded, (), {"folder": folder, "body": BODY_BYTES, "uploads": ALL_UPLOADS})
+        guard = (BoundedApp, (), {"folder": folder, "body": BODY_BYTES, "uploads": ALL_UPLOADS})
         _, address, _ = blocks.launch(
             server_name=host,
             server_port=port,
@@ -134,7 +134,7 @@ def serve(models: Sequence[tuple[str, Model]], *, host: str, port: int, queue: i
             blocks.close(verbose=False)
 
 
-class Guarded:
+class BoundedApp:
     """Refuse what is too large before it is read, and say in each answer what a page may load.
 
     Args:

@@ -179,7 +179,7 @@ class Begin(nn.Module):
         return [*leaves(prepared), *(leaf.unsqueeze(1) for leaf in carried(self.decoder, state))]
 
 
-class Reading(nn.Module):
+class SentenceReader(nn.Module):
     """An encoder of sentences of one length, and what the decoder needs of what it reads.
 
     Args:

@@ -17,7 +17,7 @@ from ...tasks.char_lm.model import CharModel
 from ...tasks.sequence_model import EncoderDecoder
 from ...tasks.translation.model import TranslationModel
 from .examples import ROWS, STEPS, decoder_example
-from .modules import DecoderStep, Frames, Looking, ModelSequence, ModelStep, Reading
+from .modules import DecoderStep, Frames, Looking, ModelSequence, ModelStep, SentenceReader
 
 
 class TorchFiles:
@@ -52,7 +52,7 @@ class TorchFiles:
     def sentences(self, model: TranslationModel) -> None:
         """Write the encoder of sentences; see `Files`."""
         tokens = torch.full((ROWS, STEPS), Subwords.END)
-        self._save("encoder", Reading(model), (tokens,), ({0: "batch", 1: "time"},))
+        self._save("encoder", SentenceReader(model), (tokens,), ({0: "batch", 1: "time"},))
 
     def images(self, model: CaptioningModel, images: Tensor) -> None:
         """Write the encoder of images; see `Files`."""

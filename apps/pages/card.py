@@ -16,7 +16,7 @@ import yaml
 from ...errors import UsageError, printable, quoted
 from ..info import describe
 from .page import commands, number, quoted_word
-from .runs import Run
+from .runs import RunSummary
 from .samples import sources, written
 
 NAME = "README.md"
@@ -61,7 +61,7 @@ def card_place(folder: Path) -> Path:
     return place
 
 
-def model_card(run: Run, place: str = "") -> str:
+def model_card(run: RunSummary, place: str = "") -> str:
     """Return the model card of a run: YAML, then Markdown.
 
     Args:
@@ -73,7 +73,7 @@ def model_card(run: Run, place: str = "") -> str:
     return f"---\n{front}---\n{mark}\n" + "\n".join(_body(run, place))
 
 
-def metadata(run: Run) -> dict[str, Any]:
+def metadata(run: RunSummary) -> dict[str, Any]:
     """Return what machines read of a card.
 
     Args:
@@ -104,7 +104,7 @@ def metadata(run: Run) -> dict[str, Any]:
     return known
 
 
-def _cores(run: Run) -> list[str]:
+def _cores(run: RunSummary) -> list[str]:
     names = [
         value.rpartition(".")[2].lower()
         for name, value in run.settings.items()
@@ -113,7 +113,7 @@ def _cores(run: Run) -> list[str]:
     return [name for name in dict.fromkeys(names) if name.isidentifier()]
 
 
-def _body(run: Run, place: str) -> Iterator[str]:
+def _body(run: RunSummary, place: str) -> Iterator[str]:
     yield f"# {escaped(place.rpartition('/')[2] or run.name)}\n"
     said = dict(describe(run.checkpoint)) if run.checkpoint else {}
     what = f"A model of the task {escaped(run.task)}" if run.task else "A model"

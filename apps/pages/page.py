@@ -11,7 +11,7 @@ from ..plots.curves import draw as draw_curves
 from ..run.folder.folders import CONFIG, short
 from .html import Content, Html, element, joined, table
 from .pictures import Drawing, drawings, figure
-from .runs import Run, differing, digest
+from .runs import RunSummary, differing, digest
 from .samples import samples, written
 from .style import STYLE
 
@@ -23,7 +23,7 @@ _LISTED = 60  # items that are shown of a list of the spec
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def page(runs: Sequence[Run], example: str = "") -> str:
+def page(runs: Sequence[RunSummary], example: str = "") -> str:
     """Return the report of runs as the text of one HTML file.
 
     Args:
@@ -106,7 +106,7 @@ def _id(name: str) -> str:
     return name.lower().replace(" ", "-")
 
 
-def _each(runs: Sequence[Run], contents: Iterator[Html] | Sequence[Html]) -> Content:
+def _each(runs: Sequence[RunSummary], contents: Iterator[Html] | Sequence[Html]) -> Content:
     """Return what there is to say of each run, side by side; nothing where nothing is."""
     parts = list(contents)
     if not any(parts):
@@ -145,7 +145,7 @@ def _drawn(
     return found, room, left
 
 
-def _by_run(runs: Sequence[Run], columns: Sequence[dict[str, str]]) -> Html:
+def _by_run(runs: Sequence[RunSummary], columns: Sequence[dict[str, str]]) -> Html:
     """Return a table with a row for each name and a column for each run."""
     names = dict.fromkeys(name for column in columns for name in column)
     rows = [[name, *(column.get(name, "–") for column in columns)] for name in names]
@@ -153,11 +153,11 @@ def _by_run(runs: Sequence[Run], columns: Sequence[dict[str, str]]) -> Html:
     return table(head, rows)
 
 
-def _overview(runs: Sequence[Run]) -> Content:
+def _overview(runs: Sequence[RunSummary]) -> Content:
     return _by_run(runs, [dict(_facts(run)) for run in runs])
 
 
-def _facts(run: Run) -> Iterator[tuple[str, str]]:
+def _facts(run: RunSummary) -> Iterator[tuple[str, str]]:
     yield "folder", str(short(run.folder.absolute()))
     if run.checkpoint:
         said = dict(describe(run.checkpoint))
@@ -180,7 +180,7 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
             yield "resumed at steps", some([f"{step:.0f}" for step in run.course.resumed])
 
 
-def _parts(run: Run) -> Iterator[tuple[str, str]]:
+def _parts(run: RunSummary) -> Iterator[tuple[str, str]]:
     """Yield what the network is made of: the arguments that are classes."""
     assert run.checkpoint is not None
     arguments = run.checkpoint.model["init_args"]
@@ -190,7 +190,7 @@ def _parts(run: Run) -> Iterator[tuple[str, str]]:
             yield name.replace("_", " "), said[name]
 
 
-def _scores(runs: Sequence[Run]) -> Content:
+def _scores(runs: Sequence[RunSummary]) -> Content:
     if not any(run.tested for run in runs):
         return None
     columns = [
@@ -215,7 +215,7 @@ def number(value: float | None) -> str:
     return "not finite" if value is None else f"{value:.4f}"
 
 
-def _data(run: Run) -> Html:
+def _data(run: RunSummary) -> Html:
     spec = run.checkpoint.spec if run.checkpoint else {}
     said = dict(describe(run.checkpoint)) if run.checkpoint else {}
     rows = [
@@ -238,7 +238,7 @@ def _data(run: Run) -> Html:
     )
 
 
-def _configuration(runs: Sequence[Run]) -> Content:
+def _configuration(runs: Sequence[RunSummary]) -> Content:
     parts: list[Content] = []
     if len(runs) > 1 and (names := differing(runs)):
         rows = [[name, *(run.settings.get(name, "–") for run in runs)] for name in names[:200]]
@@ -262,19 +262,19 @@ def _configuration(runs: Sequence[Run]) -> Content:
     return parts
 
 
-def _cut_note(run: Run) -> Content:
+def _cut_note(run: RunSummary) -> Content:
     length = len(run.configuration)
     if length <= _CONFIGURATION:
         return None
     return element("p", f"The first {_CONFIGURATION:,} of {length:,} characters.")
 
 
-def _commands(run: Run) -> Html:
+def _commands(run: RunSummary) -> Html:
     """Return the commands that would lead to the same run."""
     return element("pre", "\n".join(commands(run)))
 
 
-def commands(run: Run) -> list[str]:
+def commands(run: RunSummary) -> list[str]:
     """Return the commands that lead to the same run and the same scores.
 
     Args:
@@ -304,7 +304,7 @@ def quoted_word(word: str) -> str:
     return shlex.quote(word)
 
 
-def _missing(runs: Sequence[Run], found: Sequence[str]) -> Content:
+def _missing(runs: Sequence[RunSummary], found: Sequence[str]) -> Content:
     entries = [
         *((run.name, text) for run in runs for text in dict.fromkeys(run.missing)),
         *(("All runs", text) for text in found),

@@ -33,11 +33,11 @@ from ..plots.attention import draw as draw_attention
 from ..plots.memory import memory
 from ..plots.neurons import neurons
 from ..plots.surprise import surprise
-from ..plots.timeline import Labelled, timeline
+from ..plots.timeline import VideoLabels, timeline
 from ..plots.timeline import draw as draw_timeline
 from ..plots.unrolled import unrolled
 from .html import Html, element
-from .runs import Run
+from .runs import RunSummary
 from .samples import sources
 
 _DPI = 160
@@ -109,7 +109,7 @@ def encoded(picture: Picture, *, lines: bool) -> str:
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def drawings(run: Run, text: str, example: str) -> Iterator[Drawing]:
+def drawings(run: RunSummary, text: str, example: str) -> Iterator[Drawing]:
     """Yield the pictures of a run's task, none of them drawn yet.
 
     Args:
@@ -168,7 +168,7 @@ def _few(text: str) -> str:
     return found[0] if found and not names_file(found[0]) else text
 
 
-def _sentences(run: Run, example: str) -> list[str]:
+def _sentences(run: RunSummary, example: str) -> list[str]:
     if not example:
         return list(sources(run, _EXAMPLES))
     if not names_file(example):
@@ -178,7 +178,7 @@ def _sentences(run: Run, example: str) -> list[str]:
     return [line for line in read_lines(Path(example)) if line.strip()][:_EXAMPLES]
 
 
-def _of_images(model: CaptioningModel, run: Run, example: str) -> Iterator[Drawing]:
+def _of_images(model: CaptioningModel, run: RunSummary, example: str) -> Iterator[Drawing]:
     caption = "Where each word of the caption looked."
     if example:
         yield Drawing("Attention.", caption, partial(attention, model, Path(example)))
@@ -197,7 +197,7 @@ def _attended(model: CaptioningModel, image: torch.Tensor) -> Picture:
     return draw_attention(image, found, gates, shift=shift_of(model))
 
 
-def _of_videos(model: VideoModel, run: Run, example: str) -> Iterator[Drawing]:
+def _of_videos(model: VideoModel, run: RunSummary, example: str) -> Iterator[Drawing]:
     caption = "Truth above prediction above confidence."
     if example:
         shown = "Prediction above confidence, with frames of the video."
@@ -215,13 +215,13 @@ def _of_videos(model: VideoModel, run: Run, example: str) -> Iterator[Drawing]:
             yield Drawing("Timeline.", caption, partial(_labelled, model, clip, truth, seed))
 
 
-def _tested(model: VideoModel, run: Run, name: str) -> Picture:
+def _tested(model: VideoModel, run: RunSummary, name: str) -> Picture:
     """Draw a video of the test from what the model said of each frame."""
     assert run.tested is not None
     numbers = {name: number for number, name in enumerate(model.classes)}
     rows = list(itertools.islice(run.tested.table(f"frames/{name}"), _FRAMES))
     try:
-        found = Labelled(
+        found = VideoLabels(
             name.removesuffix(".csv"),
             np.array([numbers[row["label"]] for row in rows]),
             np.array([float(row["probability"]) for row in rows]),
@@ -237,7 +237,7 @@ def _tested(model: VideoModel, run: Run, name: str) -> Picture:
 def _labelled(model: VideoModel, clip: np.ndarray, truth: np.ndarray, seed: int) -> Picture:
     numbers = {name: number for number, name in enumerate(model.classes)}
     labels = model.label(clip)
-    found = Labelled(
+    found = VideoLabels(
         f"a clip of the built-in data (seed {seed})",
         np.array([numbers[label.name] for label in labels]),
         np.array([label.probability for label in labels]),

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...checkpoints import checkpoints_of, find_checkpoint
 from ...errors import DataError, UnrolledError, UsageError, quoted
-from ..plots.curves import TABLE, read_run
-from ..plots.curves import Run as Course
+from ..plots.curves import TABLE, Course, read_run
 from ..run.folder.folders import CONFIG, run_of, short, started_with
 from ..shell.shipped import read_yaml
 from .tested import Tested, tested_of
@@ -24,7 +23,7 @@ _LARGEST = 1 << 20  # bytes of a configuration
 _MOST, _DEEPEST = 2000, 20  # settings of a configuration: an alias in YAML may repeat itself
 
 
-class Run(NamedTuple):
+class RunSummary(NamedTuple):
     """What is known of a run.
 
     Attributes:
@@ -66,7 +65,7 @@ class Run(NamedTuple):
         return started_with(self.folder)
 
 
-def read_runs(given: Sequence[str | os.PathLike[str]], trust: str = "") -> list[Run]:
+def read_runs(given: Sequence[str | os.PathLike[str]], trust: str = "") -> list[RunSummary]:
     """Return what is known of runs.
 
     Args:
@@ -88,7 +87,7 @@ def read_runs(given: Sequence[str | os.PathLike[str]], trust: str = "") -> list[
     ]
 
 
-def run_around(checkpoint: CheckedCheckpoint, trust: str = "") -> Run:
+def run_around(checkpoint: CheckedCheckpoint, trust: str = "") -> RunSummary:
     """Return what is known of a checkpoint: of its run, where it lies in one.
 
     Scores are its own, not those of another checkpoint of the run.
@@ -101,7 +100,7 @@ def run_around(checkpoint: CheckedCheckpoint, trust: str = "") -> Run:
     try:
         folder = run_of(path)
     except UsageError:
-        return Run(path.parent, path.stem, "", {}, checkpoint, None, None, None, [])
+        return RunSummary(path.parent, path.stem, "", {}, checkpoint, None, None, None, [])
     run = _read(folder, path, "/".join(folder.absolute().parts[-2:]), trust)
     return run._replace(tested=None) if run.tested and run.tested.stale else run
 
@@ -134,7 +133,7 @@ def _is_run(path: Path) -> bool:
     return any((path / name).is_file() for name in (CONFIG, TABLE)) or bool(checkpoints_of(path))
 
 
-def _read(folder: Path, file: Path | None, name: str, trust: str) -> Run:
+def _read(folder: Path, file: Path | None, name: str, trust: str) -> RunSummary:
     missing: list[str] = []
     configuration, settings = "", dict[str, str]()
     try:
@@ -171,7 +170,9 @@ def _read(folder: Path, file: Path | None, name: str, trust: str) -> Run:
         )
     elif tested.stale:
         missing.append(tested.stale)
-    return Run(folder, name, configuration, settings, checkpoint, model, course, tested, missing)
+    return RunSummary(
+        folder, name, configuration, settings, checkpoint, model, course, tested, missing
+    )
 
 
 def _configuration(path: Path) -> tuple[str, dict[str, str]]:
@@ -210,7 +211,7 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def differing(runs: Sequence[Run]) -> list[str]:
+def differing(runs: Sequence[RunSummary]) -> list[str]:
     """Return the names of the settings in which runs differ.
 
     Args:

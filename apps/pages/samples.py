@@ -11,7 +11,7 @@ from ...errors import UnrolledError
 from ...tasks.char_lm.model import CharModel
 from ...tasks.char_lm.writing import as_text
 from .html import Content, Html, element, joined, table
-from .runs import Run
+from .runs import RunSummary
 from .tested import Row, Tested
 
 LENGTH = 400  # characters of a text
@@ -34,7 +34,7 @@ _TEXTS_AT_MOST = 6
 _WRITTEN = ((0.5, 1), (1.0, 1))  # temperature and seed of each text
 
 
-def written(run: Run) -> list[tuple[str, list[str]]]:
+def written(run: RunSummary) -> list[tuple[str, list[str]]]:
     """Return texts that a language model writes, the same each time, with how they were made.
 
     They are as many as fill `LENGTH`: one of a model of books, several of a model of names.
@@ -57,7 +57,7 @@ def written(run: Run) -> list[tuple[str, list[str]]]:
     return found
 
 
-def samples(run: Run, texts: Sequence[tuple[str, list[str]]]) -> Html:
+def samples(run: RunSummary, texts: Sequence[tuple[str, list[str]]]) -> Html:
     """Return what a run's model said, as far as it is known.
 
     Args:
@@ -212,7 +212,7 @@ def _count(text: str) -> int:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else 0
 
 
-def sources(run: Run, count: int) -> Iterator[str]:
+def sources(run: RunSummary, count: int) -> Iterator[str]:
     """Yield the first sentences of a translation's test.
 
     Args:

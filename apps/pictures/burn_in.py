@@ -12,7 +12,7 @@ import numpy as np
 
 from .fonts import cut, draw_text, line_height, text_width
 from .looks import looks_of
-from .timeline import Colour, Segment, draw_bar
+from .timeline import Colour, LabelBar, draw_bar
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -22,7 +22,7 @@ _RATE = 25  # frames a second where the source doesn't say
 
 
 def burn_in(
-    video: Path, target: Path, segments: Sequence[Segment], colours: dict[str, Colour]
+    video: Path, target: Path, segments: Sequence[LabelBar], colours: dict[str, Colour]
 ) -> None:
     """Write a video with the labels of its frames, each shown when it is in the source; no sound.
 

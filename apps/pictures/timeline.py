@@ -30,7 +30,7 @@ SAFE: tuple[Colour, ...] = (
 )
 
 
-class Segment(NamedTuple):
+class LabelBar(NamedTuple):
     """Frames with one label.
 
     Attributes:
@@ -71,7 +71,7 @@ def palette(classes: Sequence[str], background: Sequence[str] = ()) -> dict[str,
 
 
 def draw_bar(
-    segments: Sequence[Segment], colours: dict[str, Colour], width: int, height: int
+    segments: Sequence[LabelBar], colours: dict[str, Colour], width: int, height: int
 ) -> Image.Image:
     """Draw the segments one after the other.
 
@@ -94,7 +94,7 @@ def draw_bar(
 
 
 def draw_timeline(
-    segments: Sequence[Segment],
+    segments: Sequence[LabelBar],
     colours: dict[str, Colour],
     *,
     title: str,

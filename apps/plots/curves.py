@@ -18,7 +18,7 @@ _PANELS = 3  # metrics besides the loss that are shown unless others are asked f
 Points = list[tuple[float, float]]
 
 
-class Run(NamedTuple):
+class Course(NamedTuple):
     """What is known of a run's course.
 
     Attributes:
@@ -69,7 +69,7 @@ def _folders(path: Path) -> list[Path]:
     return inside
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path) -> Course:
     """Return the course of a run.
 
     Args:
@@ -93,7 +93,7 @@ def read_run(folder: Path) -> Run:
     steps = [_number(row.get("step", "")) for row in _rows(resumed)] if resumed.is_file() else []
     monitor, largest = _monitored(folder / CONFIG)
     name = "/".join(folder.absolute().parts[-2:])
-    return Run(name, series, [step for step in steps if step is not None], monitor, largest)
+    return Course(name, series, [step for step in steps if step is not None], monitor, largest)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -125,7 +125,7 @@ def _monitored(config: Path) -> tuple[str, bool]:
     return str(keeper.get("monitor") or ""), keeper.get("mode") == "max"
 
 
-def draw(runs: Sequence[Run], metrics: Sequence[str] = ()) -> Picture:
+def draw(runs: Sequence[Course], metrics: Sequence[str] = ()) -> Picture:
     """Draw the courses of runs.
 
     Args:
@@ -162,7 +162,7 @@ def draw(runs: Sequence[Run], metrics: Sequence[str] = ()) -> Picture:
     return figure
 
 
-def _chosen(runs: Sequence[Run], names: list[str]) -> list[list[str]]:
+def _chosen(runs: Sequence[Course], names: list[str]) -> list[list[str]]:
     losses = [name for name in names if name in ("train/loss", "val/loss")]
     others = [name for name in names if name.startswith("val/") and name not in losses]
     monitored = [run.monitor for run in runs if run.monitor in others]
@@ -172,7 +172,7 @@ def _chosen(runs: Sequence[Run], names: list[str]) -> list[list[str]]:
     return found or [[name] for name in names[:_PANELS]]
 
 
-def _panel(axes: Any, names: list[str], runs: Sequence[Run]) -> None:
+def _panel(axes: Any, names: list[str], runs: Sequence[Course]) -> None:
     open_frame(axes)
     for place, run in enumerate(runs):
         colour = _colour(place)
@@ -199,14 +199,14 @@ def _colour(place: int) -> str:
     return COLOURS[place % len(COLOURS)]
 
 
-def _best(run: Run) -> tuple[float, float]:
+def _best(run: Course) -> tuple[float, float]:
     """Return the step and the value of the best checkpoint: of equals the one of lower loss."""
     sign, losses = -1 if run.largest else 1, dict(run.series.get("val/loss", ()))
     points = run.series[run.monitor]
     return min(points, key=lambda point: (sign * point[1], losses.get(point[0], math.inf)))
 
 
-def _in_words(run: Run) -> list[str]:
+def _in_words(run: Course) -> list[str]:
     end = max(points[-1][0] for points in run.series.values())
     text = f"{run.name}: to step {end:.0f}"
     if run.monitor in run.series:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from ...errors import DataError, at_least
 from ..pictures.canvas import WIDTH, Picture, bare, ink_on, label_inches, shortened
 from ..pictures.fonts import cut
-from ..pictures.timeline import Segment, palette
+from ..pictures.timeline import LabelBar, palette
 from ..shell.models import Opened, opened
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _MOST = 24  # classes of a confusion matrix with room for their names
 _NAME = 24  # characters of a name
 
 
-class Labelled(NamedTuple):
+class VideoLabels(NamedTuple):
     """The labels of a video.
 
     Attributes:
@@ -86,7 +86,7 @@ def timeline(
     if not labels:
         raise DataError(f"'{path}' holds no frames.")
     numbers = {name: number for number, name in enumerate(model.classes)}
-    found = Labelled(
+    found = VideoLabels(
         str(path),
         np.array([numbers[label.name] for label in labels]),
         np.array([label.probability for label in labels]),
@@ -119,7 +119,7 @@ def _some(path: Path, frames: int, count: int) -> list[npt.NDArray[np.uint8]]:
     return [frame.picture.permute(1, 2, 0).numpy() for frame in read if frame.picture is not None]
 
 
-def draw(found: Labelled, classes: Sequence[str], background: Sequence[str] = ()) -> Picture:
+def draw(found: VideoLabels, classes: Sequence[str], background: Sequence[str] = ()) -> Picture:
     """Draw the labels of a video.
 
     Args:
@@ -203,9 +203,9 @@ class _Places:
         return self.figure.add_axes(place)
 
 
-def _segments(labels: npt.NDArray[np.int64]) -> list[Segment]:
+def _segments(labels: npt.NDArray[np.int64]) -> list[LabelBar]:
     edges = [0, *(np.flatnonzero(np.diff(labels)) + 1).tolist(), len(labels)]
-    return [Segment(a, b, str(labels[a])) for a, b in itertools.pairwise(edges)]
+    return [LabelBar(a, b, str(labels[a])) for a, b in itertools.pairwise(edges)]
 
 
 def _bar(axes: Any, labels: npt.NDArray[np.int64], shades: npt.NDArray[Any], name: str) -> None:
@@ -217,7 +217,7 @@ def _bar(axes: Any, labels: npt.NDArray[np.int64], shades: npt.NDArray[Any], nam
     axes.text(-0.02, 0.5, name, transform=axes.transAxes, ha="right", va="center", fontsize=9.5)
 
 
-def _confidence(axes: Any, found: Labelled) -> None:
+def _confidence(axes: Any, found: VideoLabels) -> None:
     frames = len(found.predicted)
     whole = float(frames)
     timed = not math.isnan(found.seconds) and found.seconds > 0 and frames > 1
@@ -244,7 +244,7 @@ class _Confusion(NamedTuple):
     frames: int
 
 
-def _confusion(found: Labelled, occurring: list[int]) -> _Confusion:
+def _confusion(found: VideoLabels, occurring: list[int]) -> _Confusion:
     assert found.truth is not None
     labelled = found.truth != _IGNORED
     truth, predicted = found.truth[labelled], found.predicted[labelled]

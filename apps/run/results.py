@@ -17,7 +17,7 @@ from ...data.base import DataModule
 from ...errors import DataError, SetupError, UsageError
 from ...loading import CheckedTask
 from ...tasks.base import Task
-from ...tasks.results import Table
+from ...tasks.results import Records
 from ..shell.records import format_of, table
 from .folder import folders
 from .folder.disk import replacing, writing
@@ -147,7 +147,7 @@ class KeepResults(Callback):
 def _text(place: Path, content: Any) -> str:
     """Return the text of a file."""
     format = format_of(place)
-    if isinstance(content, Table) and format:
+    if isinstance(content, Records) and format:
         return table(content.records, content.columns, format)
     return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
 

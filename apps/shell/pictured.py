@@ -14,7 +14,7 @@ from ...data.captioning.entries import Entry
 from ...data.captioning.features import SUFFIXES as FEATURES
 from ...data.captioning.features import (
     FeatureImages,
-    Source,
+    FeatureSource,
     match,
     open_source,
     read_features,
@@ -160,7 +160,7 @@ def _listed_features(
 ) -> list[Item]:
     if images is None:
         raise UsageError("This model takes features: --images names a folder or a file of them.")
-    source: Source = open_source(Path(images))
+    source: FeatureSource = open_source(Path(images))
     keys, wrong, _ = match(source, entries, called)
     rows = FeatureImages(source, [key for key in keys if key is not None], model.feature_size)
     place: dict[Any, int] = {}

@@ -34,30 +34,32 @@ def overlays() -> list[str]:
     return sorted(f"trainer/{name}" for name in names if name not in ("default", "evaluate"))
 
 
-class Entry(NamedTuple):
+class Shipped(NamedTuple):
     """One line of a list: a name and what it is."""
 
     name: str
     summary: str
 
 
-def list_tasks() -> list[Entry]:
+def list_tasks() -> list[Shipped]:
     """Return the tasks with the first line of their default configuration."""
-    return [Entry(task, _comment(CONFIGS / task / f"{variants(task)[0]}.yaml")) for task in tasks()]
+    return [
+        Shipped(task, _comment(CONFIGS / task / f"{variants(task)[0]}.yaml")) for task in tasks()
+    ]
 
 
-def list_variants() -> list[Entry]:
+def list_variants() -> list[Shipped]:
     """Return every `TASK/VARIANT` with the first line of its file."""
     return [
-        Entry(f"{task}/{variant}", _comment(CONFIGS / task / f"{variant}.yaml"))
+        Shipped(f"{task}/{variant}", _comment(CONFIGS / task / f"{variant}.yaml"))
         for task in tasks()
         for variant in variants(task)
     ]
 
 
-def list_overlays() -> list[Entry]:
+def list_overlays() -> list[Shipped]:
     """Return every `trainer/NAME` with the first line of its file."""
-    return [Entry(name, _comment(CONFIGS / f"{name}.yaml")) for name in overlays()]
+    return [Shipped(name, _comment(CONFIGS / f"{name}.yaml")) for name in overlays()]
 
 
 def _comment(path: Path) -> str:

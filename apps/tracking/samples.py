@@ -110,10 +110,10 @@ def picture_of(task: Task, sample: Sample) -> Pixels | None:
         found, gates = look(model, subject, beam_size=1)
         return pixels(draw_attention(subject.cpu(), found, gates, shift=shift_of(model)), _DPI)
     if isinstance(subject, LabelledFrames) and isinstance(model, VideoModel):
-        from ..plots.timeline import Labelled
+        from ..plots.timeline import VideoLabels
         from ..plots.timeline import draw as draw_timeline
 
-        labelled = Labelled(
+        labelled = VideoLabels(
             subject.name,
             subject.predicted.numpy(),
             subject.confidence.double().numpy(),

@@ -155,8 +155,8 @@ def learn_shortlist(
     target_lengths: Tensor,
     *,
     sizes: tuple[int, int],
-    frequent: int = 100,
-    likely: int = 20,
+    frequent: int = 300,
+    likely: int = 40,
     rounds: int = 4,
 ) -> Shortlist:
     """Learn from pairs which target symbols a source symbol becomes: IBM's model 1.

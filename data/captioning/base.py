@@ -27,7 +27,7 @@ from ..splits import Part
 from ..tokenizer import Subwords
 from ..vocabularies.given import read_vocabulary
 from ..vocabularies.lookup import Words
-from .dataset import Augmentation, CaptionDataset, Pictures, encode_captions
+from .dataset import Augmentation, CaptionDataset, PictureStore, encode_captions
 from .pictures import View
 
 Units = Literal["words", "characters", "subwords"]
@@ -165,7 +165,7 @@ class CaptioningData(DataModule):
         """Return the captions of each image of a part, as they were written, by its number."""
 
     @abstractmethod
-    def pictures(self, part: Part) -> Pictures:
+    def pictures(self, part: Part) -> PictureStore:
         """Return the pictures of a part, in the same order."""
 
     def inputs(self, part: Part) -> Sequence[ImageName]:
@@ -280,7 +280,7 @@ class CaptioningData(DataModule):
         )
 
     def _make_features(
-        self, part: Part, pictures: Pictures, length: int, view: int
+        self, part: Part, pictures: PictureStore, length: int, view: int
     ) -> Iterator[npt.NDArray[np.float16]]:
         assert self._encode is not None
         which = f", view {view + 1} of {self.cache_views}," if self.cache_views > 1 else ""

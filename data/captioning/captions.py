@@ -19,7 +19,7 @@ from ..formats.letters import composed, plain
 from ..formats.listing import listing
 from ..splits import PARTS, Part, carve, shares
 from .base import CaptioningData, ImageName, Units
-from .dataset import Augmentation, Pictures
+from .dataset import Augmentation, PictureStore
 from .entries import Entry
 from .files import Layout, read_captions
 from .finding import ImageFinder
@@ -193,7 +193,7 @@ class CaptionData(CaptioningData):
         """Return where the images of a part come from."""
         return self._parts[part].images
 
-    def pictures(self, part: Part) -> Pictures:
+    def pictures(self, part: Part) -> PictureStore:
         """Return the pictures of a part."""
         images = self.images(part)
         pictures = OpenedPictures(images, self.image_size, missing=self.missing)

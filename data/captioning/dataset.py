@@ -24,7 +24,7 @@ _CAPTIONS, _PICTURES, _VIEWS = 1, 2, 3
 _ENCODED_AT_ONCE = 10_000  # captions; the library's own form of them takes much memory
 
 
-class Pictures(Protocol):
+class PictureStore(Protocol):
     """The pictures of a part, by number. They travel to other processes."""
 
     @property
@@ -103,7 +103,7 @@ class CaptionDataset:
 
     def __init__(
         self,
-        pictures: Pictures,
+        pictures: PictureStore,
         references: Sequence[tuple[str, ...]],
         encoded: Encoded,
         *,
@@ -165,13 +165,11 @@ class CaptionDataset:
         """Return kept features, of each image those of the view that is its turn."""
         if len(self._features) == 1:
             return self._features[0][numbers]
-        turns = [
-            np.random.default_rng([_VIEWS, self._seed, epoch, number]).integers(len(self._features))
-            for number in numbers
-        ]
-        return np.stack(
-            [self._features[turn][number] for turn, number in zip(turns, numbers, strict=True)]
-        )
+        rows = []
+        for number in numbers:
+            random = np.random.default_rng([_VIEWS, self._seed, epoch, number])
+            rows.append(self._features[int(random.integers(len(self._features)))][number])  # (P, D)
+        return np.stack(rows)
 
     def _together(self, pictures: list[Tensor]) -> tuple[Tensor, Tensor | None]:
         """Return pictures as one tensor; or given features, padded, and how many rows are real."""

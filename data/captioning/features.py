@@ -89,7 +89,7 @@ def opened(path: Path) -> Arrays:
     return ArrayStore(path, _MOST)
 
 
-class Source(NamedTuple):
+class FeatureSource(NamedTuple):
     """Where features of images lie.
 
     Attributes:
@@ -114,7 +114,7 @@ def several(path: Path) -> bool:
     return path.suffix.lower() in FILES and path.is_file()
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: Path) -> FeatureSource:
     """Look what features a folder or a file has, by the keys that name their images.
 
     A folder's key is a file's path in it without the suffix. A file's is an array's name; where
@@ -155,7 +155,7 @@ def open_source(path: Path) -> Source:
         )
     if not found:
         raise DataError(f"'{path}' holds no features: expected .npy files, or arrays.")
-    return Source(path, found, others, files)
+    return FeatureSource(path, found, others, files)
 
 
 def find_source(root: Path, given: str | None) -> Path:
@@ -204,7 +204,7 @@ class Matched(NamedTuple):
     told: str
 
 
-def match(source: Source, entries: Sequence[Entry], called: str) -> Matched:
+def match(source: FeatureSource, entries: Sequence[Entry], called: str) -> Matched:
     """Find the features of images: by their names; by their numbers where no name is known.
 
     Args:
@@ -294,7 +294,7 @@ class FeatureImages:
         size: D.
     """
 
-    def __init__(self, source: Source, keys: Sequence[str], size: int) -> None:
+    def __init__(self, source: FeatureSource, keys: Sequence[str], size: int) -> None:
         self._path = source.path
         self._arrays = [source.arrays[key] for key in keys]
         self._keys = list(keys)
@@ -322,7 +322,7 @@ class FeatureImages:
 
 
 def sizes(
-    source: Source, keys: Sequence[str | None], size: int | None
+    source: FeatureSource, keys: Sequence[str | None], size: int | None
 ) -> tuple[int, dict[int, str], Counter[int]]:
     """Look at the shapes of all features, of which nothing else is read.
 

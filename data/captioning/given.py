@@ -13,7 +13,7 @@ from ...errors import DataError, UsageError
 from .base import Units
 from .captions import CaptionData
 from .entries import Entry
-from .features import FeatureImages, Source, find_source, match, open_source, sizes
+from .features import FeatureImages, FeatureSource, find_source, match, open_source, sizes
 from .files import Layout
 from .pictures import Missing
 
@@ -122,7 +122,7 @@ class CaptionFeatures(CaptionData):
         return {**words, "feature_size": self._size}
 
     @cached_property
-    def _source(self) -> Source:
+    def _source(self) -> FeatureSource:
         assert self.root is not None
         return open_source(find_source(Path(self.root).expanduser().absolute(), self.given))
 

@@ -20,7 +20,7 @@ from ...errors import DataError
 from ..arrays import ArrayFile, write_array
 from ..cache import cached, cached_json, key_of, stamps
 from ..images import check_image, open_image
-from .dataset import Augmentation, Pictures
+from .dataset import Augmentation, PictureStore
 
 Missing = Literal["error", "skip"]
 
@@ -128,7 +128,7 @@ class KeptPictures:
         return torch.from_numpy(self._file[number]) if there else None
 
 
-def kept(pictures: Pictures, length: int, size: int, cache: Path) -> KeptPictures:
+def kept(pictures: PictureStore, length: int, size: int, cache: Path) -> KeptPictures:
     """Decode pictures once, and keep them as they are fed to a network.
 
     Args:
@@ -190,7 +190,7 @@ class View:
         draw: First numbers of the seeds of the changes, a picture's own number follows.
     """
 
-    def __init__(self, pictures: Pictures, augmentation: Augmentation, draw: list[int]) -> None:
+    def __init__(self, pictures: PictureStore, augmentation: Augmentation, draw: list[int]) -> None:
         self._pictures = pictures
         self._augmentation = augmentation
         self._draw = draw

@@ -41,7 +41,7 @@ Units = Literal["characters", "bytes", "words", "subwords"]
 _FORMAT = 3  # of the files in the cache: raise it when they change
 
 
-class Survey(TypedDict):
+class TextSurvey(TypedDict):
     """What the first pass finds.
 
     Attributes:
@@ -95,9 +95,9 @@ class Corpus:
         drawn_for = self._limits.tolist() if documents != "files" else None
         self._key = key_of(_FORMAT, source.identity, units, decoder, documents, drawn_for)
 
-    def survey(self) -> Survey:
+    def survey(self) -> TextSurvey:
         """Return what the first pass finds, from the cache if it was made before."""
-        survey: Survey = cached_json(self._cache / f"{self._key}.json", self._survey)
+        survey: TextSurvey = cached_json(self._cache / f"{self._key}.json", self._survey)
         return survey
 
     def vocabulary(self) -> Vocabulary:
@@ -151,7 +151,7 @@ class Corpus:
 
         return ArrayFile(cached(file, encode), np.int64)
 
-    def _survey(self) -> Survey:
+    def _survey(self) -> TextSurvey:
         documents = symbols = 0
         counts = np.zeros(0, dtype=np.int64)
         parts = np.zeros(len(PARTS), dtype=np.int64)

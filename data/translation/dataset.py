@@ -31,7 +31,7 @@ _NAMED = 4  # positions kept of each kind of pair that was left out
 _FILES, _ROWS, _SURVEY = ("source.npy", "target.npy", "text.npy"), "rows.npy", "survey.json"
 
 
-class Survey(TypedDict):
+class PairSurvey(TypedDict):
     """What was found while pairs were encoded: numbers of pairs, and the first of their positions.
 
     Attributes:
@@ -56,7 +56,7 @@ class PairFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.survey: Survey = json.loads((folder / _SURVEY).read_text(encoding="utf-8"))
+        self.survey: PairSurvey = json.loads((folder / _SURVEY).read_text(encoding="utf-8"))
         self._source, self._target = (ArrayFile(folder / name, np.int64) for name in _FILES[:2])
         self._text = ArrayFile(folder / _FILES[2])
         rows = np.load(folder / _ROWS, mmap_mode="r")  # (5, N + 1)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..batch import VideoBatch
-from .sampler import Piece
+from .sampler import VideoPiece
 
 IGNORED = -100  # the target of a frame without a label
 
@@ -50,7 +50,7 @@ class VideoDataset:
         self._videos = videos
         self._stride = stride
 
-    def __getitem__(self, pieces: tuple[Piece | None, ...]) -> VideoBatch:
+    def __getitem__(self, pieces: tuple[VideoPiece | None, ...]) -> VideoBatch:
         """Return the batch of some pieces."""
         lengths = [piece.end - piece.begin if piece else 0 for piece in pieces]
         classes = self._videos[0].labels.shape[1:]  # (C,) where a frame may have several
@@ -76,7 +76,7 @@ class VideoDataset:
 class WindowDataset(VideoDataset):
     """Windows of videos, each of which starts and ends its row."""
 
-    def __getitem__(self, pieces: tuple[Piece | None, ...]) -> VideoBatch:
+    def __getitem__(self, pieces: tuple[VideoPiece | None, ...]) -> VideoBatch:
         """Return the batch of some windows."""
         batch = super().__getitem__(pieces)
         return batch._replace(first=batch.lengths > 0, last=batch.lengths > 0)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ...errors import DataError, did_you_mean, some
 from ..tables import read_lines
-from .annotations.reading import STRONG, WEAK, Reading, read_annotations
+from .annotations.reading import STRONG, WEAK, AnnotationReading, read_annotations
 from .annotations.segments import Annotation, Timing
 from .media import VIDEO_SUFFIXES, Media, media_in
 
@@ -100,7 +100,7 @@ class Found(NamedTuple):
     media: Media
 
 
-def find_videos(root: Path, how: Reading = Reading()) -> Found:  # noqa: B008
+def find_videos(root: Path, how: AnnotationReading = AnnotationReading()) -> Found:  # noqa: B008
     """Return the labelled videos of a folder, in the order of the numbers in their names.
 
     Told apart are: `clip.mp4` with a file of labels beside it (`clip.csv`, `clip.eaf`, ...); a
@@ -223,7 +223,7 @@ def _share_out(
     labels: dict[Path, Annotation],
     media: list[Path],
     root: Path,
-    how: Reading,
+    how: AnnotationReading,
 ) -> tuple[list[str], dict[Path, DataError]]:
     """Give what files say of videos that they name to these.
 

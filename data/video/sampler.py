@@ -14,7 +14,7 @@ from ...errors import at_least
 from ..samplers import Order, Sampler
 
 
-class Piece(NamedTuple):
+class VideoPiece(NamedTuple):
     """Frames `begin` to `end` (exclusive) of a video, by its number; `last` where it ends there."""
 
     video: int
@@ -58,7 +58,7 @@ class VideoSampler(Sampler):
         """Return the number of batches of an epoch."""
         return self._num_batches
 
-    def batches(self, epoch: int, start: int = 0) -> Iterator[tuple[Piece | None, ...]]:
+    def batches(self, epoch: int, start: int = 0) -> Iterator[tuple[VideoPiece | None, ...]]:
         """Yield the pieces of each batch of an epoch, None for an empty row."""
         lanes = self.share(self._deal(epoch))
         rows = [[piece for video in lane for piece in self._cut(video)] for lane in lanes]
@@ -68,11 +68,11 @@ class VideoSampler(Sampler):
     def _pieces_of(self, video: int) -> int:
         return 1 if self.chunk_length is None else -(-self.frames[video] // self.chunk_length)
 
-    def _cut(self, video: int) -> Iterator[Piece]:
+    def _cut(self, video: int) -> Iterator[VideoPiece]:
         length = self.frames[video]
         step = self.chunk_length or max(length, 1)
         for begin in range(0, length, step):
-            yield Piece(video, begin, min(begin + step, length), begin + step >= length)
+            yield VideoPiece(video, begin, min(begin + step, length), begin + step >= length)
 
     def _deal(self, epoch: int) -> list[list[int]]:
         """Return the videos of every lane, in the order of reading.
@@ -123,14 +123,14 @@ class WindowSampler(Sampler):
         """Return the number of batches of an epoch."""
         return -(-len(self._videos) // self.rows)
 
-    def batches(self, epoch: int, start: int = 0) -> Iterator[tuple[Piece | None, ...]]:
+    def batches(self, epoch: int, start: int = 0) -> Iterator[tuple[VideoPiece | None, ...]]:
         """Yield the windows of each batch of an epoch, None for an empty row."""
         random = self.random(epoch)
         videos = random.permutation(self._videos)
         begins = random.integers(np.maximum(self.frames[videos] - self.length, 0) + 1)
         ends = np.minimum(begins + self.length, self.frames[videos])
         places = zip(videos.tolist(), begins.tolist(), ends.tolist(), strict=True)
-        pieces = [Piece(video, begin, end, last=True) for video, begin, end in places]
+        pieces = [VideoPiece(video, begin, end, last=True) for video, begin, end in places]
         for number in range(start, self.num_batches()):
             together = pieces[number * self.rows : (number + 1) * self.rows]
             own = self.share(together)

@@ -27,7 +27,7 @@ _ENCODED_AT_ONCE = 64
 _FORMAT = 2  # of the files in the cache: raise it when they change
 
 
-class Pictures(Protocol):
+class FrameStore(Protocol):
     """The pictures of a video, one of every `stride` frames.
 
     Attributes:
@@ -53,7 +53,7 @@ class PictureVideo(NamedTuple):
 
     name: str
     labels: npt.NDArray[np.int64]
-    pictures: Pictures
+    pictures: FrameStore
 
     def read(self, begin: int, end: int) -> Tensor:
         """Return pictures `begin` to `end` (exclusive), (n, 3, S, S) uint8."""
@@ -198,7 +198,7 @@ def open_pictures(
     cache: Path,
     keep: bool = True,
     tell: Tell | None = None,
-) -> Pictures:
+) -> FrameStore:
     """Return the pictures of a video; it is decoded once at least, to count its frames.
 
     Args:
@@ -213,7 +213,7 @@ def open_pictures(
         DataError: The video can't be read.
     """
 
-    def opened(key: str, told: Tell | None) -> Pictures:
+    def opened(key: str, told: Tell | None) -> FrameStore:
         whole = told is None
         if keep:
             made = cached(

@@ -20,7 +20,7 @@ from ..cache import cache_folder
 from ..formats.folders import refuse_address
 from ..spec import VideoSpec
 from ..splits import PARTS, Part, draw, shares
-from .annotations.reading import Reading
+from .annotations.reading import AnnotationReading
 from .annotations.segments import Annotation, Timing, ends_of
 from .annotations.tables import chosen_columns
 from .base import VideoLabellingData
@@ -162,7 +162,7 @@ class VideoData(VideoLabellingData):
         }
         self.fractions = {"val": val_fraction, "test": test_fraction}
         self.split_seed = split_seed
-        self.reading = Reading(chosen_columns(columns), unit, ends, tiers)
+        self.reading = AnnotationReading(chosen_columns(columns), unit, ends, tiers)
         self.unlabelled = unlabelled
         if fps is not None and not 0 < fps < 1e6:
             raise UsageError(f"fps is {fps}; it has to be above 0.")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ...data.captioning.base import ImageName
-from ..results import Results, Table
+from ..results import Records, Results
 from .blind import Said
 
 COLUMNS = ("image_id", "image", "caption", "references")
@@ -31,7 +31,7 @@ def captions(said: Iterable[Said], images: Sequence[ImageName]) -> Results:
     pairs = list(zip(names, ordered, strict=True))
     references = [(name.id, text) for name, one in pairs for text in one.references]
     return {
-        "captions.tsv": Table(
+        "captions.tsv": Records(
             COLUMNS,
             [
                 {

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from ...data.batch import TextBatch
 from ...data.vocabulary import ByteVocabulary
-from ..results import Table
+from ..results import Records
 
 COLUMNS = ("document", "name", "start", "symbols", "nats", "bits_per_character", "perplexity")
 
 
-class Piece(NamedTuple):
+class ScoredPiece(NamedTuple):
     """Neighbouring pairs of one document.
 
     Attributes:
@@ -38,7 +38,7 @@ class Piece(NamedTuple):
     characters: int
 
 
-def pieces_of(batch: TextBatch, nats: Tensor, characters: Tensor) -> Iterator[Piece]:
+def pieces_of(batch: TextBatch, nats: Tensor, characters: Tensor) -> Iterator[ScoredPiece]:
     """Yield the pieces of documents that a batch is made of.
 
     Args:
@@ -55,7 +55,7 @@ def pieces_of(batch: TextBatch, nats: Tensor, characters: Tensor) -> Iterator[Pi
         cuts = (torch.nonzero(begins[row, 1:length]).flatten() + 1).tolist()
         for start, end in itertools.pairwise([0, *cuts, length]):
             if start < end:
-                yield Piece(
+                yield ScoredPiece(
                     first + start,
                     first + end,
                     bool(begins[row, start]),
@@ -64,13 +64,13 @@ def pieces_of(batch: TextBatch, nats: Tensor, characters: Tensor) -> Iterator[Pi
                 )
 
 
-def merged(pieces: Iterable[Piece]) -> list[Piece]:
+def merged(pieces: Iterable[ScoredPiece]) -> list[ScoredPiece]:
     """Put neighbours of one document together; what was given twice counts once.
 
     Args:
         pieces: Pieces in any order.
     """
-    found: list[Piece] = []
+    found: list[ScoredPiece] = []
     for piece in sorted(pieces):
         if found and piece.start < found[-1].end:
             continue
@@ -86,7 +86,7 @@ def merged(pieces: Iterable[Piece]) -> list[Piece]:
     return found
 
 
-def documents(pieces: Iterable[Piece], names: Sequence[str] | None) -> Table:
+def documents(pieces: Iterable[ScoredPiece], names: Sequence[str] | None) -> Records:
     """Return what each document of a part costs; a document's end is one of its symbols.
 
     Args:
@@ -108,4 +108,4 @@ def documents(pieces: Iterable[Piece], names: Sequence[str] | None) -> Table:
                 "perplexity": math.exp(min(mean, 700.0)),
             }
         )
-    return Table(COLUMNS, records)
+    return Records(COLUMNS, records)

@@ -27,7 +27,7 @@ from ..metrics import BitsPerCharacter
 from ..results import Results
 from ..samples import Sample
 from .model import CharModel
-from .results import Piece, documents, merged, pieces_of
+from .results import ScoredPiece, documents, merged, pieces_of
 from .writing import as_text
 
 _PIECES = 100_000  # of documents, kept before neighbours are put together
@@ -220,7 +220,7 @@ class CharLM(CarriesState):
             scores["perplexity"] = scores["loss"].exp()
         return scores
 
-    def results(self, kept: Sequence[Piece], inputs: Sequence[str]) -> Results:
+    def results(self, kept: Sequence[ScoredPiece], inputs: Sequence[str]) -> Results:
         """Return what each document costs."""
         return {"documents.tsv": documents(kept, inputs)}
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ..metrics import SacreBLEU
-from ..results import Table
+from ..results import Records
 
 COLUMNS = ("id", "source", "reference", "hypothesis", "bleu", "chrf")
 
@@ -25,7 +25,7 @@ class Answer(NamedTuple):
     reference: str
 
 
-def translations(answers: Iterable[Answer], sources: Sequence[str], metric: SacreBLEU) -> Table:
+def translations(answers: Iterable[Answer], sources: Sequence[str], metric: SacreBLEU) -> Records:
     """Return every sentence, with sentence BLEU and chrF.
 
     Args:
@@ -47,4 +47,4 @@ def translations(answers: Iterable[Answer], sources: Sequence[str], metric: Sacr
                 "chrf": chrf,
             }
         )
-    return Table(COLUMNS, records)
+    return Records(COLUMNS, records)

@@ -17,7 +17,7 @@ class FrameLabel(NamedTuple):
     probability: float
 
 
-class SeveralLabels(FrameLabel):
+class FrameLabels(FrameLabel):
     """What a frame shows where it may have several labels.
 
     Attributes:

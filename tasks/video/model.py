@@ -20,7 +20,7 @@ from ...core.state import State
 from ...data.spec import VideoSpec
 from ..model import Model, infers
 from .frames import FrameLike, as_input
-from .labels import FrameLabel, SeveralLabels
+from .labels import FrameLabel, FrameLabels
 from .postprocess import label_several, label_video
 
 EncoderFactory: TypeAlias = Callable[[], nn.Module]
@@ -241,7 +241,7 @@ class VideoModel(Model):
         """
         return logits.sigmoid() if self.multilabel else logits.softmax(-1)
 
-    def named(self, scores: Tensor, there: Tensor) -> SeveralLabels:
+    def named(self, scores: Tensor, there: Tensor) -> FrameLabels:
         """Return the labels of a frame that may have several.
 
         Args:
@@ -252,7 +252,7 @@ class VideoModel(Model):
         chosen = [number for number, has in enumerate(there.tolist()) if has]
         names = tuple(self.classes[number] for number in chosen)
         least = min(values[number] for number in chosen) if chosen else 1 - max(values)
-        label = SeveralLabels(" + ".join(names), least)
+        label = FrameLabels(" + ".join(names), least)
         label.names, label.scores = names, values
         return label
 

@@ -16,7 +16,7 @@ from torchmetrics.functional.classification import multiclass_average_precision
 
 from ..metrics import SegmentationScores
 from ..metrics.segmentation import Segments, match_segments, run_lengths
-from ..results import Results, Table
+from ..results import Records, Results
 
 _CLASS = (
     *("class", "background", "frames", "predicted", "right", "precision", "recall", "f1"),
@@ -26,7 +26,7 @@ _NO_NAME = re.compile(r"[^\w.() -]+")
 _LONGEST = 120  # characters of a file's name, without its end
 
 
-class Labelled(NamedTuple):
+class VideoResult(NamedTuple):
     """A video and its labels; on the CPU.
 
     Attributes:
@@ -43,7 +43,7 @@ class Labelled(NamedTuple):
 
 
 def videos(
-    labelled: Iterable[Labelled],
+    labelled: Iterable[VideoResult],
     order: Sequence[str],
     classes: Sequence[str],
     background: Sequence[int],
@@ -64,7 +64,7 @@ def videos(
         f"frames/{files[video.name]}.csv": _frames(video, classes) for video in ordered
     }
     results["videos.tsv"] = _each(ordered, files, len(classes), background)
-    results["classes.tsv"] = Table(_CLASS, list(_classes(ordered, classes, background)))
+    results["classes.tsv"] = Records(_CLASS, list(_classes(ordered, classes, background)))
     results["confusion.tsv"] = _confusion(ordered, classes)
     return results
 
@@ -84,7 +84,7 @@ def _file_names(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _frames(video: Labelled, classes: Sequence[str]) -> Table:
+def _frames(video: VideoResult, classes: Sequence[str]) -> Records:
     """Return a row for each frame; it begins as those of `unrolled label` do."""
     scored = [f"score of {name}" for name in classes]
     rows = zip(video.labels.tolist(), video.true.tolist(), video.scores.tolist(), strict=True)
@@ -98,15 +98,15 @@ def _frames(video: Labelled, classes: Sequence[str]) -> Table:
         }
         for number, (label, true, scores) in enumerate(rows)
     ]
-    return Table(("frame", "label", "probability", "truth", *scored), records)
+    return Records(("frame", "label", "probability", "truth", *scored), records)
 
 
 def _each(
-    ordered: Sequence[Labelled],
+    ordered: Sequence[VideoResult],
     files: Mapping[str, str],
     num_classes: int,
     background: Sequence[int],
-) -> Table:
+) -> Records:
     """Return the scores of every video by itself."""
     records: list[dict[str, Any]] = []
     for video in ordered:
@@ -117,11 +117,11 @@ def _each(
         known = {"video": video.name, "file": f"frames/{files[video.name]}.csv"}
         records.append({**known, "frames": len(video.true), **scores})
     names = dict.fromkeys(name for record in records for name in record)
-    return Table(tuple(names), records)
+    return Records(tuple(names), records)
 
 
 def _classes(
-    ordered: Sequence[Labelled], classes: Sequence[str], background: Sequence[int]
+    ordered: Sequence[VideoResult], classes: Sequence[str], background: Sequence[int]
 ) -> Iterator[dict[str, Any]]:
     counts = _counts(ordered, len(classes))
     scores = torch.cat([torch.empty(0, len(classes)), *(v.scores[v.true >= 0] for v in ordered)])
@@ -163,7 +163,7 @@ def _only(segments: Segments, label: int) -> Segments:
     return Segments(*(part[keep] for part in segments))
 
 
-def _counts(ordered: Sequence[Labelled], classes: int) -> np.ndarray:
+def _counts(ordered: Sequence[VideoResult], classes: int) -> np.ndarray:
     """Return how many frames of each true class (row) got each label (C, C)."""
     counts = np.zeros((classes, classes), np.int64)
     for video in ordered:
@@ -172,7 +172,7 @@ def _counts(ordered: Sequence[Labelled], classes: int) -> np.ndarray:
     return counts
 
 
-def _confusion(ordered: Sequence[Labelled], classes: Sequence[str]) -> Table:
+def _confusion(ordered: Sequence[VideoResult], classes: Sequence[str]) -> Records:
     """Return the frames by true class, a row each, and predicted class, a column each."""
     counts = _counts(ordered, len(classes))
     columns = [f"predicted {name}" for name in classes]
@@ -180,4 +180,4 @@ def _confusion(ordered: Sequence[Labelled], classes: Sequence[str]) -> Table:
         {"truth": name, **dict(zip(columns, row, strict=True))}
         for name, row in zip(classes, counts.tolist(), strict=True)
     ]
-    return Table(("truth", *columns), records)
+    return Records(("truth", *columns), records)

@@ -31,7 +31,7 @@ from ..samples import LabelledFrames, Sample
 from .losses import class_weights, frame_loss, read_labels, several, several_jumps
 from .model import EncoderFactory, VideoModel
 from .postprocess import label_video
-from .results import Labelled, videos
+from .results import VideoResult, videos
 
 _LOGGED = {"acc": "accuracy", "acc_mean": "mean_accuracy"}
 
@@ -319,9 +319,9 @@ class VideoLabelling(CarriesState):
         self.segments.update(labels, true.cpu())
         self.of_classes.update(labels, true.cpu())
         if self.kept is not None:
-            self.kept.append(Labelled(name, scores.float().cpu(), labels, true.cpu()))
+            self.kept.append(VideoResult(name, scores.float().cpu(), labels, true.cpu()))
 
-    def results(self, kept: Sequence[Labelled], inputs: Sequence[str]) -> Results:
+    def results(self, kept: Sequence[VideoResult], inputs: Sequence[str]) -> Results:
         """Return every frame, and how each class fares; nothing where a frame has several."""
         if self.multilabel:
             return {}

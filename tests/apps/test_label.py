@@ -17,7 +17,7 @@ import unrolled
 from lightning.pytorch import Trainer
 from PIL import Image
 from unrolled.apps.pictures.burn_in import burn_in
-from unrolled.apps.pictures.timeline import Segment, draw_timeline, palette
+from unrolled.apps.pictures.timeline import LabelBar, draw_timeline, palette
 from unrolled.cli import main
 from unrolled.core import GRU, Bidirectional, FrameEncoder, SmallCNN
 from unrolled.data.video.clips.module import write_video
@@ -181,7 +181,7 @@ def test_odd_sizes_and_variable_rates_are_kept(tmp_path):
             frame.time_base, frame.pts = stream.codec_context.time_base, round(1000 * moment)
             file.mux(stream.encode(frame))
         file.mux(stream.encode())
-    segments = [Segment(0, 2, "cut"), Segment(2, 4, "none")]
+    segments = [LabelBar(0, 2, "cut"), LabelBar(2, 4, "none")]
     burn_in(path, tmp_path / "out.mp4", segments, palette(CLASSES, ["none"]))
     with av.open(str(tmp_path / "out.mp4")) as file:
         frames = list(file.decode(video=0))
@@ -190,7 +190,7 @@ def test_odd_sizes_and_variable_rates_are_kept(tmp_path):
 
 
 def test_the_timeline_shows_segments_and_a_legend():
-    segments = [Segment(0, 60, "none"), Segment(60, 90, "cut"), Segment(90, 100, "mix")]
+    segments = [LabelBar(0, 60, "none"), LabelBar(60, 90, "cut"), LabelBar(90, 100, "mix")]
     colours = palette(CLASSES, ["none"])
     picture = np.asarray(draw_timeline(segments, colours, title="videos/a.mp4", seconds=3.96))
     bar = picture[80]
@@ -206,12 +206,12 @@ def test_the_timeline_shows_segments_and_a_legend():
     legend = {tuple(pixel) for pixel in picture[170:].reshape(-1, 3).tolist()}
     assert set(colours.values()) <= legend
     many = [f"class {number}" for number in range(60)]
-    segments = [Segment(number, number + 1, name) for number, name in enumerate(many)]
+    segments = [LabelBar(number, number + 1, name) for number, name in enumerate(many)]
     colours = palette(many)
     assert len(set(colours.values())) == 60
     shown = np.asarray(draw_timeline(segments, colours, title="x" * 500))
     assert set(colours.values()) <= {tuple(pixel) for pixel in shown[150:].reshape(-1, 3).tolist()}
-    assert draw_timeline([Segment(0, 1, "cut")], palette(CLASSES), title="one frame").width == 1200
+    assert draw_timeline([LabelBar(0, 1, "cut")], palette(CLASSES), title="one frame").width == 1200
 
 
 class TestStream:

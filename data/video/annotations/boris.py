@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ....errors import DataError, quoted, some
-from .segments import Annotation, Segment
+from .segments import Annotation, LabelSegment
 from .tables import Rows, time_of
 
 _BEFORE = 200  # rows above the header at most: what the observation says of itself
@@ -72,7 +72,7 @@ def read_boris(path: Path, rows: Rows, header: int) -> list[Annotation]:
 
     aggregated = "start (s)" in places
     events: dict[str, list[Event]] = defaultdict(list)
-    segments: dict[str, list[Segment]] = defaultdict(list)
+    segments: dict[str, list[LabelSegment]] = defaultdict(list)
     points: dict[str, list[str]] = defaultdict(list)
     for line, row in rows[header + 1 :]:
         video = value(row, "media file name", "media file", "media file path", "observation id")
@@ -97,7 +97,7 @@ def read_boris(path: Path, rows: Rows, header: int) -> list[Annotation]:
         if start == end:
             points[video].append(label)
         else:
-            segments[video].append(Segment(start, end, label, line, subject))
+            segments[video].append(LabelSegment(start, end, label, line, subject))
     for video, found in events.items():
         segments[video], points[video] = paired(path, found)
     form = f"BORIS, {'aggregated' if aggregated else 'tabular'} events"
@@ -105,7 +105,7 @@ def read_boris(path: Path, rows: Rows, header: int) -> list[Annotation]:
 
 
 def _annotations(
-    path: Path, form: str, segments: dict[str, list[Segment]], points: dict[str, list[str]]
+    path: Path, form: str, segments: dict[str, list[LabelSegment]], points: dict[str, list[str]]
 ) -> list[Annotation]:
     if not any(segments.values()):
         moments = some(sorted({name for names in points.values() for name in names}))
@@ -119,7 +119,7 @@ def _annotations(
     ]
 
 
-def paired(path: Path, events: Iterable[Event]) -> tuple[list[Segment], list[str]]:
+def paired(path: Path, events: Iterable[Event]) -> tuple[list[LabelSegment], list[str]]:
     """Return the segments between starts and stops, and the names of moments.
 
     Args:
@@ -145,7 +145,7 @@ def paired(path: Path, events: Iterable[Event]) -> tuple[list[Segment], list[str
             begun = running.pop(key)
             if event.time > begun.time:
                 segments.append(
-                    Segment(begun.time, event.time, event.name, begun.line, event.subject)
+                    LabelSegment(begun.time, event.time, event.name, begun.line, event.subject)
                 )
         elif key in running:
             raise DataError(
@@ -183,7 +183,7 @@ def read_project(path: Path, project: Any) -> list[Annotation]:
             str(behaviour["code"]): "state" in str(behaviour["type"]).lower()
             for behaviour in project["behaviors_conf"].values()
         }
-        segments: dict[str, list[Segment]] = {}
+        segments: dict[str, list[LabelSegment]] = {}
         points: dict[str, list[str]] = {}
         for number, (name, observation) in enumerate(project["observations"].items()):
             events = [

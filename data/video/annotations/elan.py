@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from ....errors import DataError, quoted
 from ...tables import read_lines
-from .segments import Annotation, Segment
+from .segments import Annotation, LabelSegment
 from .tables import Rows, is_time, time_of
 
 _DEPTH = 50  # of annotations that refer to others
@@ -75,7 +75,7 @@ def read_eaf(path: Path) -> Annotation:
             raise DataError(f"'{path}', tier {quoted(name)}: {quoted(label or own)} has no time.")
         start, end = aligned[parent]
         if end > start and label:
-            segments.append(Segment(start, end, label, tier=name))
+            segments.append(LabelSegment(start, end, label, tier=name))
     if not segments:
         raise DataError(f"'{path}' holds no annotations with a text.")
     media = root.find(".//MEDIA_DESCRIPTOR")
@@ -180,7 +180,7 @@ def read_export(path: Path, rows: Rows) -> Annotation:
             ) from None
         text = row[label] if label < len(row) else ""
         if text and end > start:
-            segments.append(Segment(start, end, text, line, row[tier]))
+            segments.append(LabelSegment(start, end, text, line, row[tier]))
     if not segments:
         raise DataError(f"'{path}' holds no annotations with a text.")
     return Annotation(path, "ELAN, exported", "seconds", sorted(segments))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from ....errors import DataError, quoted, some
-from .segments import Annotation, Segment, Unit
+from .segments import Annotation, LabelSegment, Unit
 from .tables import Column, Rows, columns_of, is_time, time_of
 
 _ONE_HOT = {"0": 0, "1": 1, "-1": -1, "0.0": 0, "1.0": 1, "-1.0": -1, "false": 0, "true": 1}
@@ -56,7 +56,7 @@ def read_plain(
                 path,
                 "a row a video",
                 "frames",
-                [Segment(0, math.inf, _values(row, known, "label")[0], line)],
+                [LabelSegment(0, math.inf, _values(row, known, "label")[0], line)],
                 video=_values(row, known, "video")[0],
             )
             for line, row in body
@@ -109,7 +109,7 @@ def _segments(
         timed = "seconds" if any(_fraction(v) for _, _, vs in read for v in vs[:2]) else "frames"
     milliseconds = "milliseconds" if said == "milliseconds" and unit == "auto" else ""
 
-    def of(some_rows: Rows) -> Iterator[Segment]:
+    def of(some_rows: Rows) -> Iterator[LabelSegment]:
         for line, row in some_rows:
             values = _values(row, known, "start", last, "label")
             try:
@@ -132,7 +132,7 @@ def _segments(
                     f"{quoted(values[1])} ({rule}"
                 )
             tier = _values(row, known, "tier")[0] if "tier" in known else ""
-            yield Segment(start, end, values[2], line, tier)
+            yield LabelSegment(start, end, values[2], line, tier)
 
     found = []
     for video, its_rows in _by_video(rows, known).items():
@@ -172,7 +172,7 @@ def _frames(path: Path, rows: Rows, known: Mapping[str, Column]) -> list[Annotat
             if start < 0:
                 raise DataError(f"'{path}', line {line}: frames begin at 0, got {frame}.")
             tier = _values(row, known, "tier")[0] if "tier" in known else ""
-            segments.append(Segment(start, start + 1, label, line, tier))
+            segments.append(LabelSegment(start, start + 1, label, line, tier))
         if not segments:
             raise DataError(f"'{path}' holds no labels.")
         segments.sort()
@@ -220,14 +220,14 @@ def _one_hot(path: Path, header: list[str], rows: Rows) -> Annotation:
             if there and begin is None:
                 begin = number
             elif not there and begin is not None:
-                segments.append(Segment(begin, number, name, rows[begin][0]))
+                segments.append(LabelSegment(begin, number, name, rows[begin][0]))
                 begin = None
     for number, (line, row) in enumerate(rows):
         if any(_ONE_HOT[value.lower()] == -1 for value in row[first:]):
-            segments.append(Segment(number, number + 1, "", line))
+            segments.append(LabelSegment(number, number + 1, "", line))
     # a video without any label has as many frames all the same
     end = max((segment.end for segment in segments), default=0)
     if end < len(rows):
-        segments.append(Segment(len(rows), len(rows), "", rows[-1][0]))
+        segments.append(LabelSegment(len(rows), len(rows), "", rows[-1][0]))
     names = tuple(header[first:])
     return Annotation(path, "a column a class", "frames", sorted(segments), True, classes=names)

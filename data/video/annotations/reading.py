@@ -21,7 +21,7 @@ WEAK = (".txt", ".json")
 """The same of files that may be something else: they count where no other is there."""
 
 
-class Reading(NamedTuple):
+class AnnotationReading(NamedTuple):
     """How files of labels are to be read.
 
     Attributes:
@@ -37,7 +37,7 @@ class Reading(NamedTuple):
     tiers: list[str] | None = None
 
 
-def read_annotations(path: Path, how: Reading = Reading()) -> list[Annotation]:  # noqa: B008
+def read_annotations(path: Path, how: AnnotationReading = AnnotationReading()) -> list[Annotation]:  # noqa: B008
     """Return what a file of labels says: one for each video that it is about.
 
     Args:
@@ -75,7 +75,7 @@ def read_frame_labels(path: Path) -> Annotation:
     Raises:
         DataError: As for `read_annotations`, or it is about several videos.
     """
-    found = read_annotations(path, Reading(ends="excluded"))
+    found = read_annotations(path, AnnotationReading(ends="excluded"))
     if len(found) > 1:
         raise DataError(f"'{path}' is about {len(found)} videos, not about one.")
     return found[0]

@@ -21,7 +21,7 @@ Unit = Literal["frames", "seconds"]
 _PAST = 1.0  # seconds: annotators stop the last label where the sound ends, or the player
 
 
-class Segment(NamedTuple):
+class LabelSegment(NamedTuple):
     """A stretch of a video with one label.
 
     Attributes:
@@ -72,7 +72,7 @@ class Annotation(NamedTuple):
     path: Path
     form: str
     unit: Unit
-    segments: list[Segment]
+    segments: list[LabelSegment]
     every_frame: bool = False
     ends: Literal["excluded", "included", "unsaid"] = "excluded"
     video: str = ""
@@ -193,7 +193,7 @@ class Annotation(NamedTuple):
                 found[start:end] = IGNORED
         return found
 
-    def _spans(self, timing: Timing) -> list[tuple[Segment, int, int]]:
+    def _spans(self, timing: Timing) -> list[tuple[LabelSegment, int, int]]:
         """Return each segment with its first frame and the one after its last."""
         if self.unit == "seconds":
             return self._timed(timing)
@@ -215,7 +215,7 @@ class Annotation(NamedTuple):
             )
         return [(segment, start, min(end, frames)) for segment, start, end in spans]
 
-    def _timed(self, timing: Timing) -> list[tuple[Segment, int, int]]:
+    def _timed(self, timing: Timing) -> list[tuple[LabelSegment, int, int]]:
         """Find frames by their time: one belongs to a segment that more than half of it lies in.
 
         So a time that was rounded, as all programs do, is of the frame that it was taken from.
@@ -256,7 +256,7 @@ class Annotation(NamedTuple):
     def _named(self, number: int, classes: Mapping[str, int]) -> str:
         return next((quoted(name) for name, known in classes.items() if known == number), "none")
 
-    def _where(self, segment: Segment) -> str:
+    def _where(self, segment: LabelSegment) -> str:
         return f"'{self.path}'" + (f", line {segment.line}" if segment.line else "")
 
 

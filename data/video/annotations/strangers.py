@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ....errors import DataError, quoted
-from .segments import Annotation, Segment
+from .segments import Annotation, LabelSegment
 
 _TABLE = "Write a table with a row a segment: start,end,label (and video)."
 _SUBTITLES = re.compile(r"\d\d:\d\d[,.]\d{3} --> ")
@@ -107,7 +107,7 @@ def read_activitynet(path: Path, content: Mapping[str, Any]) -> list[Annotation]
                 raise DataError(
                     f"'{path}', video '{quoted(name)}': no time lies in {times[0]} to {times[1]}."
                 )
-            segments.append(Segment(float(times[0]), float(times[1]), label, number + 1))
+            segments.append(LabelSegment(float(times[0]), float(times[1]), label, number + 1))
         if segments:
             form = "ActivityNet's segments"
             found.append(Annotation(path, form, "seconds", sorted(segments), video=str(name)))

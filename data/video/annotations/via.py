@@ -11,7 +11,7 @@ from typing import Any
 
 from ....errors import DataError, quoted
 from ...tables import json_value
-from .segments import Annotation, Segment
+from .segments import Annotation, LabelSegment
 from .tables import Rows
 
 _COLUMNS = ["metadata_id", "file_list", "flags", "temporal_coordinates", "spatial_coordinates"]
@@ -40,7 +40,7 @@ def read_csv(path: Path, rows: Rows) -> list[Annotation]:
     Raises:
         DataError: A cell is no JSON, or there is no segment.
     """
-    found: dict[str, list[Segment]] = defaultdict(list)
+    found: dict[str, list[LabelSegment]] = defaultdict(list)
     points: dict[str, list[str]] = defaultdict(list)
     for line, row in rows:
         if [name.lower() for name in row[:5]] == _COLUMNS:
@@ -75,7 +75,7 @@ def read_project(path: Path, project: Any) -> list[Annotation]:
     Raises:
         DataError: It is no such project, or has no segment.
     """
-    found: dict[str, list[Segment]] = defaultdict(list)
+    found: dict[str, list[LabelSegment]] = defaultdict(list)
     points: dict[str, list[str]] = defaultdict(list)
     try:
         options = {
@@ -97,7 +97,7 @@ def read_project(path: Path, project: Any) -> list[Annotation]:
 
 
 def _add(
-    found: dict[str, list[Segment]],
+    found: dict[str, list[LabelSegment]],
     points: dict[str, list[str]],
     files: list[str],
     times: Any,
@@ -116,11 +116,11 @@ def _add(
                 continue
             tier = known.get("", str(attribute))
             start, end = float(times[0]), float(times[1])
-            found[files[0]].append(Segment(start, end, label, line, tier))
+            found[files[0]].append(LabelSegment(start, end, label, line, tier))
 
 
 def _annotations(
-    path: Path, form: str, found: dict[str, list[Segment]], points: dict[str, list[str]]
+    path: Path, form: str, found: dict[str, list[LabelSegment]], points: dict[str, list[str]]
 ) -> list[Annotation]:
     if not found:
         raise DataError(f"'{path}' holds no segment with a label.")

@@ -18,7 +18,7 @@ from torch import Tensor
 from ....errors import DataError, UsageError, some
 from ...spec import VideoSpec
 from ...splits import PARTS, Part, draw, shares
-from ..annotations.reading import STRONG, Reading, read_annotations
+from ..annotations.reading import STRONG, AnnotationReading, read_annotations
 from ..annotations.segments import Annotation, Timing, ends_of
 from ..annotations.tables import chosen_columns
 from ..base import VideoLabellingData
@@ -147,7 +147,7 @@ class PoseData(VideoLabellingData):
         self.fps = fps
         self.classes = classes
         self.unlabelled = unlabelled
-        self.reading = Reading(chosen_columns(columns), unit, ends, tiers)
+        self.reading = AnnotationReading(chosen_columns(columns), unit, ends, tiers)
         self.fractions = {"val": val_fraction, "test": test_fraction}
         self.split_seed = split_seed
         self._videos: dict[Part, list[PoseVideo]] = {}

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from unrolled.apps.demos import limits
 from unrolled.apps.demos.limits import problem, uploaded, within
-from unrolled.apps.demos.serving import Guarded, check_port
+from unrolled.apps.demos.serving import BoundedApp, check_port
 from unrolled.apps.demos.sessions import Sessions
 from unrolled.errors import DataError, SetupError, UsageError
 
 
-def answer(guard: Guarded, path: str, chunks: list[bytes], length: int | None = None) -> dict:
+def answer(guard: BoundedApp, path: str, chunks: list[bytes], length: int | None = None) -> dict:
     """What a request is answered, and how much of it the application has read."""
     found: dict[str, Any] = {"read": 0, "gone": False}
     waiting = [
@@ -47,7 +47,7 @@ def answer(guard: Guarded, path: str, chunks: list[bytes], length: int | None = 
 
 
 def test_a_large_request_is_not_read(tmp_path):
-    guard = Guarded(None, folder=str(tmp_path), body=10, uploads=100)
+    guard = BoundedApp(None, folder=str(tmp_path), body=10, uploads=100)
     assert answer(guard, "/gradio_api/queue/join", [b"12345"], 5)["status"] == 200
     refused = answer(guard, "/gradio_api/queue/join", [b"1" * 11], 11)
     assert (refused["status"], refused["read"]) == (413, 0)
@@ -59,7 +59,7 @@ def test_a_large_request_is_not_read(tmp_path):
 
 
 def test_uploads_end_where_there_is_no_room(tmp_path):
-    guard = Guarded(None, folder=str(tmp_path), body=10, uploads=100)
+    guard = BoundedApp(None, folder=str(tmp_path), body=10, uploads=100)
     assert answer(guard, "/gradio_api/upload", [b"1" * 60], 60)["status"] == 200
     (tmp_path / "a").mkdir()
     (tmp_path / "a/one").write_bytes(b"1" * 101)
@@ -67,7 +67,7 @@ def test_uploads_end_where_there_is_no_room(tmp_path):
 
 
 def test_each_answer_says_that_the_page_loads_nothing_from_elsewhere(tmp_path):
-    guard = Guarded(None, folder=str(tmp_path), body=10, uploads=100)
+    guard = BoundedApp(None, folder=str(tmp_path), body=10, uploads=100)
     headers = dict(answer(guard, "/", [b""])["headers"])
     policy = headers[b"content-security-policy"].decode()
     assert policy.startswith("default-src 'self';")

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from unrolled.apps.demos.reading import Reading
+from unrolled.apps.demos.reading import TextReading
 from unrolled.apps.plots.neurons import _states
 from unrolled.apps.plots.surprise import _read
 from unrolled.core import GRU, LSTM, MLSTM, Stacked
@@ -43,11 +43,11 @@ def model_of(vocabulary: dict, core=None) -> CharModel:
 def test_what_changes_is_read_as_the_whole(kind):
     """Bits, guesses and units are those of the plots, whatever was read before."""
     model = model_of({"kind": kind, "symbols": SYMBOLS if kind == "characters" else ""})
-    reading = Reading(model)
+    reading = TextReading(model)
     for text in TEXTS:
         reading.read(text)
         assert "".join(one.symbol.text for one in reading.seen) == text
-        fresh = Reading(model)
+        fresh = TextReading(model)
         fresh.read(text)
         assert reading.next == fresh.next
         if not text:
@@ -70,7 +70,7 @@ def test_what_changes_is_read_as_the_whole(kind):
 
 def test_no_more_is_read_than_what_is_new(monkeypatch):
     model = model_of({"kind": "characters", "symbols": SYMBOLS})
-    reading = Reading(model)
+    reading = TextReading(model)
     reading.read("ab" * 200)
     steps = []
     advance = reading._advanced
@@ -82,7 +82,7 @@ def test_no_more_is_read_than_what_is_new(monkeypatch):
 
 
 def test_probabilities_are_those_of_a_distribution():
-    reading = Reading(model_of({"kind": "characters", "symbols": "ab"}))  # and the end
+    reading = TextReading(model_of({"kind": "characters", "symbols": "ab"}))  # and the end
     reading.read("abba")
     for one in reading.seen:
         assert math.isclose(sum(guess.probability for guess in one.guesses), 1, rel_tol=1e-6)
@@ -100,10 +100,10 @@ def test_probabilities_are_those_of_a_distribution():
 )
 def test_words_and_subwords_are_read_as_they_stand_in_the_text(vocabulary):
     model = model_of(dict(vocabulary.to_spec()), partial(GRU, hidden_size=6))
-    text, reading = "the cat sat\non the mat", Reading(model)
+    text, reading = "the cat sat\non the mat", TextReading(model)
     for end in range(1, len(text) + 1):  # as one types: a word's end comes later
         reading.read(text[:end])
-        fresh = Reading(model)
+        fresh = TextReading(model)
         fresh.read(text[:end])
         for mine, its in itertools.zip_longest(reading.seen, fresh.seen):
             assert mine.symbol == its.symbol
@@ -115,7 +115,7 @@ def test_words_and_subwords_are_read_as_they_stand_in_the_text(vocabulary):
 
 
 def test_an_unknown_character_costs_nothing_that_was_read():
-    reading = Reading(model_of({"kind": "characters", "symbols": SYMBOLS}))
+    reading = TextReading(model_of({"kind": "characters", "symbols": SYMBOLS}))
     reading.read("abc")
     before = list(reading.seen)
     with pytest.raises(DataError, match="'z'"):
@@ -125,7 +125,7 @@ def test_an_unknown_character_costs_nothing_that_was_read():
 
 def test_a_state_without_vectors_has_no_units():
     core = partial(MLSTM, hidden_size=8, num_heads=2)
-    reading = Reading(model_of({"kind": "characters", "symbols": SYMBOLS}, core))
+    reading = TextReading(model_of({"kind": "characters", "symbols": SYMBOLS}, core))
     reading.read("abc")
     assert len(reading.seen) == 3
     assert len(reading.unit_names) == len(reading.seen[0].units)

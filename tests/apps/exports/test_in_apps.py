@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import unrolled
-from unrolled.apps.demos.reading import Reading
+from unrolled.apps.demos.reading import TextReading
 from unrolled.apps.exports.running import open_folder
 from unrolled.apps.shell.models import any_model, model_file, summary
 from unrolled.cli import main
@@ -24,7 +24,7 @@ def exported(folder):
 def test_the_live_page_reads_with_a_folder_as_with_its_checkpoint(folder, exported):
     """Also where the text changes, so that a state in its middle is gone on from."""
     both = [
-        Reading(any_model(model_file(str(place)), device="cpu", trust=""))
+        TextReading(any_model(model_file(str(place)), device="cpu", trust=""))
         for place in (folder / "lm.ckpt", exported)
     ]
     assert both[1].unit_names == both[0].unit_names

@@ -16,7 +16,7 @@ from unrolled.apps.pictures.fonts import (
     text_width,
     visible,
 )
-from unrolled.apps.pictures.timeline import Segment, draw_timeline, palette
+from unrolled.apps.pictures.timeline import LabelBar, draw_timeline, palette
 
 SCRIPTS = {
     "latin": "Ünïcødé ẞ",
@@ -90,7 +90,7 @@ def test_what_is_too_long_is_cut_to_its_room(text, width):
 
 def test_a_timeline_holds_names_of_any_length():
     names = ["short", "a very long name of a class " * 30, "料理" * 80]
-    segments = [Segment(n, n + 1, name) for n, name in enumerate(names)]
+    segments = [LabelBar(n, n + 1, name) for n, name in enumerate(names)]
     picture = draw_timeline(segments, palette(names), title="t" * 900)
     pixels = np.asarray(picture)
     assert (pixels[:, -24:] == 255).all()

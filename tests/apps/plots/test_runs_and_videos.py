@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from unrolled import plots
 from unrolled.apps.pictures.timeline import palette
-from unrolled.apps.plots.timeline import Labelled, draw
+from unrolled.apps.plots.timeline import VideoLabels, draw
 from unrolled.errors import DataError, UsageError
 from video_models import CLASSES, make_model
 
@@ -98,7 +98,7 @@ def test_a_metric_that_is_not_there_and_a_table_without_any(run):
 def test_bars_have_the_colours_of_their_classes_and_the_matrix_counts():
     truth = np.array([0, 0, 1, 1, 1, -100, 2, 2])
     predicted = np.array([0, 1, 1, 1, 2, 2, 2, 2])
-    figure = draw(Labelled("a.mp4", predicted, np.full(8, 0.5), truth, 0.7), CLASSES, ["rest"])
+    figure = draw(VideoLabels("a.mp4", predicted, np.full(8, 0.5), truth, 0.7), CLASSES, ["rest"])
     bars = [axes for axes in figure.axes if axes.patches and axes.texts]
     assert [axes.texts[0].get_text() for axes in bars[:2]] == ["truth", "predicted"]
     colours = palette(CLASSES, ["rest"])
@@ -136,7 +136,7 @@ def test_a_video_of_features_with_and_without_its_truth(tmp_path):
 def test_many_classes_with_long_names_stay_in_the_picture():
     names = [f"class {n} " + "x" * 80 for n in range(40)]
     labels = np.arange(40).repeat(2)
-    figure = draw(Labelled("v" * 300, labels, np.full(80, 0.9), labels), names)
+    figure = draw(VideoLabels("v" * 300, labels, np.full(80, 0.9), labels), names)
     figure.canvas.draw()
     width = figure.bbox.width
     renderer = figure.canvas.get_renderer()

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 from annotation_files import BORIS_AGGREGATED, BORIS_NEW, BORIS_OLD, EAF, FORMS, VIA_CSV
-from unrolled.data.video.annotations.reading import Reading, read_annotations
+from unrolled.data.video.annotations.reading import AnnotationReading, read_annotations
 from unrolled.data.video.annotations.segments import Timing, ends_of
 from unrolled.errors import DataError
 
@@ -22,7 +22,7 @@ def read(tmp_path):
     def read(name: str, text: str, **how):
         path = tmp_path / name
         path.write_text(text, encoding="utf-8", newline="")
-        return read_annotations(path, Reading(**how))
+        return read_annotations(path, AnnotationReading(**how))
 
     return read
 
