@@ -1,6 +1,6 @@
 """A network that labels every frame of a video, at once or as the frames come.
 
-Shapes: B rows, T frames of the longest row, N valid frames of all, D features, C classes.
+Shapes: B rows, T frames of the longest, N valid frames of all, D features, H output, C classes.
 """
 
 from __future__ import annotations
