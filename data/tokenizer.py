@@ -14,8 +14,8 @@ from .tables import json_value
 from .vocabularies.byte_pieces import shown
 from .vocabularies.checking import foreign
 from .vocabularies.forms import INNER, JOINERS, TOKENIZERS, Form, around
-from .vocabularies.given import Given
 from .vocabularies.lookup import TokenLookup
+from .vocabularies.pieces import Given
 from .vocabularies.training import readable, trained
 
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from forks import Forks
 
 if TYPE_CHECKING:  # most tests need no Lightning
     from lightning.pytorch import Trainer
@@ -44,6 +45,13 @@ def shared_data() -> Callable[[str], Path]:
         return root / name
 
     return find
+
+
+@pytest.fixture(scope="session")
+def forks(_quiet_machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """Runs commands in processes of their own without the seconds of their imports."""
+    with Forks(tmp_path_factory.mktemp("forks")) as ready:
+        yield ready
 
 
 @pytest.fixture

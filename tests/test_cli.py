@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -324,52 +323,31 @@ def test_a_run_that_stops_by_an_error_keeps_its_exit_code(capsys):
 @pytest.mark.parametrize(
     ("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
-def test_signals(signal_number, code):
-    command = [
-        sys.executable,
-        "-m",
-        "unrolled",
-        "fit",
-        "char_lm",
-        *TINY,
-        *CPU,
-        "--model.core.hidden_size",
-        "8",
-    ]
+def test_signals(forks, tmp_path, signal_number, code):
+    command = ["fit", "char_lm", *TINY, *CPU, "--model.core.hidden_size", "8"]
     flags = [
         *("--trainer.max_steps", "1000000", "--checkpoint.every_n_train_steps", "1"),
         *("--trainer.limit_val_batches", "0"),
     ]
-    process = subprocess.Popen(
-        [*command, *flags],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        # a shell starts what runs in its background with SIGINT ignored, and children inherit that
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    last = Path("runs/char_lm/1/checkpoints/last.ckpt")
-    until = time.monotonic() + 120
-    while not last.exists() and time.monotonic() < until:
-        time.sleep(0.1)
-    os.kill(process.pid, signal_number)
-    try:
-        _, error = process.communicate(timeout=60)
-    finally:
-        process.kill()  # whatever happens, nothing is left running
-    assert process.returncode == code, error
-    assert "saved" in error
-    assert "--resume" in error
-    assert "Traceback" not in error
+    with forks.start(tmp_path, [*command, *flags]) as run:
+        assert run.wait_for(Path("runs/char_lm/1/checkpoints/last.ckpt").exists)
+        os.kill(run.pid, signal_number)
+        assert run.wait() == code, run.err
+        assert "saved" in run.err
+        assert "--resume" in run.err
+        assert "Traceback" not in run.err
 
 
-def test_a_reader_that_has_had_enough_is_no_error():
+def test_a_reader_that_has_had_enough_is_no_error(forks, tmp_path):
     assert fit() == 0
-    generate = f"{sys.executable} -m unrolled generate runs/char_lm --length 100000"
-    command = f"{generate} | head -c 10; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
-    assert done.returncode == 0
-    assert done.stderr == "using runs/char_lm/1/checkpoints/last.ckpt\n"
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    command = ["generate", "runs/char_lm", "--length", "100000"]
+    with forks.start(tmp_path, command, out=pipe) as run:
+        with pipe.open() as reader:
+            reader.read(10)
+        assert run.wait() == 0
+        assert run.err == "using runs/char_lm/1/checkpoints/last.ckpt\n"
 
 
 def test_print_config_shows_what_results(capsys):

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import csv
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from forks import HELPERS, Forks
 from tiny_tasks import CASES, Case
 
 # Frozen in the first epoch: ddp does not know of the gradients of the second.
@@ -26,12 +22,6 @@ THAWING = Case(
         *("--trainer.check_val_every_n_epoch", "1"),
     ),
 )
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    with Forks() as ready:
-        yield ready
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +40,9 @@ def run(forks) -> Callable[..., int]:
             *("--checkpoint.every_n_train_steps", "5", "--trainer.callbacks+", "kill_at.KillAt"),
             *more,
         ]
-        if case is not CASES[0]:
-            return forks.run(folder, arguments, processes, KILL_AT=str(kill_at))
-        # One task is begun as people do it: Lightning's launcher starts the other process.
-        command = [sys.executable, "-m", "unrolled", *arguments]
-        paths = os.pathsep.join(filter(None, (str(HELPERS), os.environ.get("PYTHONPATH"))))
-        environment = {**os.environ, "KILL_AT": str(kill_at), "PYTHONPATH": paths}
-        return subprocess.run(
-            command, cwd=folder, env=environment, timeout=900, check=False
-        ).returncode
+        # One run is begun as people do it: Lightning's launcher starts the other process.
+        launched = (case, name) == (CASES[0], "two")
+        return forks.run(folder, arguments, 1 if launched else processes, KILL_AT=str(kill_at))
 
     return train
 
@@ -92,6 +76,13 @@ def assert_close(folder: Path, case: Case, one: str, two: str) -> None:
         assert found == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
+# One task in the ordinary run; test_resume_chains.py has another.
+KILLED = [
+    pytest.param(case, id=case.task, marks=[] if case.task == "video" else pytest.mark.slow)
+    for case in CASES
+]
+
+
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: case.task)
 def trained(request, run, tmp_path_factory) -> tuple[Path, Case]:
     """A folder with a run of one process and one of two."""
@@ -106,6 +97,7 @@ def test_two_processes_equal_one_with_the_same_global_batch(trained):
     assert_close(*trained, "one", "two")
 
 
+@pytest.mark.parametrize("trained", KILLED, indirect=True)
 def test_two_processes_killed_in_mid_epoch_and_resumed_are_bit_for_bit_the_same(trained, run):
     folder, case = trained
     whole = checkpoint(folder, case, "two")

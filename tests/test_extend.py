@@ -126,20 +126,16 @@ def test_mistakes_are_answered_in_a_line_or_two(answers, mistake, code, text):
 
 
 def test_its_model_is_loaded_by_those_who_trust_it(answers, python):
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [python, *words], cwd=python.parents[2], capture_output=True, text=True, check=False
-        )
-
-    done = run("classify.py")
-    assert done.stdout.startswith("[('Finnish', 0."), done.stderr
     code = (
-        "import sys, unrolled; unrolled.load('runs/names/1', trust='my_project')\n"
+        "import runpy, sys, unrolled; runpy.run_path('classify.py')\n"
         "print({'lightning', 'jsonargparse'} & set(sys.modules))\n"
         "unrolled.load('runs/names/1')"
     )
-    done = run("-c", code)
-    assert done.stdout == "set()\n"
+    done = subprocess.run(
+        [python, "-c", code], cwd=python.parents[2], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.startswith("[('Finnish', 0."), done.stderr
+    assert done.stdout.endswith("\nset()\n")
     assert "DataError: " in done.stderr
     assert "trust=['my_project']" in done.stderr
 

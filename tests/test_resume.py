@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 from chains import same, same_runs
-from forks import HELPERS, Forks
+from forks import HELPERS
 from tiny_tasks import CASES, random_fit
 from unrolled.cli import main
 
@@ -47,12 +48,6 @@ def checkpoint(name: str) -> dict:
     return torch.load(RUNS / name / "checkpoints" / "last.ckpt", weights_only=True)
 
 
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    with Forks() as ready:
-        yield ready
-
-
 @pytest.fixture
 def train(forks, folder) -> Callable[..., int]:
     """A function that trains in processes of their own and returns the exit code."""
@@ -66,7 +61,7 @@ def train(forks, folder) -> Callable[..., int]:
     return run
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_killed_in_mid_epoch_and_resumed_is_bit_for_bit_the_same(train, workers):
     assert main(arguments("whole", workers)) == 0
     whole = checkpoint("whole")
@@ -79,6 +74,7 @@ def test_killed_in_mid_epoch_and_resumed_is_bit_for_bit_the_same(train, workers)
     same_runs(RUNS / "whole", RUNS / "killed")
 
 
+@pytest.mark.slow  # test_resume_chains.py kills in validations, too
 def test_killed_in_a_validation_it_is_done_again(train):
     often = ["--trainer.val_check_interval", "10", "--trainer.max_epochs", "2"]
     assert main([*arguments("whole", 0), *often]) == 0
@@ -88,29 +84,50 @@ def test_killed_in_a_validation_it_is_done_again(train):
     same_runs(RUNS / "whole", RUNS / "killed")
 
 
+def stopping(name: str, batches_a_step: int) -> list[str]:
+    """Return the command line of a run that validates often."""
+    accumulate = ["--trainer.accumulate_grad_batches", str(batches_a_step)]
+    often = ["--trainer.val_check_interval", "10", "--trainer.max_epochs", "2"]
+    return [*arguments(name, 0), *often, *accumulate]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> Callable[[int], dict]:
+    """A function that gives the last checkpoint of a run with so many batches a step."""
+
+    @cache
+    def train(batches_a_step: int) -> dict:
+        folder = tmp_path_factory.mktemp("whole")
+        CASE.write(folder)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            assert main(stopping("whole", batches_a_step)) == 0
+            return checkpoint("whole")
+
+    return train
+
+
 @pytest.mark.parametrize(
     ("way", "code", "batches_a_step", "resume"),
     [
-        ("SIGTERM", 143, 2, "last"),
+        # test_resume_chains.py has SIGTERM between the batches of a step, too
+        pytest.param("SIGTERM", 143, 2, "last", marks=pytest.mark.slow),
         ("SIGTERM", 143, 1, "best"),
         ("stop", 0, 1, "last"),
         ("stop in validation", 0, 1, "last"),
     ],
 )
 def test_stopped_in_mid_epoch_and_resumed_is_bit_for_bit_the_same(
-    folder, monkeypatch, way, code, batches_a_step, resume
+    folder, monkeypatch, uninterrupted, way, code, batches_a_step, resume
 ):
-    accumulate = ["--trainer.accumulate_grad_batches", str(batches_a_step)]
-    often = ["--trainer.val_check_interval", "10", "--trainer.max_epochs", "2", *accumulate]
-    assert main([*arguments("whole", 0), *often]) == 0
-    whole = checkpoint("whole")
+    command, whole = stopping("stopped", batches_a_step), uninterrupted(batches_a_step)
     with monkeypatch.context() as patch:
         patch.setenv("KILL_AT", str(whole["global_step"] * 3 // 4))
         patch.setenv("KILL_WAY", way)
-        assert main([*arguments("stopped", 0), *often]) == code
+        assert main(command) == code
     assert whole["global_step"] // 2 < checkpoint("stopped")["global_step"] < whole["global_step"]
     path = f"runs/char_lm/stopped/checkpoints/{resume}.ckpt"
-    assert main([*arguments("stopped", 0), *often, "--trust", "kill_at", "--resume", path]) == 0
+    assert main([*command, "--trust", "kill_at", "--resume", path]) == 0
     resumed = checkpoint("stopped")
     assert resumed["global_step"] == whole["global_step"]
     for part in PARTS:

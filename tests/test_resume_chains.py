@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from chains import live, live_together, same_runs
-from forks import Forks
 from tiny_tasks import CASES, Case, random_fit
 
 COMMON = (
@@ -55,12 +54,6 @@ WORKERS = {"0 workers": (), "2 workers": ("--data.num_workers", "2")}
 PROCESSES = {"1 process": (), "2 processes": ("--data.batch_size", "2")}
 
 
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    with Forks() as ready:
-        yield ready
-
-
 def arguments(case: Case, name: str, *more: str) -> list[str]:
     return random_fit(case, name, *COMMON, *more)
 
@@ -79,9 +72,8 @@ def files(run: Path) -> dict[str, str]:
 # The first moment of the name in each life, and how it ends.
 CHAIN = (
     ("half of .last.ckpt.part", "SIGKILL"),
-    ("after on_train_epoch_end", "SIGKILL"),
     ("after on_validation_batch_start", "SIGKILL"),
-    ("before on_validation_end", "SIGTERM"),
+    ("before on_train_epoch_end", "SIGTERM"),
     ("after on_fit_end", "SIGKILL"),
 )
 LONG_CHAIN = (

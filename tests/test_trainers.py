@@ -5,13 +5,11 @@ There is no GPU here: what needs one runs on CPU processes over gloo.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from forks import Forks
 from tiny_tasks import CASES, Case
 from unrolled.apps.run.request import parse
 from unrolled.apps.shell import shipped
@@ -25,12 +23,6 @@ trainer:
     class_path: fsdp_on_cpus.OnCPUs
     init_args: {sharding_strategy: SHARD_GRAD_OP}
 """
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    with Forks() as ready:
-        yield ready
 
 
 def words(case: Case, name: str, *more: str) -> list[str]:

@@ -8,43 +8,18 @@ out, so that no text can hold it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from ...errors import DataError, UsageError, quoted
 from ..formats.folders import refuse_address
 from ..formats.objects import whole_json
 from ..formats.packed import kind_of, read_blocks
 from ..sources import missing_file
-from ..spec import Kind
 from ..tables import MAX_FILE, lines
 from .forms import Form
-
-MOST = 1_000_000  # pieces
-LONGEST = 1000  # characters of a piece
-# What other programs call what is no text, whatever brackets are around it.
-_SPECIAL = ("pad", "s", "/s", "unk", "bos", "eos", "cls", "sep", "mask", "end", "start", "blank")
-
-
-class Given(NamedTuple):
-    """A vocabulary of another program.
-
-    Attributes:
-        kind: What its pieces are.
-        form: How text is prepared for it.
-        pieces: The pieces, without special ones.
-        scores: Of `unigram`, the log-probability of each.
-        merges: Of `bpe`, which two pieces make another one, in order.
-        told: What was understood, and what is left out, as a phrase.
-    """
-
-    kind: Kind
-    form: Form
-    pieces: list[str]
-    scores: Sequence[float] = ()
-    merges: Sequence[tuple[str, str]] = ()
-    told: str = ""
+from .hugging_face import from_tokenizer_json
+from .pieces import LONGEST, MOST, Given, is_special
+from .sentencepiece import from_sentencepiece
 
 
 def read_vocabulary(name: str) -> Given:
@@ -67,12 +42,8 @@ def read_vocabulary(name: str) -> Given:
         )
     label, kind = f"'{name}'", kind_of(path)
     if kind == ".json":
-        from .hugging_face import from_tokenizer_json
-
         return checked(from_tokenizer_json(whole_json(path, label), label), label)
     if kind == ".model":
-        from .sentencepiece import from_sentencepiece
-
         return checked(from_sentencepiece(_whole(path, label), label), label)
     if kind == ".vocab":
         raise UsageError(
@@ -84,17 +55,6 @@ def read_vocabulary(name: str) -> Given:
         f"{label}: a vocabulary is a tokenizer.json, a SentencePiece .model, or a .txt with a word "
         "a line."
     )
-
-
-def is_special(piece: str) -> bool:
-    """Say whether a piece has the name of what is no text: `<s>`, `[PAD]`, `<|end|>`.
-
-    Args:
-        piece: The piece.
-    """
-    inner = piece[1:-1].strip("|_").lower()
-    ends = (piece[:1], piece[-1:])
-    return ends in (("<", ">"), ("[", "]")) and inner in _SPECIAL
 
 
 def checked(given: Given, label: str) -> Given:

@@ -12,7 +12,7 @@ from typing import Any
 from ...errors import DataError, quoted
 from .byte_pieces import BYTE_OF
 from .forms import Form, Parted
-from .given import Given, is_special
+from .pieces import Given, is_special
 
 _SPACE = "\u2581"
 _IGNORED = {"Strip", "Nmt", "Prepend"}  # what white space becomes is the same everywhere here

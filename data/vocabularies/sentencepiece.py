@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ...errors import DataError, quoted
 from .forms import Form
-from .given import LONGEST, MOST, Given
+from .pieces import LONGEST, MOST, Given
 
 _SPACE = "\u2581"
 _UNIGRAM, _BPE, _WORD, _CHARACTERS = 1, 2, 3, 4

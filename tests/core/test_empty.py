@@ -36,6 +36,8 @@ from unrolled.core.seq2seq.losses import (
 )
 from unrolled.core.state import State, leaves, map_state
 
+from .conftest import classes, plain_cores
+
 B, T = 3, 4
 EMPTY = {
     "no rows": (0, T, None),
@@ -107,17 +109,16 @@ def test_no_rows_take_a_step(causal):
 def test_every_core_runs_on_the_meta_device(core):
     core.to("meta")
     x = torch.empty(B, T, core.input_size, dtype=torch.float64, device="meta")
-    for mode in (True, False):
-        core.train(mode)
-        for lengths in (None, torch.tensor([2, 0, 4])):
-            output, state = core(x, lengths=lengths)
-            assert output.is_meta
-            assert output.shape == (B, T, core.output_size)
-        output, state = core(x, state)
-        if core.causal:
-            output, state = core.step(x[:, 0], state)
-            assert output.shape == (B, core.output_size)
-        assert all(leaf.is_meta for leaf in leaves(state))
+    core.train()  # test_tools.py has the other mode
+    state = None
+    for lengths in (None, torch.tensor([2, 0, 4])):
+        output, state = core(x, state, lengths=lengths)
+        assert output.is_meta
+        assert output.shape == (B, T, core.output_size)
+    if core.causal:
+        output, state = core.step(x[:, 0], state)
+        assert output.shape == (B, core.output_size)
+    assert all(leaf.is_meta for leaf in leaves(state))
 
 
 def test_copies_and_pickles_after_use(core, same):
@@ -157,9 +158,20 @@ def export_and_run(core: RecurrentCore) -> None:
             torch.testing.assert_close(one, other)
 
 
+# One of every way to make a step; the others are slow, here and in test_graphs.py.
+QUICK = {"GRU", "GatedDeltaNet", "MLSTM", "MinGRU", "QRNN", "SLSTM"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+        for name in plain_cores()
+    ],
+)
 @pytest.mark.filterwarnings("default")  # torch's own
-def test_an_exported_step_takes_any_batch(plain):
-    export_and_run(plain(3, 4).double())
+def test_an_exported_step_takes_any_batch(name):
+    export_and_run(classes()[name](3, 4).double())
 
 
 @pytest.mark.slow

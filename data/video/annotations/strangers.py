@@ -12,7 +12,7 @@ from .segments import Annotation, LabelSegment
 
 _TABLE = "Write a table with a row a segment: start,end,label (and video)."
 _SUBTITLES = re.compile(r"\d\d:\d\d[,.]\d{3} --> ")
-_THUMOS = re.compile(r"\S*\D\S*\s+\d+(\.\d+)?\s+\d+(\.\d+)?\s*")
+_SECONDS = re.compile(r"\d+(\.\d+)?")
 
 
 def refuse_stranger(path: Path, lines: list[str]) -> None:
@@ -41,11 +41,18 @@ def refuse_stranger(path: Path, lines: list[str]) -> None:
     elif re.search(r"\bactions\b", said) and re.search(r"\bc\d{3} \d", said):
         what = "a table of Charades, whose column 'actions' holds several segments"
         remedy = _TABLE
-    elif head and all(_THUMOS.fullmatch(line) for line in head):
+    elif head and all(map(_is_thumos, head)):
         what = "a list of one class's segments, as THUMOS has them: video, start, end"
         remedy = f"{_TABLE} The class is the file's name."
     if what:
         raise DataError(f"'{path}' is {what}.\n{remedy}")
+
+
+def _is_thumos(line: str) -> bool:
+    video, *times = line.split(maxsplit=3)
+    if len(times) != 2 or video.isdecimal():
+        return False
+    return all(_SECONDS.fullmatch(time) for time in times)
 
 
 def unknown_project(path: Path, content: Any) -> DataError:

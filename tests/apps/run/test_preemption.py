@@ -7,8 +7,7 @@ import pty
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
+from contextlib import suppress
 
 import pytest
 import torch
@@ -88,35 +87,15 @@ def test_a_signal_that_was_switched_off_stays_off(task_and_data, trainer, number
     assert model.trainer.global_step == 3
 
 
-def wait_for(path: Path, process: subprocess.Popen) -> None:
-    until = time.monotonic() + 120
-    while not path.exists() and process.poll() is None and time.monotonic() < until:
-        time.sleep(0.05)
-    assert path.exists()
-
-
-def start(**settings) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-m", "unrolled", *ENDLESS], text=True, **settings)
-
-
-def ctrl_c(group: int) -> None:
-    os.killpg(group, signal.SIGINT)
-
-
-def test_ctrl_c_reaches_workers_too_and_saves_and_twice_it_ends(tmp_path, monkeypatch):
+def test_ctrl_c_reaches_workers_too_and_saves_and_twice_it_ends(forks, tmp_path, monkeypatch):
     enter(tmp_path, monkeypatch)
-    default = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
-    process = start(stderr=subprocess.PIPE, start_new_session=True, **default)
-    try:
-        wait_for(LAST, process)
-        ctrl_c(process.pid)
-        _, error = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 130, error
-    assert "Ctrl-C once more ends at once" in error
-    assert "asked to stop (Ctrl-C): saved" in error
-    assert "Traceback" not in error
+    with forks.start(tmp_path, ENDLESS) as run:
+        assert run.wait_for(LAST.exists)
+        os.killpg(run.pid, signal.SIGINT)
+        assert run.wait() == 130, run.err
+        assert "Ctrl-C once more ends at once" in run.err
+        assert "asked to stop (Ctrl-C): saved" in run.err
+        assert "Traceback" not in run.err
 
 
 # An endless step: the second Ctrl-C must not wait for its end.
@@ -155,20 +134,20 @@ def test_the_second_ctrl_c_ends_at_once():
     assert process.returncode == 130
 
 
-def test_a_terminal_that_is_closed_costs_nothing(tmp_path, monkeypatch):
+def test_a_terminal_that_is_closed_costs_nothing(forks, tmp_path, monkeypatch):
     enter(tmp_path, monkeypatch)
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execv(sys.executable, [sys.executable, "-m", "unrolled", *ENDLESS])
+    terminal, its = pty.openpty()
     os.set_blocking(terminal, False)
-    until = time.monotonic() + 120
-    while not LAST.exists() and time.monotonic() < until:
-        try:
+
+    def saved() -> bool:
+        with suppress(BlockingIOError):
             os.read(terminal, 1 << 16)
-        except BlockingIOError:
-            time.sleep(0.05)
-    before = torch.load(LAST, weights_only=True)["global_step"]
-    os.close(terminal)
-    _, status = os.waitpid(pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 129
+        return LAST.exists()
+
+    with forks.start(tmp_path, ENDLESS, terminal=os.ttyname(its)) as run:
+        assert run.wait_for(saved)
+        os.close(its)
+        before = torch.load(LAST, weights_only=True)["global_step"]
+        os.close(terminal)
+        assert run.wait() == 129
     assert torch.load(LAST, weights_only=True)["global_step"] >= before

@@ -7,13 +7,11 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from corpora import learnable_videos, write_ms_tcn, write_pairs
-from forks import Forks
 from tiny_tasks import CASES, Case
 from unrolled.apps.run.results import results_folder
 from unrolled.cli import main
@@ -53,12 +51,6 @@ TESTED = (
     replace(CASES[2], flags=(*CASES[2].flags, "--data.test_size", "5")),
     replace(CASES[3], write=write_videos),
 )
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    with Forks() as ready:
-        yield ready
 
 
 @pytest.fixture(scope="module", params=TESTED, ids=lambda case: case.task)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -179,24 +177,26 @@ for shares in ([slice(0, 5), slice(5, None)], [slice(0, None), None]):
 @pytest.mark.skipif(
     not torch.distributed.is_available(), reason="torch was built without torch.distributed"
 )
-def test_two_processes_score_what_one_does(golden, tmp_path):
+def test_two_processes_score_what_one_does(forks, golden, tmp_path):
     """Once with shares of different size, once with nothing for the second process."""
     candidates, references = (part[:20] for part in captions(golden, "raw"))
     metric = CaptionScores()
     metric.update(candidates, references)
     expected = {name: float(value) for name, value in metric.compute().items()}
     (tmp_path / "captions.json").write_text(json.dumps([candidates, references]))
-    command = [sys.executable, "-c", SCRIPT, str(tmp_path)]
-    processes = [
-        subprocess.Popen([*command, str(rank)], stdout=subprocess.PIPE, text=True)
-        for rank in range(2)
+    script, outputs = tmp_path / "script.py", [tmp_path / "0.jsonl", tmp_path / "1.jsonl"]
+    script.write_text(SCRIPT)
+    both = [
+        forks.start(tmp_path, [str(script), str(tmp_path), str(rank)], out=output)
+        for rank, output in enumerate(outputs)
     ]
-    for process in processes:
-        output, _ = process.communicate(timeout=120)
-        assert process.returncode == 0
-        for line in output.splitlines():
+    for process, output in zip(both, outputs, strict=True):
+        with process:
+            assert process.wait() == 0, process.err
+        lines = output.read_text().splitlines()
+        assert len(lines) == 2
+        for line in lines:
             assert json.loads(line) == pytest.approx(expected, abs=1e-12)
-        assert len(output.splitlines()) == 2
 
 
 GOLDEN = json.loads(Path(__file__).with_name("ptb_golden.json").read_text(encoding="utf-8"))

@@ -73,8 +73,10 @@ def at_step(monkeypatch, step: int, what) -> None:
     monkeypatch.setattr(FiniteLoss, "on_before_backward", hook)
 
 
-@pytest.mark.parametrize("way", [fill, use_inodes_up])
-@pytest.mark.parametrize("logger", ["both", "csv", "board"])
+@pytest.mark.parametrize(
+    ("way", "logger"),
+    [(fill, "both"), (use_inodes_up, "both"), (fill, "csv"), (fill, "board")],
+)
 def test_it_is_used_up_in_mid_run(small_disk, monkeypatch, capsys, way, logger):
     place = small_disk("size=2m,nr_inodes=60")
     at_step(monkeypatch, 5, lambda: way(place))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
-import sys
+from functools import partial
 
 import pytest
 from tiny_runs import CPU, TINY, enter
@@ -14,15 +13,18 @@ from unrolled.apps.run.processes.meeting import SECONDS, seconds
 from unrolled.errors import UsageError
 
 ALONE = [
-    *(sys.executable, "-m", "unrolled", "fit", "char_lm", *TINY, *CPU),
+    *("fit", "char_lm", *TINY, *CPU),
     *("--model.core.hidden_size", "8", "--trainer.max_steps", "2"),
     *("--trainer.num_nodes", "2", "--trainer.devices", "1", "--trainer.strategy", "ddp"),
 ]
 
 
-def start(port: int, **settings: str) -> subprocess.Popen:
-    environment = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), **settings}
-    return subprocess.Popen(ALONE, stderr=subprocess.PIPE, text=True, env=environment)
+@pytest.fixture
+def start(forks, tmp_path, monkeypatch, port):
+    """A function that starts one of two machines."""
+    enter(tmp_path, monkeypatch)
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return partial(forks.start, tmp_path, ALONE, **place)
 
 
 @pytest.fixture
@@ -33,11 +35,10 @@ def port() -> int:
 
 
 @pytest.mark.parametrize("node", ["0", "1"])
-def test_alone_it_says_for_whom_it_waits_and_ends(tmp_path, monkeypatch, port, node):
-    enter(tmp_path, monkeypatch)
-    process = start(port, NODE_RANK=node, **{SECONDS: "2"})
-    _, told = process.communicate(timeout=200)
-    assert process.returncode == 4, told
+def test_alone_it_says_for_whom_it_waits_and_ends(start, port, node):
+    with start(NODE_RANK=node, **{SECONDS: "2"}) as run:
+        assert run.wait() == 4, run.err
+        told = run.err
     assert f"127.0.0.1:{port}" in told
     assert "Traceback" not in told
     if node == "0":
@@ -47,26 +48,16 @@ def test_alone_it_says_for_whom_it_waits_and_ends(tmp_path, monkeypatch, port, n
         assert "could not reach the first" in told
 
 
-def test_ctrl_c_ends_the_waiting(tmp_path, monkeypatch, port):
-    enter(tmp_path, monkeypatch)
-    process = start(port, NODE_RANK="0")
-    try:
-        while "waiting at" not in process.stderr.readline():
-            assert process.poll() is None
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 130
+def test_ctrl_c_ends_the_waiting(start):
+    with start(NODE_RANK="0") as run:
+        assert run.wait_for(lambda: "waiting at" in run.err)
+        os.kill(run.pid, signal.SIGINT)
+        assert run.wait() == 130
 
 
-@pytest.mark.slow  # two runs from the shell
-def test_two_that_come_at_different_times_meet(tmp_path, monkeypatch, port):
-    enter(tmp_path, monkeypatch)
-    second = start(port, NODE_RANK="1")
-    first = start(port, NODE_RANK="0")
-    told = [process.communicate(timeout=200)[1] for process in (first, second)]
-    assert [first.returncode, second.returncode] == [0, 0], told
+def test_two_that_come_at_different_times_meet(start):
+    with start(NODE_RANK="1") as second, start(NODE_RANK="0") as first:
+        assert [first.wait(), second.wait()] == [0, 0], first.err + second.err
 
 
 @pytest.mark.parametrize("given", ["-1", "soon", "0", "nan", "inf"])
