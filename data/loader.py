@@ -97,6 +97,20 @@ class ResumableLoader(DataLoader[Any]):
         limit: Where Lightning ends each epoch (its `limit_train_batches`): after so many batches if
             an integer, after this share of the batches if a float.
         pin_memory: Copy batches to page-locked memory, for a faster way to a GPU.
+
+    Examples:
+        >>> from unrolled.data import ItemSampler
+        >>> class Squares:
+        ...     def __getitem__(self, items):
+        ...         return [number**2 for number in items.numbers]
+        >>> loader = ResumableLoader(Squares(), ItemSampler(6, batch_size=2, shuffle=False))
+        >>> batches = iter(loader)
+        >>> next(batches)
+        [0, 1]
+        >>> other = ResumableLoader(Squares(), ItemSampler(6, batch_size=2, shuffle=False))
+        >>> other.load_state_dict(loader.state_dict())
+        >>> list(other)
+        [[4, 9], [16, 25]]
     """
 
     def __init__(

@@ -110,6 +110,13 @@ class ItemSampler(Sampler):
         length: N.
         batch_size: B, the items of one process.
         order: See `Order`. Without `shuffle`, the order is that of the numbers.
+
+    Examples:
+        >>> sampler = ItemSampler(5, batch_size=2, shuffle=False)
+        >>> [items.numbers for items in sampler.batches(epoch=0)]
+        [(0, 1), (2, 3), (4,)]
+        >>> [items.numbers for items in sampler.batches(epoch=0, start=2)]
+        [(4,)]
     """
 
     def __init__(self, length: int, *, batch_size: int, **order: Unpack[Order]) -> None:

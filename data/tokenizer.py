@@ -37,6 +37,14 @@ class Subwords(TokenLookup):
     Args:
         kind: What the pieces are.
         tokenizer: The library's tokenizer; see `train` and `from_spec`.
+
+    Examples:
+        >>> words = Subwords.train(["a red ball", "a blue ball"], kind="word")
+        >>> ids = words.encode_batch(["a red ball", "a green ball"])
+        >>> [words.symbols(row) for row in ids]
+        [['a', 'red', 'ball'], ['a', '<unk>', 'ball']]
+        >>> words.decode(ids[0])
+        'a red ball'
     """
 
     PAD: ClassVar[int] = 0

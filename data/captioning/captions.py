@@ -36,7 +36,7 @@ class _Collected(NamedTuple):
 
 
 class CaptionData(CaptioningData):
-    """Images with captions: Flickr8k, COCO, Karpathy's splits, CSV, JSON lines, `datasets`.
+    r"""Images with captions: Flickr8k, COCO, Karpathy's splits, CSV, JSON lines, `datasets`.
 
     Captions are learnt in lower case and without punctuation, as they are scored; scores use them
     as they were written. Where the files say which image is for training, validation and test, that
@@ -85,6 +85,21 @@ class CaptionData(CaptioningData):
         cache_dir: Folder for what is kept; None for UNROLLED_CACHE or the user's cache folder.
         seed: Start of the pseudo-random numbers.
         spec: A checkpoint's spec: use its words and its picture size. None for the data's own.
+
+    Examples:
+        >>> from PIL import Image
+        >>> folder = Path("photos")
+        >>> folder.mkdir()
+        >>> Image.new("RGB", (80, 60), "red").save(folder / "1.png")
+        >>> lines = "image,caption\n1.png,a red picture\n1.png,all is red\n"
+        >>> _ = (folder / "captions.csv").write_text(lines)
+        >>> whole = dict(val_fraction=0, test_fraction=0)  # all of it is for training
+        >>> data = CaptionData("photos", image_size=32, min_count=1, **whole)
+        >>> data.prepare_data()
+        >>> data.setup("fit")
+        >>> batch = next(iter(data.train_dataloader()))
+        >>> batch.image.shape, batch.references
+        (torch.Size([1, 3, 32, 32]), (('a red picture', 'all is red'),))
     """
 
     def __init__(

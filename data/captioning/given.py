@@ -19,7 +19,7 @@ from .pictures import Missing
 
 
 class CaptionFeatures(CaptionData):
-    """Captions in every form that `CaptionData` reads, and features of the images.
+    r"""Captions in every form that `CaptionData` reads, and features of the images.
 
     Features are an array for each image, of its regions (bottom-up attention) or of a grid: (D,),
     (regions, D), (h, w, D) or (D, h, w), of which D is the largest axis. Images may differ in the
@@ -54,6 +54,18 @@ class CaptionFeatures(CaptionData):
         seed: Start of the pseudo-random numbers.
         spec: A checkpoint's spec: use its words and its number of features. None for the data's
             own.
+
+    Examples:
+        >>> import numpy as np
+        >>> folder = Path("given")
+        >>> folder.mkdir()
+        >>> np.savez(folder / "features.npz", **{"1": np.zeros((36, 16), np.float32)})  # 36 regions
+        >>> _ = (folder / "captions.csv").write_text("image,caption\n1.png,a red picture\n")
+        >>> data = CaptionFeatures("given", min_count=1, val_fraction=0, test_fraction=0)
+        >>> data.prepare_data()
+        >>> data.setup("fit")
+        >>> next(iter(data.train_dataloader())).image.shape
+        torch.Size([1, 36, 16])
     """
 
     given_features: ClassVar = True

@@ -77,6 +77,15 @@ class TextData(DataModule):
         cache_dir: Folder for encoded texts; None for UNROLLED_CACHE or the user's cache folder.
         text: Instead of a path, the text itself: a few letters to try something with.
         spec: A checkpoint's spec: use its vocabulary. None for the text's own.
+
+    Examples:
+        >>> data = TextData(text="hello", batch_size=1, chunk_length=4)
+        >>> data.prepare_data()
+        >>> data.setup("fit")
+        >>> data.spec["vocabulary"]["symbols"]
+        'ehlo'
+        >>> next(iter(data.train_dataloader())).input.shape
+        torch.Size([1, 4])
     """
 
     spec_form = TextSpec

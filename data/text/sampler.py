@@ -52,6 +52,11 @@ class StreamSampler(Sampler):
             so that every epoch has the same number of batches.
         order: See `Order`. With `shuffle`, each epoch starts at another pair, so that the chunks
             are cut elsewhere.
+
+    Examples:
+        >>> sampler = StreamSampler(8, batch_size=2, chunk_length=3, shuffle=False)
+        >>> [(chunk.starts, chunk.lengths) for chunk in sampler.batches(epoch=0)]
+        [((0, 4), (3, 3)), ((3, 7), (1, 1))]
     """
 
     def __init__(

@@ -89,6 +89,15 @@ class ParallelData(TranslationData):
 
     Raises:
         UsageError: The settings don't say where the sentences are, or are out of their range.
+
+    Examples:
+        >>> pairs = [("ein Hund", "a dog"), ("ein Haus", "a house")]
+        >>> data = ParallelData.from_iterable(pairs, val=[("ein Hut", "a hat")], kind="word")
+        >>> data.prepare_data()
+        >>> data.setup("fit")
+        >>> batch = next(iter(data.val_dataloader()))
+        >>> batch.source.shape, batch.reference
+        (torch.Size([1, 3]), ('a hat',))
     """
 
     def __init__(

@@ -48,7 +48,7 @@ class FeatureVideo(NamedTuple):
 
 
 class SegmentationData(VideoLabellingData):
-    """Features with a label for every frame, as MS-TCN has them: Breakfast, 50Salads, GTEA, others.
+    r"""Features with a label for every frame, as MS-TCN has them: Breakfast, 50Salads, GTEA, more.
 
     The folder holds `features/NAME.npy`, `groundTruth/NAME.txt` with a line for each frame,
     `mapping.txt` with a number and a name on each line, and `splits/{train,test}.splitN.bundle`
@@ -78,6 +78,23 @@ class SegmentationData(VideoLabellingData):
         num_workers: Processes that prepare batches ahead.
         seed: Start of the pseudo-random numbers that order the training videos.
         spec: A checkpoint's spec: its classes, its features. None for the folder's own.
+
+    Examples:
+        >>> root = Path("salads")
+        >>> for folder in ("features", "groundTruth", "splits"):
+        ...     (root / folder).mkdir(parents=True)
+        >>> _ = (root / "mapping.txt").write_text("0 cut\n1 mix\n")
+        >>> for name in ("one", "two"):
+        ...     np.save(root / f"features/{name}.npy", np.zeros((16, 3), np.float32))  # (D, T)
+        ...     _ = (root / f"groundTruth/{name}.txt").write_text("cut\ncut\nmix\n")
+        >>> _ = (root / "splits/train.split1.bundle").write_text("one.txt\n")
+        >>> _ = (root / "splits/test.split1.bundle").write_text("two.txt\n")
+        >>> data = SegmentationData("salads", val_fraction=0)
+        >>> data.prepare_data()
+        >>> data.setup("fit")
+        >>> batch = next(iter(data.train_dataloader()))
+        >>> batch.input.shape, batch.target
+        (torch.Size([3, 16]), tensor([[0, 0, 1]]))
     """
 
     pictures = False

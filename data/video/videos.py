@@ -33,7 +33,7 @@ _MOST_NAMED = 10  # of many videos that are broken
 
 
 class VideoData(VideoLabellingData):
-    """Videos of your own: files with labels beside them, folders of pictures, folders of classes.
+    r"""Videos of your own: files with labels beside them, folders of pictures, folders of classes.
 
     `clip.mp4` has its labels in `clip.csv` beside it, with the columns `frame,label` (a row for
     every frame, from 0) or `start,end,label` (a row for every segment), or as BORIS, ELAN, VIA or
@@ -89,6 +89,20 @@ class VideoData(VideoLabellingData):
         seed: Start of the pseudo-random numbers that order the training videos.
         cache_dir: Folder for the pictures; null for UNROLLED_CACHE or the user's cache folder.
         spec: A checkpoint's spec: its classes, image size and stride. None for the folder's own.
+
+    Examples:
+        >>> from PIL import Image
+        >>> video = Path("films/train/one")  # a video as a folder of pictures
+        >>> video.mkdir(parents=True)
+        >>> for number in range(4):
+        ...     Image.new("RGB", (40, 30)).save(video / f"{number}.png")
+        >>> _ = Path("films/train/one.csv").write_text("start,end,label\n0,2,still\n2,4,gone\n")
+        >>> data = VideoData("films", image_size=16)
+        >>> data.prepare_data()
+        >>> data.setup("fit")
+        >>> batch = next(iter(data.train_dataloader()))
+        >>> data.spec["classes"], batch.target
+        (['gone', 'still'], tensor([[1, 1, 0, 0]]))
     """
 
     def __init__(

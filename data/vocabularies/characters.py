@@ -73,6 +73,15 @@ class CharacterVocabulary(TokenLookup):
 
     Args:
         symbols: The characters, in any order; repeated ones count once.
+
+    Examples:
+        >>> vocabulary = CharacterVocabulary("hello")
+        >>> vocabulary.encode("hello").tolist()
+        [3, 2, 4, 4, 5]
+        >>> vocabulary.decode([3, 2, 4, 4, 5])
+        'hello'
+        >>> vocabulary.encode("help", unknown="replace").tolist()
+        [3, 2, 4, 1]
     """
 
     END: ClassVar[int] = 0
@@ -160,6 +169,12 @@ class ByteVocabulary(TokenLookup):
     """Bytes: id 0 is the boundary between documents, 1 to 256 are the bytes 0 to 255.
 
     Text is taken as UTF-8.
+
+    Examples:
+        >>> ByteVocabulary().encode("é").tolist()
+        [196, 170]
+        >>> ByteVocabulary().decode([196, 170])
+        'é'
     """
 
     END: ClassVar[int] = 0

@@ -35,6 +35,13 @@ class WordVocabulary(TokenLookup):
 
     Args:
         symbols: The words, in the order of their ids; repeated ones count once.
+
+    Examples:
+        >>> vocabulary = WordVocabulary(["to", "be"])
+        >>> vocabulary.encode("to  be").tolist()
+        [3, 4]
+        >>> vocabulary.decode([3, 4])
+        'to be'
     """
 
     END: ClassVar[int] = 0

@@ -18,6 +18,7 @@ DOCS = ROOT / "docs"
 _NAMES = re.compile(r"^::: (unrolled[\w.]*)\.\*(?: of (\w+))?$", re.MULTILINE)
 _INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.DOTALL)
 _BLOCK = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', re.DOTALL)
+_UNKNOWN = re.compile(r"\\[A-Za-z]+|\\.|&(?!#x)")  # what the converter leaves as it was written
 
 
 def on_config(config: Any) -> Any:
@@ -85,4 +86,14 @@ def on_page_content(content: str, /, **_: Any) -> str:
 
 
 def _mathml(latex: str, display: str) -> str:
-    return convert(html.unescape(latex).strip(), display=display)
+    """Convert one equation.
+
+    Raises:
+        ValueError: It has something that the converter would show as it is written.
+    """
+    latex = html.unescape(latex).strip()
+    # GitHub knows `aligned` alone, the converter `align*` alone
+    found = convert(re.sub(r"(begin|end){aligned}", r"\1{align*}", latex), display=display)
+    if unknown := _UNKNOWN.search(found):
+        raise ValueError(f"{unknown[0]} can't be shown: {latex}")
+    return found

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from torch import distributed
+
 from ...errors import quoted
 from ..metrics import CiderD
 from ..metrics.caption import caption_scores
@@ -28,6 +30,21 @@ class Said(NamedTuple):
     number: int
     caption: str
     references: Sequence[str]
+
+
+def of_all_processes(said: list[Said], processes: int) -> list[Said]:
+    """Return what all processes said, each image once, in the order of their numbers.
+
+    Args:
+        said: What this one said.
+        processes: How many there are.
+    """
+    shares: list[list[Said]] = [said]
+    if processes > 1:
+        shares = [[] for _ in range(processes)]
+        distributed.all_gather_object(shares, said)
+    by_number = {one.number: one for share in shares for one in share}
+    return [by_number[number] for number in sorted(by_number)]
 
 
 def shuffled(said: Sequence[Said]) -> list[Said]:

@@ -60,6 +60,12 @@ class CaptioningModel(EncoderDecoder):
     Raises:
         ValueError: A setting is out of its range, sizes don't allow shared weights, or the encoder
             is of pictures where the data are features, or the other way round.
+
+    Examples:
+        >>> words = Subwords.train(["a red ball"], kind="word").to_spec()
+        >>> model = CaptioningModel({"vocabulary": words, "image_size": 32}).eval()
+        >>> isinstance(model.caption(torch.zeros(3, 32, 32, dtype=torch.uint8)), str)
+        True
     """
 
     symbol_rows: ClassVar = dict.fromkeys(

@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ...core.cores.lstm import LSTM
@@ -31,13 +31,12 @@ from ..samples import Sample
 from ..sequence import EncoderDecoderTask
 from ..sequence_model import with_end
 from . import blind
-from .blind import Said
+from .blind import Said, of_all_processes
 from .model import CaptioningModel, ImageEncoderFactory, RegionEncoderFactory
 from .results import captions
 from .self_critical import Reward, advantages, policy_loss
 
-_ROWS = 24
-"""Captions that go through the decoder together, at least."""
+_ROWS = 24  # captions that go through the decoder together, at least
 
 
 class Captioning(EncoderDecoderTask):
@@ -90,6 +89,12 @@ class Captioning(EncoderDecoderTask):
     Raises:
         ValueError: A setting is out of its range, sizes don't allow shared weights, or nothing is
             frozen.
+
+    Examples:
+        >>> from unrolled.data import ScenesData
+        >>> spec = ScenesData(4, 2, test_size=0).spec  # the words
+        >>> Captioning(spec, decoder=lambda size: LSTM(size, hidden_size=8)).model.image_size
+        64
     """
 
     model: CaptioningModel
@@ -392,9 +397,4 @@ class Captioning(EncoderDecoderTask):
 
     def _everyones_said(self) -> list[Said]:
         """Return what all processes said, each image once, in the order of their numbers."""
-        shares: list[list[Said]] = [self._said]
-        if self.trainer.world_size > 1:
-            shares = [[] for _ in range(self.trainer.world_size)]
-            distributed.all_gather_object(shares, self._said)
-        by_number = {one.number: one for share in shares for one in share}
-        return [by_number[number] for number in sorted(by_number)]
+        return of_all_processes(self._said, self.trainer.world_size)

@@ -34,6 +34,17 @@ class DynamicEvaluation(Callback):
         learning_rate: Step size, for the mean gradient of a chunk.
         decay: Share of the way back to the trained weights after each chunk.
         clip: The gradient's norm is cut to this.
+
+    Examples:
+        >>> from lightning.pytorch import Trainer
+        >>> from unrolled.data import TextData
+        >>> data = TextData(text="hello" * 20, val_fraction=0.5, batch_size=1, chunk_length=20)
+        >>> data.prepare_data()
+        >>> quiet = dict(logger=False, enable_progress_bar=False, accelerator="cpu")
+        >>> trainer = Trainer(callbacks=[DynamicEvaluation(0.05)], **quiet)
+        >>> (scores,) = trainer.validate(CharLM(data.spec), data, verbose=False)
+        >>> scores["val/loss"] > 0
+        True
     """
 
     def __init__(

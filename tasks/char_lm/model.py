@@ -48,6 +48,14 @@ class CharModel(Model):
 
     Raises:
         ValueError: The core is not causal, or the sizes don't allow tied weights.
+
+    Examples:
+        >>> model = CharModel({"vocabulary": {"kind": "characters", "symbols": "ehlo"}})
+        >>> logits, state = model(torch.tensor([[3, 2, 4, 4]]))  # "hell"; 0 and 1 are special
+        >>> logits.shape
+        torch.Size([1, 4, 6])
+        >>> len(model.eval().generate("he", length=3, seed=0))  # three more
+        3
     """
 
     symbol_rows: ClassVar = dict.fromkeys(

@@ -67,6 +67,17 @@ class CharLM(CarriesState):
 
     Raises:
         ValueError: The core is not causal, or the sizes don't allow tied weights.
+
+    Examples:
+        >>> from unrolled.core import GRU
+        >>> from unrolled.data import TextData
+        >>> data = TextData(text="hello", batch_size=1, chunk_length=4)
+        >>> data.prepare_data()
+        >>> task = CharLM(data.spec, lambda size: GRU(size, hidden_size=3), embedding_size=4)
+        >>> data.setup("fit")
+        >>> logits, state = task.model(next(iter(data.train_dataloader())).input)
+        >>> logits.shape, state.hidden.shape
+        (torch.Size([1, 4, 6]), torch.Size([1, 3]))
     """
 
     model: CharModel

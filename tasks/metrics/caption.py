@@ -33,6 +33,13 @@ class CaptionScores(Metric):
 
     Every score needs the whole set (CIDEr-D even for a single image), so the texts are kept until
     `compute`, which gathers those of all processes. A process may have none.
+
+    Examples:
+        >>> scores = CaptionScores()
+        >>> scores.update(["a red ball", "one box"], [["a red ball"], ["a box", "a blue box"]])
+        >>> found = scores.compute()
+        >>> round(found["bleu1"].item(), 3), round(found["rouge_l"].item(), 3)
+        (0.8, 0.75)
     """
 
     full_state_update = False

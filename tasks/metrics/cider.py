@@ -31,6 +31,13 @@ class CiderD:
     Args:
         document_frequency: In how many images' references each n-gram of 1 to 4 words occurs.
         images: How many images there are.
+
+    Examples:
+        >>> references = [["a red ball", "a ball"], ["a blue box", "one box"]]
+        >>> cider = CiderD.from_references(references)
+        >>> right, wrong = cider.scores(["a red ball", "a blue box"], [references[0]] * 2)
+        >>> round(right, 2), wrong
+        (4.62, 0.0)
     """
 
     def __init__(self, document_frequency: Mapping[Ngram, int], images: int) -> None:

@@ -65,6 +65,12 @@ class WordErrorRate(Metric):
 
     Words are what stands between spaces, as they are written: case and signs count. The edits and
     the words of all processes are added up, so the number of processes does not change the result.
+
+    Examples:
+        >>> rate = WordErrorRate()
+        >>> rate.update(["the cat sat"], ["the cat sat down"])
+        >>> rate.compute()
+        tensor(25.)
     """
 
     full_state_update = False
@@ -100,6 +106,12 @@ class PhonemeErrorRate(WordErrorRate):
     Phonemes are what stands between spaces, as in CMUdict; where no reference has a space, they are
     letters, each with its marks. What papers on pronunciation call the word error rate, the share
     of entries that are not wholly right, is 100 - `exact`.
+
+    Examples:
+        >>> rate = PhonemeErrorRate()
+        >>> rate.update(["K AE T"], ["K AH T"])
+        >>> round(rate.compute().item(), 1)
+        33.3
     """
 
     letter_edits: Tensor

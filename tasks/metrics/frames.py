@@ -75,6 +75,12 @@ class FrameF1(Metric):
     Args:
         num_classes: C.
         background: Classes that the mean leaves out.
+
+    Examples:
+        >>> f1 = FrameF1(2)
+        >>> f1.update(torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 1, 1]))
+        >>> {name: round(score.item(), 1) for name, score in f1.compute().items()}
+        {'f1': 73.3}
     """
 
     full_state_update = False
@@ -118,6 +124,13 @@ class SeveralLabels(Metric):
     Attributes:
         given: The least probability of each class at which a frame has it (C,); None: that at which
             its F1 is largest, which is for validation only.
+
+    Examples:
+        >>> labels = SeveralLabels(2)
+        >>> probabilities = torch.tensor([[0.9, 0.2], [0.8, 0.7], [0.1, 0.6]])
+        >>> labels.update(probabilities, torch.tensor([[1, 0], [1, 1], [0, 1]]))
+        >>> {name: score.item() for name, score in labels.compute().items()}
+        {'map': 100.0, 'f1': 100.0, 'f1_micro': 100.0}
     """
 
     full_state_update = False

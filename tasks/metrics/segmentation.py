@@ -121,6 +121,13 @@ class SegmentationScores(Metric):
         background: Classes that edit and F1 leave out; they move F1@10 by nine points on 50Salads.
         pooled: Whether `acc` and F1 count frames and segments over all videos together, or are
             means over videos.
+
+    Examples:
+        >>> scores = SegmentationScores(2)
+        >>> scores.update(torch.tensor([0, 0, 0, 1]), torch.tensor([0, 0, 1, 1]))
+        >>> found = scores.compute()
+        >>> {name: round(found[name], 1) for name in ("acc", "edit", "f1@10", "f1@50")}
+        {'acc': 75.0, 'edit': 100.0, 'f1@10': 100.0, 'f1@50': 100.0}
     """
 
     full_state_update = False
@@ -234,6 +241,13 @@ class FrameMAP(Metric):
     Args:
         num_classes: C.
         background: Classes that the mean leaves out.
+
+    Examples:
+        >>> precision = FrameMAP(2)
+        >>> probabilities = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
+        >>> precision.update(probabilities, torch.tensor([0, 0, 1]))
+        >>> precision.compute()
+        tensor(100.)
     """
 
     full_state_update = False

@@ -22,6 +22,12 @@ class BitsPerCharacter(Metric):
 
     The batches' sums are kept apart and added in float64 at the end, over all processes, so neither
     the batch size, nor the chunk length, nor the number of processes changes the result.
+
+    Examples:
+        >>> bits = BitsPerCharacter()
+        >>> bits.update(torch.tensor(8 * math.log(2)), 4)  # 8 bits for 4 characters
+        >>> round(bits.compute().item(), 6)
+        2.0
     """
 
     full_state_update = False
@@ -72,6 +78,12 @@ class SacreBLEU(Metric):
 
     Raises:
         ValueError: sacreBLEU has no such tokenization.
+
+    Examples:
+        >>> scores = SacreBLEU()
+        >>> scores.update(["the cat sat on the mat"], ["the cat sat on a mat"])
+        >>> {name: round(score.item(), 1) for name, score in scores.compute().items()}
+        {'bleu': 53.7, 'chrf': 72.1, 'exact': 0.0}
     """
 
     full_state_update = False

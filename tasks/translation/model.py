@@ -90,6 +90,12 @@ class TranslationModel(EncoderDecoder):
     Raises:
         ValueError: A setting is out of its range, or sizes or vocabularies don't allow shared
             weights.
+
+    Examples:
+        >>> words = Subwords.train(["a dog", "ein Hund"], kind="word").to_spec()
+        >>> model = TranslationModel({"source": words, "target": words, "joint": True}).eval()
+        >>> isinstance(model.translate("ein Hund"), str)  # it has learnt nothing yet
+        True
     """
 
     symbol_rows: ClassVar = {

@@ -69,6 +69,18 @@ class Translation(EncoderDecoderTask):
     Raises:
         ValueError: A setting is out of its range, or sizes or vocabularies don't allow shared
             weights.
+
+    Examples:
+        >>> from unrolled.data import ParallelData
+        >>> pairs = [("ein Hund", "a dog"), ("ein Haus", "a house")]
+        >>> data = ParallelData.from_iterable(pairs, kind="word")
+        >>> data.prepare_data()
+        >>> task = Translation(data.spec, decoder=lambda size: GRU(size, hidden_size=8))
+        >>> data.setup("fit")
+        >>> batch = next(iter(data.train_dataloader()))
+        >>> decoded, memory = task.model(batch.source, batch.source_lengths, batch.target)
+        >>> decoded.output.shape[:2] == batch.target.shape
+        True
     """
 
     model: TranslationModel

@@ -1,6 +1,6 @@
 """The loss of frames: of one label each or of several, with rare classes in mind.
 
-Shapes: N frames, C classes.
+Shapes: N frames, C classes, B rows, T frames of the longest row.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...core.seq2seq.losses import IGNORED, truncated_smoothness
+from ...data.batch import VideoBatch
 from ...data.tables import read_lines
 from ...errors import DataError, UsageError, did_you_mean, quoted, some
 
@@ -203,3 +204,18 @@ def read_weights(path: Path, classes: Sequence[str]) -> Tensor:
     if lacking := [name for name in classes if name not in found]:
         raise DataError(f"'{path}' gives no weight for {len(lacking)} class(es): {some(lacking)}.")
     return torch.tensor([found[name] for name in classes])
+
+
+def read_labels(batch: VideoBatch, steps: int) -> Tensor:
+    """Return the labels of the frames that are read, where those of all frames are there.
+
+    Args:
+        batch: A batch.
+        steps: T.
+
+    Returns:
+        (B, T) int64.
+    """
+    if not steps:
+        return batch.target[:, :0]
+    return batch.target[:, :: max(1, batch.target.shape[1] // steps)][:, :steps]

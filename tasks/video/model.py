@@ -1,7 +1,6 @@
 """A network that labels every frame of a video, at once or as the frames come.
 
-Shapes: B rows, T frames of the longest row, N valid frames of all rows, D features of a frame, H
-output of the core, C classes.
+Shapes: B rows, T frames of the longest, N valid frames of all, D features, H output, C classes.
 """
 
 from __future__ import annotations
@@ -45,6 +44,11 @@ class VideoModel(Model):
 
     Raises:
         ValueError: Encoder and spec don't fit, or a setting is out of its range.
+
+    Examples:
+        >>> spec = dict(classes=["a", "b"], background=[], feature_size=16, image_size=0, stride=1)
+        >>> len(VideoModel(spec).label(torch.randn(4, 16)))  # a label for each frame
+        4
     """
 
     symbol_rows: ClassVar = dict.fromkeys(("head.weight", "head.bias"), "classes")

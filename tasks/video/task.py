@@ -28,7 +28,7 @@ from ..learning import one_class
 from ..metrics import FrameF1, FrameMAP, SegmentationScores, SeveralLabels
 from ..results import Results
 from ..samples import LabelledFrames, Sample
-from .losses import class_weights, frame_loss, several, several_jumps
+from .losses import class_weights, frame_loss, read_labels, several, several_jumps
 from .model import EncoderFactory, VideoModel
 from .postprocess import label_video
 from .results import VideoResult, videos
@@ -82,6 +82,13 @@ class VideoLabelling(CarriesState):
 
     Raises:
         ValueError: Encoder and spec don't fit, or a setting is out of its range.
+
+    Examples:
+        >>> spec = dict(classes=["cut", "mix"], background=[], stride=1)
+        >>> spec |= dict(feature_size=16, image_size=0)  # features, no pictures
+        >>> task = VideoLabelling(spec, lambda size: GRU(size, hidden_size=8))
+        >>> task.model.core
+        GRU(16, 8)
     """
 
     model: VideoModel
@@ -383,18 +390,3 @@ class VideoLabelling(CarriesState):
             f"Scores over {int(videos)} videos: {self.segments.settings(model.classes)}; "
             f"labels are {processing}"
         )
-
-
-def read_labels(batch: VideoBatch, steps: int) -> Tensor:
-    """Return the labels of the frames that are read, where those of all frames are there.
-
-    Args:
-        batch: A batch.
-        steps: T.
-
-    Returns:
-        (B, T) int64.
-    """
-    if not steps:
-        return batch.target[:, :0]
-    return batch.target[:, :: max(1, batch.target.shape[1] // steps)][:, :steps]

@@ -51,6 +51,16 @@ class ScenesData(CaptioningData):
         cache_features: Keep what a frozen backbone makes of the pictures, in half precision, and
             train on that.
         spec: A checkpoint's spec: use its words. None for the data's own.
+
+    Examples:
+        >>> data = ScenesData(4, 2, test_size=0, batch_size=2)
+        >>> data.prepare_data()
+        >>> data.setup("fit")
+        >>> batch = next(iter(data.train_dataloader()))
+        >>> batch.image.shape
+        torch.Size([2, 3, 64, 64])
+        >>> len(batch.references)
+        2
     """
 
     def __init__(

@@ -52,6 +52,13 @@ class CLDRData(TranslationData):
 
     Raises:
         UsageError: There is no such language, or a setting is out of its range.
+
+    Examples:
+        >>> data = CLDRData("de", "en", num_sentences=20, num_val=2, num_test=2)
+        >>> data.prepare_data()
+        >>> data.setup("fit")
+        >>> len(next(iter(data.val_dataloader())).reference)
+        2
     """
 
     correct: ClassVar[bool] = True

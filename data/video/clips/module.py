@@ -55,6 +55,14 @@ class ClipsData(VideoLabellingData):
         cache_dir: Folder for the clips and their decoded frames; null for UNROLLED_CACHE or the
             user's cache folder.
         spec: A checkpoint's spec: its classes, image size and stride. None for the data's own.
+
+    Examples:
+        >>> data = ClipsData(image_size=16, train_clips=2, val_clips=1, test_clips=0, batch_size=2)
+        >>> data.prepare_data()
+        >>> data.setup("fit")
+        >>> batch = next(iter(data.train_dataloader()))
+        >>> len(batch.input) == batch.lengths.sum(), batch.input.shape[1:]
+        (tensor(True), torch.Size([3, 16, 16]))
     """
 
     def __init__(

@@ -48,7 +48,7 @@ class PoseVideo(NamedTuple):
 
 
 class PoseData(VideoLabellingData):
-    """Poses with a label for every frame: DeepLabCut's tables, or SLEAP's analysis files.
+    r"""Poses with a label for every frame: DeepLabCut's tables, or SLEAP's analysis files.
 
     `clip.h5` or `clipDLC_resnet50.csv` has its labels in `clip.csv` (or as `VideoData` reads them)
     beside it. Parts that are not sure lie where they were last; the body's middle is subtracted,
@@ -79,6 +79,20 @@ class PoseData(VideoLabellingData):
         num_workers: Processes that prepare batches ahead.
         seed: Start of the pseudo-random numbers that order the training videos.
         spec: A checkpoint's spec. None for the folder's own.
+
+    Examples:
+        >>> folder = Path("mice/train")
+        >>> folder.mkdir(parents=True)
+        >>> lines = ["scorer,net,net,net,net", "bodyparts,nose,nose,tail,tail", "coords,x,y,x,y"]
+        >>> lines += ["0,1,2,4,6", "1,2,2,5,6", "2,3,2,6,6"]
+        >>> _ = (folder / "one.csv").write_text("\n".join(["start,end,label", "0,3,walk"]))
+        >>> _ = (folder / "oneDLC_net.csv").write_text("\n".join(lines))
+        >>> data = PoseData("mice")
+        >>> data.prepare_data()
+        >>> data.setup("fit")
+        >>> batch = next(iter(data.train_dataloader()))
+        >>> batch.input.shape, batch.target  # two parts; the body's step and length
+        (torch.Size([3, 7]), tensor([[0, 0, 0]]))
     """
 
     pictures = False
