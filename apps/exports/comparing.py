@@ -157,5 +157,6 @@ def _run(model: ExportedVideo, frames: Tensor) -> Callable[[], Any]:
 
 def _decoder_step(model: Any, inputs: Any) -> Callable[[], Any]:
     prepared, state = model.read(inputs).state
-    step, token = model.decoder.stepper(), torch.tensor([Subwords.START])
+    step, prepared = model.decoder.searcher(prepared)
+    token = torch.tensor([Subwords.START])
     return lambda: step(token, state, prepared)

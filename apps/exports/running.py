@@ -21,6 +21,7 @@ from ...core.seq2seq.attention import Prepared
 from ...core.seq2seq.decoder import Decoded, DecoderState
 from ...core.seq2seq.encoder import Memory
 from ...core.seq2seq.sampling import Step
+from ...core.seq2seq.shortlist import Allowed
 from ...core.state import State, leaves, map_state
 from ...data.tokenizer import Subwords
 from ...data.vocabulary import vocabulary_from_spec
@@ -278,9 +279,15 @@ class GraphDecoder(nn.Module):
         """Return the state before the first symbol, tensors (R, ...)."""
         return memory.state[1]
 
-    def stepper(self) -> Any:
-        """Return the step: see `SequenceDecoder.step`."""
-        return lambda tokens, state, prepared: self._run(tokens, state, prepared)[:2]
+    def searcher(self, prepared: State, allowed: Allowed | None = None) -> tuple[Any, State]:
+        """Return the step, and what to give it for `prepared`: see `SequenceDecoder.searcher`.
+
+        Args:
+            prepared: What `prepare` returned.
+            allowed: None: a graph's head knows all symbols.
+        """
+        assert allowed is None  # an exported model has no shortlist
+        return lambda tokens, state, prepared: self._run(tokens, state, prepared)[:2], prepared
 
     def _run(
         self, tokens: Tensor, state: State, prepared: State
