@@ -20,6 +20,7 @@ _IGNORED = (
     r".*Experiment logs directory .* exists and is not empty.*",
     r".*all_gather is deprecated.*",  # Lightning's own use of torch
     r".*The number of training batches .* is smaller than the logging interval.*",  # small texts
+    r".*Found \d+ module\(s\) in eval mode.*",  # a frozen backbone stays as it was trained
     r".*GPU available but not used.*",  # asked for by --trainer.accelerator cpu
     r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",  # Lightning's own use of torch
     r".*Starting from v1\.9\.0, `tensorboardX` has been removed.*",  # tensorboard is a dependency

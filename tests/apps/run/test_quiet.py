@@ -19,8 +19,21 @@ STRAY = re.compile(
 )
 
 
+FROZEN = tiny_tasks.Case(
+    "captioning",
+    lambda folder: None,
+    (
+        *("--data.val_size", "5", "--data.train_size", "10", "--model.max_length", "8"),
+        *("--model.decoder.hidden_size", "6", "--model.embedding_size", "5"),
+        *("--model.encoder.backbone", "TorchvisionBackbone", "--model.encoder.output_size", "4"),
+        *("--model.encoder.backbone.name", "mobilenet_v3_small"),
+    ),
+)
+CASES = {case.task: case for case in tiny_tasks.CASES} | {"frozen": FROZEN}
+
+
 @pytest.mark.parametrize("validated", [True, False], ids=["validated", "alone"])
-@pytest.mark.parametrize("case", tiny_tasks.CASES, ids=[case.task for case in tiny_tasks.CASES])
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_a_fit_prints_no_stray_warning(tmp_path, monkeypatch, capfd, case, validated):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("UNROLLED_CACHE", str(tmp_path / "cache"))
