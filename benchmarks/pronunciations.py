@@ -21,7 +21,9 @@ _STARTS = (  # noqa: SIM905 # reads best as words
     "sp st str sw t th tr v w wh wr y z"
 ).split()
 _VOWELS = "a e i o u a e i o u ai ay ea ee oa oo ou ow oi au ar er or igh".split()  # noqa: SIM905
-_ENDS = "b ck d ft g ll lt m mp n nd ng nk nt p r rm rn s sh ss st t th x tch ve".split()  # noqa: SIM905
+_ENDS = (  # noqa: SIM905
+    "b ck d ft g ll lt m mp n nd ng nk nt p r rm rn s sh ss st t th x tch ve"
+).split()
 _GROUPS = {
     **{"tch": "CH", "igh": "AY", "ch": "CH", "sh": "SH", "th": "TH", "ph": "F", "wh": "W"},
     **{"wr": "R", "kn": "N", "qu": "K W", "ck": "K", "ng": "NG", "nk": "NG K", "ai": "EY"},

@@ -37,7 +37,10 @@ class AnnotationReading(NamedTuple):
     tiers: list[str] | None = None
 
 
-def read_annotations(path: Path, how: AnnotationReading = AnnotationReading()) -> list[Annotation]:  # noqa: B008
+_AS_IT_IS = AnnotationReading()
+
+
+def read_annotations(path: Path, how: AnnotationReading = _AS_IT_IS) -> list[Annotation]:
     """Return what a file of labels says: one for each video that it is about.
 
     Args:
