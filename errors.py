@@ -40,18 +40,29 @@ class SetupError(UnrolledError, RuntimeError):
     exit_code = 4
 
 
-def not_installed(package: str, extra: str, what: str = "This") -> SetupError:
-    """Return the error about a package that one of the extras brings.
+def not_installed(package: str, extra: str | None, what: str = "This") -> SetupError:
+    """Return the error about a package that is not needed by everybody.
 
     Args:
         package: What was to be imported.
-        extra: The extra.
+        extra: The extra that brings it; None: none does.
         what: What needs it.
     """
     return SetupError(
-        f"{what} needs {package}, which is not installed.\n"
-        f"In the clone of unrolled: pip install -e '.[{extra}]'"
+        f"{what} needs {package}, which is not installed.\n{installing(package, extra)}"
     )
+
+
+def installing(package: str, extra: str | None) -> str:
+    """Say what installs a package.
+
+    Args:
+        package: The package.
+        extra: The extra that brings it; None: none does.
+    """
+    if extra is None:
+        return f"Try: pip install {package}"
+    return f"In the clone of unrolled: pip install -e '.[{extra}]'"
 
 
 def at_least(least: float, **settings: float | None) -> None:

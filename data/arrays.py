@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
 import mmap
@@ -99,27 +100,29 @@ class ArrayArchive:
     Args:
         path: The file.
         most: Numbers of an array at most; one that claims more is not read.
+        content: What the file would hold, where it lies in another; None: it is a file.
 
     Raises:
         DataError: It is no `.npz` file.
     """
 
-    def __init__(self, path: Path, most: int) -> None:
+    def __init__(self, path: Path, most: int, content: bytes | None = None) -> None:
         self.path = path
-        self._most = most
+        self._most, self._content = most, content
         self._opened: tuple[int, zipfile.ZipFile] | None = None
         names = [name for name in self._zip.namelist() if name.endswith(".npy")]
         self.names = [name.removesuffix(".npy") for name in names]
 
-    def __reduce__(self) -> tuple[type[ArrayArchive], tuple[Path, int]]:
-        return ArrayArchive, (self.path, self._most)
+    def __reduce__(self) -> tuple[type[ArrayArchive], tuple[Path, int, bytes | None]]:
+        return ArrayArchive, (self.path, self._most, self._content)
 
     @property
     def _zip(self) -> zipfile.ZipFile:
         # processes that share a file's handle would move each other's place in it
         if self._opened is None or self._opened[0] != os.getpid():
             try:
-                self._opened = os.getpid(), zipfile.ZipFile(self.path)
+                file = self.path if self._content is None else io.BytesIO(self._content)
+                self._opened = os.getpid(), zipfile.ZipFile(file)
             except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
                 raise self._damaged(error) from error
         return self._opened[1]
@@ -159,23 +162,38 @@ class ArrayArchive:
 
     def _look(self, name: str, take: Callable[[IO[bytes], tuple[int, ...]], Any]) -> Any:
         try:
-            with warnings.catch_warnings(), self._zip.open(f"{name}.npy") as file:
-                warnings.simplefilter("error")  # a damaged header is parsed as Python
-                version = np.lib.format.read_magic(file)
-                if version not in ((1, 0), (2, 0)):
-                    raise ValueError(f"version {version} of the format is of no plain numbers")
-                read = np.lib.format.read_array_header_1_0
-                if version == (2, 0):
-                    read = np.lib.format.read_array_header_2_0
-                shape, _, dtype = read(file)
-                if dtype.hasobject:
-                    raise ValueError("it holds Python objects, which are not read")
-                check_size(shape, self._most)
-                return take(file, shape)
+            with self._zip.open(f"{name}.npy") as file:
+                return take(file, plain_shape(file, self._most))
         except DataError:
             raise
         except Exception as error:  # whatever zipfile, zlib and numpy raise on damaged bytes
             raise self._damaged(error, name) from error
+
+
+def plain_shape(file: IO[bytes], most: int) -> tuple[int, ...]:
+    """Return the shape that a `.npy` file claims, of which its header is read.
+
+    Args:
+        file: The file, at its beginning.
+        most: Numbers at most.
+
+    Raises:
+        ValueError: It has more, or no plain numbers. Damaged ones raise whatever Python's parser
+            does.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a damaged header is parsed as Python
+        version = np.lib.format.read_magic(file)
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f"version {version} of the format is of no plain numbers")
+        read = np.lib.format.read_array_header_1_0
+        if version == (2, 0):
+            read = np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+        if dtype.hasobject:
+            raise ValueError("it holds Python objects, which are not read")
+        check_size(shape, most)
+        return tuple(shape)
 
 
 def check_size(shape: tuple[int, ...], most: int) -> None:

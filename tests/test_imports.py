@@ -72,6 +72,7 @@ OUTSIDE = {
         "babel",
         "av",
         "h5py",
+        "msgpack",  # optional
         "PIL",
         "pillow_heif",  # optional
         "regex",

@@ -15,13 +15,13 @@ from ...data.captioning.features import SUFFIXES as FEATURES
 from ...data.captioning.features import (
     FeatureImages,
     FeatureSource,
-    match,
     open_source,
     read_features,
     several,
 )
 from ...data.captioning.files import read_captions
 from ...data.captioning.finding import ImageFinder
+from ...data.captioning.matching import match
 from ...data.formats.folders import files_in, is_pipe, refuse_address
 from ...data.images import MAX_BYTES, SUFFIXES, is_image, open_image
 from ...errors import DataError, UsageError, quoted, some
@@ -119,7 +119,7 @@ def _opened(path: Path, size: int, piped: dict[Path, bytes]) -> Tensor:
 
 def _features(model: CaptioningModel, path: Path) -> Iterator[Item]:
     """Yield an image's features, or those of all images in a folder or a file."""
-    if not path.is_dir() and not several(path):
+    if not several(path):
         yield Item(path, partial(read_features, path, model.feature_size))
         return
     try:
@@ -129,8 +129,7 @@ def _features(model: CaptioningModel, path: Path) -> Iterator[Item]:
         return
     rows = FeatureImages(source, list(source.arrays), model.feature_size)
     for number, key in enumerate(source.arrays):
-        name = path / f"{key}{Path(source.files[key]).suffix}" if path.is_dir() else key
-        yield Item(name, partial(rows.open, number, 0))
+        yield Item(source.files.get(key, key), partial(rows.open, number, 0))
     if source.others:
         what = f"{len(source.others):,} left out of '{path}', no features: {some(source.others)}."
         print(f"unrolled: {what}", file=sys.stderr)

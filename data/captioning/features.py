@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -20,16 +20,17 @@ from ..arrays import Array, ArrayArchive, check_size, read_array
 from ..cache import stamps
 from ..formats.folders import files_in, refuse_address
 from ..formats.hdf5 import ArrayStore
-from .entries import Entry
+from ..formats.lmdb import database
+from .databases import DatabaseArrays, own
 from .regions import arranged, rows_of
+from .stacks import IDS, Stack, names_beside, stack_of
 
-SUFFIXES = (".npy", ".npz", ".h5", ".hdf5")
-FILES = (".npz", ".h5", ".hdf5")
+SUFFIXES = (".npy", ".npz", ".h5", ".hdf5", ".lmdb", ".mdb")
+FILES = (".npz", ".h5", ".hdf5", ".lmdb", ".mdb")
 """Those that may hold the features of many images."""
 _MOST = 1 << 24  # numbers of an image
 # 42_features beside 42_boxes, as detectors' files have it
 _NAMED = re.compile(r"(.+)[/_](?:features|feats|feature|feat)")
-_OWN = ("features", "feats", "feature", "feat", "x", "arr_0")
 
 
 class Arrays(Protocol):
@@ -60,13 +61,7 @@ class _Single:
     def _array(self) -> Array:
         if self.path.suffix.lower() != ".npy":
             arrays = opened(self.path)
-            named = [one for one in _OWN if one in arrays.names]
-            if len(arrays.names) != 1 and not named:
-                raise DataError(
-                    f"'{self.path}' holds {some(arrays.names)}: expected one array, or one that is "
-                    "called features."
-                )
-            return arrays.read((named or arrays.names)[0])
+            return arrays.read(own(arrays.names, f"'{self.path}'"))
         array = read_array(self.path, f"'{self.path}'")
         try:
             check_size(array.shape, _MOST)
@@ -79,11 +74,13 @@ def opened(path: Path) -> Arrays:
     """Open a file that holds the features of many images.
 
     Args:
-        path: An `.npz`, `.h5` or `.hdf5` file.
+        path: An `.npz`, `.h5` or `.hdf5` file, or an LMDB database.
 
     Raises:
         DataError: It is damaged.
     """
+    if database(path) is not None:
+        return DatabaseArrays(path, _MOST)
     if path.suffix.lower() == ".npz":
         return ArrayArchive(path, _MOST)
     return ArrayStore(path, _MOST)
@@ -96,65 +93,104 @@ class FeatureSource(NamedTuple):
         path: The folder or file.
         arrays: Each key's array: what holds it, and its name there.
         others: What was left alone, as the boxes beside the features.
-        files: Each key's file.
+        files: Each key's file, in a folder of them.
+        told: Who says whose features are whose, where their own names do not.
     """
 
     path: Path
     arrays: dict[str, tuple[Arrays, str]]
     others: list[str]
     files: dict[str, Path]
+    told: str = ""
 
 
 def several(path: Path) -> bool:
-    """Say whether a file may hold the features of many images, and is there.
+    """Say whether a file or folder may hold the features of many images, and is there.
 
     Args:
         path: The file.
     """
-    return path.suffix.lower() in FILES and path.is_file()
+    if path.is_dir():
+        return True
+    suffix = path.suffix.lower()
+    named = suffix == ".npy" and names_beside(path) is not None
+    return path.is_file() and (named or suffix in FILES)
 
 
 def open_source(path: Path) -> FeatureSource:
     """Look what features a folder or a file has, by the keys that name their images.
 
     A folder's key is a file's path in it without the suffix. A file's is an array's name; where
-    some are called `KEY_features` or `KEY/features`, these are, and the others are left alone.
+    some are called `KEY_features` or `KEY/features`, these are, and the others are left alone. A
+    file with one array of all images has names for its rows, in it or beside it. A database has
+    its own keys.
 
     Args:
-        path: A folder of `.npy` and `.npz` files, or an `.npz`, `.h5` or `.hdf5` file.
+        path: A folder of `.npy` and `.npz` files, an `.npz`, `.h5` or `.hdf5` file, a `.npy` file
+            with a file of names, or an LMDB database.
 
     Raises:
         DataError: There are none, or two files of one name.
     """
     refuse_address(str(path))
-    if path.is_dir():
-        found: dict[str, tuple[Arrays, str]] = {}
-        files, others = {}, []
-        for file in files_in(path):
-            key = file.relative_to(path).with_suffix("").as_posix()
-            if file.suffix.lower() not in (".npy", ".npz"):
-                others.append(file.name)
-            elif key in found:
-                raise DataError(f"'{path}' has features of '{quoted(key)}' in two files.")
-            else:
-                found[key] = _Single(file), file.stem
-                files[key] = file
-    elif path.suffix.lower() in FILES:
-        if not path.is_file():
-            raise DataError(f"There is no file '{path}'.")
+    suffix = path.suffix.lower()
+    if path.is_dir() and database(path) is None:
+        source = _in_folder(path)
+    elif not path.exists():
+        raise DataError(f"There is no file '{path}'.")
+    elif suffix not in SUFFIXES and not path.is_dir():
+        raise DataError(
+            f"'{path}' is no folder of .npy files, no LMDB and no {', '.join(SUFFIXES)} file."
+        )
+    elif database(path) is None and (stack := stack_of(path, alone=_alone(path))) is not None:
+        source = _of_stack(path, stack)
+    elif suffix == ".npy":
+        raise DataError(
+            f"'{path}' is one array, and nothing says whose its rows are: write the images' names "
+            f"into '{path.stem}_ids.txt' beside it, one a line, in the order of the rows."
+        )
+    else:
         arrays = opened(path)
         named = {name: match[1] for name in arrays.names if (match := _NAMED.fullmatch(name))}
         found = {key: (arrays, name) for name, key in named.items()}
         found = found or {name: (arrays, name) for name in arrays.names}
-        files = dict.fromkeys(found, path)
         others = [name for name in arrays.names if named and name not in named]
-    else:
-        raise DataError(
-            f"'{path}' is no folder of .npy files and no {', '.join(FILES)} file. LMDB is not "
-            "read: write an .h5 file from it."
-        )
-    if not found:
+        source = FeatureSource(path, found, others, {})
+    if not source.arrays:
         raise DataError(f"'{path}' holds no features: expected .npy files, or arrays.")
+    return source
+
+
+def _of_stack(path: Path, stack: Stack) -> FeatureSource:
+    rows = stack.arrays
+    return FeatureSource(path, {name: (rows, name) for name in rows.names}, [], {}, stack.told)
+
+
+def _alone(path: Path) -> bool:
+    """Say whether a file is the only `.npy` of its folder, but for one of names."""
+    if path.suffix.lower() != ".npy":
+        return False
+    others = (one for one in path.parent.iterdir() if one.suffix.lower() == ".npy" and one != path)
+    return not any(one.stem not in IDS for one in others)
+
+
+def _in_folder(path: Path) -> FeatureSource:
+    """Return what a folder of files has, one an image, or one for all with their names beside."""
+    inside = list(files_in(path))
+    arrays = [one for one in inside if one.suffix.lower() == ".npy" and one.stem not in IDS]
+    if len(arrays) == 1 and (stack := stack_of(arrays[0], alone=True)) is not None:
+        return _of_stack(arrays[0], stack)
+    found: dict[str, tuple[Arrays, str]] = {}
+    files, others = {}, []
+    for file in inside:
+        key = file.relative_to(path).with_suffix("").as_posix()
+        if file.suffix.lower() not in (".npy", ".npz"):
+            others.append(file.name)
+        elif key in found:
+            raise DataError(f"'{path}' has features of '{quoted(key)}' in two files.")
+        else:
+            found[key] = _Single(file), file.stem
+            files[key] = file
     return FeatureSource(path, found, others, files)
 
 
@@ -175,88 +211,21 @@ def find_source(root: Path, given: str | None) -> Path:
             raise DataError(f"--data.features '{given}': there is no such file or folder.")
         return path
     base = root if root.is_dir() else root.parent
-    usual = [base / "features", *(base / f"features{suffix}" for suffix in FILES)]
+    usual = [base / "features", *(base / f"features{suffix}" for suffix in SUFFIXES)]
     there = [path for path in usual if path.exists()]
     if not there:
-        there = sorted(path for path in base.iterdir() if path.suffix.lower() in FILES)
+        there = sorted(
+            path for path in base.iterdir() if path.suffix.lower() in FILES or database(path)
+        )
     if not there and any(path.suffix.lower() == ".npy" for path in base.iterdir()):
         there = [base]
     if len(there) != 1:
         what = f"there are {some((path.name for path in there), 4)}" if there else "none is there"
         raise UsageError(
-            f"Features are looked for in '{base}' as features/ (.npy files), features.npz or "
-            f"features.h5, and {what}. Name them with --data.features."
+            f"Features are looked for in '{base}' as features/ (.npy files), features.npz, "
+            f"features.h5 or features.lmdb, and {what}. Name them with --data.features."
         )
     return there[0]
-
-
-class Matched(NamedTuple):
-    """Which features belong to which images.
-
-    Attributes:
-        keys: Of each image, None where it has none.
-        wrong: What is wrong with those.
-        told: How they were found, as a sentence without its end.
-    """
-
-    keys: list[str | None]
-    wrong: dict[int, str]
-    told: str
-
-
-def match(source: FeatureSource, entries: Sequence[Entry], called: str) -> Matched:
-    """Find the features of images: by their names; by their numbers where no name is known.
-
-    Args:
-        source: The features.
-        entries: The images.
-        called: What names the images, for messages.
-
-    Raises:
-        DataError: No image has features.
-    """
-    index: dict[str, set[str]] = {}
-    for key in source.arrays:
-        for form in {key, PurePosixPath(key).name}:
-            index.setdefault(form, set()).add(key)
-    how, found = "names", [_found(index, _names(entry)) for entry in entries]
-    if not any(found):
-        how, found = "numbers", [_found(index, _numbers(entry)) for entry in entries]
-    if not any(found):
-        first, key = entries[0].image if entries else "", next(iter(source.arrays))
-        raise DataError(
-            f"None of the {len(entries):,} images that {called} names, as '{quoted(first)}', has "
-            f"features in '{source.path}', whose are called '{quoted(key)}' and so on."
-        )
-    keys = [next(iter(one)) if len(one) == 1 else None for one in found]
-    wrong = {
-        number: f"may be {some(sorted(one), 3)}" if one else "has no features"
-        for number, one in enumerate(found)
-        if len(one) != 1
-    }
-    first_of: dict[str, int] = {}
-    for number, one in enumerate(keys):
-        if one is not None and first_of.setdefault(one, number) != number:
-            other = entries[first_of[one]].image
-            wrong[number] = f"has no features of its own; '{quoted(one)}' are '{quoted(other)}'s"
-            keys[number] = None
-    told = f"Features in '{source.path}' are found by the images' {how}"
-    return Matched(keys, wrong, told)
-
-
-def _names(entry: Entry) -> list[str]:
-    path = PurePosixPath(entry.image.replace("\\", "/").lstrip("/"))
-    if not path.parts:
-        return []
-    return [str(path), str(path.with_suffix("")), path.name, path.stem]
-
-
-def _numbers(entry: Entry) -> list[str]:
-    return [] if entry.id is None else [str(entry.id), f"{entry.id:012d}"]
-
-
-def _found(index: Mapping[str, set[str]], forms: Sequence[str]) -> set[str]:
-    return next((index[form] for form in forms if form in index), set())
 
 
 def read_features(image: Any, size: int) -> Tensor:

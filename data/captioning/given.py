@@ -13,8 +13,9 @@ from ...errors import DataError, UsageError
 from .base import Units
 from .captions import CaptionData
 from .entries import Entry
-from .features import FeatureImages, FeatureSource, find_source, match, open_source, sizes
+from .features import FeatureImages, FeatureSource, find_source, open_source, sizes
 from .files import Layout
+from .matching import match
 from .pictures import Missing
 
 
@@ -28,7 +29,8 @@ class CaptionFeatures(CaptionData):
 
     Args:
         root: A folder with a caption file, or the file; see `layout`.
-        features: A folder of `.npy` files, one an image, or one `.npz` or `.h5` file for all; null:
+        features: A folder of `.npy` files, one an image; or one `.npz` or `.h5` file for all, an
+            LMDB database, or a `.npy` array with a row an image and a file of their names; null:
             what lies in `root` as `features`.
         layout: What kind of caption file to look for: flickr8k, csv, karpathy, coco, json, jsonl;
             auto: the one that is there.

@@ -81,17 +81,43 @@ class ArrayStore:
         shape: tuple[int, ...] = self._within(look, name)
         return shape
 
-    def read(self, name: str) -> Array:
+    def read(self, name: str, row: int | None = None) -> Array:
         """Return an array.
 
         Args:
             name: Its name.
+            row: One of its rows; None: all.
 
         Raises:
             DataError: It is damaged, too large, or no array of plain values.
         """
         self.shape(name)
-        return np.asarray(self._within(lambda: self._file[name][()], name))
+        what = () if row is None else row
+        return np.asarray(self._within(lambda: self._file[name][what], name))
+
+    def texts(self, name: str) -> list[str]:
+        """Return an array of texts, or of numbers as texts.
+
+        Args:
+            name: Its name.
+
+        Raises:
+            DataError: It is damaged, too large, or holds something else.
+        """
+
+        def look() -> list[str]:
+            data = self._file[name]
+            if data.is_virtual or data.external:
+                raise ValueError("it lies in other files, which are not read")
+            check_size(data.shape or (), self._most)
+            if self._h5py.check_string_dtype(data.dtype) is not None:
+                data = data.asstr("utf-8", "replace")
+            elif data.dtype.kind not in "iu":
+                raise ValueError("it holds no texts")
+            return [str(one) for one in np.asarray(data[()]).reshape(-1).tolist()]
+
+        found: list[str] = self._within(look, name)
+        return found
 
     def _within(self, look: Callable[[], Any], name: str = "") -> Any:
         try:

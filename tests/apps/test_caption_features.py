@@ -69,6 +69,22 @@ def test_files_a_folder_and_an_archive_are_captioned_alike(here, capsys):
     assert whole == [[name, *row[1:]] for name, row in zip(ROWS, one_by_one, strict=True)]
 
 
+def test_a_database_and_one_array_of_all_images_are_captioned(here, capsys):
+    lmdb = pytest.importorskip("lmdb")
+    one_by_one = captions(capsys, "model.ckpt", "features", "--scores", "true")
+    wanted = [[name, *row[1:]] for name, row in zip(ROWS, one_by_one, strict=True)]
+    with lmdb.open("all.lmdb", map_size=1 << 24) as file, file.begin(write=True) as into:
+        for name in ROWS:
+            into.put(name.encode(), (here / f"features/{name}.npy").read_bytes())
+    for path in ("all.lmdb", "all.lmdb/data.mdb"):
+        assert captions(capsys, "model.ckpt", path, "--scores", "true") == wanted
+    np.save("stack.npy", np.stack([rows[:1] for rows in ROWS.values()]))
+    (here / "stack_ids.txt").write_text("\n".join(ROWS))
+    found = captions(capsys, "model.ckpt", "stack.npy")
+    assert [row[0] for row in found] == list(ROWS)
+    assert found[0] == wanted[0][: len(found[0])]  # im0 has one row
+
+
 @pytest.mark.parametrize(
     ("model", "file", "why"),
     [

@@ -10,22 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from unrolled.data import CaptionData, CaptionFeatures
+from caption_features import COUNT, SIZE, Bomb, made, rows, seen, write_captions
+from unrolled.data import CaptionData
 from unrolled.errors import DataError, UsageError
-
-COUNT, SIZE = 8, 6
-
-
-def rows(number: int) -> np.ndarray:
-    """The features of an image: one to three regions, whose first number is the image's."""
-    found = np.full((1 + number % 3, SIZE), 0.5, np.float32)
-    found[:, 0] = number
-    return found
-
-
-def write_captions(root: Path) -> None:
-    lines = [f"im{number}.jpg,a thing {number}" for number in range(COUNT)]
-    (root / "captions.csv").write_text("\n".join(["image,caption", *lines]) + "\n")
 
 
 def write_files(root: Path, arrays: dict[str, np.ndarray] | None = None) -> None:
@@ -45,22 +32,6 @@ def write_h5(root: Path) -> None:
     with h5py.File(root / "features.h5", "w") as file:
         for n in range(COUNT):
             file[f"im{n}_features"], file[f"im{n}_boxes"] = rows(n), np.zeros((1, 4))
-
-
-def made(root: Path, **settings) -> CaptionFeatures:
-    small = {"min_count": 1, "batch_size": 4, "cache_dir": str(root / "cache")}
-    return CaptionFeatures(str(root), **{**small, **settings})
-
-
-def seen(data: CaptionFeatures) -> dict[str, torch.Tensor]:
-    """The features of every image of all parts, without padding, by the image's name."""
-    found = {}
-    for part in ("train", "val", "test"):
-        names = data.inputs(part)
-        for batch in data.loader(part) or ():
-            for row, number in enumerate(batch.number.tolist()):
-                found[names[number].image] = batch.image[row, : batch.places[row]]
-    return found
 
 
 @pytest.mark.parametrize("write", [write_files, write_npz, write_h5])
@@ -112,13 +83,6 @@ def test_what_is_missing_or_wrong_is_counted_and_named(tmp_path):
         assert said in str(caught.value)
     with pytest.warns(UserWarning, match="3 of the 8 images"):
         assert len(seen(made(tmp_path, missing="skip"))) == COUNT - 3
-
-
-class Bomb:
-    """Leaves a mark when it is unpickled."""
-
-    def __reduce__(self):
-        return Path.touch, (Path("exploded"),)
 
 
 @pytest.mark.parametrize("whole", [False, True])
