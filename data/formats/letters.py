@@ -9,7 +9,7 @@ apart.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import regex
 
@@ -24,6 +24,7 @@ _LETTER = regex.compile(r"\p{L}")
 # a zero-width space says where a word ends; the others are instructions to whoever sets the text
 _INVISIBLE = str.maketrans({"\u200b": " ", "\ufeff": None, "\u2060": None, "\u00ad": None})
 _MARK = "\ufeff"
+_MARKS = 1 << 12  # of one letter at most; no language has ten
 
 
 def plain(text: str, *, nfc: bool = True) -> str:
@@ -68,6 +69,31 @@ def composed(text: str) -> bool:
         text: Any text.
     """
     return text.isascii() or unicodedata.is_normalized("NFC", text)
+
+
+def composed_pieces(pieces: Iterable[str]) -> Iterator[str]:
+    """Yield a text in Unicode's NFC, in other pieces: no letter is cut from its marks.
+
+    Args:
+        pieces: The text, cut anywhere.
+    """
+    held = ""
+    for piece in pieces:
+        text = held + piece
+        end = _last_start(text)
+        held = text[end:]
+        yield unicodedata.normalize("NFC", text[:end])
+    yield unicodedata.normalize("NFC", held)
+
+
+def _last_start(text: str) -> int:
+    """Return where the last character begins that joins none before it."""
+    for place in range(len(text) - 1, max(0, len(text) - _MARKS), -1):
+        character = text[place]
+        joins = unicodedata.category(character)[0] == "M" or "\u1160" <= character <= "\u11ff"
+        if not joins:
+            return place
+    return 0 if len(text) < _MARKS else len(text)
 
 
 def unspaced_share(texts: Iterable[str]) -> float:

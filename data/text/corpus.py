@@ -23,7 +23,7 @@ import numpy.typing as npt
 from ...errors import DataError, UsageError, did_you_mean
 from ..arrays import Array, ArrayFile, array_writer, cached_array
 from ..cache import cached, cached_json, key_of
-from ..formats.letters import unmarked
+from ..formats.letters import composed, composed_pieces, unmarked
 from ..formats.packed import BLOCK_BYTES
 from ..sources import Document, Source
 from ..splits import PARTS, Part
@@ -38,7 +38,7 @@ from ..vocabulary import (
 from .documents import Block, Documents, drawn, split
 
 Units = Literal["characters", "bytes", "words", "subwords"]
-_FORMAT = 3  # of the files in the cache: raise it when they change
+_FORMAT = 4  # of the files in the cache: raise it when they change
 
 
 class TextSurvey(TypedDict):
@@ -48,6 +48,8 @@ class TextSurvey(TypedDict):
         documents: Documents that are not empty.
         symbols: Characters or bytes in all of them.
         counts: How often each character occurs; empty for bytes.
+        composed: Characters that became fewer when the text was brought to Unicode's NFC; None
+            where it was in it.
         parts: Documents of each part, where they are drawn; else empty.
         sha256: Of all bytes, one document after the other.
     """
@@ -55,6 +57,7 @@ class TextSurvey(TypedDict):
     documents: int
     symbols: int
     counts: dict[str, int]
+    composed: int | None
     parts: dict[Part, int]
     sha256: str
 
@@ -70,6 +73,7 @@ class Corpus:
         shares: The share of each part, for which lines and paragraphs are drawn; all of them are
             for training when not given.
         size: Words or subwords at most; None: by the length of the text.
+        normalize: Bring characters to Unicode's NFC; bytes stay as they are.
         cache: Folder for what was found.
     """
 
@@ -82,6 +86,7 @@ class Corpus:
         documents: Documents = "files",
         shares: Mapping[Part, Decimal] | None = None,
         size: int | None = None,
+        normalize: bool = True,
         cache: Path,
     ) -> None:
         self.source = source
@@ -90,8 +95,10 @@ class Corpus:
         self.documents = documents
         self._limits = np.cumsum([float((shares or {}).get(part, 0)) for part in ("test", "val")])
         self._size = size
+        self._normalize = normalize and units != "bytes"
+        self._composed: int | None = None
         self._cache = cache
-        decoder = self.encoding if units != "bytes" else None
+        decoder = [self.encoding, self._normalize] if units != "bytes" else None
         drawn_for = self._limits.tolist() if documents != "files" else None
         self._key = key_of(_FORMAT, source.identity, units, decoder, documents, drawn_for)
 
@@ -172,6 +179,7 @@ class Corpus:
             "documents": documents,
             "symbols": symbols,
             "counts": by_character,
+            "composed": self._composed,
             "parts": {
                 part: int(count)
                 for part, count in zip(PARTS, parts, strict=True)
@@ -220,6 +228,30 @@ class Corpus:
                     digest.update(block)
                 yield np.frombuffer(block, dtype=np.uint8)
             return
+        texts = self._decoded(document, digest)
+        for text in self._in_nfc(texts) if self._normalize else texts:
+            yield code_points(text)
+
+    def _in_nfc(self, texts: Iterator[str]) -> Iterator[str]:
+        """Yield a document in NFC, and note whether it was not."""
+        before = after = 0
+        changed = False
+
+        def counted() -> Iterator[str]:
+            nonlocal before, changed
+            for text in texts:
+                before += len(text)
+                changed = changed or not composed(text)
+                yield text
+
+        for text in composed_pieces(counted()):
+            after += len(text)
+            yield text
+        if changed or before != after:
+            self._composed = (self._composed or 0) + before - after
+
+    def _decoded(self, document: Document, digest: hashlib._Hash | None) -> Iterator[str]:
+        """Yield a document's characters, block by block."""
         decoder = codecs.getincrementaldecoder(self.encoding)("strict")
         position = 0
         begun = False
@@ -235,9 +267,9 @@ class Corpus:
                     text = decoder.decode(part)
                     if text and not begun:  # a byte-order mark is no character of the text
                         text, begun = unmarked(text), True
-                    yield code_points(text)
+                    yield text
             start, part = position - len(decoder.getstate()[0]), decoder.getstate()[0]
-            yield code_points(decoder.decode(b"", final=True))
+            yield decoder.decode(b"", final=True)
         except UnicodeDecodeError as error:
             raise DataError(
                 _undecodable(document.name, self.encoding, start + error.start, error)

@@ -61,6 +61,8 @@ class TextData(DataModule):
             of byte-pair encoding by bytes. Text is parted as it is here.
         encoding: How characters are encoded in the files, by Python's name for it. No effect on
             bytes.
+        normalize: Bring the text to Unicode's NFC, where an accented letter is one character
+            however it was typed; a line says so where it was not. No effect on bytes.
         documents: What a document is: each of the `files` (each row of a data set), each of their
             `lines`, or each of their `paragraphs`, between blank lines. Lines and paragraphs are
             drawn for the parts one by one, equal ones for the same part.
@@ -104,6 +106,7 @@ class TextData(DataModule):
         vocabulary_size: int | None = None,
         vocabulary: str | None = None,
         encoding: str = "utf-8",
+        normalize: bool = True,
         documents: Documents = "files",
         val_fraction: float = 0.05,
         test_fraction: float = 0.05,
@@ -165,6 +168,7 @@ class TextData(DataModule):
         self.vocabulary_size = vocabulary_size
         self.vocabulary_file = vocabulary
         self.encoding = encoding
+        self.normalize = normalize
         self.documents: Documents = documents
         self.batch_size = batch_size
         self.chunk_length = chunk_length
@@ -244,6 +248,7 @@ class TextData(DataModule):
             documents=self.documents,
             shares=self.shares,
             size=self.vocabulary_size,
+            normalize=self.normalize,
             cache=cache_folder(self.cache_dir),
         )
         survey = corpus.survey()
@@ -253,6 +258,12 @@ class TextData(DataModule):
             f"{'bytes' if units == 'bytes' else 'characters'}{different}, "
             f"{survey['documents']:,} document(s), SHA-256 {survey['sha256']}"
         )
+        if (fewer := survey["composed"]) is not None:
+            rank_zero_info(
+                f"Text: brought to Unicode's NFC, which made it {fewer:,} characters shorter: "
+                "accented letters were typed in more than one way (--data.normalize false leaves "
+                "them)"
+            )
         return corpus
 
     @cached_property

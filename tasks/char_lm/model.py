@@ -28,7 +28,7 @@ from ...data.vocabulary import (
     vocabulary_from_spec,
 )
 from ..model import Model, Scored, infers, seeded
-from .writing import Text, Writer, encoded_prompt
+from .writing import Text, Writer, as_known, encoded_prompt
 
 _READ = 512  # symbols of a prompt that are read at once: longer ones take no more memory
 _SCORED_AT_ONCE = 4096  # symbols; memory depends on it, the result does not
@@ -244,7 +244,7 @@ class CharModel(Model):
         vocabulary, state, before = self.vocabulary, None, self.vocabulary.END
         unknown: Literal["skip", "replace"] = "replace" if vocabulary.kind == "words" else "skip"
         for piece in pieces:
-            ids = vocabulary.encode(piece, unknown=unknown).tolist()
+            ids = vocabulary.encode(as_known(vocabulary, piece), unknown=unknown).tolist()
             values: list[float] = []
             for first in range(0, len(ids), _SCORED_AT_ONCE):
                 part = ids[first : first + _SCORED_AT_ONCE]
@@ -272,7 +272,7 @@ class CharModel(Model):
         unknown: Literal["error", "replace"] = "replace" if words else "error"
         found: list[Scored] = []
         for first in range(0, len(texts), batch_size):
-            several = texts[first : first + batch_size]
+            several = [as_known(self.vocabulary, text) for text in texts[first:][:batch_size]]
             ids = [self.vocabulary.encode(text, unknown=unknown).tolist() for text in several]
             target, lengths = padded(ids)  # (B, T)
             target = target.to(self.device)

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any, Literal, TypeAlias
 
-from ...data.vocabulary import ByteVocabulary, Ids, UnknownCharacters, Vocabulary
+from ...data.formats.letters import composed
+from ...data.vocabulary import (
+    ByteVocabulary,
+    CharacterVocabulary,
+    Ids,
+    UnknownCharacters,
+    Vocabulary,
+    WordVocabulary,
+)
 
 Text: TypeAlias = str | bytes
 
@@ -26,10 +35,23 @@ def encoded_prompt(
     try:
         if isinstance(vocabulary, ByteVocabulary):
             return vocabulary.encode(prompt)
-        return vocabulary.encode(_text(prompt, "prompt"), unknown=unknown)
+        return vocabulary.encode(as_known(vocabulary, _text(prompt, "prompt")), unknown=unknown)
     except UnknownCharacters as error:
         remedy = "Write without them, or leave them out with unknown='skip' (--unknown skip)."
         raise error.told(where="The prompt", remedy=remedy) from None
+
+
+def as_known(vocabulary: Vocabulary, text: str) -> str:
+    """Return a text as a vocabulary of characters or words has it: in NFC, where it lacks some.
+
+    Args:
+        vocabulary: The model's.
+        text: The text, which may have been typed with accents as characters of their own.
+    """
+    if composed(text) or not isinstance(vocabulary, CharacterVocabulary | WordVocabulary):
+        return text
+    lacks = vocabulary.UNKNOWN in vocabulary.encode(text, unknown="replace")
+    return unicodedata.normalize("NFC", text) if lacks else text
 
 
 def as_text(written: Text) -> str:

@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 from unrolled.data import CaptionData, Subwords, TextData
 from unrolled.data.alphabet import alphabet
-from unrolled.data.formats.letters import composed, plain, unmarked, unspaced_share
+from unrolled.data.formats.letters import composed, composed_pieces, plain, unmarked, unspaced_share
 from unrolled.tasks.metrics import CaptionScores, SacreBLEU
 from unrolled.tasks.metrics.ptb import ptb_words
 
@@ -147,3 +147,10 @@ def test_a_byte_order_mark_is_no_character_of_a_document(tmp_path):
     counts = data.corpus.survey()["counts"]
     assert counts == {"a": 2, "b": 3, "\ufeff": 1}  # within a text it is what was written
     assert len(data.tokens) == 2 + 6
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+def test_pieces_are_brought_to_one_form_wherever_they_are_cut(size):
+    text = unicodedata.normalize("NFD", "é" * 5 + "작은 갈색 개 ệ क़ " + "a" + "\u0301" * 9000)
+    pieces = (text[begin : begin + size] for begin in range(0, len(text), size))
+    assert "".join(composed_pieces(pieces)) == unicodedata.normalize("NFC", text)

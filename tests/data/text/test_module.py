@@ -6,6 +6,7 @@ import copy
 import pickle
 import subprocess
 import sys
+import unicodedata
 
 import numpy as np
 import pytest
@@ -312,3 +313,17 @@ def test_a_name_that_does_not_exist():
 
     with pytest.raises(AttributeError, match="TextDate"):
         _ = unrolled.data.TextDate
+
+
+@pytest.mark.parametrize("units", ["characters", "words"])
+def test_letters_are_one_character_however_they_were_typed(text_file, units, caplog):
+    text = "Der Bär läuft. " * 40
+    mixed = text_file(unicodedata.normalize("NFD", text) + text)
+    data = TextData(mixed, units=units, val_fraction=0, test_fraction=0)
+    assert data.spec == TextData(text_file(text * 2, "nfc.txt"), units=units).spec
+    assert "made it 80 characters shorter" in caplog.text
+    kept = TextData(mixed, normalize=False).spec["vocabulary"]["symbols"]
+    assert {"\u0308", "ä"} <= set(kept)
+    assert TextData(mixed, units="bytes").corpus.survey()["symbols"] == len(
+        (unicodedata.normalize("NFD", text) + text).encode()
+    )

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import unicodedata
 from functools import partial
 
 import pytest
 import torch
 from unrolled.core import LSTM, Bidirectional
-from unrolled.data.vocabulary import ByteVocabulary, CharacterVocabulary
+from unrolled.data.vocabulary import ByteVocabulary, CharacterVocabulary, WordVocabulary
 from unrolled.errors import DataError
 from unrolled.tasks import CharModel
 
@@ -165,3 +166,17 @@ class TestGenerate:
     def test_nothing_asked_nothing_written(self, model):
         assert model.generate("the", length=0) == ""
         assert model.generate([], length=5) == []
+
+
+@pytest.mark.parametrize(
+    "spec", [CharacterVocabulary("äbr ").to_spec(), WordVocabulary(["bär"]).to_spec()]
+)
+def test_a_prompt_may_have_its_accents_as_characters(spec):
+    model = CharModel({"vocabulary": spec}, SMALL, embedding_size=6).eval()
+    typed = unicodedata.normalize("NFD", "bär ")
+    assert model.score([typed]) == model.score(["bär "])
+    assert list(model.score_stream([typed])) == list(model.score_stream(["bär "]))
+    assert model.generate(typed, length=9, seed=1) == model.generate("bär ", length=9, seed=1)
+    apart = CharacterVocabulary(typed).to_spec()  # of a text that was left as it is
+    left = CharModel({"vocabulary": apart}, SMALL, embedding_size=6)
+    assert len(left.score([typed])[0].symbols) == 5
