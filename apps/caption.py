@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..errors import DataError, UsageError
+from ..errors import DataError, UsageError, quoted
 from .shell.models import model_files, open_models
 from .shell.outputs import outputs
 from .shell.records import Output
@@ -74,7 +75,7 @@ def caption(
         batch_size: Images captioned side by side; the result does not depend on it.
         format: Write records instead of lines: each image's path, its caption, or what went wrong;
             null: as the name of --out ends, .tsv, .csv, .json or .jsonl, else lines. coco: the
-            results file of COCO's evaluation, with a list's numbers of its images.
+            results file of COCO's evaluation, with a list's numbers or names of its images.
         out: The file to write; null is standard output.
         device: Where to run, for instance cpu or cuda.
         trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
@@ -96,6 +97,13 @@ def caption(
     found = items(model, files, images, piped)
     if coco and any(item.id is None for item in found):
         raise UsageError("--format coco needs the images' numbers: give a list that has them.")
+    if coco and (named := [item.id for item in found if isinstance(item.id, str)]):
+        print(
+            f"unrolled: {len(named):,} of {len(found):,} images have names as ids, as "
+            f"'{quoted(named[0])}', which stay: pycocotools and coco-caption look for them in the "
+            "annotations; COCO's server takes numbers only.",
+            file=sys.stderr,
+        )
     there = [item.path for item in found if item.path is not None]
     targets = _targets(there, attention) if attention is not None else {}
     columns = ("image", *(("rank",) if nbest > 1 else ()), *_FOUND)

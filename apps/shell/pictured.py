@@ -36,13 +36,13 @@ class Item(NamedTuple):
         name: What results call it.
         open: Returns what the model takes; a DataError says what is wrong with it.
         path: The file of a picture; None of features, and of what there is not.
-        id: The number that a list gives it; None where there is none.
+        id: The number or name that a list gives it; None where there is none.
     """
 
     name: Path | str
     open: Callable[[], Tensor]
     path: Path | None = None
-    id: int | None = None
+    id: int | str | None = None
 
 
 def items(
@@ -75,7 +75,7 @@ def items(
     return found
 
 
-def _failing(name: Path | str, error: DataError, id: int | None = None) -> Item:
+def _failing(name: Path | str, error: DataError, id: int | str | None = None) -> Item:
     def fail() -> Tensor:
         raise error
 
@@ -101,7 +101,7 @@ def _files(model: CaptioningModel, name: str, piped: dict[Path, bytes]) -> Itera
         print(left_out(others, path, "no images"), file=sys.stderr)
 
 
-def _picture(path: Path, size: int, piped: dict[Path, bytes], id: int | None = None) -> Item:
+def _picture(path: Path, size: int, piped: dict[Path, bytes], id: int | str | None = None) -> Item:
     return Item(path, partial(_opened, path, size, piped), path, id)
 
 

@@ -75,13 +75,13 @@ class Entry(NamedTuple):
         image: The image's name; it may have folders in front.
         captions: Its captions.
         part: The part it belongs to; None where the file does not say.
-        id: The data set's number of it; None where it has none.
+        id: The data set's number of it, or its own name for it; None where it has none.
     """
 
     image: str
     captions: tuple[str, ...]
     part: Part | None
-    id: int | None = None
+    id: int | str | None = None
 
 
 def part_named(name: Any, where: Callable[[str], DataError]) -> Part | None:

@@ -183,7 +183,7 @@ def _listed(files: Iterable[_File], root: Path) -> str:
 
 def _merged(entries: Iterable[Entry]) -> list[Entry]:
     """Put the captions of an image together: many files have a line for each."""
-    merged: dict[str, tuple[list[str], Part | None, int | None]] = {}
+    merged: dict[str, tuple[list[str], Part | None, int | str | None]] = {}
     for image, captions, part, number in entries:
         texts, before, _ = merged.setdefault(image, ([], part, number))
         if before != part:
@@ -299,7 +299,7 @@ def _karpathy(path: Path, images: list[Any]) -> Iterator[Entry]:
             f"{folder}/{name}" if folder else name,
             captions,
             part_named(split, where),
-            number_of if type(number_of) is int else None,
+            number_of if type(number_of) in (int, str) else None,
         )
 
 
@@ -349,5 +349,5 @@ def _coco(
             names[key],
             tuple(captions.get(key, ())),
             part,
-            number_of if type(number_of) is int else None,
+            number_of if type(number_of) in (int, str) else None,
         )

@@ -82,7 +82,9 @@ def _names(entry: Entry) -> list[str]:
 
 
 def _numbers(entry: Entry) -> list[str]:
-    return [] if entry.id is None else [str(entry.id), f"{entry.id:012d}"]
+    if not isinstance(entry.id, int):
+        return [] if entry.id is None else [entry.id]
+    return [str(entry.id), f"{entry.id:012d}"]
 
 
 def _found(index: Mapping[str, set[str]], forms: Sequence[str]) -> set[str]:

@@ -124,6 +124,17 @@ def test_a_list_without_annotations_becomes_cocos_results(kind, here, capsys):
     assert all(one.keys() == {"image_id", "caption"} and one["caption"] for one in results)
 
 
+def test_names_as_ids_stay_in_cocos_results(here, capsys):
+    """pycocotools looks for each `image_id` among the annotations' as it stands there."""
+    images = [{"id": f"img-{name}", "file_name": f"{name}.jpg"} for name in ROWS]
+    (here / "val.json").write_text(json.dumps({"images": images, "annotations": []}))
+    command = ["caption", "model.ckpt", "val.json", "--images", "all.npz", "--format", "coco"]
+    assert main([*command, "--out", "results.json"]) == 0
+    assert "3 of 3 images have names as ids, as 'img-im0', which stay" in capsys.readouterr().err
+    results = json.loads((here / "results.json").read_text())
+    assert [one["image_id"] for one in results] == [image["id"] for image in images]
+
+
 @pytest.mark.parametrize(
     "command",
     [["plot", "attention", "model.ckpt", "other.png"], ["export", "model.ckpt", "--out", "onnx"]],
