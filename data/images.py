@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..errors import DataError
+from ..errors import DataError, installing
 from .formats.folders import is_pipe
 
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ def _lacking(begin: bytes, kinds: list[str]) -> str:
         return "is AVIF, which this Pillow does not read. Try: pip install -U 'pillow>=11.3'"
     heif = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
     if brand in heif and "HEIF" not in kinds:
-        return "is HEIC, as some telephones make it. Try: pip install pillow-heif"
+        return f"is HEIC, as some telephones make it. {installing('pillow-heif', None)}"
     return ""
 
 

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import itertools
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, quoted
+from .formats.packed import read_blocks
 
 MAX_LINE = 1 << 26
 """Bytes of a line, or a field of a table, at most; a file without line ends is no table."""
 
 MAX_FILE = 1 << 31
 """Bytes at most of a file that is read as a whole."""
+
+_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_MARK = 4  # bytes of the longest
 
 
 def lines(blocks: Iterable[bytes], label: str) -> Iterator[str]:
@@ -46,6 +57,7 @@ def lines_or_errors(blocks: Iterable[bytes], label: str) -> Iterator[str | DataE
         DataError: It can't be read.
     """
     # a line whose end has not come, in pieces: joining them at every block would be quadratic
+    blocks = _in_utf8(blocks, label)
     begun: list[bytes] = []
     number = waiting = 0
     passing = False  # over the rest of a line that is too long
@@ -75,14 +87,10 @@ def lines_or_errors(blocks: Iterable[bytes], label: str) -> Iterator[str | DataE
                 text = line.decode("utf-8")
             except UnicodeDecodeError as error:
                 byte = f"byte 0x{line[error.start]:02x} at its position {error.start + 1}"
-                utf16 = (
-                    " It looks like UTF-16."
-                    if b"\0" in line or line[:2] in (b"\xff\xfe", b"\xfe\xff")
-                    else ""
-                )
+                likely = "utf-16" if b"\0" in line else "latin1"
                 wrong = DataError(
-                    f"{label}, line {number} is not UTF-8: {byte} ({error.reason}).{utf16}\n"
-                    "Convert the file, with iconv -t utf-8 -f latin1 (or whichever encoding it "
+                    f"{label}, line {number} is not UTF-8: {byte} ({error.reason}).\n"
+                    f"Convert the file, with iconv -t utf-8 -f {likely} (or whichever encoding it "
                     "has)."
                 )
                 wrong.__cause__ = error
@@ -91,11 +99,39 @@ def lines_or_errors(blocks: Iterable[bytes], label: str) -> Iterator[str | DataE
             yield (text.removeprefix("\ufeff") if number == 1 else text).removesuffix("\r")
 
 
+def _in_utf8(blocks: Iterable[bytes], label: str) -> Iterator[bytes]:
+    """Yield a text as UTF-8 whose byte-order mark says that it is UTF-16 or UTF-32."""
+    rest = iter(blocks)
+    first = next(rest, b"")
+    while len(first) < _MARK and (more := next(rest, b"")):
+        first += more
+    encoding = _marked(first)
+    if encoding is None:
+        yield first
+        yield from rest
+        return
+    decoder = codecs.getincrementaldecoder(encoding)()
+    try:
+        for block in itertools.chain([first], rest):
+            yield decoder.decode(block).encode("utf-8", "surrogatepass")
+        yield decoder.decode(b"", final=True).encode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{label} is damaged: it begins as {encoding}, and is not.") from error
+
+
+def _marked(begin: bytes) -> str | None:
+    """Return the encoding that a byte-order mark names, None of UTF-8 and where there is none."""
+    for mark, encoding in _MARKS.items():  # UTF-16's is the beginning of UTF-32's
+        if begin.startswith(mark):
+            return encoding
+    return None
+
+
 def read_lines(path: Path, *, missing: str | None = None) -> list[str]:
     """Return the lines of a file that fits in memory, without their ends, of whatever system.
 
     Args:
-        path: The file.
+        path: The file; compressed ones are read as they are.
         missing: What to say where there is no such file.
 
     Raises:
@@ -103,12 +139,18 @@ def read_lines(path: Path, *, missing: str | None = None) -> list[str]:
     """
     try:
         check_size(path)
+        content = b"".join(read_blocks(path, f"'{path}'"))
+        text = content.decode(_marked(content) or "utf-8-sig")
         # not splitlines: it knows ends inside of captions
-        return path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
+        return re.sub("\r\n?", "\n", text).removesuffix("\n").split("\n")
     except FileNotFoundError as error:
         raise DataError(missing or f"'{path}' does not exist.") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"'{path}' is not UTF-8: {error.reason} at byte {error.start}.") from error
+        likely = "utf-16" if b"\0" in content[:100] else "latin1"
+        raise DataError(
+            f"'{path}' is not UTF-8: {error.reason} at byte {error.start}.\nConvert the file, with "
+            f"iconv -t utf-8 -f {likely} (or whichever encoding it has)."
+        ) from error
     except OSError as error:
         raise DataError(f"'{path}' can't be read: {error.strerror or error}.") from error
 

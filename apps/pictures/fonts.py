@@ -17,6 +17,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ...errors import installing
+
 if TYPE_CHECKING:
     from matplotlib.ft2font import FT2Font
     from PIL.Image import Image
@@ -84,7 +86,7 @@ def fonts_for(text: str) -> tuple[str, ...]:
         letters = "".join(sorted(new)[:8])
         warnings.warn(
             f"no font here has the letters {letters}{'...' if len(new) > 8 else ''}, and boxes "
-            "stand for them: pip install 'unrolled[fonts]'",
+            f"stand for them. {installing('them', 'fonts')}",
             stacklevel=2,
         )
     return tuple(found)

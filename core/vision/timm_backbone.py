@@ -58,7 +58,8 @@ class TimmBackbone(PretrainedBackbone):
             timm: Any = import_module("timm")  # it may be lacking, and with it its types
         except ImportError as error:
             raise ImportError(
-                "TimmBackbone needs the library timm: pip install 'timm>=1.0.9'", name="timm"
+                "TimmBackbone needs timm, which is not installed. Try: pip install 'timm>=1.0.9'",
+                name="timm",
             ) from error
         if not timm.is_model(name):
             near = difflib.get_close_matches(name.partition(".")[0], timm.list_models(), n=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,9 @@ class ArrayStore:
     """
 
     def __init__(self, path: Path, most: int) -> None:
-        try:
-            import h5py
-        except ImportError as error:
-            raise not_installed("h5py", "hdf5", f"'{path}'") from error
         self.path = path
         self._most = most
-        self._h5py: Any = h5py
+        self._h5py = _library(path)
         self._opened: tuple[int, Any] | None = None
         self.names: list[str] = self._within(lambda: list(self._arrays(self._file, "", 0)))
 
@@ -70,9 +67,7 @@ class ArrayStore:
         """
 
         def look() -> tuple[int, ...]:
-            data = self._file[name]
-            if data.is_virtual or data.external:
-                raise ValueError("it lies in other files, which are not read")
+            data = _within_file(self._file[name])
             if data.shape is None or data.dtype.hasobject:
                 raise ValueError("it holds no plain numbers")
             check_size(data.shape, self._most)
@@ -106,9 +101,7 @@ class ArrayStore:
         """
 
         def look() -> list[str]:
-            data = self._file[name]
-            if data.is_virtual or data.external:
-                raise ValueError("it lies in other files, which are not read")
+            data = _within_file(self._file[name])
             check_size(data.shape or (), self._most)
             if self._h5py.check_string_dtype(data.dtype) is not None:
                 data = data.asstr("utf-8", "replace")
@@ -120,13 +113,65 @@ class ArrayStore:
         return found
 
     def _within(self, look: Callable[[], Any], name: str = "") -> Any:
-        try:
+        with _told(self.path, name):
             return look()
-        except (
-            *(OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError),
-            OverflowError,
-        ) as error:
-            inside = f", '{quoted(name)}'," if name else ""
-            raise DataError(
-                f"'{self.path}'{inside} is no whole HDF5 file: {quoted(str(error), 100)}."
-            ) from error
+
+
+@contextmanager
+def open_file(path: Path) -> Iterator[Any]:
+    """Open a file for whoever knows its layout; whatever goes wrong within is told as its damage.
+
+    Args:
+        path: The file.
+
+    Raises:
+        DataError: It is no HDF5 file, or is damaged.
+        SetupError: h5py is not installed.
+    """
+    library = _library(path)
+    with _told(path), library.File(path, "r") as file:
+        yield file
+
+
+def whole_array(data: Any, most: int) -> Array:
+    """Return an array of an open file whose size was looked at first.
+
+    Args:
+        data: The array in the file.
+        most: Numbers of 8 bytes at most.
+
+    Raises:
+        ValueError: It claims more, or lies in other files.
+    """
+    check_size((*data.shape, max(1, _within_file(data).dtype.itemsize // 8)), most)
+    return np.asarray(data[()])
+
+
+def _library(path: Path) -> Any:
+    try:
+        import h5py
+    except ImportError as error:
+        raise not_installed("h5py", "hdf5", f"'{path}'") from error
+    return h5py
+
+
+def _within_file(data: Any) -> Any:
+    if data.is_virtual or data.external:
+        raise ValueError("it lies in other files, which are not read")
+    return data
+
+
+@contextmanager
+def _told(path: Path, name: str = "") -> Iterator[None]:
+    try:
+        yield
+    except DataError:
+        raise
+    except (
+        *(OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError),
+        OverflowError,
+    ) as error:
+        inside = f", '{quoted(name)}'," if name else ""
+        raise DataError(
+            f"'{path}'{inside} is no whole HDF5 file: {quoted(str(error), 100)}."
+        ) from error

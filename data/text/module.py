@@ -260,9 +260,8 @@ class TextData(DataModule):
         )
         if (fewer := survey["composed"]) is not None:
             rank_zero_info(
-                f"Text: brought to Unicode's NFC, which made it {fewer:,} characters shorter: "
-                "accented letters were typed in more than one way (--data.normalize false leaves "
-                "them)"
+                f"Text: brought to Unicode's NFC, which made it {fewer:,} characters shorter: its "
+                "accents were characters of their own (--data.normalize false leaves them)"
             )
         return corpus
 

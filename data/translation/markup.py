@@ -1,7 +1,6 @@
 """Sentences in marked-up text: TMX, WMT's test sets in SGML and XML, WIT3's tags.
 
-XML goes through defusedxml, piece by piece: entities are not expanded, nothing is fetched, and no
-tree of the whole file is built.
+XML is read piece by piece: no tree of the whole file is built.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from ...errors import DataError, quoted
 from ..formats.packed import kind_of, read_blocks
+from ..formats.xml import fed
 from ..tables import MAX_LINE, lines
 from .languages import names_language
 
@@ -175,28 +175,13 @@ def marked_up_pairs(path: Path, source: str, target: str, label: str) -> Iterato
     Raises:
         DataError: It is no such file, or has none of the two languages.
     """
-    from xml.etree.ElementTree import ParseError
-
-    from defusedxml.common import DefusedXmlException
-    from defusedxml.ElementTree import DefusedXMLParser
-
     units = _Units(source, target, label)
-    parser = DefusedXMLParser(target=units)
-    count = whole = 0
-    try:
-        for block in read_blocks(path, label):
-            parser.feed(block)
-            for pair in units.pairs:
-                count, whole = count + 1, whole + all(pair)
-                yield pair
-            units.pairs.clear()
-        parser.close()
-    except DefusedXmlException as error:
-        raise DataError(
-            f"{label} declares entities of its own, which are not expanded: {quoted(str(error))}."
-        ) from error
-    except (ParseError, ValueError, LookupError) as error:  # the latter: of its encoding
-        raise DataError(f"{label} is damaged or no XML: {error}.") from error
+    whole = 0
+    for _ in fed(path, label, units):
+        for pair in units.pairs:
+            whole += all(pair)
+            yield pair
+        units.pairs.clear()
     if not units.known:
         raise DataError(
             f"{label} is neither TMX (tu, tuv, seg) nor a test set of WMT (doc, src, ref, seg). "

@@ -138,7 +138,8 @@ def find_videos(root: Path, how: AnnotationReading = AnnotationReading()) -> Fou
             f"'{root}' has folders for its parts, and {len(outside)} video(s) in none: "
             f"{some(outside)}."
         )
-    own = {path: table for path in media if (table := _table(path))}
+    written = _Written()
+    own = {path: table for path in media if (table := _table(path, written))}
     labels = {path: _of_one(path, read_annotations(table, how)) for path, table in own.items()}
     idle, unread = _share_out(there, set(own.values()), labels, media, root, how)
     if labels or idle:
@@ -166,7 +167,25 @@ def _common() -> list[str]:
     return [suffix for suffix in (".mp4", ".mov", ".avi", ".mkv") if suffix in VIDEO_SUFFIXES]
 
 
-def _table(path: Path) -> Path | None:
+class _Written(dict[Path, list[Path]]):
+    """The files of folders, each folder listed once."""
+
+    def __missing__(self, folder: Path) -> list[Path]:
+        with os.scandir(folder) as entries:
+            self[folder] = found = [Path(entry.path) for entry in entries if entry.is_file()]
+        return found
+
+    def as_written(self, place: Path) -> list[Path]:
+        """Return a file as its suffix is written: `clip.CSV` is `clip.csv`."""
+        suffix = place.suffix.lower()
+        return [
+            path
+            for path in self[place.parent]
+            if path.stem == place.stem and path.suffix.lower() == suffix
+        ]
+
+
+def _table(path: Path, written: _Written) -> Path | None:
     """Return the file with a video's labels, where there is one.
 
     Raises:
@@ -177,7 +196,7 @@ def _table(path: Path) -> Path | None:
         places = [stem.with_name(stem.name + suffix) for stem in stems for suffix in suffixes]
         if path.is_dir():
             places = [*(path / f"labels{suffix}" for suffix in suffixes), *places]
-        there = [place for place in dict.fromkeys(places) if place.is_file()]
+        there = [found for place in dict.fromkeys(places) for found in written.as_written(place)]
         if suffixes is WEAK:  # a text beside a video may be anything
             there = [place for place in there if _reads(place)]
         if len(there) > 1:

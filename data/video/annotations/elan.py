@@ -7,10 +7,9 @@ Times are milliseconds in the XML; here they are seconds.
 from __future__ import annotations
 
 from pathlib import Path
-from xml.etree import ElementTree
 
 from ....errors import DataError, quoted
-from ...tables import read_lines
+from ...formats.xml import read_tree
 from .segments import Annotation, LabelSegment
 from .tables import Rows, is_time, time_of
 
@@ -26,13 +25,9 @@ def read_eaf(path: Path) -> Annotation:
     Raises:
         DataError: It is damaged, is no such file, or declares entities, which could be a bomb.
     """
-    text = "\n".join(read_lines(path, missing=f"There is no file of labels '{path}'."))
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise DataError(f"'{path}' declares a document type or entities, which are not read.")
-    try:
-        root = ElementTree.fromstring(text)
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise DataError(f"'{path}' is no whole XML: {quoted(str(error), 100)}.") from error
+    if not path.exists():
+        raise DataError(f"There is no file of labels '{path}'.")
+    root = read_tree(path, f"'{path}'")
     if root.tag != "ANNOTATION_DOCUMENT":
         raise DataError(
             f"'{path}' is no .eaf of ELAN: it begins with <{quoted(root.tag)}>, not "

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ....errors import DataError
+from ...formats.packed import kind_of, read_blocks
 from ...tables import check_size, json_value
 from . import boris, elan, via
 from .plain import read_plain
@@ -51,7 +52,7 @@ def read_annotations(path: Path, how: AnnotationReading = _AS_IT_IS) -> list[Ann
         DataError: It is missing, of no kind that is read, or its rows contradict each other; the
             line is named.
     """
-    suffix = path.suffix.lower()
+    suffix = kind_of(path)
     if suffix == ".eaf":
         found = [elan.read_eaf(path)]
     elif suffix in (".json", ".boris"):
@@ -87,7 +88,7 @@ def read_frame_labels(path: Path) -> Annotation:
 def _read_json(path: Path) -> list[Annotation]:
     try:
         check_size(path)
-        content: Any = json_value(path.read_bytes(), f"'{path}'")
+        content: Any = json_value(b"".join(read_blocks(path, f"'{path}'")), f"'{path}'")
     except FileNotFoundError as error:
         raise DataError(f"There is no file of labels '{path}'.") from error
     except OSError as error:

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ....errors import DataError, not_installed, quoted, some
+from ....errors import DataError, quoted, some
+from ...formats.hdf5 import open_file, whole_array
 from ...tables import csv_rows, read_lines
 from .pandas_files import is_pandas, read_blocks
 
@@ -114,28 +115,16 @@ def _of_columns(
 
 def _read_hdf5(path: Path) -> Pose:
     """Read what SLEAP or DeepLabCut wrote; nothing is executed."""
-    try:
-        import h5py
-    except ImportError as error:
-        raise not_installed("h5py", "hdf5", f"'{path}'") from error
-    try:
-        with h5py.File(path, "r") as file:
-            if is_pandas(file):
-                blocks = read_blocks(path, file, partial(_array, path))
-                columns = [_three(path, column) for names, _ in blocks for column in names]
-                return _of_columns(path, columns, np.concatenate([b[1] for b in blocks], 1))
-            if "tracks" not in file or "node_names" not in file:
-                raise DataError(
-                    f"'{path}' is neither SLEAP's nor DeepLabCut's: it holds {some(file.keys())}."
-                )
-            return _of_sleap(path, file)
-    except DataError:
-        raise
-    except (
-        *(OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError),
-        OverflowError,
-    ) as error:
-        raise DataError(f"'{path}' is no whole HDF5 file: {quoted(str(error), 100)}.") from error
+    with open_file(path) as file:
+        if is_pandas(file):
+            blocks = read_blocks(path, file, partial(_array, path))
+            columns = [_three(path, column) for names, _ in blocks for column in names]
+            return _of_columns(path, columns, np.concatenate([b[1] for b in blocks], 1))
+        if "tracks" not in file or "node_names" not in file:
+            raise DataError(
+                f"'{path}' is neither SLEAP's nor DeepLabCut's: it holds {some(file.keys())}."
+            )
+        return _of_sleap(path, file)
 
 
 def _three(path: Path, column: tuple[str, ...]) -> tuple[str, str, str]:
@@ -173,11 +162,7 @@ def _array(path: Path, data: Any, dims: int = 0) -> npt.NDArray[Any]:
         raise DataError(
             f"'{path}': {data.name} has {shape} numbers, expected {dims or 'some'} axes."
         )
-    numbers = int(np.prod([int(size) for size in shape], dtype=object))
-    _check(path, numbers * max(1, data.dtype.itemsize // 8))
-    if data.is_virtual or data.external:
-        raise DataError(f"'{path}': {data.name} lies in other files, which are not read.")
-    return np.asarray(data[()])
+    return whole_array(data, MAX_NUMBERS)
 
 
 def _check(path: Path, numbers: int) -> None:
