@@ -186,9 +186,19 @@ def csv_rows(
     """
     # Set each time, for it is the whole process's.
     csv.field_size_limit(longest)
-    rows = csv.reader((f"{line}\n" for line in lines), **dialect)
+    read: list[str] = []  # the lines of a row
+
+    def noted() -> Iterator[str]:
+        for line in lines:
+            read.append(f"{line}\n")
+            yield read[-1]
+
+    rows = csv.reader(noted(), **dialect)
     try:
         for row in rows:
+            if len(read) > 1:  # a quote took in what follows: it has to end where a column does
+                next(csv.reader(read, **{**dialect, "strict": True}))
+            read.clear()
             yield rows.line_num, row
     except csv.Error as error:
         raise DataError(

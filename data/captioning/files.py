@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
+import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -103,7 +106,8 @@ def read_captions(root: Path, layout: Layout, columns: str | None = None) -> Cap
         )
         others = f" (but {_listed(there, root)})" if there else ""
         raise DataError(
-            f"'{root}' has no caption file whose name is known{others}. Expected is\n{known}"
+            f"'{root}' has no caption file whose name is known{others}.{_unnamed(root)} Expected "
+            f"is\n{known}"
         )
     if len({file.layout for file in files}) > 1:
         raise DataError(
@@ -133,6 +137,11 @@ def _stranger(root: Path) -> str:
             f"has archives, as '{tars[0].name}' (WebDataset), which are not unpacked.\n"
             "Unpack them with tar, and name images and captions in a captions.csv (image,caption)."
         )
+    if sheets := _matching(root, "*.xlsx", "*.xls", "*.ods"):
+        return (
+            f"has a spreadsheet, '{sheets[0].name}', which is not read.\nSave it as captions.csv, "
+            "with the columns image and caption."
+        )
     texts = [path for path in _matching(root, "*.txt") if _beside(path)]
     if texts:
         return (
@@ -140,6 +149,14 @@ def _stranger(root: Path) -> str:
             "of all, captions.tsv: the image's name, a tab, its caption."
         )
     return ""
+
+
+def _unnamed(root: Path) -> str:
+    """Say that a table of another name may be named."""
+    there = _matching(root, "*.csv", "*.tsv", "*.txt", "*.json") if root.is_dir() else []
+    if not there:
+        return ""
+    return f" If '{there[0].name}' is one, name the file: --data.root {there[0]}."
 
 
 def _beside(path: Path) -> bool:
@@ -248,12 +265,19 @@ def _ending(root: Path, stems: Iterable[str], suffixes: Iterable[str]) -> list[P
 
 def _matching(root: Path, *patterns: str) -> list[Path]:
     """Return the files of a folder and of its folders whose names match, or the file itself."""
+    forms = re.compile("|".join(fnmatch.translate(pattern.lower()) for pattern in patterns))
     if root.is_file():
-        return [root] if any(root.match(pattern) for pattern in patterns) else []
-    found = {
-        path for pattern in patterns for depth in ("", "*/") for path in root.glob(depth + pattern)
-    }
-    return sorted(path for path in found if path.is_file())
+        return [root] if forms.match(root.name.lower()) else []
+    with os.scandir(root) as inside:
+        found = list(inside)
+    for folder in [entry for entry in found if entry.is_dir()]:
+        with os.scandir(folder) as inside:
+            found += inside
+    return sorted(
+        Path(entry.path)
+        for entry in found
+        if forms.match(entry.name.lower()) and entry.name[0] != "." and entry.is_file()
+    )
 
 
 def _wrong(path: Path, place: str, expected: str) -> DataError:

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ...errors import DataError, quoted
+from ..formats.letters import plain
 from ..images import SUFFIXES
 
 _FOLDERS = (
@@ -127,7 +128,9 @@ class ImageFinder:
 
     def _deeper(self, name: Path) -> list[Path]:
         """Return files one folder deeper, those that differ in capitals, or lack the suffix."""
-        for key in (name.name, name.name.casefold()):
+        # macOS takes accents apart in names of files, and tables may have been written elsewhere
+        one = plain(name.name)
+        for key in (name.name, one, one.casefold()):
             if found := self._index.get(key, []):
                 return found
         return []
@@ -137,9 +140,9 @@ class ImageFinder:
         """Files by their names, their names in small letters, and those without suffix."""
         index: dict[str, list[Path]] = {}
         for path in dict.fromkeys(self._files()):
-            keys = {path.name, path.name.casefold()}
+            keys = {path.name, *_forms(path.name)}
             if path.suffix.lower() in SUFFIXES:
-                keys |= {path.stem, path.stem.casefold()}
+                keys |= {path.stem, *_forms(path.stem)}
             for key in keys:
                 index.setdefault(key, []).append(path)
         return index
@@ -155,3 +158,7 @@ class ImageFinder:
                         yield from sorted(Path(item.path) for item in inside if item.is_file())
                 elif path.suffix.lower() in SUFFIXES:
                     yield path
+
+
+def _forms(name: str) -> set[str]:
+    return {plain(name), plain(name).casefold()}

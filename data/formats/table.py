@@ -118,20 +118,28 @@ class Table:
         self.path, self.label, self.fields = path, label, list(fields)
         self._longest, self._strict, self._joined = longest, strict, joined
         self._matches = matches
+        self.comments: list[str] = []
         columns = columns or {}
         sample = list(itertools.islice(self._lines(), SAMPLE))
+        if not any(map(str.strip, sample)):
+            raise DataError(f"{label} is empty.")
         self.header: list[str] | None = None
         self.dialect, self.places = self._understood(sample, columns, guess)
         first = next(iter(self._sampled(self.dialect, sample)), [])
         self._width = len(self.header if self.header is not None else _trimmed(first))
         self.told = self._told()
+        if self.comments:
+            count, first_line = len(self.comments), quoted(self.comments[0])
+            self.told += f"; {count:,} line(s) above the table, as '{first_line}', are left out"
 
     def _lines(self) -> Iterator[str]:
-        begun = False
-        for line in lines(read_blocks(self.path, self.label), self.label):
-            begun = begun or _ANKI.match(line) is None
-            if begun:
-                yield line
+        found = lines(read_blocks(self.path, self.label), self.label)
+        above = list(itertools.takewhile(lambda line: line.startswith("#"), head := _Head(found)))
+        begin = [line for line in above if not _ANKI.match(line)]
+        if head.last is not None and all(_is_comment(line, head.last) for line in begin):
+            self.comments, begin = begin, []
+        yield from (*begin, *([] if head.last is None else [head.last]))
+        yield from found
 
     def _understood(
         self, sample: list[str], columns: Mapping[str, str], guess: Guess | None
@@ -297,12 +305,35 @@ class Table:
             raise DataError(self._columns(row, line))
         return row
 
+    @property
+    def _expected(self) -> int:
+        return max(self._width, max(self.places.values()) + 1)
+
     def _columns(self, row: list[str], line: int) -> str:
         return (
-            f"{self.label}, line {line}: expected {self._width} columns, found {len(row)}, with "
+            f"{self.label}, line {line}: expected {self._expected} columns, found {len(row)}, with "
             f"{SEPARATORS[self.dialect.separator]} between them; a column with such a sign in it "
             "needs quotes."
         )
+
+
+class _Head(Iterator[str]):
+    """Lines, the last of which is remembered."""
+
+    def __init__(self, found: Iterator[str]) -> None:
+        self._found = found
+        self.last: str | None = None
+
+    def __next__(self) -> str:
+        self.last = None
+        self.last = next(self._found)
+        return self.last
+
+
+def _is_comment(line: str, below: str) -> bool:
+    """Say whether a line above a table is none of its rows: it has fewer of what parts columns."""
+    parting = [mark for mark in "\t|;," if mark in below]
+    return bool(parting) and all(line.count(mark) < below.count(mark) for mark in parting)
 
 
 def _trimmed(row: list[str]) -> list[str]:

@@ -25,6 +25,12 @@ TABLES = (*TEXT_TABLES, *OBJECTS, ".tmx", ".xml", ".zip")
 _SOURCES = ("source", "src", "source_text", "source_sentence", "input")
 _TARGETS = ("target", "tgt", "trg", "target_text", "target_sentence", "translation", "output")
 _NO_SENTENCES = ("id", "index", "lang", "language", "score", "attribution", "license", "split")
+# sentence1, text_b, Column 2: names of columns that no sentence begins with
+_COUNTED = re.compile(
+    r"(sentences?|texts?|phrases?|sources?|targets?|inputs?|outputs?|lang|languages?|segments?"
+    r"|strings?|col|columns?|premise|hypothesis)[\s_-]*[0-9ab]",
+    re.IGNORECASE,
+)
 _ABOUT = re.compile(r"CC[- ]?BY|tatoeba\.org|https?://", re.IGNORECASE)
 _NUMBER = re.compile(r"[-+]?[0-9]+([.,][0-9]+)?")
 _CODE = 3  # letters
@@ -159,6 +165,7 @@ def _is_header(rows: list[list[str]]) -> bool:
     languages = [cell for cell in first if language_of(cell) is not None]
     # "run" and "aa" are codes of languages, and words of dictionaries
     named = len(languages) > 1 or any(len(cell) > _CODE for cell in languages)
+    named = named or all(_COUNTED.fullmatch(cell) for cell in first)
     if short and (named or any(same_name(cell, name) for cell in first for name in known)):
         return True
     columns = [

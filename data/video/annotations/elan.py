@@ -7,6 +7,7 @@ Times are milliseconds in the XML; here they are seconds.
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import unquote
 
 from ....errors import DataError, quoted
 from ...formats.xml import read_tree
@@ -74,7 +75,7 @@ def read_eaf(path: Path) -> Annotation:
     if not segments:
         raise DataError(f"'{path}' holds no annotations with a text.")
     media = root.find(".//MEDIA_DESCRIPTOR")
-    video = "" if media is None else media.get("MEDIA_URL", "")
+    video = "" if media is None else unquote(media.get("MEDIA_URL", ""))  # file:///C:/a%20b.mp4
     return Annotation(path, "ELAN", "seconds", sorted(segments), video=video)
 
 

@@ -178,13 +178,17 @@ def _frames(path: Path, rows: Rows, known: Mapping[str, Column]) -> list[Annotat
         segments.sort()
         there = {int(segment.start) for segment in segments}
         last = int(segments[-1].start)
-        if len(there) <= last:
+        counted = "a row a frame"
+        if 0 not in there and len(there) == last:
+            counted = "a row a frame, counted from 1"
+            segments = [one._replace(start=one.start - 1, end=one.end - 1) for one in segments]
+        elif len(there) <= last:
             missing = next(frame for frame in range(last + 1) if frame not in there)
             raise DataError(
                 f"'{path}' has no row for frame {missing}; a row for every frame is expected, "
                 "from 0."
             )
-        found.append(Annotation(path, "a row a frame", "frames", segments, True, video=video))
+        found.append(Annotation(path, counted, "frames", segments, True, video=video))
     return found
 
 
@@ -206,7 +210,8 @@ def _one_hot(path: Path, header: list[str], rows: Rows) -> Annotation:
     """Read DeepEthogram's table: a row a frame, a column a class; -1 where nobody has looked."""
     first = _first(header)
     if first:
-        for number, (line, row) in enumerate(rows):
+        from_one = bool(rows) and rows[0][1][0] in ("1", "1.0")
+        for number, (line, row) in enumerate(rows, int(from_one)):
             if row[0] not in (str(number), f"{number}.0"):
                 raise DataError(
                     f"'{path}', line {line}: expected the row of frame {number}, got "

@@ -70,6 +70,8 @@ def unknown_project(path: Path, content: Any) -> DataError:
         what = "a file of LabelMe about one image, which is not read"
     elif {"images", "annotations"} <= keys:
         what = "a file of COCO about images"
+    elif "_via_img_metadata" in keys or {"filename", "regions", "file_attributes"} <= keys:
+        what = "a project of VIA 2, about regions of images; VIA 3 labels times of videos"
     else:
         return DataError(f"'{path}' is a project neither of BORIS nor of VIA, nor ActivityNet's.")
     return DataError(f"'{path}' is {what}.\n{_TABLE}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ....errors import DataError, UsageError, some
+from ....errors import DataError, UsageError, quoted, some
 from ...tables import csv_rows, read_lines
 from .strangers import refuse_stranger
 
@@ -23,6 +23,7 @@ _WORDS = {
     "label": {
         *("label", "labels", "class", "behavior", "behaviour", "behaviors", "behaviours"),
         *("action", "activity", "annotation", "state", "code", "phase", "gesture", "verb", "text"),
+        *("event", "trialtype"),  # BIDS: onset, duration, trial_type
     },
     "frame": {"frame", "frames", "framenumber"},
     "video": {"video", "file", "filename", "media", "clip", "videoname", "videofile", "path"},
@@ -67,6 +68,8 @@ def read_rows(path: Path) -> Rows:
         DataError: It can't be read, or is no such table.
     """
     lines = read_lines(path, missing=f"There is no file of labels '{path}'.")
+    if not any(map(str.strip, lines)):
+        raise DataError(f"'{path}' is empty: it holds no labels.")
     refuse_stranger(path, lines)
     lines = _separated(lines)
     head = "\n".join(line for line in lines[:50] if not line.startswith("#"))
@@ -156,6 +159,11 @@ def columns_of(header: Sequence[str], given: Mapping[str, str] | None = None) ->
         exact = [place for place in places if lower[place] in words]
         if places:
             place = (exact or places)[0]
+            if (count := lower.count(lower[place])) > 1:
+                raise DataError(
+                    f"{count} columns are called '{quoted(header[place])}'. Choose with "
+                    f"--data.columns {role}=NUMBER (from 1)."
+                )
             found[role] = Column(place, header[place], _unit(header[place]))
     return found
 
@@ -170,7 +178,8 @@ def _role(name: str) -> str:
 
 def _split(name: str) -> set[str]:
     parted = re.sub(r"([a-z])([A-Z])", r"\1 \2", name)
-    return set(re.findall(r"[a-z]+", parted.lower()))
+    words = re.findall(r"[a-z]+", parted.lower())
+    return {*words, "".join(words)}
 
 
 def _unit(name: str) -> str:
