@@ -105,9 +105,9 @@ def read_captions(root: Path, layout: Layout, columns: str | None = None) -> Cap
             f"  {name}: {what}" for name, what in EXPECTED.items() if layout in ("auto", name)
         )
         others = f" (but {_listed(there, root)})" if there else ""
+        hint = "" if there else _unnamed(root)
         raise DataError(
-            f"'{root}' has no caption file whose name is known{others}.{_unnamed(root)} Expected "
-            f"is\n{known}"
+            f"'{root}' has no caption file whose name is known{others}.{hint} Expected is\n{known}"
         )
     if len({file.layout for file in files}) > 1:
         raise DataError(

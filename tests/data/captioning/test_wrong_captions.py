@@ -188,7 +188,7 @@ def test_nothing_with_a_caption_is_an_error(tmp_path, data):
         (
             "notes.txt",
             "nothing",
-            r"no caption file whose name is known. Expected is\n  flickr8k: .*\n  csv: ",
+            r"whose name is known\. If .notes.txt. is one, .* Expected is\n  flickr8k: .*\n  csv: ",
         ),
     ],
 )

@@ -80,8 +80,8 @@ def test_not_utf_8(root):
     message = refused(root)
     assert "train.de, line 2 is not UTF-8: byte 0xdf at its position 5" in message
     assert "iconv" in message
-    (root / "train.de").write_bytes("Straße\n".encode("utf-16"))
-    assert "UTF-16" in refused(root)
+    (root / "train.de").write_bytes("Straße\n".encode("utf-16-le"))  # without a byte-order mark
+    assert "iconv -t utf-8 -f utf-16" in refused(root)
 
 
 @pytest.mark.parametrize(
