@@ -14,12 +14,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import DataError, quoted
-from ..arrays import Array, ArrayArchive, read_array
+from ..arrays import Array, ArrayArchive, check_size, read_array
 from ..formats.hdf5 import ArrayStore
 from ..tables import json_value, read_lines
 from .databases import OWN
 
 _WHOLE = 1 << 28  # numbers of an array that has to be read as a whole: 1 GB of them
+_ROW = 1 << 24  # of an image
 _ANY = 1 << 48  # of one whose rows are read one by one
 IDS = ("ids", "image_ids", "image_id", "img_ids", "names", "image_names", "filenames", "keys")
 """What says whose rows are whose may be called."""
@@ -66,6 +67,10 @@ class StackRows:
                 f"{len(self.names):,} images."
             )
         self._shape = shape[1:]
+        try:
+            check_size(self._shape, _ROW)
+        except ValueError as error:
+            raise DataError(f"'{path}', a row: {error}.") from error
         self._number = {name: number for number, name in enumerate(self.names)}
         if len(self._number) < len(self.names):
             twice = next(n for i, n in enumerate(self.names) if self._number[n] != i)
@@ -130,7 +135,7 @@ def stack_of(path: Path, *, alone: bool = False) -> Stack | None:
     if ids is None or array is None:
         return None
     if isinstance(opened, ArrayStore):
-        names = opened.texts(ids)
+        names = ArrayStore(path, _WHOLE).texts(ids)
     else:
         names = _texts(opened.read(ids), f"'{path}', '{ids}'")
     return Stack(

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import h5py
+import lmdb
 import numpy as np
 from fuzzing import Reader
 from readers import COCO, const
@@ -68,6 +69,19 @@ def stores(folder: Path) -> list[bytes]:
     return [file.getvalue()]
 
 
+def databases(folder: Path) -> list[bytes]:
+    features = np.arange(24, dtype=np.float32).reshape(4, 6)
+    np.save(packed := io.BytesIO(), features)
+    path = folder / "made.lmdb"
+    settings = {"subdir": False, "lock": False, "map_size": 1 << 20}
+    with lmdb.open(str(path), **settings) as made, made.begin(write=True) as change:
+        for key in (b"a", b"b"):
+            change.put(key, packed.getvalue())
+    content = path.read_bytes()
+    path.unlink()
+    return [content]
+
+
 def read_arrays(path: Path) -> None:
     for arrays, name in open_source(path).arrays.values():
         arrays.shape(name)
@@ -114,4 +128,5 @@ OF_APPS: dict[str, Reader] = {
     },
     "features of images in an archive": Reader("x.npz", archives, read_arrays),
     "features of images in a store": Reader("x.h5", stores, read_arrays),
+    "features of images in a database": Reader("x.lmdb", databases, read_arrays),
 }

@@ -271,7 +271,7 @@ class TestLabels:
                 "begin,end,colour\n0,5,x\n",
                 "has the columns begin, end, colour; expected a first line frame,label or",
             ),
-            ("", "has the columns of nothing"),
+            ("", "is empty: it holds no labels"),
             ("frame,label\n", "holds no labels"),
         ],
     )
