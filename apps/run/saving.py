@@ -387,6 +387,6 @@ class SaveConfig(SaveConfigCallback):
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write the file; Lightning calls this on the first rank only."""
         path = self.folder / "config.yaml"
-        self.text = self.parser.dump(self.config, skip_none=False)
+        self.text = self.parser.dump(self.config, skip_none=False, skip_validation=True)
         with writing(path), replacing(path) as file:
             file.write(self.text.encode())

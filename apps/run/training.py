@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
@@ -49,6 +50,8 @@ from .saving import AtomicCheckpointIO, CheckedCheckpointIO, Checkpoint, SaveCon
 from .stopping import StopEarly
 from .tables import Board, MetricsTable
 from .trust import refuse_twins, resolve, rules_of
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # for text of our own: it nests no deeper
 
 
 class TrainingCLI(LightningCLI):
@@ -125,6 +128,13 @@ class TrainingCLI(LightningCLI):
 
     def _parse_ckpt_path(self) -> None:
         """Do nothing: Lightning would merge a checkpoint's hyper-parameters over the flags."""
+
+    def _dump_config(self) -> None:
+        """Keep the configuration as plain values, without a second check of all of them."""
+        text = self.parser.dump(
+            self.config, skip_link_targets=False, skip_none=False, skip_validation=True
+        )
+        self.config_dump = yaml.load(text, Loader=_Loader)[self.request.command]
 
     def _add_instantiators(self) -> None:
         # An optimizer's factory keeps the parser and with it these; Lightning's keep the command
