@@ -321,7 +321,13 @@ def test_a_run_that_stops_by_an_error_keeps_its_exit_code(capsys):
 
 
 @pytest.mark.parametrize(
-    ("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+    ("signal_number", "code"),
+    [
+        (signal.SIGTERM, 143),
+        # apps/run/test_preemption.py has them, of a terminal
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow),
+    ],
 )
 def test_signals(forks, tmp_path, signal_number, code):
     command = ["fit", "char_lm", *TINY, *CPU, "--model.core.hidden_size", "8"]
