@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -298,21 +297,6 @@ def test_a_prompt_with_a_character_that_the_model_never_saw(capsys):
         == 0
     )
     assert capsys.readouterr().out.startswith("thé")
-
-
-def test_importing_the_package_imports_nothing_heavy():
-    program = """
-import sys
-import unrolled
-assert not {"torch", "lightning", "numpy", "yaml"} & set(sys.modules)
-from unrolled.core import LSTM
-assert "torch" in sys.modules
-assert not {"lightning", "pytorch_lightning", "torchvision"} & set(sys.modules)
-assert callable(unrolled.load)
-assert "lightning" not in sys.modules
-assert unrolled.core.LSTM is LSTM
-"""
-    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_a_run_that_stops_by_an_error_keeps_its_exit_code(capsys):
