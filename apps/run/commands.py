@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 
-from ..shell.arguments import import_classes
 from ..shell.messages import as_line
 from .flags import command_help, task_help
 from .request import parse
@@ -29,6 +28,8 @@ def carry_out(program: str, command: str, words: list[str], *, debug: bool = Fal
         print(task_help(command, words[0], program))
         return 0
     request = parse(command, words)
+    from ..shell.arguments import import_classes
+
     import_classes()
     from .training import run
 
