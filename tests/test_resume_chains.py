@@ -139,6 +139,7 @@ CHAIN_OF_TWO = (
 )
 
 
+@pytest.mark.slow  # test_ddp.py kills two processes in the ordinary run
 def test_two_processes_killed_again_and_again_are_bit_for_bit_the_same(
     forks, tmp_path, monkeypatch
 ):
