@@ -37,6 +37,7 @@ class SourceClass(NamedTuple):
         return [ast.unparse(base).partition("[")[0].rpartition(".")[2] for base in self.node.bases]
 
 
+@cache
 def modules_in(folder: str) -> list[str]:
     """Return the modules of a folder of the package that hold a top-level class.
 
