@@ -17,12 +17,13 @@ import time
 from functools import partial
 
 import torch
-from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch import Callback, LightningDataModule, Trainer, seed_everything
 from measure import QUIET, head, introduce, line, one_thread, parser, single_layers
 from unrolled.core.recurrent import RecurrentCore
 from unrolled.data import TextData
 from unrolled.tasks import CharLM
 from unrolled.tasks.averaging import EMA
+from unrolled.tasks.base import Task
 from unrolled.tasks.schedules import WarmupCosine
 
 
@@ -44,6 +45,32 @@ class CPUBudget(Callback):
         spent = time.process_time() - self.started
         pl_module.lr_schedulers().set_run_length(round(trainer.global_step * self.seconds / spent))
         trainer.should_stop = spent >= self.seconds
+
+
+def train_for(
+    seconds: float, task: Task, data: LightningDataModule, decay: float, **judging
+) -> tuple[dict[str, float], int]:
+    """Train for CPU seconds; return what the averaged weights score, and how many steps it took.
+
+    Args:
+        seconds: How many.
+        task: The task.
+        data: Its data.
+        decay: Of the averages.
+        judging: More arguments for the trainer that validates.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(
+            **QUIET,
+            max_epochs=1000,
+            limit_val_batches=0,
+            gradient_clip_val=1.0,
+            default_root_dir=folder,
+            callbacks=[CPUBudget(seconds), EMA(decay)],
+        )
+        trainer.fit(task, data)
+        judge = Trainer(**QUIET, **judging, default_root_dir=folder)
+        return judge.validate(task, data, verbose=False)[0], trainer.global_step
 
 
 def model_of(core: type[RecurrentCore], hidden_size: int, spec: dict) -> CharLM:
@@ -80,20 +107,8 @@ def train(
         path, val_fraction=0.1, test_fraction=0.0, batch_size=16, chunk_length=100, seed=seed
     )
     model = model_of(core, hidden_size, data.spec)
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(
-            **QUIET,
-            max_epochs=1000,
-            limit_val_batches=0,
-            gradient_clip_val=1.0,
-            default_root_dir=folder,
-            callbacks=[CPUBudget(seconds), EMA(0.998)],
-        )
-        trainer.fit(model, data)
-        steps = trainer.global_step
-        evaluation = Trainer(**QUIET, default_root_dir=folder)
-        loss = evaluation.validate(model, data, verbose=False)[0]["val/loss"]
-    return loss, steps * 1600
+    scores, steps = train_for(seconds, model, data, 0.998)
+    return scores["val/loss"], steps * 1600
 
 
 def main() -> None:

@@ -13,20 +13,18 @@ what it can learn.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 import torch
-from char_lm_cores import CPUBudget, single_layers
-from lightning.pytorch import LightningDataModule, Trainer, seed_everything
-from measure import QUIET, head, introduce, line, one_thread, parser
+from char_lm_cores import train_for
+from lightning.pytorch import LightningDataModule, seed_everything
+from measure import head, introduce, line, one_thread, parser, single_layers
 from unrolled.core import Bidirectional, FrameEncoder, ImageEncoder, SmallCNN, Stacked
 from unrolled.core.recurrent import RecurrentCore
 from unrolled.data import CLDRData, ClipsData, ScenesData, TextData
 from unrolled.tasks import Captioning, CharLM, Translation, VideoLabelling
-from unrolled.tasks.averaging import EMA
 from unrolled.tasks.base import Task
 from unrolled.tasks.schedules import WarmupCosine
 
@@ -139,18 +137,8 @@ def score(name: str, core: Core, seconds: float, seed: int, batches: int) -> flo
         optimizer=partial(torch.optim.AdamW, lr=setting.lr),
         lr_scheduler=WarmupCosine,
     )
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(
-            **QUIET,
-            max_epochs=1000,
-            limit_val_batches=0,
-            gradient_clip_val=1.0,
-            default_root_dir=folder,
-            callbacks=[CPUBudget(seconds), EMA(0.99)],
-        )
-        trainer.fit(task, data)
-        judge = Trainer(**QUIET, limit_val_batches=batches, default_root_dir=folder)
-        return judge.validate(task, data, verbose=False)[0][setting.metric]
+    scores, _ = train_for(seconds, task, data, 0.99, limit_val_batches=batches)
+    return scores[setting.metric]
 
 
 def main() -> None:

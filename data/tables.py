@@ -155,18 +155,19 @@ def read_lines(path: Path, *, missing: str | None = None) -> list[str]:
         raise DataError(f"'{path}' can't be read: {error.strerror or error}.") from error
 
 
-def check_size(path: Path) -> None:
+def check_size(path: Path, largest: int = MAX_FILE) -> None:
     """Refuse a file that is too large to be read as a whole.
 
     Args:
         path: The file.
+        largest: Bytes that it may have.
 
     Raises:
-        DataError: It has more than `MAX_FILE` bytes.
+        DataError: It has more.
         OSError: There is none.
     """
-    if (size := path.stat().st_size) > MAX_FILE:
-        raise DataError(f"'{path}' has {size:,} bytes; more than {MAX_FILE:,} are not read.")
+    if (size := path.stat().st_size) > largest:
+        raise DataError(f"'{path}' has {size:,} bytes; more than {largest:,} are not read.")
 
 
 def csv_rows(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,16 @@ def _quiet_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("UNROLLED_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let runs draw no curves at their ends, a third of a small run's time.
+
+    The tests that look at them have a fixture of this name that does nothing.
+    """
+    if screens := sys.modules.get("unrolled.apps.tracking.screens"):
+        monkeypatch.setattr(screens, "draw_curves", lambda folder: None)
 
 
 @pytest.fixture(scope="session")

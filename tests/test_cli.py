@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -300,28 +299,19 @@ def test_a_prompt_with_a_character_that_the_model_never_saw(capsys):
     assert capsys.readouterr().out.startswith("thé")
 
 
-def test_importing_the_package_imports_nothing_heavy():
-    program = """
-import sys
-import unrolled
-assert not {"torch", "lightning", "numpy", "yaml"} & set(sys.modules)
-from unrolled.core import LSTM
-assert "torch" in sys.modules
-assert not {"lightning", "pytorch_lightning", "torchvision"} & set(sys.modules)
-assert callable(unrolled.load)
-assert "lightning" not in sys.modules
-assert unrolled.core.LSTM is LSTM
-"""
-    subprocess.run([sys.executable, "-c", program], check=True)
-
-
 def test_a_run_that_stops_by_an_error_keeps_its_exit_code(capsys):
     assert fit("--model.optimizer", "SGD", "--model.optimizer.lr", "1e30", steps=20) == 1
     assert "the loss is not finite at step" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+    ("signal_number", "code"),
+    [
+        (signal.SIGTERM, 143),
+        # apps/run/test_preemption.py has them, of a terminal
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow),
+    ],
 )
 def test_signals(forks, tmp_path, signal_number, code):
     command = ["fit", "char_lm", *TINY, *CPU, "--model.core.hidden_size", "8"]

@@ -41,7 +41,7 @@ def run(forks) -> Callable[..., int]:
             *more,
         ]
         # One run is begun as people do it: Lightning's launcher starts the other process.
-        launched = (case, name) == (CASES[0], "two")
+        launched = (case.task, name) == ("translation", "two")
         return forks.run(folder, arguments, 1 if launched else processes, KILL_AT=str(kill_at))
 
     return train
@@ -76,14 +76,17 @@ def assert_close(folder: Path, case: Case, one: str, two: str) -> None:
         assert found == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
-# One task in the ordinary run; test_resume_chains.py has another.
-KILLED = [
-    pytest.param(case, id=case.task, marks=[] if case.task == "video" else pytest.mark.slow)
-    for case in CASES
-]
+def quick(*tasks: str) -> list:
+    """All tasks, of which the ordinary run has these."""
+    slow = pytest.mark.slow
+    return [
+        pytest.param(case, id=case.task, marks=[] if case.task in tasks else slow) for case in CASES
+    ]
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.task)
+# Of the two tasks that carry a state and the two that decode, the ordinary run has one here, and
+# the other two in apps/run/test_results.py.
+@pytest.fixture(scope="module", params=quick("translation", "video"))
 def trained(request, run, tmp_path_factory) -> tuple[Path, Case]:
     """A folder with a run of one process and one of two."""
     folder = tmp_path_factory.mktemp("ddp")
@@ -97,7 +100,7 @@ def test_two_processes_equal_one_with_the_same_global_batch(trained):
     assert_close(*trained, "one", "two")
 
 
-@pytest.mark.parametrize("trained", KILLED, indirect=True)
+@pytest.mark.parametrize("trained", quick("video"), indirect=True)
 def test_two_processes_killed_in_mid_epoch_and_resumed_are_bit_for_bit_the_same(trained, run):
     folder, case = trained
     whole = checkpoint(folder, case, "two")

@@ -140,6 +140,7 @@ def test_its_model_is_loaded_by_those_who_trust_it(answers, python):
     assert "trust=['my_project']" in done.stderr
 
 
+@pytest.mark.slow  # seventy tests of a core, after all are collected
 def test_its_core_keeps_the_contract(python):
     line = next(line for line in LINES if line.startswith("UNROLLED_CORES="))
     setting, _, *words = shlex.split(line)

@@ -11,6 +11,7 @@ import re
 
 import pytest
 from app_readers import OF_APPS
+from covering import ALL_OR_SOME, in_turn
 from foreign_readers import FOREIGN
 from fuzzing import answer, attack
 from hypothesis import HealthCheck, given, settings
@@ -22,9 +23,12 @@ EXAMPLES = int(os.environ.get("UNROLLED_FUZZ_EXAMPLES", "0"))
 SEED = int(os.environ.get("UNROLLED_FUZZ_SEED", "0"))
 
 
+@ALL_OR_SOME
 @pytest.mark.parametrize("name", ALL)
-def test_damaged_files_are_read_or_refused(tmp_path, name):
-    examples = EXAMPLES or (200 if name in READERS else 50)
+def test_damaged_files_are_read_or_refused(tmp_path, name, every):
+    if EXAMPLES and every:
+        pytest.skip("so many are given anyway")
+    examples = EXAMPLES or (200 if name in READERS else 48) // (1 if every else 4)
     counts = attack(name, ALL[name], tmp_path, examples, SEED)
     print(f"{name}: {counts}")
     assert counts["refused"] > 0
@@ -33,8 +37,9 @@ def test_damaged_files_are_read_or_refused(tmp_path, name):
 LONG = (b"9" * 5_000, b"-" + b"9" * 400, b"0." + b"1" * 5_000, b"x" * 5_000)
 
 
+@ALL_OR_SOME
 @pytest.mark.parametrize("name", ALL)
-def test_a_long_word_or_number_anywhere_is_read_or_refused(tmp_path, name):
+def test_a_long_word_or_number_anywhere_is_read_or_refused(tmp_path, name, every):
     """What a file says is quoted in part, wherever it stands."""
     reader = ALL[name]
     whole = reader.make(tmp_path)[0]
@@ -42,8 +47,8 @@ def test_a_long_word_or_number_anywhere_is_read_or_refused(tmp_path, name):
         pytest.skip("no text")
     words = [match.span() for match in re.finditer(rb"[\w.-]+", whole)]
     path = tmp_path / reader.file
-    for begin, end in words[:: len(words) // 20 + 1]:
-        for word in LONG:
+    for number, (begin, end) in enumerate(words[:: len(words) // 20 + 1]):
+        for word in in_turn(LONG, number, every=every):
             path.unlink(missing_ok=True)  # a reader may have the last one mapped
             path.write_bytes(reader.pack(whole[:begin] + word + whole[end:]))
             answer(reader.read, path)
@@ -66,14 +71,17 @@ DOCUMENTS = st.recursive(
 )
 
 
+@ALL_OR_SOME
 @pytest.mark.parametrize("name", [name for name, reader in ALL.items() if reader.tree])
-def test_documents_are_read_or_refused(tmp_path, name):
+def test_documents_are_read_or_refused(tmp_path, name, every):
     """JSON is YAML, too."""
+    if EXAMPLES and every:
+        pytest.skip("so many are given anyway")
     reader = ALL[name]
     reader.make(tmp_path)
 
     @settings(
-        max_examples=EXAMPLES or 100,
+        max_examples=EXAMPLES or (100 if every else 40),
         derandomize=True,
         database=None,
         deadline=None,

@@ -11,6 +11,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,7 @@ OUTSIDE = {
 TRAINING = {"lightning", "torchmetrics", "jsonargparse"}
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """Absolute names of the modules that a file imports, `unrolled.` in front of our own."""
     package = ["unrolled", *path.relative_to(ROOT).parent.parts]
@@ -216,20 +218,12 @@ def test_no_two_classes_have_one_name():
 @pytest.mark.parametrize(
     ("statement", "absent"),
     [
-        ("import unrolled", ["torch", "lightning", "numpy"]),
+        ("import unrolled", ["torch", "lightning", "numpy", "yaml"]),
         ("import unrolled.cli", ["torch", "lightning", "jsonargparse"]),
-        (
-            "from unrolled.core import RNN, LSTM, GRU, Stacked",
-            ["lightning", "torchmetrics", "datasets", "torchvision"],
-        ),
         ("import unrolled.data, unrolled.tasks", ["torch", "lightning"]),
         ("from unrolled import plots; dir(plots)", ["torch", "matplotlib", "numpy"]),
         ("import unrolled.apps.label, unrolled.apps.plot", ["torch", "matplotlib", "numpy"]),
         ("from unrolled.tasks import CharLM", ["datasets", "tensorboard"]),
-        (
-            "from unrolled.tasks import CharModel, VideoModel",
-            [*sorted(TRAINING), "torchvision", "datasets", "PIL", "av"],
-        ),
     ],
 )
 def test_imports_stay_light(statement, absent):
@@ -238,7 +232,8 @@ def test_imports_stay_light(statement, absent):
 
 def test_a_trained_model_is_loaded_without_what_trained_it(trained):
     absent = [*sorted(TRAINING), "torchvision", "datasets", "yaml", "PIL", "av"]
-    load = f"import unrolled; unrolled.load({str(trained / 'runs/char_lm/a')!r}).generate('the')"
+    load = "import unrolled; from unrolled.tasks import VideoModel; "
+    load += f"unrolled.load({str(trained / 'runs/char_lm/a')!r}).generate('the')"
     assert loaded(load, absent) == "[]"
 
 

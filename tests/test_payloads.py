@@ -14,6 +14,7 @@ import pytest
 import torch
 import unrolled
 import yaml
+from covering import ALL_OR_SOME, in_turn
 from unrolled.apps.run.saving import CheckedCheckpointIO
 from unrolled.cli import main
 from unrolled.errors import DataError
@@ -144,14 +145,16 @@ def commands(checkpoint: str) -> dict[str, list[str]]:
     }
 
 
+@ALL_OR_SOME
 @pytest.mark.parametrize("payload", HYPER_PARAMETERS)
-def test_a_planted_name_is_refused_in_two_lines_and_never_run(here, capsys, payload):
+def test_a_planted_name_is_refused_in_two_lines_and_never_run(here, capsys, payload, every):
     last = Path("runs/char_lm/a/checkpoints/last.ckpt")
     shutil.copytree("runs/char_lm/a", "runs/char_lm/b")
     write(last, HYPER_PARAMETERS[payload])
     with pytest.raises(DataError):
         unrolled.load(last)
-    for command, words in commands(str(last)).items():
+    number = list(HYPER_PARAMETERS).index(payload)
+    for command, words in in_turn(commands(str(last)).items(), number, every=every, count=2):
         # A core that can't be made is found by what makes the model.
         made = payload == "a core that is abstract"
         if made and command in (

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from corpora import write_ms_tcn
+from covering import ALL_OR_SOME, in_turn
 from lightning.pytorch import Trainer
 from unrolled.cli import main
 from unrolled.core import GRU, FrameEncoder, SmallCNN
@@ -139,15 +140,20 @@ FEATURES = {
 }
 
 
+@ALL_OR_SOME
 @pytest.mark.parametrize("payload", FEATURES)
-def test_features(work, capsys, payload):
+def test_features(work, capsys, payload, every):
     Path("x.npy").write_bytes(FEATURES[payload])
-    assert "x.npy" in refused(capsys, ["label", "features.ckpt", "x.npy"])
-    refused(capsys, ["label", "features.ckpt", "x.npy", "--stream", "true"])
     videos = {name: (np.zeros((2, 3), np.float32), [0, 1]) for name in ("a", "b", "c")}
     write_ms_tcn(work, videos, test=["c"])
     Path("features/a.npy").write_bytes(FEATURES[payload])
-    assert "a.npy" in refused(capsys, ["fit", "video/segmentation", "--data.root", "."])
+    ways = [
+        ("x.npy", ["label", "features.ckpt", "x.npy"]),
+        ("", ["label", "features.ckpt", "x.npy", "--stream", "true"]),
+        ("a.npy", ["fit", "video/segmentation", "--data.root", "."]),
+    ]
+    for name, words in in_turn(ways, [*FEATURES].index(payload), every=every):
+        assert name in refused(capsys, words)
 
 
 IMAGES = {
@@ -165,23 +171,28 @@ IMAGES = {
 OFFLINE = ("--model.encoder.backbone", "SmallCNN")  # whose weights need no network
 
 
+@ALL_OR_SOME
 @pytest.mark.parametrize("payload", IMAGES)
-def test_images(work, capsys, payload):
+def test_images(work, capsys, payload, every):
     Path("pictures").mkdir()
     Path("pictures/x.png").write_bytes(IMAGES[payload])
-    for name in ("pictures/x.png", "pictures"):
-        assert "x.png" in refused(capsys, ["caption", "captioning.ckpt", name])
-    assert "x.png" in refused(capsys, ["label", "video.ckpt", "pictures"])
+    ways = [
+        ["caption", "captioning.ckpt", "pictures/x.png"],
+        ["fit", "captioning/csv", "--data.root", "csv", *OFFLINE],
+        ["label", "video.ckpt", "pictures"],
+        ["fit", "video/files", "--data.root", "clips"],
+        ["caption", "captioning.ckpt", "pictures"],
+    ]
+    shutil.copytree("pictures", "csv")
     shutil.copytree("pictures", "clips/pictures")
-    Path("pictures/captions.csv").write_text("image,caption\nx.png,a dog\n")
+    Path("csv/captions.csv").write_text("image,caption\nx.png,a dog\n")
     Path("clips/pictures/labels.csv").write_text("start,end,label\n0,1,a\n")
-    for words in (
-        ["captioning/csv", "--data.root", "pictures", *OFFLINE],
-        ["video/files", "--data.root", "clips"],
-    ):
-        capsys.readouterr()
-        assert main(["fit", *words]) == 3
-        assert "x.png" in capsys.readouterr().err
+    for words in in_turn(ways, [*IMAGES].index(payload), every=every, count=2):
+        if words[0] == "fit":
+            assert main(words) == 3
+            assert "x.png" in capsys.readouterr().err
+        else:
+            assert "x.png" in refused(capsys, words)
     assert not Path(TRACE).exists()
 
 
@@ -198,14 +209,16 @@ VIDEOS = {
 }
 
 
+@ALL_OR_SOME
 @pytest.mark.parametrize("payload", VIDEOS)
-def test_videos(work, capsys, payload):
+def test_videos(work, capsys, payload, every):
     write_video(Path("secret.mp4"), np.zeros((3, 16, 16, 3), np.uint8))
     Path("in/a").mkdir(parents=True)
     Path("in/a/x.mp4").write_bytes(VIDEOS[payload])
     shutil.copy("secret.mp4", "in/a/secret.txt")
-    assert "x.mp4" in refused(capsys, ["label", "video.ckpt", "in/a/x.mp4"])
-    assert "x.mp4" in refused(capsys, ["fit", "video/files", "--data.root", "in"])
+    ways = ["label", "video.ckpt", "in/a/x.mp4"], ["fit", "video/files", "--data.root", "in"]
+    for words in in_turn(ways, [*VIDEOS].index(payload), every=every):
+        assert "x.mp4" in refused(capsys, words)
 
 
 CONFIGURATIONS = {
@@ -223,18 +236,20 @@ CONFIGURATIONS = {
 }
 
 
+@ALL_OR_SOME
 @pytest.mark.parametrize("payload", CONFIGURATIONS)
-def test_configurations(work, capsys, monkeypatch, payload):
+def test_configurations(work, capsys, monkeypatch, payload, every):
     monkeypatch.syspath_prepend(work)
     Path("planted.py").write_text(f"open({TRACE!r}, 'w')\nclass Core: pass\n")
     Path("x.yaml").write_text(CONFIGURATIONS[payload])
-    for words in (
+    ways = (
         ["fit", "x.yaml"],
         ["fit", "char_lm", "--config", "x.yaml"],
         ["fit", "x.yaml", "--print_config"],
         ["test", "x.yaml", "--ckpt_path", "video.ckpt"],
         ["validate", "--config", "x.yaml", "--ckpt_path", "video.ckpt"],
-    ):
+    )
+    for words in in_turn(ways, [*CONFIGURATIONS].index(payload), every=every):
         assert "x.yaml" in refused(capsys, words, 2)
 
 
@@ -277,8 +292,9 @@ TOKENIZERS: dict[str, Callable[[dict[str, Any]], None]] = {
 }
 
 
+@ALL_OR_SOME
 @pytest.mark.parametrize("payload", TOKENIZERS)
-def test_tokenizers(work, capfd, payload):
+def test_tokenizers(work, capfd, payload, every):
     content = torch.load("translation.ckpt", weights_only=True)
     spec = content["hyper_parameters"]["spec"]
     plain = json.loads(spec["source"]["tokenizer"])
@@ -289,11 +305,12 @@ def test_tokenizers(work, capfd, payload):
     for suffix in ("de", "en"):
         for part in ("train", "val", "test"):
             Path(f"{part}.{suffix}").write_text("ein hund\n")
-    for words in (
+    ways = (
         ["translate", "translation.ckpt", "text.txt"],
         ["test", "translation/parallel", *data, "--ckpt_path", "translation.ckpt"],
         ["fit", "translation/parallel", *data, "--init_from", "translation.ckpt"],
-    ):
+    )
+    for words in in_turn(ways, [*TOKENIZERS].index(payload), every=every):
         said = refused(capfd, words)
         assert "subwords" in said
         assert "panicked" not in said
@@ -341,15 +358,17 @@ DATASETS: dict[str, Callable[[Path], object]] = {
 }
 
 
+@ALL_OR_SOME
 @pytest.mark.parametrize("payload", DATASETS)
-def test_data_sets(work, capsys, monkeypatch, payload):
+def test_data_sets(work, capsys, payload, every):
     (work / "data").mkdir()
     DATASETS[payload](work / "data")
-    for words in (
+    ways = (
         ["char_lm/text", "--data.path", "null", "--data.dataset", "data"],
         "translation/parallel --data.dataset data --data.source de --data.target en".split(),
         ["captioning/datasets", "--data.dataset", "data", *OFFLINE],
-    ):
+    )
+    for words in in_turn(ways, [*DATASETS].index(payload), every=every):
         refused(capsys, ["fit", *words])
 
 

@@ -69,6 +69,8 @@ def files(run: Path) -> dict[str, str]:
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
 
+QUICK = ("char_lm", "translation")
+
 # The first moment of the name in each life, and how it ends.
 CHAIN = (
     ("half of .last.ckpt.part", "SIGKILL"),
@@ -88,7 +90,14 @@ LONG_CHAIN = (
 )
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.task)
+@pytest.mark.parametrize(
+    "case",
+    [
+        # of the two that carry a state and the two that decode one each
+        pytest.param(case, id=case.task, marks=[] if case.task in QUICK else pytest.mark.slow)
+        for case in CASES
+    ],
+)
 def test_killed_again_and_again_it_is_bit_for_bit_the_same(case, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     case.write(tmp_path)
@@ -130,6 +139,7 @@ CHAIN_OF_TWO = (
 )
 
 
+@pytest.mark.slow  # test_ddp.py kills two processes in the ordinary run
 def test_two_processes_killed_again_and_again_are_bit_for_bit_the_same(
     forks, tmp_path, monkeypatch
 ):

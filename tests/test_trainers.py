@@ -38,8 +38,15 @@ def weights(folder: Path, case: Case, name: str) -> dict[str, torch.Tensor]:
     return saved["state_dict"]
 
 
-@pytest.mark.parametrize("overlay", shipped.overlays())
-@pytest.mark.parametrize("task", shipped.tasks())
+@pytest.mark.parametrize(
+    ("task", "overlay"),
+    [
+        # of all pairs, in the ordinary run every member of both
+        pytest.param(task, overlay, marks=[] if number == 0 or first else pytest.mark.slow)
+        for number, task in enumerate(shipped.tasks())
+        for first, overlay in zip((True, *[False] * 99), shipped.overlays(), strict=False)
+    ],
+)
 def test_it_is_named_and_overrides_the_task(overlay, task, capsys):
     settings = yaml.safe_load((shipped.CONFIGS / f"{overlay}.yaml").read_text())["trainer"]
     for named in (overlay, f"{overlay}.yaml"):

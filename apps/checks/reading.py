@@ -16,7 +16,7 @@ from ...loading import instantiate
 from ..run.progress import hush_lightning
 from ..run.request import parse
 from ..run.training import TrainingCLI
-from ..shell.arguments import cause, lacking
+from ..shell.arguments import cause, import_classes, lacking
 from ..shell.shipped import class_name, find_config, read_yaml
 from ..shell.source import classes_in
 
@@ -72,9 +72,7 @@ def read_as_fit(word: str, words: list[str]) -> Read:
         if flag in ("--resume", "--name", "--init_from"):
             raise UsageError(f"{flag} belongs to `unrolled fit`: a check makes no run.")
     request = parse("fit", [word, *words])
-    for folder in ("core", "data", "tasks"):
-        for source in classes_in(folder).values():
-            import_module(source.module)
+    import_classes()
     hush_lightning()
     cli = _DataCLI(request)
     try:

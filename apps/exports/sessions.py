@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ...data.tables import json_value
 from ...errors import DataError, UnrolledError, quoted
+from ..shell import reading
 from .needs import needed
 
-_LARGEST = 100_000_000  # bytes of JSON
+read_json = partial(reading.read_json, largest=100_000_000)
+"""Return what a file of JSON says: the words of a vocabulary are fewer bytes."""
 
 
 class Graph:
@@ -79,23 +81,3 @@ def _elsewhere(message: Any) -> Iterator[bool]:
         elif field.message_type is not None:
             for part in value if hasattr(value, "add") else [value]:
                 yield from _elsewhere(part)
-
-
-def read_json(path: Path) -> Any:
-    """Return what a file of JSON says.
-
-    Args:
-        path: The file.
-
-    Raises:
-        DataError: It can't be read, or is none.
-    """
-    try:
-        if path.stat().st_size > _LARGEST:
-            raise DataError(f"'{path}' has more than {_LARGEST:,} bytes.")
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"'{path}' can't be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"'{path}' is no text in UTF-8.") from error
-    return json_value(text, f"'{path}'")

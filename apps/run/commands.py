@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from importlib import import_module
 
 from ..shell.messages import as_line
-from ..shell.source import classes_in
 from .flags import command_help, task_help
 from .request import parse
 
@@ -30,10 +28,9 @@ def carry_out(program: str, command: str, words: list[str], *, debug: bool = Fal
         print(task_help(command, words[0], program))
         return 0
     request = parse(command, words)
-    # What a configuration may name by its class alone, `--model.core GRU`, has to be imported.
-    for folder in ("core", "data", "tasks"):
-        for source in classes_in(folder).values():
-            import_module(source.module)
+    from ..shell.arguments import import_classes
+
+    import_classes()
     from .training import run
 
     if not debug:

@@ -1,11 +1,16 @@
-"""The parser of `unrolled fit`, `validate`, `test` and `predict`."""
+"""The parser of `unrolled fit`, `validate`, `test` and `predict`, and what makes objects in it."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
-from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.cli import LightningArgumentParser, _InstantiatorFn
 
+from ...class_paths import accepted
+from ...core.allocation import Bounded
+from ...core.vision.backbones import Backbone
+from ...tasks.base import Task
 from ..shell.arguments import Parser
 from .flags import task_flags
 
@@ -24,3 +29,31 @@ class TrainingParser(Parser, LightningArgumentParser):
     def flags(self) -> list[str]:
         """Return every flag of this parser, of its subcommands, and of the task's classes."""
         return [*super().flags(), *(task_flags(self._word) if self._word else [])]
+
+
+class Instantiator(_InstantiatorFn):  # type: ignore[misc, unused-ignore]
+    """Makes an object as Lightning does; its sizes may be those of a slip of the keyboard."""
+
+    def __call__(
+        self, class_type: type, *args: Any, applied_instantiation_links: Any, **kwargs: Any
+    ) -> Any:
+        """Make it.
+
+        Args:
+            class_type: Its class.
+            *args: Its positional arguments.
+            applied_instantiation_links: What it gets of other objects.
+            **kwargs: The others.
+        """
+        with Bounded() if issubclass(class_type, Task) else nullcontext():
+            return super().__call__(
+                class_type,
+                *args,
+                applied_instantiation_links=applied_instantiation_links,
+                **kwargs,
+            )
+
+
+def without_weights(cls: type[Backbone], **arguments: Any) -> Backbone:
+    """Make a backbone that fetches no weights: the checkpoint brings them."""
+    return cls(**arguments | accepted(cls, {"fetch": False}))

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
-import yaml
 from jsonargparse import Namespace
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
@@ -23,6 +22,7 @@ from ...checkpoints import BEST
 from ...errors import DataError
 from ...loading import CheckedCheckpoint, first_lines
 from ...tasks.base import Task
+from ..shell.shipped import own_yaml
 from ..tracking.ending import note_resumption
 from ..tracking.loggers import log_configuration
 from .folder.disk import keep, replacing, writing
@@ -380,13 +380,13 @@ class SaveConfig(SaveConfigCallback):
         if not trainer.is_global_zero:
             return
         for logger in trainer.loggers:
-            log_configuration(logger, yaml.safe_load(self.text))
+            log_configuration(logger, own_yaml(self.text))
         if self.resumed:
             note_resumption(self.folder, trainer.global_step)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write the file; Lightning calls this on the first rank only."""
         path = self.folder / "config.yaml"
-        self.text = self.parser.dump(self.config, skip_none=False)
+        self.text = self.parser.dump(self.config, skip_none=False, skip_validation=True)
         with writing(path), replacing(path) as file:
             file.write(self.text.encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,20 +14,19 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, _InstantiatorFn
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from ...checkpoints import checkpoints_of
-from ...class_paths import accepted, parameters
-from ...core.allocation import Bounded
+from ...class_paths import parameters
 from ...core.vision.backbones import Backbone
 from ...data.base import DataModule
 from ...errors import DataError, SetupError, UnrolledError, UsageError
 from ...loading import CheckedTask, first_lines, instantiate
 from ...tasks.base import Task
 from ..shell.arguments import cause, lacking
-from ..shell.shipped import find_config, read_yaml
+from ..shell.shipped import find_config, own_yaml, read_yaml
 from ..tracking.rates import LearningRate
 from ..tracking.samples import Samples
 from ..tracking.screens import app_of, say_what_begins, say_what_next
@@ -36,7 +35,7 @@ from .folder import folders
 from .folder.disk import FULL, quiet_threads, reason_of, tidy, writing
 from .folder.lock import RunLock
 from .monitors import Monitors, refuse_unknown_names
-from .parser import TrainingParser
+from .parser import Instantiator, TrainingParser, without_weights
 from .preemption import Preempted
 from .processes.companions import ending_with
 from .processes.meeting import meet
@@ -126,6 +125,13 @@ class TrainingCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Do nothing: Lightning would merge a checkpoint's hyper-parameters over the flags."""
 
+    def _dump_config(self) -> None:
+        """Keep the configuration as plain values, without a second check of all of them."""
+        text = self.parser.dump(
+            self.config, skip_link_targets=False, skip_none=False, skip_validation=True
+        )
+        self.config_dump = own_yaml(text)[self.request.command]
+
     def _add_instantiators(self) -> None:
         # An optimizer's factory keeps the parser and with it these; Lightning's keep the command
         # and its trainer too, which a copy of the model (weight averaging) would then copy along,
@@ -137,9 +143,9 @@ class TrainingCLI(LightningCLI):
             return
         dumped: Any = SimpleNamespace(config_dump=self.config_dump, _dump_config=lambda: None)
         for key, base in (("model", self._model_class), ("data", self._datamodule_class)):
-            self.parser.add_instantiator(_Instantiator(cli=dumped, key=key), base, subclasses=True)
+            self.parser.add_instantiator(Instantiator(cli=dumped, key=key), base, subclasses=True)
         if self.stored:
-            self.parser.add_instantiator(_without_weights, Backbone, subclasses=True)
+            self.parser.add_instantiator(without_weights, Backbone, subclasses=True)
 
     def before_instantiate_classes(self) -> None:
         """Refuse what is no class of the right kind, and another model than the checkpoint's."""
@@ -306,21 +312,6 @@ def _spec_of(checkpoint: CheckedTask | None) -> Callable[..., LightningDataModul
     return make
 
 
-class _Instantiator(_InstantiatorFn):  # type: ignore[misc, unused-ignore]
-    """Makes an object as Lightning does; its sizes may be those of a slip of the keyboard."""
-
-    def __call__(
-        self, class_type: type, *args: Any, applied_instantiation_links: Any, **kwargs: Any
-    ) -> Any:
-        with Bounded() if issubclass(class_type, Task) else nullcontext():
-            return super().__call__(
-                class_type,
-                *args,
-                applied_instantiation_links=applied_instantiation_links,
-                **kwargs,
-            )
-
-
 def _try_backbones(config: Any, flag: str) -> None:
     """Make the backbones that get weights: what they lack is told before any picture is read."""
     if not isinstance(config, dict) or not isinstance(config.get("class_path"), str):
@@ -338,11 +329,6 @@ def _try_backbones(config: Any, flag: str) -> None:
             ) from error
     for key, value in given.items():
         _try_backbones(value, f"{flag}.{key}")
-
-
-def _without_weights(cls: type[Backbone], **arguments: Any) -> Backbone:
-    """Make a backbone that fetches no weights: the checkpoint brings them."""
-    return cls(**arguments | accepted(cls, {"fetch": False}))
 
 
 def run(request: Request, *, debug: bool = False) -> int:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import pkgutil
 import re
 import sys
 from collections.abc import Iterable
+from importlib import import_module
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
 
 from ...errors import SetupError, UnrolledError, UsageError, did_you_mean, lies_here
-from .source import classes_in
+from .source import classes_in, modules_in
 
 # The texts by which jsonargparse (4.39 to 4.53) says what is wrong; the first that occurs is the
 # cause.
@@ -64,6 +66,19 @@ _SYNONYMS = {
     }.items()
     for synonym in synonyms.split()
 }
+
+
+def import_classes() -> None:
+    """Import every class that a configuration may name by its name alone, `--model.core GRU`."""
+    collects = gc.isenabled()
+    gc.disable()  # what an import makes stays: to look for what doesn't takes a sixth of the time
+    try:
+        for folder in ("core", "data", "tasks"):
+            for module in modules_in(folder):
+                import_module(module)
+    finally:
+        if collects:
+            gc.enable()
 
 
 class Parser(ArgumentParser):

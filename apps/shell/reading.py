@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...data.tables import check_size, csv_rows, json_rows, json_value, read_lines
+from ...data.tables import MAX_FILE, check_size, csv_rows, json_rows, json_value, read_lines
 from ...errors import DataError, quoted, some
 from .records import Format, format_of
 
@@ -32,17 +32,18 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, largest: int = MAX_FILE) -> Any:
     """Return what a file of JSON says.
 
     Args:
         path: The file.
+        largest: Bytes that it may have.
 
     Raises:
         DataError: It can't be read, or is no JSON.
     """
     try:
-        check_size(path)
+        check_size(path, largest)
         return json_value(path.read_bytes(), f"'{path}'")
     except OSError as error:
         raise DataError(f"'{path}' can't be read: {error.strerror or error}.") from error

@@ -38,6 +38,22 @@ class SourceClass(NamedTuple):
 
 
 @cache
+def modules_in(folder: str) -> list[str]:
+    """Return the modules of a folder of the package that hold a top-level class.
+
+    Args:
+        folder: `core`, `data`, `tasks` or `apps`.
+    """
+    paths = sorted((PACKAGE / folder).rglob("*.py"))
+    return [_module(path) for path in paths if _CLASS.search(path.read_text(encoding="utf-8"))]
+
+
+def _module(path: Path) -> str:
+    inner = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    return f"unrolled.{inner.removesuffix('.__init__')}"
+
+
+@cache
 def classes_in(folder: str) -> dict[str, SourceClass]:
     """Return every top-level class in the modules of a folder of the package.
 
@@ -50,10 +66,10 @@ def classes_in(folder: str) -> dict[str, SourceClass]:
 def _parsed(paths: list[Path]) -> dict[str, SourceClass]:
     found = {}
     for path in paths:
-        module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+        module = _module(path)
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef):
-                found[node.name] = SourceClass(f"unrolled.{module}", node)
+                found[node.name] = SourceClass(module, node)
     return found
 
 

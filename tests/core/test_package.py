@@ -39,7 +39,8 @@ def test_core_imports_only_torch():
 
 def test_importing_core_brings_torch_and_nothing_heavier():
     code = (
-        "import sys, torch; before = set(sys.modules); import unrolled.core; "
+        "import sys, torch; before = set(sys.modules); import unrolled; unrolled.load; "
+        "from unrolled.core import LSTM; assert unrolled.core.LSTM is LSTM; "
         "print({name.split('.')[0] for name in set(sys.modules) - before})"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,6 +6,7 @@ import warnings
 
 import pytest
 import torch
+from covering import ALL_OR_SOME
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from unrolled.data import DataModule, ResumableLoader, Sampler
@@ -153,12 +154,19 @@ def fit(folder, workers, *, estimate=False, ckpt_path=None, **arguments) -> list
     return module.seen
 
 
+@ALL_OR_SOME
 @pytest.mark.parametrize(
-    ("workers", "estimate", "limit"),
-    [(0, False, 1.0), (2, False, 1.0), (0, True, 1.0), (0, False, 3), (0, False, 0.6)],
+    ("first", "workers", "estimate", "limit"),
+    [
+        (0, 0, False, 1.0),
+        (1, 2, False, 1.0),
+        (2, 0, True, 1.0),
+        (0, 0, False, 3),
+        (1, 0, False, 0.6),
+    ],
 )
 def test_lightning_resumes_at_every_step_and_at_the_end_of_epochs(
-    tmp_path, workers, estimate, limit
+    tmp_path, first, workers, estimate, limit, every
 ):
     whole = fit(tmp_path / "whole", workers, estimate=estimate, limit_train_batches=limit)
     per_epoch = BATCHES if limit == 1.0 else 3
@@ -170,7 +178,8 @@ def test_lightning_resumes_at_every_step_and_at_the_end_of_epochs(
         (tmp_path / "whole" / f"end-epoch={epoch}.ckpt", (epoch + 1) * per_epoch)
         for epoch in range(EPOCHS - 1)
     ]
-    for path, step in cuts[:: 3 if workers else 1]:
+    # with all or every third, which are others in each of the first three cases
+    for path, step in cuts if every else cuts[first::3]:
         rest = fit(
             tmp_path / "rest", workers, estimate=estimate, limit_train_batches=limit, ckpt_path=path
         )

@@ -165,13 +165,18 @@ def _serve() -> None:
     """Answer requests: for the process of a new fork, or for the exit code of one."""
     from importlib import import_module
 
-    from unrolled.apps.shell.source import classes_in
+    from unrolled.apps.shell.source import modules_in
 
+    gc.disable()  # it would look through all that is imported, again and again
     for folder in ("core", "data", "tasks", "apps"):
-        for source in classes_in(folder).values():
+        for module in modules_in(folder):
             with suppress(ModuleNotFoundError):  # of an extra that is not installed
-                import_module(source.module)
+                import_module(module)
     gc.freeze()  # or a fork's first collection copies everything
+    gc.enable()
+    from unrolled.apps.tracking import screens
+
+    screens.draw_curves = lambda folder: None  # as in conftest.py
     for line in sys.stdin:
         request = json.loads(line)
         if "poll" in request:

@@ -6,7 +6,6 @@ import re
 import shlex
 from collections.abc import Iterator
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from textwrap import dedent
 
@@ -14,9 +13,9 @@ from lightning.pytorch import LightningModule
 from unrolled.apps.plot import _out
 from unrolled.apps.run.request import COMMANDS, parse
 from unrolled.apps.run.training import TrainingCLI
+from unrolled.apps.shell.arguments import import_classes
 from unrolled.apps.shell.commands import bound, function_of
 from unrolled.apps.shell.shipped import is_path, tasks
-from unrolled.apps.shell.source import classes_in
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -125,9 +124,7 @@ class _ParserOnly(TrainingCLI):
 @cache
 def parser():
     """The parser of `unrolled fit`, with all classes that a flag may name."""
-    for folder in ("core", "data", "tasks"):
-        for source in classes_in(folder).values():
-            import_module(source.module)
+    import_classes()
     cli = _ParserOnly(parse("fit", ["char_lm"]))
     cli.carry_out()
     return cli.parser

@@ -32,8 +32,21 @@ FROZEN = tiny_tasks.Case(
 CASES = {case.task: case for case in tiny_tasks.CASES} | {"frozen": FROZEN}
 
 
-@pytest.mark.parametrize("validated", [True, False], ids=["validated", "alone"])
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+ALONE = ("char_lm", "translation")  # the others' are slow: it is the loop that warns
+
+
+@pytest.mark.parametrize(
+    ("case", "validated"),
+    [
+        pytest.param(
+            *(case, validated),
+            id=f"{name}-{'validated' if validated else 'alone'}",
+            marks=[] if validated or name in ALONE else pytest.mark.slow,
+        )
+        for name, case in CASES.items()
+        for validated in (True, False)
+    ],
+)
 def test_a_fit_prints_no_stray_warning(tmp_path, monkeypatch, capfd, case, validated):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("UNROLLED_CACHE", str(tmp_path / "cache"))

@@ -53,7 +53,14 @@ TESTED = (
 )
 
 
-@pytest.fixture(scope="module", params=TESTED, ids=lambda case: case.task)
+# The ordinary run has the two tasks that it doesn't train in two processes: test_ddp.py.
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(case, id=case.task, marks=marks)
+        for case, marks in zip(TESTED, ([], pytest.mark.slow, [], pytest.mark.slow), strict=True)
+    ],
+)
 def tested(request, forks, tmp_path_factory) -> tuple[Path, Case]:
     """A folder with the results of one process, in its run, and of two, in `two`."""
     folder, case = tmp_path_factory.mktemp("results"), request.param

@@ -27,6 +27,11 @@ from video_models import make_task as make_video
 EVERY_2 = ["--trainer.val_check_interval", "2", "--trainer.log_every_n_steps", "1"]
 
 
+@pytest.fixture(autouse=True)
+def _no_curves() -> None:
+    """Here they are looked at."""
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
     enter(tmp_path, monkeypatch)

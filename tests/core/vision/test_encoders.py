@@ -32,7 +32,14 @@ def images(count: int, height: int = 64, width: int = 64) -> torch.Tensor:
     return torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8, generator=generator)
 
 
-@pytest.mark.parametrize("name", GRIDS)
+# The others take seconds to make and go the same ways.
+QUICK = ("resnet18", "mobilenet_v3_small", "squeezenet1_1", "swin_t")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in GRIDS],
+)
 def test_the_last_grid_is_that_of_the_whole_model(name):
     torch.manual_seed(0)
     # In double precision: a random network makes much of the last digit of its pixels.

@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from covering import ALL_OR_SOME
 from unrolled.data import ScenesData
 from unrolled.data.captioning.scenes.drawing import description
 from unrolled.data.captioning.scenes.language import Kind, Thing, holds, parse, statements
@@ -31,9 +32,11 @@ def test_every_reference_is_true_and_different(data):
                 assert data.judge(part, number, text.capitalize() + ".")
 
 
-def test_no_sentence_is_true_of_another_description(data):
+@ALL_OR_SOME
+def test_no_sentence_is_true_of_another_description(data, every):
     scenes = [data.scene("train", number) for number in range(600)]
-    for number, text in enumerate(texts[0] for texts in data.references("train")):
+    texts = [texts[0] for texts in data.references("train")]
+    for number, text in [*enumerate(texts)][:: 1 if every else 7]:
         for scene in scenes:
             if holds(text, scene):
                 assert description(scene) == description(scenes[number])

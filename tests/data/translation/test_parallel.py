@@ -218,6 +218,7 @@ def test_windows_line_ends_and_a_byte_order_mark(root):
     ]
 
 
+@pytest.mark.slow  # 29,000 pairs
 def test_multi30k(shared_data, tmp_path):
     multi30k = shared_data("multi30k")
     data = parallel_data(

@@ -75,7 +75,12 @@ def at_step(monkeypatch, step: int, what) -> None:
 
 @pytest.mark.parametrize(
     ("way", "logger"),
-    [(fill, "both"), (use_inodes_up, "both"), (fill, "csv"), (fill, "board")],
+    [
+        (fill, "both"),
+        (use_inodes_up, "both"),
+        pytest.param(fill, "csv", marks=pytest.mark.slow),
+        pytest.param(fill, "board", marks=pytest.mark.slow),
+    ],
 )
 def test_it_is_used_up_in_mid_run(small_disk, monkeypatch, capsys, way, logger):
     place = small_disk("size=2m,nr_inodes=60")
