@@ -17,6 +17,7 @@ import re
 import types
 import typing
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -82,11 +83,14 @@ class ClassPaths:
         roots: The packages whose classes it may name, each by a package that it is defined in or
             below; None: any that can be imported, as a configuration may.
         error: What to raise.
+        parsed: Whether a parser reads the same data afterwards, which finds out more than is seen
+            here of what a class passes on to others, and imports what text names there.
     """
 
     file: str
     roots: tuple[str, ...] | None
     error: type[UnrolledError]
+    parsed: bool = False
 
     def trusted(self, name: Any) -> bool:
         """Say whether a name is in one of the packages; nothing is imported.
@@ -203,6 +207,7 @@ class ClassPaths:
         if isinstance(value, str):
             if hint in _UNKNOWN:
                 refused = strict and "class_path" in value
+                refused |= self.parsed and not _WORD.fullmatch(value)
             elif _takes_text(hint):
                 importable = bool(kinds) or _takes_functions(hint)
                 refused = strict and importable and not _WORD.fullmatch(value)
@@ -254,8 +259,13 @@ class ClassPaths:
             UnrolledError: `error`: see `resolve`; or the class has no such argument.
         """
         hints, open_ended = parameters(cls)
-        for name in arguments:
-            if self.roots is not None and name not in hints and not open_ended:
+        for name, value in arguments.items():
+            # Some of Lightning's pass the rest on to other classes: their settings, as a parser has
+            # filled them in, are taken where they can name nothing.
+            plain = value is None or isinstance(value, bool | int | float)
+            passed_on = plain and cls.__module__.startswith("lightning.")
+            known = name in hints or open_ended or passed_on
+            if self.roots is not None and not known:
                 raise self.error(
                     f"{self.file}: {cls.__name__} has no argument {name!r}. It may be of another "
                     "version."
@@ -376,7 +386,7 @@ def _item(hint: Any) -> Any:
 
 def _takes_text(hint: Any) -> bool:
     """Say whether a type takes text as it is: str, a Literal, a Path, a union or list of such."""
-    if hint in (str, Path) or get_origin(hint) is typing.Literal:
+    if hint in (str, Path, timedelta) or get_origin(hint) is typing.Literal:
         return True
     return not _is_callable(hint) and any(map(_takes_text, get_args(hint)))
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from lightning.pytorch.cli import LightningArgumentParser
 
+from ...errors import UsageError
 from ..shell.arguments import Parser
 from .flags import task_flags
 
@@ -23,4 +25,7 @@ class TrainingParser(Parser, LightningArgumentParser):
 
     def flags(self) -> list[str]:
         """Return every flag of this parser, of its subcommands, and of the task's classes."""
-        return [*super().flags(), *(task_flags(self._word) if self._word else [])]
+        known = super().flags()
+        with suppress(UsageError):  # what a run was begun with may be gone
+            known += task_flags(self._word) if self._word else []
+        return known

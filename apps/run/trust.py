@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,15 @@ from lightning.pytorch import Callback, Trainer
 
 from ...class_paths import ClassPaths
 from ...data.base import DataModule
-from ...errors import DataError, UsageError
+from ...errors import DataError, UsageError, quoted
 from ...loading import trusted_roots
 from ...tasks.base import Task
 from ..shell.shipped import read_yaml
 from .request import Request
+
+# Text that leaves a folder whatever it is for, and arguments whose text says where to write.
+_OUT = re.compile(r"^[/~]|(^|[/\\])\.\.([/\\]|$)|://|^[a-zA-Z]:\\")
+_PLACES = re.compile(r"(?<!^class_)(dir|path|folder|root|uri|url|location|file)$")
 
 
 def rules_of(request: Request) -> ClassPaths:
@@ -34,14 +40,16 @@ def rules_of(request: Request) -> ClassPaths:
         "lightning.pytorch",
         "lightning.fabric",
     )
-    rules = ClassPaths(f"The configuration beside '{request.checkpoint}'", roots, DataError)
+    name = f"The configuration beside '{request.checkpoint}'"
+    rules = ClassPaths(name, roots, DataError, parsed=True)
     for config in request.configs:
         content = read_yaml(Path(config)) if config.endswith(".yaml") else yaml.safe_load(config)
         rules.refuse_strangers("config", content)
-        if odd := next((key for key in content if not str(key).isidentifier()), None):
+        if odd := next((key for key in content if not _is_section(key)), None):
             raise DataError(f"{rules.file} has the unknown key {odd!r}.")
         # before the parser imports what text in the place of a class names
         resolve(rules, content)
+        _refuse_ways_out(rules, content.get("trainer"), request.run)
     return rules
 
 
@@ -63,6 +71,34 @@ def resolve(rules: ClassPaths, config: dict[str, Any]) -> None:
     rules.arguments(Trainer, trainer)
     for section, base in (("model", Task), ("data", DataModule)):
         rules.resolve(config.get(section), base, section)
+
+
+def _is_section(key: Any) -> bool:
+    """Say whether a key is a section's: a dotted one is for a parser, which reads `config` too."""
+    return str(key).isidentifier() and key != "config"
+
+
+def _refuse_ways_out(rules: ClassPaths, trainer: Any, run: Path | None) -> None:
+    """Refuse loggers, callbacks and profilers that would write outside of a run's folder."""
+    inside = os.path.realpath(run or "")
+    # the run's own folder takes the place of the trainer's
+    settings = {key: value for key, value in (trainer or {}).items() if key != "default_root_dir"}
+    waiting: list[tuple[str, Any]] = [("trainer", settings)]
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [(str(key), item) for key, item in value.items()]
+        elif isinstance(value, list):
+            waiting += [(name, item) for item in value]
+        elif isinstance(value, str):
+            place = os.path.realpath(value)
+            within = place == inside or place.startswith(inside + os.sep)
+            if _OUT.search(value) or (_PLACES.search(name) and value and not within):
+                raise rules.error(
+                    f"{rules.file} has the trainer write to '{quoted(value)}' ({name}), which "
+                    "leads out of the run's folder.\n"
+                    "Resume a run of your own by its name: unrolled fit TASK --name NAME --resume."
+                )
 
 
 def refuse_twins(callbacks: list[Callback]) -> None:
