@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from enum import Enum
 from typing import Any
 
+import yaml
 from lightning.pytorch.cli import LightningArgumentParser
 
 from ...errors import UsageError
 from ..shell.arguments import Parser
 from .flags import task_flags
+
+
+def _by_value(dumper: yaml.SafeDumper, value: Enum) -> yaml.Node:
+    return dumper.represent_data(value.value)
+
+
+# Defaults of some of Lightning's callbacks, where text is expected: `Timer` has one.
+yaml.SafeDumper.add_multi_representer(Enum, _by_value)
 
 
 class TrainingParser(Parser, LightningArgumentParser):
