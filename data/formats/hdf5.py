@@ -54,6 +54,8 @@ class ArrayStore:
             if isinstance(group.get(name, getlink=True), self._h5py.ExternalLink):
                 continue
             item = group[name]
+            if item.file.filename != self._file.filename:  # by a link to a link
+                continue
             if isinstance(item, self._h5py.Dataset):
                 yield f"{prefix}{name}"
             elif depth < _DEEP:
@@ -71,7 +73,7 @@ class ArrayStore:
 
         def look() -> tuple[int, ...]:
             data = self._file[name]
-            if data.is_virtual or data.external:
+            if lies_elsewhere(data, self._file):
                 raise ValueError("it lies in other files, which are not read")
             if data.shape is None or data.dtype.hasobject:
                 raise ValueError("it holds no plain numbers")
@@ -104,3 +106,14 @@ class ArrayStore:
             raise DataError(
                 f"'{self.path}'{inside} is no whole HDF5 file: {quoted(str(error), 100)}."
             ) from error
+
+
+def lies_elsewhere(item: Any, file: Any) -> bool:
+    """Say whether a group or an array lies in another file: by a link, as a whole or in parts.
+
+    Args:
+        item: The group or the array.
+        file: The open file in which its name was found.
+    """
+    linked = item.file.filename != file.filename
+    return bool(linked or getattr(item, "is_virtual", False) or getattr(item, "external", None))

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ....errors import DataError, not_installed, quoted, some
+from ...formats.hdf5 import lies_elsewhere
 from ...tables import csv_rows, read_lines
 from .pandas_files import is_pandas, read_blocks
 
@@ -120,6 +121,9 @@ def _read_hdf5(path: Path) -> Pose:
         raise not_installed("h5py", "hdf5", f"'{path}'") from error
     try:
         with h5py.File(path, "r") as file:
+            links = (file.get(name, getlink=True) for name in file)
+            if any(isinstance(link, h5py.ExternalLink) for link in links):
+                raise DataError(f"'{path}' has links to other files, which are not read.")
             if is_pandas(file):
                 blocks = read_blocks(path, file, partial(_array, path))
                 columns = [_three(path, column) for names, _ in blocks for column in names]
@@ -175,7 +179,7 @@ def _array(path: Path, data: Any, dims: int = 0) -> npt.NDArray[Any]:
         )
     numbers = int(np.prod([int(size) for size in shape], dtype=object))
     _check(path, numbers * max(1, data.dtype.itemsize // 8))
-    if data.is_virtual or data.external:
+    if lies_elsewhere(data, data.file) or Path(data.file.filename) != path:
         raise DataError(f"'{path}': {data.name} lies in other files, which are not read.")
     return np.asarray(data[()])
 
