@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from ...class_paths import ClassPaths
 from ...data.base import DataModule
@@ -114,3 +116,26 @@ def refuse_twins(callbacks: list[Callback]) -> None:
     if twins := [key for key in keys if keys.count(key) > 1]:
         name = twins[0].partition("{")[0]
         raise UsageError(f"--trainer.callbacks names {name} twice: one of them has to go.")
+
+
+def refuse_rivals(keeper: ModelCheckpoint, others: Sequence[Callback]) -> None:
+    """Refuse other callbacks that would write the files which a resumed run goes on from.
+
+    Args:
+        keeper: What keeps the run's checkpoints.
+        others: The callbacks of the run, whose folders are known.
+
+    Raises:
+        UsageError: There is one.
+    """
+    for other in others:
+        if other is keeper or not isinstance(other, ModelCheckpoint) or not other.dirpath:
+            continue
+        names = {str(other.filename), str(other.save_last and other.CHECKPOINT_NAME_LAST)}
+        taken = sorted(names & {"last", "previous", "best"})
+        if taken and os.path.realpath(other.dirpath) == os.path.realpath(keeper.dirpath or ""):
+            raise UsageError(
+                f"{type(other).__name__} among --trainer.callbacks would overwrite "
+                f"{taken[0]}.ckpt, which the run keeps by itself:\nleave save_last and such a "
+                "filename out, or give it a dirpath of its own."
+            )
