@@ -34,7 +34,8 @@ _WORD = re.compile(r"(?!.*:\s)[\w:# -]*")
 
 UNSEEN = object()
 """In a type's place: nobody has seen the class whose argument it is; any class may be meant."""
-_UNKNOWN = (None, Any, UNSEEN)
+_PASSED_ON = object()  # in a type's place: it can't be seen here, and a parser may see it
+_UNKNOWN = (None, Any, UNSEEN, _PASSED_ON)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,7 +208,8 @@ class ClassPaths:
         if isinstance(value, str):
             if hint in _UNKNOWN:
                 refused = strict and "class_path" in value
-                refused |= self.parsed and not _WORD.fullmatch(value)
+                may_be_name = hint is _PASSED_ON and not _WORD.fullmatch(value)
+                refused |= self.parsed and may_be_name
             elif _takes_text(hint):
                 importable = bool(kinds) or _takes_functions(hint)
                 refused = strict and importable and not _WORD.fullmatch(value)
@@ -273,7 +275,7 @@ class ClassPaths:
         return {
             name: value
             if name == "spec" and self.roots is not None
-            else self.resolve(value, hints.get(name), f"{cls.__name__}.{name}")
+            else self.resolve(value, hints.get(name, _PASSED_ON), f"{cls.__name__}.{name}")
             for name, value in arguments.items()
         }
 
@@ -325,7 +327,7 @@ def _hints(function: Any) -> dict[str, Any]:
         try:
             found |= get_type_hints(alone, globalns=getattr(function, "__globals__", {}))
         except Exception:  # evaluating an annotation may raise anything
-            continue
+            found[name] = _PASSED_ON
     return found
 
 
@@ -370,8 +372,8 @@ def _together(kinds: Iterable[Kinds]) -> Kinds:
 
 def _item(hint: Any) -> Any:
     """Return the type of the items of a list, a tuple or a dict of this type; Never: it is none."""
-    if hint is UNSEEN:
-        return UNSEEN
+    if hint in (UNSEEN, _PASSED_ON):
+        return hint
     if hint in _UNKNOWN or hint in (list, tuple, dict):
         return None
     if _is_union(hint):
