@@ -17,6 +17,7 @@ import re
 import types
 import typing
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -33,7 +34,8 @@ _WORD = re.compile(r"(?!.*:\s)[\w:# -]*")
 
 UNSEEN = object()
 """In a type's place: nobody has seen the class whose argument it is; any class may be meant."""
-_UNKNOWN = (None, Any, UNSEEN)
+_PASSED_ON = object()  # in a type's place: it can't be seen here, and a parser may see it
+_UNKNOWN = (None, Any, UNSEEN, _PASSED_ON)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,11 +84,14 @@ class ClassPaths:
         roots: The packages whose classes it may name, each by a package that it is defined in or
             below; None: any that can be imported, as a configuration may.
         error: What to raise.
+        parsed: Whether a parser reads the same data afterwards, which finds out more than is seen
+            here of what a class passes on to others, and imports what text names there.
     """
 
     file: str
     roots: tuple[str, ...] | None
     error: type[UnrolledError]
+    parsed: bool = False
 
     def trusted(self, name: Any) -> bool:
         """Say whether a name is in one of the packages; nothing is imported.
@@ -203,6 +208,8 @@ class ClassPaths:
         if isinstance(value, str):
             if hint in _UNKNOWN:
                 refused = strict and "class_path" in value
+                may_be_name = hint is _PASSED_ON and not _WORD.fullmatch(value)
+                refused |= self.parsed and may_be_name
             elif _takes_text(hint):
                 importable = bool(kinds) or _takes_functions(hint)
                 refused = strict and importable and not _WORD.fullmatch(value)
@@ -254,8 +261,13 @@ class ClassPaths:
             UnrolledError: `error`: see `resolve`; or the class has no such argument.
         """
         hints, open_ended = parameters(cls)
-        for name in arguments:
-            if self.roots is not None and name not in hints and not open_ended:
+        for name, value in arguments.items():
+            # Some of Lightning's pass the rest on to other classes: their settings, as a parser has
+            # filled them in, are taken where they can name nothing.
+            plain = value is None or isinstance(value, bool | int | float)
+            passed_on = plain and cls.__module__.startswith("lightning.")
+            known = name in hints or open_ended or passed_on
+            if self.roots is not None and not known:
                 raise self.error(
                     f"{self.file}: {cls.__name__} has no argument {name!r}. It may be of another "
                     "version."
@@ -263,7 +275,7 @@ class ClassPaths:
         return {
             name: value
             if name == "spec" and self.roots is not None
-            else self.resolve(value, hints.get(name), f"{cls.__name__}.{name}")
+            else self.resolve(value, hints.get(name, _PASSED_ON), f"{cls.__name__}.{name}")
             for name, value in arguments.items()
         }
 
@@ -315,7 +327,7 @@ def _hints(function: Any) -> dict[str, Any]:
         try:
             found |= get_type_hints(alone, globalns=getattr(function, "__globals__", {}))
         except Exception:  # evaluating an annotation may raise anything
-            continue
+            found[name] = _PASSED_ON
     return found
 
 
@@ -360,8 +372,8 @@ def _together(kinds: Iterable[Kinds]) -> Kinds:
 
 def _item(hint: Any) -> Any:
     """Return the type of the items of a list, a tuple or a dict of this type; Never: it is none."""
-    if hint is UNSEEN:
-        return UNSEEN
+    if hint in (UNSEEN, _PASSED_ON):
+        return hint
     if hint in _UNKNOWN or hint in (list, tuple, dict):
         return None
     if _is_union(hint):
@@ -376,7 +388,7 @@ def _item(hint: Any) -> Any:
 
 def _takes_text(hint: Any) -> bool:
     """Say whether a type takes text as it is: str, a Literal, a Path, a union or list of such."""
-    if hint in (str, Path) or get_origin(hint) is typing.Literal:
+    if hint in (str, Path, timedelta) or get_origin(hint) is typing.Literal:
         return True
     return not _is_callable(hint) and any(map(_takes_text, get_args(hint)))
 

@@ -80,6 +80,14 @@ class DataModule(LightningDataModule, ABC):
         """
         return ()
 
+    def fingerprint(self) -> str:
+        """Return what changes with what is learnt from, by which a resumed run knows it again.
+
+        Returns:
+            Text that is the same in every process; nothing: changes are not noticed.
+        """
+        return ""
+
     def remedy(self, part: Part) -> str:
         """Return what to do about an empty part, as a sentence."""
         if part == "train":

@@ -345,3 +345,10 @@ def test_print_config_shows_what_results(capsys):
     content = yaml.safe_load(capsys.readouterr().out)
     assert content["model"]["init_args"]["embedding_size"] == 5
     assert not Path("runs").exists()
+
+
+def test_a_default_that_is_an_enumeration_is_written_by_its_value(capsys):
+    words = ["--trainer.callbacks+", "Timer", "--trainer.callbacks.duration", "00:00:00:09"]
+    assert main(["fit", "char_lm", *words, "--print_config"]) == 0
+    timer = yaml.safe_load(capsys.readouterr().out)["trainer"]["callbacks"][-1]
+    assert timer["init_args"]["interval"] == "step"

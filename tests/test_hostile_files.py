@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from unrolled.apps.run.saving import CheckedCheckpointIO
 from unrolled.cli import main
 from unrolled.loading import CheckedTask
@@ -49,6 +50,40 @@ def test_a_link_out_of_a_strangers_run_is_not_written_through(here, capsys, name
     error = last_line(capsys, ["fit", "--resume", "runs/char_lm/a", "--trainer.max_steps", "2"], 3)
     assert f"{name}' leads out of the run's folder" in error
     assert victim.read_text() == before
+
+
+LIGHTNINGS = "lightning.pytorch."
+WRITERS: dict[str, dict[str, Any]] = {
+    "a checkpoint": {"callbacks": ["callbacks.ModelCheckpoint", {"dirpath": "out"}]},
+    "a name": {"callbacks": ["callbacks.ModelCheckpoint", {"filename": "../../../out/x"}]},
+    "a table": {"logger": ["loggers.CSVLogger", {"save_dir": "out"}]},
+    "a table further up": {
+        "logger": ["loggers.CSVLogger", {"save_dir": "runs/char_lm/a", "name": "../../../out"}]
+    },
+    "a server": {"logger": ["loggers.MLFlowLogger", {"tracking_uri": "http://127.0.0.1:9"}]},
+    "a profile": {"profiler": ["profilers.SimpleProfiler", {"dirpath": "out", "filename": "x"}]},
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_the_configuration_of_a_strangers_run_writes_nowhere_else(here, capsys, writer):
+    config = Path("runs/char_lm/a/config.yaml")
+    content = yaml.safe_load(config.read_text())
+    [(section, (name, arguments))] = WRITERS[writer].items()
+    one = {"class_path": LIGHTNINGS + name, "init_args": arguments}
+    content["trainer"][section] = [one] if section == "callbacks" else one
+    config.write_text(yaml.safe_dump(content))
+    error = last_line(capsys, ["fit", "--resume", "runs/char_lm/a", "--trainer.max_steps", "2"], 3)
+    assert "leads out of the run's folder" in error
+    assert not Path("out").exists()
+
+
+def test_a_run_whose_configuration_does_not_say_how_it_was_begun_is_resumed(here, capsys):
+    config = Path("runs/char_lm/a/config.yaml")
+    config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text())))  # without the comments
+    error = last_line(capsys, ["fit", "--resume", "runs/char_lm/a", "--trainer.max_stepz", "2"], 2)
+    assert "Did you mean '--trainer.max_steps'?" in error
+    assert main(["fit", "--resume", "runs/char_lm/a", "--trainer.max_steps", "2"]) == 0
 
 
 @pytest.mark.parametrize("content", [b"[" * 2_000, bytes(range(256)), b"- 1\n"])

@@ -16,6 +16,8 @@ import unrolled
 import yaml
 from covering import ALL_OR_SOME, in_turn
 from unrolled.apps.run.saving import CheckedCheckpointIO
+from unrolled.apps.run.trust import resolve
+from unrolled.class_paths import ClassPaths
 from unrolled.cli import main
 from unrolled.errors import DataError
 from unrolled.loading import CheckedCheckpoint, CheckedTask
@@ -272,7 +274,16 @@ SECTIONS: dict[str, dict[str, Any]] = {
             ]
         }
     },
+    "text for a function that a callback passes on": {
+        "trainer": {
+            "callbacks": [
+                named("lightning.pytorch.callbacks.WeightAveraging", avg_fn="planted.run")
+            ]
+        }
+    },
     "text for a section": {"trainer": "data.yaml"},
+    "another configuration": {"config": "more.yaml"},
+    "more configurations": {"config": ["more.yaml"]},
     "a nest that doubles": {"data": named("unrolled.data.TextData", path=doubled())},
     "arguments without names": {
         "data": {"class_path": "unrolled.data.TextData", "init_args": ["text.txt"]}
@@ -285,6 +296,7 @@ def test_nothing_is_imported_for_text_in_the_configuration_beside_a_strangers_ch
     here, capsys, payload
 ):
     Path("data.yaml").write_text("class_path: planted.Data\n")
+    Path("more.yaml").write_text("data: {class_path: planted.Data}\n")
     config = Path("runs/char_lm/a/config.yaml")
     config.write_text(yaml.safe_dump({**yaml.safe_load(config.read_text()), **SECTIONS[payload]}))
     for command in (["fit", "--resume"], ["test", "--ckpt_path"]):
@@ -328,6 +340,19 @@ def test_a_run_with_usual_callbacks_is_resumed_by_its_path(here):
     assert main(["fit", "--resume", "runs/char_lm/a"]) == 0
     assert "dim underline" in config.read_text()
     assert main(["fit", "--resume", "runs/char_lm/a", "--trainer.max_steps", "3"]) == 0
+
+
+def test_settings_that_a_class_passes_on_and_spans_of_time_are_no_names():
+    """As Lightning's parser fills them in, they stand in the configuration of a run."""
+    rules = ClassPaths("x", ("lightning.pytorch", "lightning.fabric"), DataError, parsed=True)
+    strategy = named(
+        "lightning.pytorch.strategies.DDPStrategy", timeout="0:30:00", output_device=None, dim=0
+    )
+    profiler = named("lightning.pytorch.profilers.PyTorchProfiler", record_shapes=False)
+    resolve(rules, {"trainer": {"strategy": strategy, "profiler": profiler}})
+    profiler["init_args"]["on_trace_ready"] = "planted.run"
+    with pytest.raises(DataError, match="has no argument 'on_trace_ready'"):
+        resolve(rules, {"trainer": {"profiler": profiler}})
 
 
 def test_names_among_lightnings_own_parameters_are_not_looked_up(here):

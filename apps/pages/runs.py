@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ...checkpoints import checkpoints_of, find_checkpoint
 from ...errors import DataError, UnrolledError, UsageError, quoted
 from ..plots.curves import TABLE, Course, read_run
-from ..run.folder.folders import CONFIG, run_of, short, started_with
+from ..run.folder.folders import CONFIG, leads_out, run_of, short, started_with
 from ..shell.shipped import read_yaml
 from .tested import Tested, tested_of
 
@@ -178,6 +178,8 @@ def _read(folder: Path, file: Path | None, name: str, trust: str) -> RunSummary:
 def _configuration(path: Path) -> tuple[str, dict[str, str]]:
     if not path.is_file():
         raise DataError(f"there is no {CONFIG}.")
+    if leads_out(path, path.parent):  # the page would show what lies there
+        raise DataError(f"'{path}' leads out of the run's folder.")
     if (size := path.stat().st_size) > _LARGEST:
         raise DataError(f"'{path}' has {size:,} bytes; no more than {_LARGEST:,} are shown.")
     content = read_yaml(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...data.tables import csv_rows, json_value, lines
 from ...errors import DataError, quoted
+from ..run.folder.folders import leads_out
 
 if TYPE_CHECKING:
     from ...loading import CheckedCheckpoint
@@ -51,7 +51,7 @@ class Tested(NamedTuple):
         path = self.folder / name
         if not path.is_file():
             return
-        if not os.path.realpath(path).startswith(os.path.realpath(self.folder) + os.sep):
+        if leads_out(path, self.folder):
             raise DataError(f"'{path}' leads out of the run's folder.")
         with path.open("rb") as file:
             blocks = iter(lambda: file.read(1 << 20), b"")
@@ -87,7 +87,7 @@ def tested_of(run: Path, checkpoint: CheckedCheckpoint | None) -> Tested | None:
     path = own if own and own.is_file() else others[-1] if others else None
     if path is None:
         return None
-    if not os.path.realpath(path).startswith(os.path.realpath(run) + os.sep):
+    if leads_out(path, run):
         raise DataError(f"'{path}' leads out of the run's folder.")
     try:
         if (size := path.stat().st_size) > _LARGEST:

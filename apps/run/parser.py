@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
+from enum import Enum
 from typing import Any
 
+import yaml
 from lightning.pytorch.cli import LightningArgumentParser, _InstantiatorFn
 
 from ...class_paths import accepted
 from ...core.allocation import Bounded
 from ...core.vision.backbones import Backbone
+from ...errors import UsageError
 from ...tasks.base import Task
 from ..shell.arguments import Parser
 from .flags import task_flags
+
+
+def _by_value(dumper: yaml.SafeDumper, value: Enum) -> yaml.Node:
+    return dumper.represent_data(value.value)
+
+
+# Defaults of some of Lightning's callbacks, where text is expected: `Timer` has one.
+yaml.SafeDumper.add_multi_representer(Enum, _by_value)
 
 
 class TrainingParser(Parser, LightningArgumentParser):
@@ -28,7 +39,10 @@ class TrainingParser(Parser, LightningArgumentParser):
 
     def flags(self) -> list[str]:
         """Return every flag of this parser, of its subcommands, and of the task's classes."""
-        return [*super().flags(), *(task_flags(self._word) if self._word else [])]
+        known = super().flags()
+        with suppress(UsageError):  # what a run was begun with may be gone
+            known += task_flags(self._word) if self._word else []
+        return known
 
 
 class Instantiator(_InstantiatorFn):  # type: ignore[misc, unused-ignore]

@@ -176,7 +176,8 @@ def _training(
         if word is not None:
             _same_configuration(run, _canonical(word))
         folders.refuse_links(run)
-        resumed = _resumed(run, checkpoint, folders.started_with(run) or str(run), flags, trust)
+        source = folders.started_with(run) or str(run / folders.CONFIG)
+        resumed = _resumed(run, checkpoint, source, flags, trust)
         return dataclasses.replace(resumed, foreign=True)
     if source is None:
         raise UsageError(

@@ -54,8 +54,7 @@ def results_folder(asked: str | None, checkpoint: Path) -> Path | None:
         tell("The checkpoint lies in no run's folder: --results PATH keeps what the test finds.")
         return None
     place = run / "results" / checkpoint.stem
-    inside = os.path.realpath(run) + os.sep
-    if not os.path.realpath(place).startswith(inside):
+    if folders.leads_out(place, run):
         raise DataError(f"'{place}' leads out of the run's folder: name one with --results PATH.")
     return place
 
@@ -122,6 +121,8 @@ class KeepResults(Callback):
             path.unlink()
         for name, content in results.items():
             place = self.folder / name
+            if folders.leads_out(place.parent / "x", self.folder):
+                raise DataError(f"'{place.parent}' leads out of the results' folder: remove it.")
             place.parent.mkdir(exist_ok=True)
             with replacing(place) as file:
                 file.write(_text(place, content).encode("utf-8", "backslashreplace"))

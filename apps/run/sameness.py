@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 
+from ...data.base import DataModule
 from .progress import tell
 
 # What the bits of a training step depend on; of the trainer's settings these alone.
@@ -19,6 +20,7 @@ _TRAINER = (
 )
 # Of the data's settings, what they don't depend on.
 _HARMLESS = ("num_workers", "pin_memory", "prefetch_factor", "cache", "cache_size")
+_CONTENT = "data.content"  # what `DataModule.fingerprint` says
 _SHOWN = 5
 
 
@@ -31,7 +33,7 @@ class Sameness(Callback):
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.config = config
-        self._before: dict[str, Any] | None = None
+        self._content: str | None = None  # of the data, which does not change while they are read
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -48,6 +50,7 @@ class Sameness(Callback):
         # as text only: the checkpoint may be a stranger's, and names nothing that is looked up
         before = dict(_flat(checkpoint["conditions"]))
         now = dict(_flat(self._conditions(trainer)))
+        before.setdefault(_CONTENT, now[_CONTENT])  # an older version's has none
         found = [
             f"{key} was {_brief(before.get(key))} and is {_brief(now.get(key))}"
             for key in sorted(before.keys() | now.keys())
@@ -64,6 +67,9 @@ class Sameness(Callback):
         data = self.config.get("data") or {}
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
         arguments = data.get("init_args") or {}
+        if self._content is None:
+            module = getattr(trainer, "datamodule", None)
+            self._content = module.fingerprint() if isinstance(module, DataModule) else ""
         return {
             "processes": trainer.world_size,
             "accelerator": trainer.strategy.root_device.type,
@@ -83,6 +89,7 @@ class Sameness(Callback):
                     for name, value in arguments.items()
                     if name not in _HARMLESS
                 },
+                "content": self._content,
             },
         }
 

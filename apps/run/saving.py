@@ -29,6 +29,7 @@ from .folder.disk import keep, replacing, writing
 from .progress import tell
 from .resuming import validates_next
 from .tables import EMPTY, MetricsTable
+from .trust import refuse_rivals
 
 _LOSS = "val/loss"
 
@@ -157,6 +158,7 @@ class Checkpoint(ModelCheckpoint):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin the table of metrics anew where there was no checkpoint to go on from."""
         super().on_fit_start(trainer, pl_module)
+        refuse_rivals(self, trainer.checkpoint_callbacks)
         if not trainer.ckpt_path:
             for table in _tables(trainer):
                 table.go_back(EMPTY)
@@ -345,8 +347,10 @@ def checkpoint_folder(trainer: Trainer) -> Path:
     Args:
         trainer: The trainer.
     """
-    for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, ModelCheckpoint) and callback.dirpath:
+    keepers = [one for one in trainer.checkpoint_callbacks if isinstance(one, ModelCheckpoint)]
+    # the run's own before those of its user, which may keep theirs elsewhere
+    for callback in sorted(keepers, key=lambda one: not isinstance(one, Checkpoint)):
+        if callback.dirpath:
             return Path(callback.dirpath)
     return Path(trainer.default_root_dir)
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import inspect
 import sys
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,10 @@ from ..kernels.loops import transformed, whole_graph
 from ..kernels.scan import linear_recurrence
 from ..recurrent import RecurrentCore
 from ..schedule import Schedule
-from ..state import HiddenState, State, map_state
+from ..state import HiddenState, State, leaves, map_state
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class ElementwiseCore(RecurrentCore):
@@ -90,14 +93,16 @@ class ElementwiseCore(RecurrentCore):
         self, x: Tensor, state: State, reset: Tensor | None, lengths: Tensor | None, chunk: int
     ) -> tuple[Tensor, State]:
         """Run `chunk` steps at a time, which the backward pass runs again."""
-        run = partial(type(self)._run, cast("ElementwiseCore", _Held(self)))
+        held = _Held(self)
+        run = partial(type(self)._run, cast("ElementwiseCore", held))
         outputs = []
         parts = x.split(chunk)  # one split: its gradient is one concatenation
         resets = [None] * len(parts) if reset is None else reset.split(chunk)
         for i, (part, part_reset) in enumerate(zip(parts, resets, strict=True)):
             left = None if lengths is None else (lengths - i * chunk).clamp(0, len(part))
+            given = [part, *leaves(state), *held.weights()]
             output, state = checkpoint(
-                self._piece, run, part, state, part_reset, left,
+                _unchanged(self._piece, given), run, part, state, part_reset, left,
                 use_reentrant=False, preserve_rng_state=False,
             )  # fmt: skip
             outputs.append(output)  # (chunk, B, H)
@@ -172,11 +177,40 @@ class _Held:
         for name in names:
             setattr(self, name, getattr(core, name))
 
+    def weights(self) -> list[Tensor]:
+        """Return the weights of now."""
+        return [value for value in vars(self).values() if isinstance(value, Tensor)]
+
     def __getattr__(self, name: str) -> Any:
         method = getattr(type(self._core), name, None)
         if inspect.isfunction(method):  # which reads weights, too
             return partial(method, self)
         return getattr(self._core, name)
+
+
+def _unchanged(run: Callable[P, R], given: Sequence[Tensor]) -> Callable[P, R]:
+    """Let a function that runs again in the backward pass raise where its tensors were overwritten.
+
+    What torch keeps for a gradient it looks at itself; of what `checkpoint` keeps it does not.
+
+    Args:
+        run: The function.
+        given: All that it reads.
+    """
+    if not torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return run
+    versions = [tensor._version for tensor in given]
+
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        if [tensor._version for tensor in given] != versions:
+            raise RuntimeError(
+                "one of the variables needed for gradient computation has been modified by an "
+                "inplace operation: with `chunk` a core reads its input, state and weights again "
+                "in the backward pass"
+            )
+        return run(*args, **kwargs)
+
+    return checked
 
 
 def project(

@@ -19,7 +19,7 @@ from torch import Tensor
 from ...errors import UsageError, at_least
 from ..arrays import ArrayFile, kept_features
 from ..base import DataModule
-from ..cache import cache_folder
+from ..cache import cache_folder, key_of
 from ..formats.letters import unspaced_share
 from ..samplers import ItemSampler, SamplerFactory
 from ..spec import CaptionSpec, WordTokenizer
@@ -299,6 +299,10 @@ class CaptioningData(DataModule):
             # the data set leaves it out then
             features[[picture is None for picture in read]] = np.nan
             yield features
+
+    def fingerprint(self) -> str:
+        """Return what changes with the captions to learn from."""
+        return key_of(self.references("train"))[:16]
 
     def contents(self, part: Part) -> tuple[CaptionDataset, SamplerFactory] | None:
         """Return the images and captions of a part and their order, None where it has no images."""

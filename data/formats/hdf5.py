@@ -51,6 +51,8 @@ class ArrayStore:
             if isinstance(group.get(name, getlink=True), self._h5py.ExternalLink):
                 continue
             item = group[name]
+            if item.file.filename != self._file.filename:  # by a link to a link
+                continue
             if isinstance(item, self._h5py.Dataset):
                 yield f"{prefix}{name}"
             elif depth < _DEEP:
@@ -67,7 +69,7 @@ class ArrayStore:
         """
 
         def look() -> tuple[int, ...]:
-            data = _within_file(self._file[name])
+            data = _within_file(self._file[name], self.path)
             if data.shape is None or data.dtype.hasobject:
                 raise ValueError("it holds no plain numbers")
             check_size(data.shape, self._most)
@@ -101,7 +103,7 @@ class ArrayStore:
         """
 
         def look() -> list[str]:
-            data = _within_file(self._file[name])
+            data = _within_file(self._file[name], self.path)
             check_size(data.shape or (), self._most)
             if self._h5py.check_string_dtype(data.dtype) is not None:
                 data = data.asstr("utf-8", "replace")
@@ -130,20 +132,24 @@ def open_file(path: Path) -> Iterator[Any]:
     """
     library = _library(path)
     with _told(path), library.File(path, "r") as file:
+        links = (file.get(name, getlink=True) for name in file)
+        if any(isinstance(link, library.ExternalLink) for link in links):
+            raise ValueError("it has links to other files, which are not read")
         yield file
 
 
-def whole_array(data: Any, most: int) -> Array:
+def whole_array(path: Path, data: Any, most: int) -> Array:
     """Return an array of an open file whose size was looked at first.
 
     Args:
-        data: The array in the file.
+        path: The file.
+        data: The array in it.
         most: Numbers of 8 bytes at most.
 
     Raises:
         ValueError: It claims more, or lies in other files.
     """
-    check_size((*data.shape, max(1, _within_file(data).dtype.itemsize // 8)), most)
+    check_size((*data.shape, max(1, _within_file(data, path).dtype.itemsize // 8)), most)
     return np.asarray(data[()])
 
 
@@ -155,8 +161,9 @@ def _library(path: Path) -> Any:
     return h5py
 
 
-def _within_file(data: Any) -> Any:
-    if data.is_virtual or data.external:
+def _within_file(data: Any, path: Path) -> Any:
+    """Return an array that lies in the file: not, by a link to a link or in parts, in another."""
+    if data.file.filename != str(path) or data.is_virtual or data.external:
         raise ValueError("it lies in other files, which are not read")
     return data
 

@@ -70,6 +70,8 @@ def load_dataset(
             # with tabs, a quote is a sign of the sentence
             form |= {"sep": "\t", "quoting": 3} if local.suffix == ".tsv" else {}
             name, config, files = _BUILDERS[local.suffix], None, str(local.absolute())
+        if datasets.__version__.startswith("3."):  # which would ask whether to run a script
+            form["trust_remote_code"] = False
         return datasets.load_dataset(
             name, config, data_files=files, split=split, streaming=streaming, **form
         )

@@ -335,6 +335,10 @@ class TextData(DataModule):
             f"of {self.shares[part]} comes to none"
         )
 
+    def fingerprint(self) -> str:
+        """Return the beginning of the SHA-256 of the whole text."""
+        return self.corpus.survey()["sha256"][:16]
+
     def remedy(self, part: Part) -> str:
         """Return what to do about an empty part, as a sentence."""
         if part == "train" or not self.shares[part]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -345,6 +346,11 @@ class TranslationData(DataModule):
                 f"{checks['swapped']:,} of {checks['sampled']:,} {part} sources that were looked "
                 "at read like the training part's targets: are the two sides exchanged?"
             )
+
+    def fingerprint(self) -> str:
+        """Return what changes with the pairs to learn from, but for capitals and blanks."""
+        files = self.files("train")
+        return "" if files is None else sha256(files.digests[1].tobytes()).hexdigest()[:16]
 
     def contents(self, part: Part) -> tuple[PairFiles, SamplerFactory] | None:
         """Return the encoded pairs of a part and their order, None where there are none."""

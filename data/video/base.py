@@ -6,6 +6,7 @@ labels of all are kept.
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property, partial
@@ -151,6 +152,14 @@ class VideoLabellingData(DataModule):
     def read_videos(self, part: Part) -> Sequence[LabelledVideo]:
         """Return what batches of a part are made of."""
         return self.videos(part)
+
+    def fingerprint(self) -> str:
+        """Return what changes with the labels to learn from, and with the names of the videos."""
+        digest = hashlib.sha256()
+        for video in self.videos("train"):
+            digest.update(f"{video.name}\0{len(video.labels)}\0".encode(errors="replace"))
+            digest.update(np.ascontiguousarray(video.labels).tobytes())
+        return digest.hexdigest()[:16]
 
     def contents(self, part: Part) -> tuple[VideoDataset, SamplerFactory] | None:
         """Return the videos of a part and their order, None where there are none."""

@@ -209,6 +209,15 @@ def test_a_run_with_nothing_but_a_table_has_a_report(here, capsys):
     assert "The model: There is no checkpoint in the folder" in "".join(page.text)
 
 
+def test_a_configuration_that_lies_elsewhere_is_not_shown(here, capsys):
+    Path("secret.yaml").write_text("password: sesame\n")
+    (RUN / "config.yaml").unlink()
+    (RUN / "config.yaml").symlink_to(here / "secret.yaml")
+    assert main(["report", str(RUN)]) == 0
+    assert "config.yaml' leads out of the run's folder" in capsys.readouterr().out
+    assert "sesame" not in Path("report.html").read_text()
+
+
 def test_a_configuration_that_repeats_itself_is_bounded(here, capsys):
     lines = ["a0: &a0 {x: 1, y: 2}"]
     lines += [f"a{n}: &a{n} {{p: *a{n - 1}, q: *a{n - 1}, r: *a{n - 1}}}" for n in range(1, 19)]

@@ -64,3 +64,31 @@ def test_gradients_reach_everything(core, random_state):
     for leaf in leaves(state):
         assert leaf.grad is not None
         assert (leaf.grad.flatten(1).abs().sum(1) > 0).all()
+
+
+def test_what_is_overwritten_before_the_backward_pass_is_noticed(causal, random_state):
+    """A core that reads it again raises, also one that computes in chunks; others need it not."""
+    state, x, parameters = random_state(causal, B), inputs(causal), list(causal.parameters())
+
+    def gradients(overwritten: str) -> list[Tensor]:
+        given = x.clone().requires_grad_()
+        before = map_state(
+            lambda leaf: leaf.clone().requires_grad_(not leaf.dtype.is_complex), state
+        )
+        values, start = given * 1, map_state(lambda leaf: leaf * 1, before)
+        output = causal(values, start, lengths=lengths_of("ragged"))[0]
+        places = {"": [], "input": [values], "state": leaves(start), "weights": parameters}
+        with torch.no_grad():
+            for tensor in places[overwritten]:
+                tensor.fill_(0.5)
+        ends = [given, *leaves(before), *parameters]
+        return list(torch.autograd.grad(output.square().sum(), ends, allow_unused=True))
+
+    wanted = gradients("")
+    for overwritten in ("input", "state", "weights"):  # the weights last: they stay so
+        try:
+            found, said = gradients(overwritten), ""
+        except RuntimeError as error:
+            found, said = wanted, str(error)
+        assert not said or "inplace" in said
+        torch.testing.assert_close(found, wanted)

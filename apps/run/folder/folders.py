@@ -115,14 +115,23 @@ def refuse_links(run: Path) -> None:
     Raises:
         DataError: There is such a link.
     """
-    inside = os.path.realpath(run) + os.sep
     for path in [*run.iterdir(), *(run / CHECKPOINTS).glob("*")]:
-        if not os.path.realpath(path).startswith(inside):
+        if leads_out(path, run):
             raise DataError(
                 f"'{path}' leads out of the run's folder: what the run writes there could be "
                 "anything of yours.\n"
                 "Resume a run of your own by its name: unrolled fit TASK --name NAME --resume."
             )
+
+
+def leads_out(path: Path, folder: Path) -> bool:
+    """Say whether a path leads out of a folder by a link.
+
+    Args:
+        path: The path, below the folder.
+        folder: The folder.
+    """
+    return not os.path.realpath(path).startswith(os.path.realpath(folder) + os.sep)
 
 
 def publish(run: Path) -> None:

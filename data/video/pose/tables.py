@@ -162,7 +162,7 @@ def _array(path: Path, data: Any, dims: int = 0) -> npt.NDArray[Any]:
         raise DataError(
             f"'{path}': {data.name} has {shape} numbers, expected {dims or 'some'} axes."
         )
-    return whole_array(data, MAX_NUMBERS)
+    return whole_array(path, data, MAX_NUMBERS)
 
 
 def _check(path: Path, numbers: int) -> None:

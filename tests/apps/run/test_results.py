@@ -9,11 +9,12 @@ import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from corpora import learnable_videos, write_ms_tcn, write_pairs
 from tiny_tasks import CASES, Case
-from unrolled.apps.run.results import results_folder
+from unrolled.apps.run.results import KeepResults, results_folder
 from unrolled.cli import main
 from unrolled.errors import UsageError
 
@@ -227,6 +228,14 @@ def test_where_results_go(tmp_path, monkeypatch, capsys):
     os.symlink(tmp_path / "full", run / "results")
     with pytest.raises(ValueError, match="leads out"):
         results_folder(None, checkpoint)
+    # nor may a folder among the results lead elsewhere
+    (tmp_path / "kept").mkdir()
+    os.symlink(tmp_path / "full", tmp_path / "kept/frames")
+    tested = SimpleNamespace(path=checkpoint, content={})
+    keeper = KeepResults(tmp_path / "kept", tested, asked=None)
+    with pytest.raises(ValueError, match="leads out"):
+        keeper._write(None, None, {"frames/a.json": {}})
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["thesis.tex"]
     for command in ("fit", "validate"):
         assert main([command, "char_lm", "--results", "x"]) == 2
         assert "belongs to `unrolled test`" in capsys.readouterr().err

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import random
+from itertools import pairwise
+
+import numpy as np
 import pytest
 import torch
+from corpora import write_ms_tcn, write_pairs
 from tiny_runs import RUNS, enter, fit
+from tiny_tasks import CASES
+from unrolled.data import ParallelData, ScenesData, SegmentationData
 
 LINE = "no longer as the uninterrupted one would"
 
@@ -34,6 +41,41 @@ def test_what_changes_is_said_in_one_line(capsys, tmp_path):
         assert told in line
         (RUNS / "1" / "checkpoints" / "last.ckpt").write_bytes(saved)
         (RUNS / "1" / "config.yaml").write_bytes(config)
+
+
+def test_another_content_of_the_same_files_is_noticed(capsys, tmp_path):
+    assert fit() == 0
+    path = tmp_path / "text.txt"
+    path.write_text(path.read_text().replace("cat", "tac", 1))  # as long, and of the same letters
+    assert fit("--resume", steps=3) == 0
+    assert f"{LINE}, bit for bit: data.content was " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("case", CASES[1:], ids=lambda case: case.task)
+def test_what_is_learnt_from_has_a_fingerprint(case, tmp_path):
+    """It is that of the data, whatever else changes; other data have another."""
+
+    def fingerprint(seed: int, folder: str) -> str:
+        (tmp_path / folder).mkdir()
+        if case.task == "captioning":
+            return ScenesData(6 + seed, 1, test_size=1).fingerprint()
+        draw = random.Random(seed)
+        words = [" ".join(draw.choices("abcdefgh", k=5)) for _ in range(9)]
+        if case.task == "translation":
+            write_pairs(tmp_path / folder, "train", list(pairwise(words)))
+            write_pairs(tmp_path / folder, "val", [("a b", "b a")])
+            named = {"source": "de", "target": "en", "vocabulary_size": 30}
+            return ParallelData(str(tmp_path / folder), **named).fingerprint()
+        videos = {
+            f"v{n}": (np.zeros((9, 2), np.float32), [draw.randint(0, 1) for _ in range(9)])
+            for n in range(4)
+        }
+        write_ms_tcn(tmp_path / folder, videos, test=["v3"])
+        return SegmentationData(str(tmp_path / folder)).fingerprint()
+
+    found = [fingerprint(seed, name) for name, seed in (("a", 0), ("b", 0), ("c", 1))]
+    assert found[0] == found[1] != found[2]
+    assert found[0]
 
 
 def test_what_changes_nothing_is_not_mentioned(capsys):

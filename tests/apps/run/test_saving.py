@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
@@ -9,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from tiny_runs import RUNS, enter, fit, read
-from unrolled.apps.run.saving import AtomicCheckpointIO, Checkpoint
+from unrolled.apps.run.saving import AtomicCheckpointIO, Checkpoint, checkpoint_folder
 from unrolled.errors import SetupError
 
 
@@ -124,3 +126,24 @@ class TestAtomicCheckpointIO:
         assert error.value.exit_code == 4
         assert io.load_checkpoint(path) == {"step": 1}
         assert {*tmp_path.iterdir()} == {path, tmp_path / "text.txt"}
+
+
+def own_checkpoints(**arguments: object) -> list[str]:
+    name = "lightning.pytorch.callbacks.ModelCheckpoint"
+    return ["--trainer.callbacks+", json.dumps({"class_path": name, "init_args": arguments})]
+
+
+def test_checkpoints_of_ones_own_do_not_take_the_place_of_the_runs(capsys):
+    for arguments in ({"save_last": True}, {"filename": "best"}):
+        assert fit(*own_checkpoints(**arguments)) == 2
+        assert "would overwrite" in capsys.readouterr().err
+    assert fit(*own_checkpoints(save_last=True, dirpath="own", every_n_train_steps=1)) == 0
+    assert Path("own/last.ckpt").is_file()
+
+
+def test_asked_to_stop_a_run_saves_its_own_last_state_and_not_another(trainer):
+    own, runs = ModelCheckpoint(dirpath="own"), Checkpoint()
+    runs.dirpath = "run"
+    assert checkpoint_folder(trainer(callbacks=[own, runs], enable_checkpointing=True)) == Path(
+        "run"
+    )

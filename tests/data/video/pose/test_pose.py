@@ -10,6 +10,7 @@ import pytest
 from pose_files import PARTS, deeplabcut, deeplabcut_fixed, deeplabcut_table, poses, sleap
 from unrolled.cli import main
 from unrolled.data import PoseData
+from unrolled.data.formats.hdf5 import ArrayStore
 from unrolled.data.video.pose.tables import Pose, features_of, read_pose
 from unrolled.errors import DataError
 from video_models import save_model
@@ -132,3 +133,21 @@ def test_poses_and_labels_make_batches_and_a_model_labels_them(tmp_path, monkeyp
     Path("v3.csv").unlink()
     with pytest.raises(DataError, match=r"1 table\(s\) of poses in '.' have no labels: v3DLC"):
         _ = PoseData(".").spec
+
+
+@pytest.mark.parametrize("kind", ["link", "link to a link"])
+def test_links_to_other_files_are_not_followed(tmp_path, kind):
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        file["tracks"], file["node_names"] = np.ones((1, 2, 2, 5)), [b"a", b"b"]
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        place = file if kind == "link" else file.create_group("g")
+        for name in ("tracks", "node_names"):
+            place[name] = h5py.ExternalLink(str(tmp_path / "secret.h5"), name)
+            if place is not file:
+                file[name] = h5py.SoftLink(f"/g/{name}")
+    with pytest.raises(DataError, match="other files, which are not read"):
+        read_pose(tmp_path / "a.h5")
+    store = ArrayStore(tmp_path / "a.h5", 1000)
+    assert store.names == []
+    with pytest.raises(DataError, match="other files, which are not read"):
+        store.read("tracks")
