@@ -39,7 +39,7 @@ def caption(
     top_p: float | None = None,
     min_p: float | None = None,
     seed: int | None = None,
-    batch_size: int = 32,
+    batch_size: int = 64,
     format: Literal["tsv", "json", "jsonl", "csv", "coco"] | None = None,
     out: str | None = None,
     device: str = "cpu",
