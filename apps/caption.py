@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..errors import DataError, UsageError
+from ..errors import DataError, UsageError, at_least
 from .shell.models import model_files, open_models
 from .shell.outputs import outputs
 from .shell.records import Output
@@ -82,6 +82,7 @@ def caption(
     paths = model_files(checkpoint)
     if batch_size < 1:
         raise UsageError(f"--batch_size {batch_size}: must be at least 1.")
+    at_least(1, nbest=nbest)
     coco = format == "coco"
     if coco and nbest > 1:
         raise UsageError("--format coco has one caption of an image: leave --nbest out.")

@@ -6,11 +6,8 @@ import numpy as np
 import pytest
 import torch
 import unrolled
-from app_models import PICTURES
-from PIL import Image
 from unrolled.apps.demos.reading import TextReading
 from unrolled.apps.exports.running import open_folder
-from unrolled.apps.plots.attention import shift_of
 from unrolled.apps.shell.models import any_model, model_file, summary
 from unrolled.cli import main
 
@@ -55,19 +52,3 @@ def test_an_ensemble_has_checkpoints_only(folder, exported, capsys):
     for names in (models, models[::-1]):
         assert main(["translate", ",".join(names), str(folder / "a.png")]) == 2
         assert "an exported model, which speaks alone: give checkpoints" in capsys.readouterr().err
-
-
-def test_where_captions_looked_is_drawn_of_a_folder_as_of_its_checkpoint(folder):
-    """A graph has no layers of which to ask how a grid lies on the picture."""
-    file, out = folder / "caption.ckpt", folder / "seen"
-    assert main(["export", str(file), "--out", str(out)]) == 0
-    drawn = []
-    for place in (file, out):
-        target = folder / f"looks of {place.name}"
-        words = ["caption", str(place), str(folder / PICTURES[0]), "--attention", str(target)]
-        assert main(words) == 0
-        with Image.open(next(target.rglob("*.png"))) as picture:
-            drawn.append(np.asarray(picture.convert("RGB")).astype(int))
-    assert np.abs(drawn[0] - drawn[1]).max() <= 2
-    shifts = [shift_of(one) for one in (unrolled.load(file), open_folder(out))]
-    assert shifts[0] == shifts[1] != 0
