@@ -90,12 +90,12 @@ def _dispatch(words: list[str], debug: bool) -> int:
         return trainer.carry_out("unrolled", words[0], words[1:], debug=debug)
     if command in ("--print_completion", "--complete"):
         return _complete(words)
+    if command in commands.files():
+        return commands.carry_out(words[0], words[1:])
     found = {**COMMANDS, **commands.summaries()}
     if command in (None, "-h", "--help", "help"):
         print(main_help(found))
         return 0 if words else 2
-    if command in found:
-        return commands.carry_out(words[0], words[1:])
     near = did_you_mean(words[0], found)
     if words[0].partition("/")[0] in tasks():
         near = f" Did you mean 'unrolled fit {command}'?"

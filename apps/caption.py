@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..errors import DataError, UsageError, quoted
+from ..errors import DataError, UsageError, at_least, quoted
 from .shell.models import model_files, open_models
 from .shell.outputs import outputs
 from .shell.records import Output
@@ -40,7 +40,7 @@ def caption(
     top_p: float | None = None,
     min_p: float | None = None,
     seed: int | None = None,
-    batch_size: int = 32,
+    batch_size: int = 64,
     format: Literal["tsv", "json", "jsonl", "csv", "coco"] | None = None,
     out: str | None = None,
     device: str = "cpu",
@@ -83,6 +83,7 @@ def caption(
     paths = model_files(checkpoint)
     if batch_size < 1:
         raise UsageError(f"--batch_size {batch_size}: must be at least 1.")
+    at_least(1, nbest=nbest)
     coco = format == "coco"
     if coco and nbest > 1:
         raise UsageError("--format coco has one caption of an image: leave --nbest out.")

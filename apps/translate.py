@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
-from ..errors import DataError, UsageError
+from ..errors import DataError, UsageError, at_least
 from .shell.models import model_files, open_models
 from .shell.records import Format, Output
 from .shell.sparing import each
@@ -93,6 +93,7 @@ def translate(
         device: Where to run, for instance cpu or cuda.
         trust: Packages of your own, with commas in between, whose classes the checkpoint may name.
     """
+    at_least(1, nbest=nbest, batch_size=batch_size)
     paths = model_files(checkpoint)
     waiting = _lines(source)  # a file that does not exist is answered before torch is imported
     columns = ("id", *(("rank",) if nbest > 1 else ()), "source", *_FOUND)

@@ -1,13 +1,16 @@
 """What commands cost before they do anything: CPU seconds and memory of whole processes.
 
-    python benchmarks/startup.py --repeats 5
+    python benchmarks/startup.py --repeats 5 "translate RUN one.txt" "caption RUN one.jpg"
 
-Beside them stands what Python and `import torch` cost alone. The checkpoint is an untrained LSTM.
+Beside them stands what Python and `import torch` cost alone. The checkpoint is an untrained
+LSTM; what is given beside it are command lines of `unrolled` about runs of one's own. Modules are
+read as bytecode, as an installed package's are.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -55,10 +58,14 @@ def main() -> None:
     """Measure the commands in turn, so that what else the machine does falls on all of them."""
     words = measure.parser(__doc__)
     words.add_argument("--repeats", type=int, default=5, help="processes of each command")
-    repeats = words.parse_args().repeats
+    words.add_argument("commands", nargs="*", help="more commands, each a line of unrolled's")
+    given = words.parse_args()
+    repeats = given.repeats
     measure.one_thread()
     os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # containers set it
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["PYTHONPYCACHEPREFIX"] = str(Path(folder) / "bytecode")
         file = Path(folder) / "model.ckpt"
         save(file)
         ours = ["-m", "unrolled"]
@@ -68,6 +75,7 @@ def main() -> None:
             "unrolled --help": [*ours, "--help"],
             "unrolled list": [*ours, "list"],
             "unrolled generate, 1 character": [*ours, "generate", str(file), "--length", "1"],
+            **{f"unrolled {line}": [*ours, *shlex.split(line)] for line in given.commands},
         }
         costs: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
         for _ in range(repeats + 1):  # the first fills the caches of the file system

@@ -21,6 +21,7 @@ from ...tasks.model import Model
 from ...tasks.sequence_model import EncoderDecoder
 from ...tasks.translation.model import TranslationModel
 from ...tasks.video.model import VideoModel
+from ..plots.attention import shift_of
 from .examples import ROWS, STEPS, names_of
 from .modules import AtOnce, names
 from .readmes.page import readme
@@ -178,7 +179,11 @@ def _captioning(model: CaptioningModel, folder: Path, files: Files) -> dict[str,
     files.decoder(model)
     height, width = model.encoder.grid(side, side)
     said = _settings(model)
-    said["settings"] |= {"max_length": model.max_length, "grid": [height, width]}
+    said["settings"] |= {
+        "max_length": model.max_length,
+        "grid": [height, width],
+        "grid_shift": shift_of(model),
+    }
     return {"task": "captioning", "graphs": ["encoder", "decoder"], **said}
 
 

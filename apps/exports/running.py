@@ -380,5 +380,6 @@ class ExportedCaptioning(_Exported, CaptioningModel):
         self.max_length = settings["max_length"]
         self.beam_size, self.length_penalty = settings["beam_size"], settings["length_penalty"]
         self._grid = settings["grid"]  # instead of what the backbone would say
+        self.grid_shift = float(settings.get("grid_shift", 0))
         self.encoder = cast("Any", GraphEncoder(folder))
         self.decoder = cast("Any", GraphDecoder(folder))

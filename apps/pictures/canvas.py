@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +181,17 @@ def label_inches(text: str, size: float) -> float:
         size: Of its font, in points.
     """
     return text_width(text, size) / 72
+
+
+def legend_columns(names: Sequence[str], size: float, most: int) -> int:
+    """Return how many columns of a legend the width of a picture has room for.
+
+    Args:
+        names: What the legend names.
+        size: Of its font, in points.
+        most: The most that there shall be.
+    """
+    em = size / 72  # inches
+    widest = max((label_inches(name, size) for name in names), default=0.0)
+    # matplotlib's legend: a line of 2 em before each name, 0.8 em between them, 2 em to the next
+    return max(1, min(most, len(names), int((WIDTH + em) / (widest + 4.8 * em))))

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...errors import DataError, UsageError, did_you_mean
-from ..pictures.canvas import COLOURS, INK, QUIET, Picture, open_frame, shortened
+from ..pictures.canvas import (
+    COLOURS,
+    INK,
+    QUIET,
+    Picture,
+    legend_columns,
+    open_frame,
+    shortened,
+)
 
 TABLE, RESUMED, CONFIG = "metrics.csv", "resumed.csv", "config.yaml"
 _RATE = "train/lr"
@@ -155,8 +163,9 @@ def draw(runs: Sequence[Course], metrics: Sequence[str] = ()) -> Picture:
             Line2D([], [], color=_colour(place), linewidth=2.5, label=shortened(run.name, 28))
             for place, run in enumerate(runs)
         ]
+        columns = legend_columns([str(handle.get_label()) for handle in handles], 9.5, 2)
         figure.legend(
-            handles=handles, loc="outside upper center", ncols=2, fontsize=9.5, frameon=False
+            handles=handles, loc="outside upper center", ncols=columns, fontsize=9.5, frameon=False
         )
     figure.said = [line for run in runs for line in _in_words(run)]
     return figure

@@ -20,7 +20,7 @@ from ...core import Bidirectional, RecurrentCore, Stacked, discover_cores
 from ...core.compose import Composition
 from ...core.state import State, leaves
 from ...errors import UsageError, at_least, did_you_mean
-from ..pictures.canvas import COLOURS, INK, Picture, open_frame, shortened
+from ..pictures.canvas import COLOURS, INK, Picture, legend_columns, open_frame, shortened
 
 _ROWS = 16
 _FLOOR = 1e-12  # of the axis; what is smaller is nothing
@@ -79,7 +79,8 @@ def memory(
     axes.set_xlabel("steps back in time", fontsize=10)
     axes.set_ylabel("‖∂L/∂h‖, the last is 1", fontsize=10)
     axes.axhline(1, color=INK, linewidth=0.8)
-    figure.legend(loc="outside upper center", ncols=min(3, len(curves)), fontsize=10, frameon=False)
+    columns = legend_columns([curve.name for curve in curves], 10, 3)
+    figure.legend(loc="outside upper center", ncols=columns, fontsize=10, frameon=False)
     return figure
 
 
@@ -167,7 +168,8 @@ def _found(
 
     model: nn.Module = load(find_checkpoint(name), trust=trust)
     core = _core_of(model)
-    return shortened(f"{name} ({type(core).__name__})", 40), core, model
+    place = Path(name).absolute()  # called as a run is, wherever on the machine it lies
+    return shortened(f"{place.parent.name}/{place.name} ({type(core).__name__})", 40), core, model
 
 
 def _core_of(model: nn.Module) -> RecurrentCore:

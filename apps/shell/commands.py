@@ -24,10 +24,15 @@ from .help import function_help
 Command = Callable[..., int | None]
 
 
+def files() -> dict[str, Path]:
+    """Return the file of each command, by its name."""
+    found = sorted(path for folder in apps.__path__ for path in Path(folder).glob("[!_]*.py"))
+    return {path.stem: path for path in found}
+
+
 def summaries() -> dict[str, str]:
     """Return what each command does, by its name; no command is imported."""
-    files = sorted(path for folder in apps.__path__ for path in Path(folder).glob("[!_]*.py"))
-    return {path.stem: summary(path) for path in files}
+    return {name: summary(path) for name, path in files().items()}
 
 
 def summary(path: Path) -> str:
@@ -45,7 +50,7 @@ def carry_out(command: str, words: list[str]) -> int:
     """Call a command with the arguments that a command line gives it, and return its exit code.
 
     Args:
-        command: Its name, one of `summaries`.
+        command: Its name, one of `files`.
         words: What follows it.
 
     Raises:

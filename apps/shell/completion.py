@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from ...errors import UsageError, did_you_mean
 from ..run.flags import task_flags
 from ..run.request import COMMANDS, COMMON_FLAGS, EVALUATION_FLAGS, FIT_FLAGS, TEST_FLAGS
-from .commands import function_of, summaries
+from .commands import files, function_of
 from .shipped import overlays, tasks, variants
 from .source import subclasses
 
@@ -74,11 +74,11 @@ def candidates(words: Sequence[str]) -> list[str]:
 
 def _possible(before: list[str], last: str) -> Iterable[str]:
     if not before:
-        return [*COMMANDS, *summaries(), "--help", "--version", "--print_completion"]
+        return [*COMMANDS, *files(), "--help", "--version", "--print_completion"]
     command, *given = before
     if command == "--print_completion":
         return SCRIPTS
-    if command not in (*COMMANDS, *summaries()):
+    if command not in (*COMMANDS, *files()):
         return []
     trains = command in COMMANDS or command == "check"
     if trains and given and (found := _values(given[-1])):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +15,8 @@ PACKAGE = Path(__file__).resolve().parents[2]
 _GIVEN = ("spec", "input_size", "query_size", "memory_size", "params")
 
 _CLASS = re.compile(r"^class (\w+)([^:]*):", re.MULTILINE)
+_FUNCTION = re.compile(r"^(def \w+)\(.*?(?=^[^\s)]|\Z)", re.MULTILINE | re.DOTALL)
+_METHOD = re.compile(r"^(    def \w+)\(.*?(?=^(?: {4})?[^\s)]|\Z)", re.MULTILINE | re.DOTALL)
 
 
 class Argument(NamedTuple):
@@ -60,14 +62,25 @@ def classes_in(folder: str) -> dict[str, SourceClass]:
     Args:
         folder: `core`, `data`, `tasks` or `apps`.
     """
-    return _parsed(sorted((PACKAGE / folder).rglob("*.py")))
+    return _parsed(sorted((PACKAGE / folder).rglob("*.py")), ast.parse)
 
 
-def _parsed(paths: list[Path]) -> dict[str, SourceClass]:
+def _outline(text: str) -> ast.Module:
+    """Parse a file without the arguments and the bodies of its functions, in a fourth of the time.
+
+    Where that leaves no Python behind (text in a function that begins at the margin), all is read.
+    """
+    try:
+        return ast.parse(_FUNCTION.sub(r"\1(): ...\n", _METHOD.sub(r"\1(): ...\n", text)))
+    except SyntaxError:
+        return ast.parse(text)
+
+
+def _parsed(paths: list[Path], parse: Callable[[str], ast.Module]) -> dict[str, SourceClass]:
     found = {}
     for path in paths:
         module = _module(path)
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for node in parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef):
                 found[node.name] = SourceClass(module, node)
     return found
@@ -77,7 +90,8 @@ def _parsed(paths: list[Path]) -> dict[str, SourceClass]:
 def _family(folder: str, root: str) -> dict[str, SourceClass]:
     """Return the classes of those files in which a class may descend from one, or be between.
 
-    To parse is most of the time of `unrolled list`, so that the files are first looked through.
+    Their functions are empty. To parse is most of the time of `unrolled list`, so that the files
+    are first looked through.
     """
     names: dict[str, set[str]] = {}  # of each class all words of its first line
     places: dict[str, set[Path]] = {}
@@ -92,7 +106,7 @@ def _family(folder: str, root: str) -> dict[str, SourceClass]:
     while more := {word for one in more for word in names.get(one, ())} & names.keys() - above:
         above |= more
     wanted = (below | above) & names.keys()
-    return _parsed(sorted({path for name in wanted for path in places[name]}))
+    return _parsed(sorted({path for name in wanted for path in places[name]}), _outline)
 
 
 def subclasses(folder: str, root: str) -> dict[str, SourceClass]:

@@ -44,9 +44,10 @@ def log_sample(logger: Logger, text: str, picture: Pixels | None, step: int) -> 
         if picture is not None:
             logger.experiment.add_image(name, picture, step, dataformats="HWC")
     elif isinstance(logger, WandbLogger):
-        logger.log_text(name, columns=["step", "sample"], data=[[str(step), text]])
+        # its own count of steps is of calls; the run's goes with what is logged
+        logger.log_text(name, columns=["step", "sample"], data=[[str(step), text]], step=step)
         if picture is not None:
-            logger.log_image(f"{name}_picture", [picture])
+            logger.log_image(f"{name}_picture", [picture], step=step)
     elif isinstance(logger, MLFlowLogger):
         logger.experiment.log_text(logger.run_id, text, f"samples/{step}.txt")
         if picture is not None:

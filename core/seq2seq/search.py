@@ -85,6 +85,8 @@ def search_sequences(
         raise ValueError(
             f"beam_size={beam_size} searches the best, {' and '.join(given)} draw: leave one out"
         )
+    if beam_size < 1:
+        raise ValueError(f"beam_size={beam_size}: must be at least 1")
     if num_hypotheses < 1 or not (given or num_hypotheses <= beam_size):
         raise ValueError(
             f"num_hypotheses={num_hypotheses}: must be at least 1 and at most beam_size={beam_size}"

@@ -20,6 +20,7 @@ from unrolled.apps.exports.folder import write_folder
 from unrolled.apps.exports.int8 import quantise
 from unrolled.apps.exports.onnx_files import OnnxFiles
 from unrolled.apps.exports.running import open_folder
+from unrolled.apps.plots.attention import shift_of
 from unrolled.cli import main
 from unrolled.core import (
     GRU,
@@ -127,6 +128,20 @@ def test_a_caption_has_the_same_words(folder, exported):
         Image.open(folder / name).save(exported("caption") / "image.png")
         said = run_page(exported("caption"), ("image.jpg", "image.png"))
         assert said == [model.caption(folder / name, beam_size=1)]
+
+
+@pytest.mark.slow
+def test_where_a_caption_looked_is_drawn_as_of_the_checkpoint(folder, exported, tmp_path):
+    """A graph has no layers of which to ask how a grid lies on the picture."""
+    drawn, places = [], (folder / "caption.ckpt", exported("caption"))
+    for place in places:
+        target = tmp_path / place.name
+        words = ["caption", str(place), str(folder / PICTURES[0]), "--attention", str(target)]
+        assert main(words) == 0
+        with Image.open(next(target.rglob("*.png"))) as picture:
+            drawn.append(np.asarray(picture.convert("RGB")).astype(int))
+    assert np.abs(drawn[0] - drawn[1]).max() <= 2
+    assert shift_of(open_folder(places[1])) == shift_of(unrolled.load(places[0])) != 0
 
 
 BACKBONES = {

@@ -7,11 +7,13 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from app_models import save
 from unrolled import plots
 from unrolled.apps.plots.memory import gradient_norms, steppable
 from unrolled.core import GRU, LSTM, Bidirectional, RecurrentCore, discover_cores
 from unrolled.core.state import HiddenState
 from unrolled.errors import UsageError
+from unrolled.tasks import CharLM
 
 
 class Decay(RecurrentCore):
@@ -53,6 +55,22 @@ def test_every_core_has_a_line(name):
     line = figure.axes[0].lines[0].get_ydata()
     assert line[0] == pytest.approx(1)
     assert np.isfinite(line).all()
+
+
+def test_the_legend_lies_in_the_picture(tmp_path):
+    """Runs are called as they are elsewhere: a picture is shown to others."""
+    folder = tmp_path / "a long name of a run"
+    folder.mkdir()
+    spec = {"vocabulary": {"kind": "characters", "symbols": "abc "}}
+    save(CharLM(spec, partial(LSTM, hidden_size=4)), folder / "lm.ckpt")
+    figure = plots.memory("RNN", "GRU", "LSTM", folder / "lm.ckpt", steps=5, hidden_size=8)
+    figure.canvas.draw()
+    box, width = figure.legends[0].get_window_extent(), figure.bbox.width
+    assert box.x0 >= 0
+    assert box.x1 <= width
+    named = figure.legends[0].get_texts()[-1].get_text()
+    assert named.startswith(f"{folder.name}/lm.ckpt (")
+    assert str(folder.parent) not in named
 
 
 def test_models_and_fresh_cores_side_by_side(characters):

@@ -77,5 +77,7 @@ def test_mistakes_are_named():
         model.translate(GERMAN, beam_size=2, num_hypotheses=3)
     with pytest.raises(ValueError, match="batch_size=0"):
         model.translate(GERMAN, batch_size=0)
+    with pytest.raises(ValueError, match="beam_size=0: must be at least 1"):
+        model.translate(GERMAN, beam_size=0)
     with pytest.raises(ValueError, match="made without attention"):
         made(attention=None).translations(GERMAN, attention=True)
