@@ -82,7 +82,7 @@ def main() -> int:
     parser.add_argument("tests", nargs="*", default=list(_TESTS))
     parser.add_argument("--python", default=sys.executable, help="what makes the environments")
     parser.add_argument("--print", action="store_true", help="say the constraints, and stop")
-    asked = parser.parse_args()
+    asked = parser.parse_intermixed_args()  # tests may follow --python
     if asked.print:
         print("\n".join(oldest()))
         return 0
