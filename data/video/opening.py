@@ -94,13 +94,14 @@ def _open_live(source: Live) -> av.container.InputContainer:
         **source.options,
     }
     try:
-        return av.open(
+        container: av.container.InputContainer = av.open(
             source.url,
             format=source.form or None,
             options=options,
             **_lenient(),
             timeout=_WAIT if source.form == "rtsp" else None,
         )
+        return container
     except (av.FFmpegError, ValueError, OSError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError(f"{source} can't be opened: {reason}.{source.remedy}") from error
