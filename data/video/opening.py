@@ -61,11 +61,8 @@ def open_video(
         _check_file(path)
         options = {"format_whitelist": ",".join(_CONTAINERS), "protocol_whitelist": "file"}
         try:
-            # a name with a colon in front of a slash would be an address; titles and the like may
-            # be in any encoding, or damaged
-            container = av.open(
-                f"file:{path.absolute()}", options=options, metadata_errors="replace"
-            )
+            # a name with a colon in front of a slash would be an address
+            container = av.open(f"file:{path.absolute()}", options=options, **_lenient())
         except av.FFmpegError as error:
             raise DataError(_unreadable(path, error.strerror)) from error
     with container:
@@ -97,16 +94,24 @@ def _open_live(source: Live) -> av.container.InputContainer:
         **source.options,
     }
     try:
-        return av.open(
+        container: av.container.InputContainer = av.open(
             source.url,
             format=source.form or None,
             options=options,
-            metadata_errors="replace",
+            **_lenient(),
             timeout=_WAIT if source.form == "rtsp" else None,
         )
+        return container
     except (av.FFmpegError, ValueError, OSError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError(f"{source} can't be opened: {reason}.{source.remedy}") from error
+
+
+def _lenient() -> dict[str, Any]:
+    """Return what lets titles and the like be in any encoding, or damaged: PyAV 19 always does."""
+    import av
+
+    return {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 
 
 def _check_file(path: Path) -> None:

@@ -18,6 +18,9 @@ from ...data.batch import VideoBatch
 from ...data.tables import read_lines
 from ...errors import DataError, UsageError, did_you_mean, quoted, some
 
+# Roots have an endless slope at 0, and some versions of torch give what is cut at 0 half of it.
+_LEAST = 1e-6
+
 
 def frame_loss(
     logits: Tensor,
@@ -69,7 +72,8 @@ def frame_loss(
         label_smoothing=label_smoothing,
     )  # (N,)
     chosen = logits.log_softmax(-1).gather(1, target.clamp(min=0)[:, None])[:, 0]  # (N,)
-    return (nats * (1 - chosen.exp()).clamp(min=0).pow(gamma))[known].sum(), count
+    miss = 1 - chosen.exp()
+    return (nats * miss.clamp(min=_LEAST).pow(gamma))[known].sum(), count
 
 
 def _several(
@@ -83,7 +87,7 @@ def _several(
     )
     if gamma:
         miss = (wanted - logits.sigmoid()).abs()  # 1 - p of what is right
-        nats = nats * miss.clamp(min=1e-6).pow(gamma)
+        nats = nats * miss.clamp(min=_LEAST).pow(gamma)
     return nats.masked_fill(~known, 0.0).sum(), known.sum()
 
 

@@ -149,6 +149,9 @@ def test_a_resumed_average_is_that_of_the_whole_run(trainer, tmp_path):
     assert int(resumed["model.encoder.steps"]) == 12
 
 
+@pytest.mark.skipif(
+    torch.__version__.startswith("2.3."), reason="torch 2.3 averages tensors of one type only"
+)
 def test_a_validation_does_not_round_the_average_to_the_models_precision(trainer):
     class Watch(Callback):
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):

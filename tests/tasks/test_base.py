@@ -151,5 +151,7 @@ def test_what_is_left_early_ends_without_a_word(trained):
         "left = model.generate_stream(['the']); next(left); del left\n"
         "import torch; assert not torch.is_inference_mode_enabled()"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    old_torch = "ignore:Load only checkpoints that you trust"
+    command = [sys.executable, "-W", old_torch, "-c", code]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
     assert not run.stderr

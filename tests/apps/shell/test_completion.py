@@ -121,19 +121,25 @@ class Terminal:
         os.close(self.master)
 
 
-@pytest.mark.parametrize(
-    ("shell", "command"),
-    [("bash", ["bash", "--norc", "--noprofile", "-i"]), ("zsh", ["zsh", "-f", "-i"])],
-)
-def test_real_shell_completes(shell, command, tmp_path):
-    if not shutil.which(shell):
-        pytest.skip(f"there is no {shell}")
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with the program, which is found there, and a file of somebody's."""
     folder = tmp_path / "with a space"
     folder.mkdir()
     (folder / "my_corpus.txt").touch()
     program = folder / "unrolled"
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m unrolled "$@"\n')
     program.chmod(0o755)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("shell", "command"),
+    [("bash", ["bash", "--norc", "--noprofile", "-i"]), ("zsh", ["zsh", "-f", "-i"])],
+)
+def test_real_shell_completes(shell, command, folder):
+    if not shutil.which(shell):
+        pytest.skip(f"there is no {shell}")
     terminal = Terminal(command, folder, f"{folder}{os.pathsep}{os.environ['PATH']}")
     try:
         terminal.type(f'eval "$(unrolled --print_completion {shell})"; echo re""ady\n', "ready")
@@ -143,6 +149,27 @@ def test_real_shell_completes(shell, command, tmp_path):
         terminal.type("--model.core Mogr\t", "MogrifierLSTM ")
     finally:
         terminal.close()
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish")
+def test_real_fish_completes(folder):
+    """fish says what it would offer, without anybody typing."""
+    lines = {
+        "unrolled transl": "translate",
+        "unrolled fit char_lm/hel": "char_lm/hello",
+        "unrolled fit char_lm --data.path my_c": "my_corpus.txt",
+        "unrolled fit char_lm --model.core Mogr": "MogrifierLSTM",
+    }
+    asked = "".join(f"; complete -C '{line}'" for line in lines)
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", 'eval "$(unrolled --print_completion fish)"' + asked],
+        cwd=folder,
+        env={**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"} | {"HOME": folder},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == list(lines.values())
 
 
 @pytest.mark.parametrize("shell", SCRIPTS)
