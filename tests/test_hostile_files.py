@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from unrolled.apps.run.saving import CheckedCheckpointIO
 from unrolled.cli import main
 from unrolled.loading import CheckedTask
 
+ROOT = Path(__file__).resolve().parent.parent
 LAST = Path("runs/char_lm/a/checkpoints/last.ckpt")
 
 
@@ -164,3 +166,27 @@ def test_only_files_of_checkpoints_are_removed_by_a_resumed_run(here):
     plugin.remove_checkpoint(folder / "best.ckpt")
     assert sorted(path.name for path in folder.iterdir()) == ["last.ckpt"]
     assert (here / "text.txt").is_file()
+
+
+def test_the_gate_is_the_only_door():
+    """Only the gate, and the reader of a backbone's weights, reads what torch has pickled."""
+    doors = {"load", "load_from_checkpoint", "pl_load", "Unpickler"}
+    found = set()
+    for path in sorted(ROOT.glob("*.py")) + [
+        path
+        for folder in ("apps", "core", "data", "tasks")
+        for path in (ROOT / folder).rglob("*.py")
+    ]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                owner = node.func.value
+                if (
+                    node.func.attr in doors
+                    and isinstance(owner, ast.Name)
+                    and owner.id in ("torch", "pickle", "jit")
+                ):
+                    found.add(str(path.relative_to(ROOT)))
+                    keywords = {word.arg: ast.unparse(word.value) for word in node.keywords}
+                    assert keywords.get("weights_only") == "True", path
+    vision = {"core/vision/torchvision_weights.py", "core/vision/timm_backbone.py"}
+    assert found <= {"loading.py", *vision}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from ...errors import DataError, quoted
 from ..cache import cached
 
 
@@ -31,3 +33,25 @@ def kept_rows(rows: Iterable[Mapping[str, str]], folder: Path) -> Path:
                 file.write(line)
         name = f"rows-{digest.hexdigest()[:32]}.jsonl"
         return cached(folder / name, lambda made: written.replace(made))
+
+
+def text_rows(
+    texts: Iterable[Any], tokenizer: Callable[[str], Sequence[str]] | None
+) -> Iterator[dict[str, str]]:
+    """Yield the rows of texts, or of pairs of a label and a text.
+
+    Args:
+        texts: What somebody's iterable yields.
+        tokenizer: Splits a text into the words that are put together with blanks; None: it stays.
+
+    Raises:
+        DataError: An item is neither.
+    """
+    for number, item in enumerate(texts):
+        text = item[-1] if isinstance(item, tuple | list) and item else item
+        if not isinstance(text, str):
+            raise DataError(
+                f"Item {number} of the texts is {quoted(item)}; it has to be a text, or a label "
+                "and a text."
+            )
+        yield {"text": text if tokenizer is None else " ".join(tokenizer(text))}

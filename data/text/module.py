@@ -5,7 +5,7 @@ Shapes: B rows, T steps of a chunk, N pairs of input and target.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
 from typing import Any, Literal, cast
 
@@ -15,7 +15,7 @@ from ...errors import DataError, UsageError, at_least, quoted
 from ..arrays import ArrayFile
 from ..base import DataModule
 from ..cache import cache_folder
-from ..formats.iterables import kept_rows
+from ..formats.iterables import kept_rows, text_rows
 from ..samplers import SamplerFactory
 from ..sources import Source, builtin_source, dataset_source, path_source, text_source
 from ..spec import TextSpec
@@ -201,7 +201,7 @@ class TextData(DataModule):
             DataError: Something that is yielded is no text.
         """
         folder = cache_folder(cache_dir)
-        rows = kept_rows(_text_rows(texts, tokenizer), folder)
+        rows = kept_rows(text_rows(texts, tokenizer), folder)
         return cls(dataset=str(rows), cache_dir=cache_dir, **settings)
 
     def use_words(self, words: Words) -> None:
@@ -389,16 +389,3 @@ class TextData(DataModule):
             f"Text: {length:,} symbols for training are read in {rows} stream(s) and chunks of "
             f"{steps}: too few for batch_size {self.batch_size} x chunk_length {self.chunk_length}."
         )
-
-
-def _text_rows(
-    texts: Iterable[Any], tokenizer: Callable[[str], Sequence[str]] | None
-) -> Iterator[dict[str, str]]:
-    for number, item in enumerate(texts):
-        text = item[-1] if isinstance(item, tuple | list) and item else item
-        if not isinstance(text, str):
-            raise DataError(
-                f"Item {number} of the texts is {quoted(item)}; it has to be a text, or a label "
-                "and a text."
-            )
-        yield {"text": text if tokenizer is None else " ".join(tokenizer(text))}
