@@ -61,7 +61,16 @@ lengths, reset = torch.randint(0, 6, (8,)), torch.rand(8, 5) < 0.2
 }
 NOT_HERE = ("cv2", "torch.export")  # a camera; minutes
 # Flags of other programs.
-OTHERS = {"--bind", "--only", "--nproc_per_node", "--nnodes", "--node_rank", "--nodes", "--ntasks"}
+OTHERS = {
+    "--bind",
+    "--only",
+    "--python",
+    "--nproc_per_node",
+    "--nnodes",
+    "--node_rank",
+    "--nodes",
+    "--ntasks",
+}
 
 
 def run(words: list[str], patch: pytest.MonkeyPatch) -> None:
