@@ -96,7 +96,9 @@ class Forks:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate()  # it ends with its input
+        # The end of its input would not do: other children of the tests may hold that open.
+        with self._process:
+            self._process.terminate()
 
     def ask(self, **request: Any) -> Any:
         """Send a request to the process and return its answer."""
