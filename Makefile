@@ -40,10 +40,10 @@ demo: $(VENV)/.run  ## train a character language model for about two minutes an
 	@echo "      unrolled fit char_lm/text --data.path YOUR.txt                   your own text"
 	@echo "      unrolled list                                                    what else there is"
 
-# Two processes of one thread each, for most tests are too small for two threads: half of the files each,
-# and who is done first takes over from the other.
-test: $(VENV)/.test  ## run the tests (10 to 15 minutes on two cores)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist worksteal
+# Two processes of one thread each, a file of tests in one of them: most tests are too small for
+# two threads.
+test: $(VENV)/.test  ## run the tests (12 minutes on two cores)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
 
 test-slow: $(VENV)/.test  ## run the slow tests too
 	$(BIN)/python -m pytest
