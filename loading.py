@@ -103,7 +103,8 @@ def load(
     import torch
 
     try:
-        torch.device(device)
+        if torch.device(device).type == "meta":
+            raise RuntimeError("it holds no weights")
     except RuntimeError as error:
         raise UsageError(
             f"There is no kind of device '{device}': say cpu, cuda, cuda:1 or mps."

@@ -28,7 +28,7 @@ from .plain import name_of, to_plain
 from .plateau import FollowMetric, plateau_settings
 from .results import Results
 from .samples import Sample
-from .schedules import WarmupCosine, run_length
+from .schedules import WarmupCosine, configured, run_length
 
 Part: TypeAlias = Literal["val", "test"]
 MetricFactory: TypeAlias = Callable[[], Metric]
@@ -128,10 +128,10 @@ class Task(LightningModule, ABC):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the optimizer and, where there is one, its schedule: by steps, or by a metric."""
-        optimizer = self.make_optimizer(self.learnt())
+        optimizer = configured("optimizer", self.make_optimizer, self.learnt())
         if self.make_schedule is None:
             return optimizer
-        schedule = self.make_schedule(optimizer)
+        schedule = configured("lr_scheduler", self.make_schedule, optimizer)
         if isinstance(schedule, ReduceLROnPlateau):
             return plateau_settings(optimizer, schedule)
         # The schedule's length is set in on_train_start: asking the trainer for it here would build

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -13,6 +14,8 @@ from ..errors import UsageError
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
+
+Made = TypeVar("Made")
 
 
 class WarmupCosine(LRScheduler):
@@ -94,3 +97,20 @@ def run_length(trainer: Trainer) -> int:
             "total_steps)"
         )
     return int(min(limits))
+
+
+def configured(name: str, make: Callable[..., Made], *arguments: Any) -> Made:
+    """Make an optimizer or a schedule; what it refuses is the configuration's fault.
+
+    Args:
+        name: The argument of the task that describes it.
+        make: Makes it.
+        *arguments: What it is made of.
+
+    Raises:
+        UsageError: It refuses a setting.
+    """
+    try:
+        return make(*arguments)
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise UsageError(f"--model.{name}: {' '.join(str(error).split())}") from error

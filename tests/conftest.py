@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import shutil
 import sys
@@ -21,12 +20,6 @@ if TYPE_CHECKING:  # most tests need no Lightning
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the device on which the tests of the cores make their tensors."""
     parser.addoption("--device", default="cpu", help="cpu or cuda, for tests/core")
-
-
-def pytest_collection_finish() -> None:
-    """Leave what stays, libraries and ten thousand tests, out of every later garbage collection."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

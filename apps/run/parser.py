@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from enum import Enum
 from typing import Any
 
 import yaml
+from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, _InstantiatorFn
 
 from ...class_paths import accepted
 from ...core.allocation import Bounded
 from ...core.vision.backbones import Backbone
-from ...errors import UsageError
+from ...errors import UsageError, at_least
 from ...tasks.base import Task
 from ..shell.arguments import Parser
 from .flags import task_flags
@@ -71,3 +73,35 @@ class Instantiator(_InstantiatorFn):  # type: ignore[misc, unused-ignore]
 def without_weights(cls: type[Backbone], **arguments: Any) -> Backbone:
     """Make a backbone that fetches no weights: the checkpoint brings them."""
     return cls(**arguments | accepted(cls, {"fetch": False}))
+
+
+def refuse_too_small(trainer: Any) -> None:
+    """Refuse what a trainer would divide by after it has begun.
+
+    Args:
+        trainer: Its settings.
+
+    Raises:
+        UsageError: One of them is too small.
+    """
+    names = ("accumulate_grad_batches", "check_val_every_n_epoch", "num_nodes")
+    at_least(1, **{f"--trainer.{name}": trainer.get(name) for name in names})
+    every = trainer.get("val_check_interval")
+    if isinstance(every, int | float) and every <= 0:
+        raise UsageError(f"--trainer.val_check_interval is {every}; it has to be above 0.")
+
+
+def made_trainer(make: Callable[..., Trainer], settings: dict[str, Any]) -> Trainer:
+    """Make a trainer; what it refuses is the configuration's fault.
+
+    Args:
+        make: Makes it.
+        settings: What of its arguments the configuration doesn't say.
+
+    Raises:
+        UsageError: It refuses a setting.
+    """
+    try:
+        return make(**settings)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"--trainer: {' '.join(str(error).split())}") from error

@@ -35,7 +35,7 @@ from .folder import folders
 from .folder.disk import FULL, quiet_threads, reason_of, tidy, writing
 from .folder.lock import RunLock
 from .monitors import Monitors, refuse_unknown_names
-from .parser import Instantiator, TrainingParser, without_weights
+from .parser import Instantiator, TrainingParser, made_trainer, refuse_too_small, without_weights
 from .preemption import Preempted
 from .processes.companions import ending_with
 from .processes.meeting import meet
@@ -157,6 +157,12 @@ class TrainingCLI(LightningCLI):
             for line in compare.left_out(chosen, self.config_dump):
                 tell(line)
 
+    def _set_seed(self) -> None:
+        try:
+            super()._set_seed()
+        except ValueError as error:
+            raise UsageError(f"--seed_everything: {error}.") from error
+
     def instantiate_classes(self) -> None:
         """Make data, model and trainer; what a constructor refuses is the configuration's fault."""
         if self.request.command == "fit" and not self.stored:
@@ -170,6 +176,7 @@ class TrainingCLI(LightningCLI):
             self.model = self.stored.build_task()
         else:
             self.model = self._get(self.config_init, "model")
+        refuse_too_small(self._get(self.config, "trainer"))
         self.trainer = self.instantiate_trainer()
 
     def after_instantiate_classes(self) -> None:
@@ -216,7 +223,7 @@ class TrainingCLI(LightningCLI):
             if config.get("logger") in (None, True):
                 board = Board(str(self.folder), name="", version="", default_hp_metric=False)
                 kwargs["logger"] = [board, MetricsTable(str(self.folder), name="", version="")]
-        return super().instantiate_trainer(**kwargs)
+        return made_trainer(super().instantiate_trainer, kwargs)
 
     def _make_folder(self) -> Path:
         request = self.request

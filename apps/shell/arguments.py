@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
 
-from ...errors import SetupError, UnrolledError, UsageError, did_you_mean, lies_here
+from ...errors import SetupError, UnrolledError, UsageError, did_you_mean, lies_here, quoted
 from .source import classes_in, modules_in
 
 # The texts by which jsonargparse (4.39 to 4.53) says what is wrong; the first that occurs is the
@@ -31,7 +31,7 @@ _AMBIGUOUS = re.compile(r"Multiple subclasses with name (\w+)\. [^:]+: ([\w.]+(?
 _EXPLAINED = re.compile(
     r"(There is no (?:flag|option|class|module) .*|Several classes are called .*"
     r"|Missing: [^`]*`[^`]*` says what is expected\."
-    r"|expected .*, got '.*'\.)"
+    r"|expected .*, got '.*'\.|expected the name of a class, not of a file\.)"
 )
 _NO_OPTION = re.compile(r"There is no option '([^']+)'")
 _LITERAL = re.compile(r"(?:typing\.)?Literal\[(.+?)\]")
@@ -161,12 +161,15 @@ def explain(message: str, flags: Iterable[str], program: str) -> str:
     if found := _ATTRIBUTE.search(message):
         name = f"{found[1]}.{found[2]}" if found[1] else found[3]
         if not found[1]:
-            return f"{where}There is no module '{name}'.{lies_here(name)}"
+            near = lies_here(name) or (_by_last_word(flag, flags) if flag == "--data" else "")
+            return f"{where}There is no module '{name}'.{near}"
         if found[2].islower():
             near = did_you_mean(found[2], _names_in(found[1], modules=True))
             return f"{where}There is no module '{name}'.{near}"
         near = did_you_mean(found[2], _names_in(found[1])) or did_you_mean(found[2], class_names())
         return f"{where}There is no class '{name}'.{near}"
+    if "Config file loop" in message:
+        return f"{flag}: expected the name of a class, not of a file."
     if found := _REQUIRED.search(message):
         names = ", ".join(name.partition(".")[2] or name for name in found[1].strip().split(", "))
         return f"Missing: {names}. `{program} --help` says what is expected."
@@ -175,7 +178,10 @@ def explain(message: str, flags: Iterable[str], program: str) -> str:
         expected = _LITERAL.sub(
             r"one of \1", _TYPE.sub(lambda match: match[1].rpartition(".")[2], expected)
         )
-        return f"{flag or 'The configuration'}: expected {expected}, got '{value.strip()}'."
+        if expected == "NoneType":  # the file of a configuration was read, and is none
+            return f"{flag}: expected the name of a class.{_by_last_word(flag, flags)}"
+        value = quoted(value.strip(), 100)
+        return f"{flag or 'The configuration'}: expected {expected}, got '{value}'."
     # one of several types, each named on a line
     kinds, given = _SUBTYPE.findall(message), _GIVEN.search(message)
     if kinds[1:] and given and "NoneType" in kinds[-1] and "class_path" not in given[1]:
