@@ -134,6 +134,8 @@ def any_model(checkpoint: WholeFile | Path, *, device: str, trust: str) -> Model
         if device != "cpu":
             raise UsageError(f"--device {device}: an exported model runs on the cpu.")
         return open_folder(checkpoint)
+    if device.startswith("meta"):
+        raise UsageError(f"--device {device} holds no weights: say cpu, cuda, cuda:1 or mps.")
     from ...loading import load
 
     return load(checkpoint, device=device, trust=trust)
