@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from enum import Enum
 from typing import Any
 
 
@@ -13,6 +14,19 @@ def name_of(cls: type) -> str:
         cls: The class.
     """
     return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def plain_scalar(value: Any) -> bool | int | float | str | None:
+    """Return a number or a string without what a class of it adds, as numpy's and enumerations do.
+
+    Args:
+        value: Anything.
+
+    Returns:
+        The value, or nothing for what is neither.
+    """
+    value = value.value if isinstance(value, Enum) else value
+    return next((kind(value) for kind in (bool, int, float, str) if isinstance(value, kind)), None)
 
 
 def to_plain(value: Any) -> Any:
@@ -28,8 +42,8 @@ def to_plain(value: Any) -> Any:
     Raises:
         TypeError: For anything else.
     """
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
+    if value is None or (scalar := plain_scalar(value)) is not None:
+        return value if value is None else scalar
     if isinstance(value, dict):
         return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

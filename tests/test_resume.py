@@ -142,3 +142,32 @@ def test_stopped_in_mid_epoch_and_resumed_is_bit_for_bit_the_same(
         for state in (resumed, whole)
     ]
     same(*counters, "loops")
+
+
+SCHEDULING = """\
+trainer:
+  callbacks+:
+    - class_path: lightning.pytorch.callbacks.GradientAccumulationScheduler
+      init_args: {scheduling: {0: 1, 1: 3}}
+"""
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        # Lightning's own name of it is no plain text
+        "--trainer.gradient_clip_val 0.01 --trainer.gradient_clip_algorithm value",
+        "--config scheduling.yaml",
+    ],
+)
+def test_settings_of_the_trainer_hold_after_a_resume(folder, monkeypatch, settings):
+    (folder / "scheduling.yaml").write_text(SCHEDULING)
+    assert main([*stopping("whole", 1), *settings.split()]) == 0
+    whole, command = checkpoint("whole"), [*stopping("stopped", 1), *settings.split()]
+    with monkeypatch.context() as patch:
+        patch.setenv("KILL_AT", str(whole["global_step"] * 3 // 4))
+        patch.setenv("KILL_WAY", "SIGTERM")
+        assert main(command) == 143
+    assert main([*command, "--resume"]) == 0
+    for part in PARTS:
+        same(checkpoint("stopped")[part], whole[part], part)

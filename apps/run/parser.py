@@ -7,7 +7,9 @@ from contextlib import nullcontext, suppress
 from enum import Enum
 from typing import Any
 
+import torch
 import yaml
+from jsonargparse.typing import register_type
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, _InstantiatorFn
 
@@ -26,6 +28,7 @@ def _by_value(dumper: yaml.SafeDumper, value: Enum) -> yaml.Node:
 
 # Defaults of some of Lightning's callbacks, where text is expected: `Timer` has one.
 yaml.SafeDumper.add_multi_representer(Enum, _by_value)
+register_type(torch.device)  # `StochasticWeightAveraging` has one
 
 
 class TrainingParser(Parser, LightningArgumentParser):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.loops.fit_loop import RestartStage
 from torch import Tensor, distributed
 
@@ -87,6 +88,7 @@ class ExactResume(Callback):
 
     def __init__(self) -> None:
         self._gradients: list[dict[str, Tensor]] = []
+        self._resumed = False
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -110,7 +112,7 @@ class ExactResume(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Keep the gradients, and leave out the trial validation: it resets counters."""
-        self._gradients = checkpoint.get("gradients", [])
+        self._gradients, self._resumed = checkpoint.get("gradients", []), True
         trainer.num_sanity_val_steps = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -127,6 +129,16 @@ class ExactResume(Callback):
             loop.epoch_progress.increment_completed()
             loop._restart_stage = RestartStage.NONE
             super(type(loop), type(loop)).restarting.fset(loop, False)  # type: ignore[attr-defined]
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Set what Lightning sets at the beginning of epochs alone, where one is gone on with."""
+        if self._resumed:
+            self._resumed = False
+            for callback in trainer.callbacks:  # type: ignore[attr-defined]
+                if isinstance(callback, GradientAccumulationScheduler):
+                    callback.on_train_epoch_start(trainer)
 
 
 def validates_next(trainer: Trainer) -> bool:

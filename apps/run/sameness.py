@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 
 from ...data.base import DataModule
+from ...tasks.plain import plain_scalar
 from .progress import tell
 
 # What the bits of a training step depend on; of the trainer's settings these alone.
@@ -22,6 +23,8 @@ _TRAINER = (
 _HARMLESS = ("num_workers", "pin_memory", "prefetch_factor", "cache", "cache_size")
 _CONTENT = "data.content"  # what `DataModule.fingerprint` says
 _SHOWN = 5
+# Callbacks that don't save all that they go by, and what does.
+_FORGETFUL = {"EarlyStopping": "--early_stopping", "StochasticWeightAveraging": "averaging.EMA"}
 
 
 class Sameness(Callback):
@@ -55,6 +58,11 @@ class Sameness(Callback):
             f"{key} was {_brief(before.get(key))} and is {_brief(now.get(key))}"
             for key in sorted(before.keys() | now.keys())
             if before.get(key) != now.get(key)
+        ]
+        found += [
+            f"{name} of Lightning keeps too little ({instead} goes on exactly)"
+            for name, instead in _FORGETFUL.items()
+            if any(_is_lightnings(callback, name) for callback in trainer.callbacks)  # type: ignore[attr-defined]
         ]
         if found:
             more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
@@ -94,6 +102,10 @@ class Sameness(Callback):
         }
 
 
+def _is_lightnings(callback: Callback, name: str) -> bool:
+    return type(callback).__name__ == name and type(callback).__module__.startswith("lightning.")
+
+
 def _flat(nest: dict[str, Any], prefix: str = "", depth: int = 4) -> Iterator[tuple[str, Any]]:
     """Yield the settings of a nest by their names in dots."""
     for key, value in nest.items():
@@ -105,8 +117,8 @@ def _flat(nest: dict[str, Any], prefix: str = "", depth: int = 4) -> Iterator[tu
 
 def _plain(value: Any) -> Any:
     """Return what a checkpoint can hold of a setting."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
+    if value is None or (scalar := plain_scalar(value)) is not None:
+        return value if value is None else scalar
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -51,6 +51,17 @@ def test_another_content_of_the_same_files_is_noticed(capsys, tmp_path):
     assert f"{LINE}, bit for bit: data.content was " in capsys.readouterr().err
 
 
+def test_callbacks_that_forget_are_named(capsys, tmp_path):
+    (tmp_path / "swa.yaml").write_text(
+        "trainer: {callbacks+: [{class_path: StochasticWeightAveraging, init_args: {swa_lrs: 0.1, "
+        "swa_epoch_start: 5}}]}"
+    )
+    flags = ["--config", "swa.yaml", "--model.lr_scheduler", "null"]
+    assert fit("--name", "1", *flags) == 0
+    assert fit("--name", "1", "--resume", steps=2) == 0
+    assert f"{LINE}, bit for bit: StochasticWeightAveraging of Light" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("case", CASES[1:], ids=lambda case: case.task)
 def test_what_is_learnt_from_has_a_fingerprint(case, tmp_path):
     """It is that of the data, whatever else changes; other data have another."""
