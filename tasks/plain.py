@@ -42,8 +42,9 @@ def to_plain(value: Any) -> Any:
     Raises:
         TypeError: For anything else.
     """
-    if value is None or (scalar := plain_scalar(value)) is not None:
-        return value if value is None else scalar
+    scalar = plain_scalar(value)
+    if value is None or scalar is not None:
+        return scalar
     if isinstance(value, dict):
         return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

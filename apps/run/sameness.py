@@ -117,8 +117,9 @@ def _flat(nest: dict[str, Any], prefix: str = "", depth: int = 4) -> Iterator[tu
 
 def _plain(value: Any) -> Any:
     """Return what a checkpoint can hold of a setting."""
-    if value is None or (scalar := plain_scalar(value)) is not None:
-        return value if value is None else scalar
+    scalar = plain_scalar(value)
+    if value is None or scalar is not None:
+        return scalar
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
