@@ -59,10 +59,15 @@ class Sameness(Callback):
             for key in sorted(before.keys() | now.keys())
             if before.get(key) != now.get(key)
         ]
+        lightnings = {
+            kind.__name__
+            for kind in map(type, trainer.callbacks)  # type: ignore[attr-defined]
+            if kind.__module__.startswith("lightning.")
+        }
         found += [
             f"{name} of Lightning keeps too little ({instead} goes on exactly)"
             for name, instead in _FORGETFUL.items()
-            if any(_is_lightnings(callback, name) for callback in trainer.callbacks)  # type: ignore[attr-defined]
+            if name in lightnings
         ]
         if found:
             more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
@@ -100,10 +105,6 @@ class Sameness(Callback):
                 "content": self._content,
             },
         }
-
-
-def _is_lightnings(callback: Callback, name: str) -> bool:
-    return type(callback).__name__ == name and type(callback).__module__.startswith("lightning.")
 
 
 def _flat(nest: dict[str, Any], prefix: str = "", depth: int = 4) -> Iterator[tuple[str, Any]]:
