@@ -19,6 +19,7 @@ from .base import Part, Task
 from .learning import Variety
 from .schedules import run_length
 from .sequence_model import EncoderDecoder, check_sizes
+from .step_log import log_step
 
 
 class EncoderDecoderTask(Task):
@@ -86,7 +87,7 @@ class EncoderDecoderTask(Task):
         if sampling:
             sampling *= min(1.0, self.global_step / max(1, run_length(self.trainer)))
         loss, nats = self.loss(batch, sampling=sampling)
-        self.log("train/loss", nats.detach() / symbols, prog_bar=True)
+        log_step(self, "train/loss", nats.detach() / symbols)
         return self.global_mean(loss, count)
 
     def cross_entropy(

@@ -30,6 +30,7 @@ from ..results import Results
 from ..samples import Sample
 from ..sequence import EncoderDecoderTask
 from ..sequence_model import with_end
+from ..step_log import log_step
 from . import blind
 from .blind import Said, of_all_processes
 from .model import CaptioningModel, ImageEncoderFactory, RegionEncoderFactory
@@ -309,7 +310,7 @@ class Captioning(EncoderDecoderTask):
         caption = caption.to(self.device)
         decoded = model.decode(memory, caption, image_of)
         logits = model.decoder.head(decoded.output)  # (B, T, V)
-        self.log("train/reward", sum(rewards) / len(rewards), prog_bar=True)
+        log_step(self, "train/reward", torch.tensor(sum(rewards) / len(rewards)))
         loss = policy_loss(logits, caption, lengths, advantage.to(self.device))
         return self.global_mean(loss, lengths.sum())
 

@@ -26,6 +26,7 @@ from ..carry import CarriesState, rows_of
 from ..metrics import BitsPerCharacter
 from ..results import Results
 from ..samples import Sample
+from ..step_log import log_step
 from .model import CharModel
 from .results import ScoredPiece, documents, merged, pieces_of
 from .writing import as_text
@@ -169,7 +170,7 @@ class CharLM(CarriesState):
         """Return the loss of the next chunk; the state goes on from the chunk before."""
         loss, nats, state = self.loss(batch, rows_of(self.training_state, batch.input.shape[0]))
         self.training_state = detach(state)
-        self.log("train/loss", nats.detach() / max(int(batch.lengths.sum()), 1), prog_bar=True)
+        log_step(self, "train/loss", nats.detach() / max(int(batch.lengths.sum()), 1))
         return loss
 
     def evaluate(self, batch: TextBatch, part: Part) -> None:

@@ -28,6 +28,7 @@ from ..learning import one_class
 from ..metrics import FrameF1, FrameMAP, SegmentationScores, SeveralLabels
 from ..results import Results
 from ..samples import LabelledFrames, Sample
+from ..step_log import log_step
 from .losses import class_weights, frame_loss, read_labels, several, several_jumps
 from .model import EncoderFactory, VideoModel
 from .postprocess import label_video
@@ -242,7 +243,7 @@ class VideoLabelling(CarriesState):
         """Return the loss of the next piece of each row; the state goes on from the one before."""
         loss, state = self.loss(batch, self.state_before(batch, self.training_state))
         self.training_state = detach(state)
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch.lengths))
+        log_step(self, "train/loss", loss.detach())
         return loss
 
     def state_before(self, batch: VideoBatch, state: State | None) -> State | None:
