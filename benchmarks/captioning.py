@@ -118,7 +118,7 @@ def decoding(repeats: int, count: int) -> None:
         [" ".join(f"w{number}" for number in range(10_000))], kind="word", size=2**31 - 1
     )
     scenes = ScenesData(2, 2, test_size=2, cache_dir=tempfile.mkdtemp())
-    network = partial(SmallCNN, channels=[16, 32, 64, 96], blocks=[0, 0, 0, 1])
+    network = partial(SmallCNN, channels=[16, 32, 64, 96], blocks=[0, 0, 0, 3])
     models = {
         "built-in scenes: 52 words, LSTM(128), 16 places of 96 features": (
             CaptioningModel(

@@ -63,7 +63,7 @@ def translation(spec: dict, core: Core, **common) -> Task:
 
 def captioning(spec: dict, core: Core, **common) -> Task:
     """Return the captioner of `captioning/default`."""
-    backbone = partial(SmallCNN, channels=(16, 32, 64, 96), blocks=(0, 0, 0, 1))
+    backbone = partial(SmallCNN, channels=(16, 32, 64, 96), blocks=(0, 0, 0, 3))
     return Captioning(
         spec,
         partial(ImageEncoder, backbone=backbone),
