@@ -61,11 +61,17 @@ class StepTable(Callback):
     def _print(self, trainer: Trainer, pl_module: LightningModule, title: str) -> None:
         if not trainer.is_global_zero:
             return
+        from ..plots.unrolled import SIGNS
+
         model, text = self._subject(trainer, pl_module)
         training = model.training
         print(f"{title}:")
-        for line in table(model, text):
+        lines = list(table(model, text))
+        for line in lines:
             print(f"  {line}")
+        found = [f"{sign} {SIGNS[sign]}" for sign in SIGNS if any(sign in line for line in lines)]
+        if found:
+            print(f"  (beside the characters: {', '.join(found)})")
         model.train(training)
 
     def _subject(self, trainer: Trainer, pl_module: LightningModule) -> tuple[CharModel, str]:

@@ -48,8 +48,8 @@ class TextSurvey(TypedDict):
         documents: Documents that are not empty.
         symbols: Characters or bytes in all of them.
         counts: How often each character occurs; empty for bytes.
-        composed: Characters that became fewer when the text was brought to Unicode's NFC; None
-            where it was in it.
+        composed: By how many characters the text became shorter, or (below 0) longer, when it was
+            brought to Unicode's NFC; None where it was in it.
         parts: Documents of each part, where they are drawn; else empty.
         sha256: Of all bytes, one document after the other.
     """

@@ -259,9 +259,11 @@ class TextData(DataModule):
             f"{survey['documents']:,} document(s), SHA-256 {survey['sha256']}"
         )
         if (fewer := survey["composed"]) is not None:
+            way = "shorter" if fewer > 0 else "longer"
+            made = f"made it {abs(fewer):,} characters {way}" if fewer else "changed single signs"
             rank_zero_info(
-                f"Text: brought to Unicode's NFC, which made it {fewer:,} characters shorter: its "
-                "accents were characters of their own (--data.normalize false leaves them)"
+                f"Text: brought to Unicode's NFC, which {made}: there an accented letter, or a "
+                "sign that has two codes, is one character (--data.normalize false leaves the text)"
             )
         return corpus
 
