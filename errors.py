@@ -65,6 +65,20 @@ def installing(package: str, extra: str | None) -> str:
     return f"In the clone of unrolled: pip install -e '.[{extra}]'"
 
 
+def a(kind: type, *, capital: bool = False) -> str:
+    """Name a class behind its article: `a CharModel`, `an LSTM`.
+
+    Args:
+        kind: The class.
+        capital: Whether a sentence begins so.
+    """
+    name = kind.__name__
+    # a letter that is spoken by itself, as in LSTM, sounds as its name does
+    spelt = name[1:2].isupper() and name[0] in "FHLMNRSX"
+    article = "an" if spelt or name[0] in "AEIOaeio" else "a"
+    return f"{article.capitalize() if capital else article} {name}"
+
+
 def at_least(least: float, **settings: float | None) -> None:
     """Refuse settings that are too small.
 

@@ -10,7 +10,7 @@ import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ...data.text.module import TextData
-from ...errors import UsageError
+from ...errors import UsageError, a
 from ...tasks.char_lm.task import CharLM
 from ..pictures.fonts import visible
 from ..run.folder import folders
@@ -79,7 +79,7 @@ class StepTable(Callback):
         from ..plots.unrolled import MOST
 
         if not isinstance(pl_module, CharLM):
-            raise UsageError(f"StepTable shows language models, not a {type(pl_module).__name__}.")
+            raise UsageError(f"StepTable shows language models, not {a(type(pl_module))}.")
         text, data = self.text, getattr(trainer, "datamodule", None)
         if text is None and isinstance(data, TextData):
             first, end = data.bounds("train")

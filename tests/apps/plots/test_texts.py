@@ -43,6 +43,7 @@ def test_a_character_of_several_bytes_is_as_unlikely_as_all_of_them(of_bytes):
     figure = plots.surprise(of_bytes, "é")
     ids = of_bytes.vocabulary.encode("é").tolist()
     nats = -by_steps(of_bytes, ids).gather(1, torch.tensor(ids)[:, None]).sum()
+    assert figure.said[0].startswith("1 character, ")
     assert figure.said[1] == f"  'é' at 0: {float(nats) / math.log(2):.2f} bits"
 
 
