@@ -99,9 +99,12 @@ def test_documents_that_come_twice_are_named(tmp_path, check):
     for name in ("a", "b", "c"):
         (tmp_path / f"{name}.txt").write_text(f"text {'a' if name == 'b' else name} " * 400)
     (tmp_path / "d.txt").write_text("")
-    doubts = check("char_lm/text", ".", "--data.batch_size", "2", "--data.chunk_length", "8")[1]
+    (tmp_path / "e.md").write_text("left out")
+    flags = ("--data.batch_size", "2", "--data.chunk_length", "8")
+    told, doubts = check("char_lm/text", ".", *flags)
+    assert "left out      1 of 5 files don't match '*.txt'" in told
     assert any("1 document(s) are the same as one before: 'b.txt'" in one for one in doubts), doubts
-    assert any("1 empty document(s)" in one for one in doubts)
+    assert any("1 empty document(s): 'd.txt'" in one for one in doubts)
 
 
 @pytest.fixture
