@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import pkgutil
 import re
 import sys
@@ -139,7 +140,11 @@ def explain(message: str, flags: Iterable[str], program: str) -> str:
     if found := _UNRECOGNIZED.search(message):
         name = found[1].partition("=")[0]
         if not name.startswith("-"):
-            return f"The word '{name}' is not expected here: a flag begins with '--'."
+            place = next((flag for flag in ("--data.path", "--data.root") if flag in flags), None)
+            meant = (
+                f" Are these your data? {place} {name}" if place and os.path.exists(name) else ""
+            )
+            return f"The word '{name}' is not expected here: a flag begins with '--'.{meant}"
         near = _by_last_word(name, flags) or did_you_mean(name, flags)
         return f"There is no flag '{name}'.{near}"
     if found := _OPTION.search(message):
