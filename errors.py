@@ -9,6 +9,7 @@ import difflib
 import importlib.util
 import re
 import reprlib
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -134,6 +135,15 @@ def one_line(value: object) -> str:
         value: What to print; into a file or a pipe it goes as it is.
     """
     return printable(str(value)).replace("\n", r"\n") if sys.stdout.isatty() else str(value)
+
+
+def typed(value: object) -> str:
+    """Return a path or a name as a command that is told has it: quoted where a shell would part it.
+
+    Args:
+        value: The path or the name.
+    """
+    return shlex.quote(one_line(value))
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
