@@ -135,7 +135,8 @@ def missing_file(full: Path, path: str) -> str:
 def _folder(folder: Path, path: str, pattern: str) -> Source:
     paths = sorted(files_in(folder))
     patterns = [one.strip().lower() for one in pattern.split(",")]
-    taken, others = [], []
+    taken: list[Path] = []
+    others: list[Path] = []
     for file in paths:
         name = plain_name(file).lower()
         fits = any(fnmatch.fnmatchcase(name, one) for one in patterns)
