@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from lightning.pytorch.utilities import rank_zero_warn
 
 from ...errors import DataError, did_you_mean, some
 from ..tables import read_lines
@@ -298,6 +297,8 @@ def _check(root: Path, bare: list[str], idle: list[str], skip: bool) -> None:
     if idle:
         problems.append(f"{len(idle)} CSV(s) have no video: {some(idle)}")
     if problems and skip:
+        from lightning.pytorch.utilities import rank_zero_warn  # readers of labels need none of it
+
         rank_zero_warn(f"Skipped in '{root}': {'; '.join(problems)}.")
     elif problems:
         raise DataError(
