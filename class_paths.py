@@ -22,7 +22,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from .errors import UnrolledError, lies_here
+from .errors import UnrolledError, a, lies_here
 
 Kinds = tuple[type, ...]
 
@@ -127,7 +127,7 @@ class ClassPaths:
                 waiting += [(where, item, depth + 1) for item in value]
             elif value is not None and not isinstance(value, bool | int | float | str):
                 raise self.error(
-                    f"{self.file}: {where} holds a {type(value).__name__}, which is no plain data."
+                    f"{self.file}: {where} holds {a(type(value))}, which is no plain data."
                 )
             if depth > _DEEPEST:
                 break

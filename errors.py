@@ -9,6 +9,7 @@ import difflib
 import importlib.util
 import re
 import reprlib
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -63,6 +64,20 @@ def installing(package: str, extra: str | None) -> str:
     if extra is None:
         return f"Try: pip install {package}"
     return f"In the clone of unrolled: pip install -e '.[{extra}]'"
+
+
+def a(kind: type, *, capital: bool = False) -> str:
+    """Name a class behind its article: `a CharModel`, `an LSTM`.
+
+    Args:
+        kind: The class.
+        capital: Whether a sentence begins so.
+    """
+    name = kind.__name__
+    # a letter that is spoken by itself, as in LSTM, sounds as its name does
+    spelt = name[1:2].isupper() and name[0] in "FHLMNRSX"
+    article = "an" if spelt or name[0] in "AEIOaeio" else "a"
+    return f"{article.capitalize() if capital else article} {name}"
 
 
 def at_least(least: float, **settings: float | None) -> None:
@@ -120,6 +135,15 @@ def one_line(value: object) -> str:
         value: What to print; into a file or a pipe it goes as it is.
     """
     return printable(str(value)).replace("\n", r"\n") if sys.stdout.isatty() else str(value)
+
+
+def typed(value: object) -> str:
+    """Return a path or a name as a command that is told has it: quoted where a shell would part it.
+
+    Args:
+        value: The path or the name.
+    """
+    return shlex.quote(one_line(value))
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from .checkpoints import WEIGHTS_SUFFIX, find_checkpoint
 from .class_paths import UNSEEN, ClassPaths, Recipe, parameters
-from .errors import DataError, SetupError, UsageError, quoted
+from .errors import DataError, SetupError, UsageError, a, quoted
 from .plain_weights import read_weights
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def load(
         ) from error
     model = checkpoint.build()
     if kind is not None and not isinstance(model, kind):
-        raise UsageError(f"'{path}' holds a {type(model).__name__}, not a {kind.__name__}.")
+        raise UsageError(f"'{path}' holds {a(type(model))}, not {a(kind)}.")
     weights = {
         name.removeprefix("model."): value
         for name, value in checkpoint.weights.items()
@@ -338,9 +338,7 @@ def _checked(file: Path, content: Any) -> dict[str, Any]:
     }
     for name, (kind, value) in others.items():
         if value is not None and not isinstance(value, kind):
-            raise DataError(
-                f"'{file}': its {name} is a {type(value).__name__}, not a {kind.__name__}."
-            )
+            raise DataError(f"'{file}': its {name} is {a(type(value))}, not {a(kind)}.")
     for name in (*(made.get("arguments") or ()), *(made.get("lost") or ())):
         if not isinstance(name, str):
             raise DataError(f"'{file}': the name of an argument is no text.")

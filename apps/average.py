@@ -6,7 +6,7 @@ import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
+from ..errors import UsageError, typed
 
 if TYPE_CHECKING:
     import torch
@@ -68,7 +68,7 @@ def average(output: str, *checkpoints: str, trust: str = "") -> None:
     }
     AtomicCheckpointIO().save_checkpoint(result, place.absolute())
     print(f"{output}: the mean of {len(checkpoints)} checkpoints' weights")
-    print(f"Next: unrolled info {output}")
+    print(f"Next: unrolled info {typed(output)}")
 
 
 def _shapes(checkpoint: CheckedTask) -> dict[str, torch.Size]:

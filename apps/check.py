@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..errors import UnrolledError, UsageError, one_line
+from ..errors import DataError, UnrolledError, UsageError, one_line
 from .shell.help import function_help
 
 if TYPE_CHECKING:
@@ -28,11 +28,10 @@ def carry_out(words: list[str]) -> int:
             "What shall be checked? unrolled check TASK[/VARIANT] DATA, or the --data flags of "
             "`unrolled fit`."
         )
-    check(*words)
-    return 0
+    return check(*words)
 
 
-def check(task: str, *data: str) -> None:
+def check(task: str, *data: str) -> int:
     """Look at data as `unrolled fit` would read it, and train nothing.
 
     Prints what there is (numbers, lengths, scripts, classes, batches), and what is doubtful: items
@@ -42,6 +41,9 @@ def check(task: str, *data: str) -> None:
     Args:
         task: What `unrolled fit` would train: a task, TASK/VARIANT, or a YAML file.
         *data: A file or folder with the data, and the flags of `unrolled fit` (--data.root DIR).
+
+    Returns:
+        0 where `fit` could begin, else its exit code.
     """
     from .checks.reading import read_as_fit
 
@@ -57,6 +59,7 @@ def check(task: str, *data: str) -> None:
         _print(report, ended=False)
         raise
     _print(report)
+    return DataError.exit_code if report.stops else 0
 
 
 def _looks(data: object) -> list[Callable[[Read, Report], None]]:

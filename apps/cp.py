@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import UsageError
+from ..errors import UsageError, typed
 from .shell.shipped import find_config, is_overlay
 
 
@@ -32,5 +32,5 @@ def cp(config: str = "", file: str = "") -> None:
         raise UsageError(
             f"'{path}' exists already, and is not overwritten: name another file."
         ) from None
-    follows = f"TASK --config {path}" if is_overlay(config) else path
+    follows = f"TASK --config {typed(path)}" if is_overlay(config) else typed(path)
     print(f"{path}\nNext: unrolled fit {follows}")

@@ -84,7 +84,7 @@ def findings() -> Iterator[Finding]:
 def _cache() -> Path:
     from ..data.cache import cache_folder
 
-    return cache_folder()
+    return cache_folder().parent
 
 
 def _version(name: str) -> str | None:
@@ -121,10 +121,9 @@ def _torch() -> Iterator[Finding]:
         remedy = f"{_INSTALL} --force-reinstall torch torchvision"
         yield Finding("BAD", f"torch {version} does not import: {_reason(error)}", remedy)
         return
-    yield Finding(
-        "ok",
-        f"torch {torch.__version__}, {os.cpu_count()} CPU cores, {torch.get_num_threads()} threads",
-    )
+    threads = torch.get_num_threads()
+    used = f"{threads} thread{'s' if threads > 1 else ''} used"
+    yield Finding("ok", f"torch {torch.__version__}, {os.cpu_count()} CPU cores, {used}")
     if problem := torch_problem(torch.__version__):
         remedy = f"load only checkpoints of your own, or: {_INSTALL} --upgrade torch torchvision"
         yield Finding("note", problem, remedy)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DataError, UsageError, one_line, printable
+from ..errors import DataError, UsageError, one_line, printable, typed
 from .shell.outputs import outputs
 
 if TYPE_CHECKING:
@@ -200,5 +200,5 @@ def _write_labels(
         (out / "splits" / f"{part}.split1.bundle").write_text(bundle, encoding="utf-8")
     print(
         f"{len(truth)} videos with {len(classes)} classes: "
-        f"unrolled fit video/segmentation --data.root {one_line(out)}"
+        f"unrolled fit video/segmentation --data.root {typed(out)}"
     )

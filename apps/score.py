@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from ..errors import DataError, UsageError
+from ..errors import DataError, UsageError, a
 from .shell.models import model_files, open_models
 from .shell.records import Format, Output, format_of
 from .shell.sparing import each
@@ -93,9 +93,7 @@ def score(
 
     model = open_models(paths, Model, "score texts", device=device, trust=trust)
     if not isinstance(model, CharModel | TranslationModel | CaptioningModel):
-        raise UsageError(
-            f"'{paths[0]}' holds a {type(model).__name__}, which does not score texts."
-        )
+        raise UsageError(f"'{paths[0]}' holds {a(type(model))}, which does not score texts.")
     unit = _UNITS[model.vocabulary.kind] if isinstance(model, CharModel) else "subword"
     if by in ("character", "subword") and by != unit:
         choices = "word" if unit == "word" else f"{unit}, word"

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import DataError, UsageError, at_least
+from ..errors import DataError, UsageError, at_least, typed
 from .shell.models import checkpoint_file
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def shortlist(
     kinds["beyond what is learnt from"] = read - sum(left_out) - len(symbols[1])
     said = "".join(f"; {count:,} {kind} left out" for kind, count in kinds.items() if count)
     print(f"{output}: a shortlist learnt from {len(symbols[1]):,} pairs{said}")
-    print(f"Next: unrolled translate {output} --shortlist true")
+    print(f"Next: unrolled translate {typed(output)} --shortlist true")
 
 
 def _symbols(

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..errors import DataError, installing
+from ..errors import DataError, a, installing
 from .formats.folders import is_pipe
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _read(
     name = name_of(source)
     if not isinstance(source, str | Path | bytes | Image.Image):
         raise TypeError(
-            f"an image is a {type(source).__name__}; it must be a path, a file's content or an "
+            f"an image is {a(type(source))}; it must be a path, a file's content or an "
             "image that Pillow opened (PIL.Image.fromarray makes one of an array)"
         )
     with ExitStack() as opened:

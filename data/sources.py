@@ -9,12 +9,12 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..errors import DataError, SetupError, UsageError, did_you_mean, quoted
+from ..errors import DataError, SetupError, UsageError, did_you_mean, quoted, some
 from .cache import cached, key_of, stamps, unusable
 from .formats.folders import files_in, refuse_address
 from .formats.hub import batches, load_dataset
@@ -47,12 +47,14 @@ class Source:
         identity: Plain data that changes whenever the text does: the key of the cache.
         documents: Lists the documents, in a fixed order.
         utf8: Whether it is UTF-8 by construction, whatever encoding the user's files have.
+        told: A line for people about what is left out, or nothing.
     """
 
     name: str
     identity: list[Any]
     documents: Callable[[], Iterable[Document]]
     utf8: bool = False
+    told: str = ""
 
 
 def builtin_source() -> Source:
@@ -93,8 +95,8 @@ def path_source(path: str, pattern: str, cache: Path) -> Source:
         path: A file, a folder, a pipe, or `-` for standard input. Compressed files (`.gz`,
             `.bz2`, `.xz`, `.zst`) are read as they are.
         pattern: Which files of a folder to take: shell patterns with commas in between, for the
-            name without the ending of a compressed file. Sub-folders are included, hidden files
-            and folders are not.
+            name without the ending of a compressed file, in any capitals. Sub-folders are included,
+            hidden files and folders are not.
         cache: Folder for what can be read only once.
 
     Raises:
@@ -132,8 +134,13 @@ def missing_file(full: Path, path: str) -> str:
 
 def _folder(folder: Path, path: str, pattern: str) -> Source:
     paths = sorted(files_in(folder))
-    patterns = [one.strip() for one in pattern.split(",")]
-    taken = [p for p in paths if any(fnmatch.fnmatch(plain_name(p), one) for one in patterns)]
+    patterns = [one.strip().lower() for one in pattern.split(",")]
+    taken: list[Path] = []
+    others: list[Path] = []
+    for file in paths:
+        name = plain_name(file).lower()
+        fits = any(fnmatch.fnmatchcase(name, one) for one in patterns)
+        (taken if fits else others).append(file)
     if not taken:
         found = sorted({Path(plain_name(p)).suffix or "no suffix" for p in paths})
         holds = f"its {len(paths)} files have {', '.join(found[:5])}" if paths else "it is empty"
@@ -141,7 +148,12 @@ def _folder(folder: Path, path: str, pattern: str) -> Source:
             f"No file in '{path}' matches '{pattern}': {holds}.\n"
             "Choose with --data.pattern, for example --data.pattern '*.md,*.rst' or '*'."
         )
-    return _files(path, taken, folder)
+    source = _files(path, taken, folder)
+    if not others:
+        return source
+    names = some((file.relative_to(folder).as_posix() for file in others), 3)
+    told = f"{len(others):,} of {len(paths):,} files don't match '{pattern}' and are left out"
+    return replace(source, told=f"{told} (--data.pattern): {names}")
 
 
 def _files(name: str, paths: list[Path], root: Path | None = None, *, utf8: bool = False) -> Source:

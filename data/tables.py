@@ -101,22 +101,33 @@ def lines_or_errors(blocks: Iterable[bytes], label: str) -> Iterator[str | DataE
 
 def _in_utf8(blocks: Iterable[bytes], label: str) -> Iterator[bytes]:
     """Yield a text as UTF-8 whose byte-order mark says that it is UTF-16 or UTF-32."""
-    rest = iter(blocks)
-    first = next(rest, b"")
-    while len(first) < _MARK and (more := next(rest, b"")):
-        first += more
-    encoding = _marked(first)
+    encoding, blocks = by_mark(blocks)
     if encoding is None:
-        yield first
-        yield from rest
+        yield from blocks
         return
     decoder = codecs.getincrementaldecoder(encoding)()
     try:
-        for block in itertools.chain([first], rest):
+        for block in blocks:
             yield decoder.decode(block).encode("utf-8", "surrogatepass")
         yield decoder.decode(b"", final=True).encode("utf-8", "surrogatepass")
     except UnicodeDecodeError as error:
         raise DataError(f"{label} is damaged: it begins as {encoding}, and is not.") from error
+
+
+def by_mark(blocks: Iterable[bytes]) -> tuple[str | None, Iterator[bytes]]:
+    """Return the encoding that a text's byte-order mark names, and the text from its beginning.
+
+    Args:
+        blocks: The text, in pieces of any size.
+
+    Returns:
+        `utf-16` or `utf-32`, None of UTF-8 and where there is no mark; the same bytes, in pieces.
+    """
+    rest = iter(blocks)
+    first = next(rest, b"")
+    while len(first) < _MARK and (more := next(rest, b"")):
+        first += more
+    return _marked(first), itertools.chain([first], rest)
 
 
 def _marked(begin: bytes) -> str | None:

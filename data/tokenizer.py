@@ -8,7 +8,7 @@ from typing import ClassVar, get_args
 
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from ..errors import DataError, UsageError, quoted
+from ..errors import DataError, UsageError, a, quoted
 from .spec import Kind, SubwordsSpec, WordTokenizer
 from .tables import json_value
 from .vocabularies.byte_pieces import shown
@@ -258,7 +258,7 @@ class Subwords(TokenLookup):
         kind, text = spec.get("kind"), spec.get("tokenizer")
         if kind not in KINDS or not isinstance(text, str):
             raise DataError(
-                f"This is no vocabulary of subwords: it is a {type(text).__name__} of the kind "
+                f"This is no vocabulary of subwords: it is {a(type(text))} of the kind "
                 f"{quoted(kind)!r}, not text of the kind {', '.join(KINDS)}."
             )
         plain = json_value(text, "This vocabulary of subwords")

@@ -33,13 +33,14 @@ def read(self, path, mode="r"):
 def train(runs: Path, minutes: float) -> dict[str, Path]:
     """Train what is not there yet, and return each task's run."""
     found = {}
-    for task in TASKS:
-        run = found[task] = runs / task / "gallery"
+    seconds = round(60 * minutes)
+    limit = f"00:{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    for task in (*TASKS, "char_lm/hello"):
+        name = "hello" if task == "char_lm/hello" else "gallery"
+        run = found[task] = runs / task.partition("/")[0] / name
         if not checkpoints_of(run):
-            seconds = round(60 * minutes)
-            limit = f"00:{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
             flags = ["--trainer.max_time", limit, "--trainer.default_root_dir", str(runs)]
-            assert main(["fit", task, "--name", "gallery", *flags]) == 0
+            assert main(["fit", task, "--name", name, *flags]) == 0
     return found
 
 
@@ -63,6 +64,7 @@ def draw(runs: dict[str, Path], to: Path) -> None:
     source = Path(textwrap.__file__)
     keep(plots.neurons(language, source, find=True, length=128), to / "neurons.png")
     keep(plots.unrolled(language, "import"), to / "unrolled.png")
+    keep(plots.unrolled(str(runs["char_lm/hello"]), "hello"), to / "hello.png")
     keep(plots.memory("RNN", "LSTM", "GRU", "MinGRU", "RGLRU", language), to / "memory.png")
     keep(plots.curves(runs["translation"]), to / "curves.png")
     sentence = "Montag, 3. Februar 2020"

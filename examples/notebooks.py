@@ -6,6 +6,7 @@ The pages are the source; their blocks of Python become cells, which the tests r
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -16,18 +17,27 @@ PAGES = sorted((ROOT / "docs/tutorials").glob("*.md"))
 _PYTHON = re.compile(r"^```python\n(.*?)^```\n?", re.MULTILINE | re.DOTALL)
 # A figure is shown where it is saved.
 _SAVED = re.compile(r"^(\w+)\.savefig\(.*\)\n\Z", re.MULTILINE)
+_LINK = re.compile(r"\]\((?![a-z]+:)([^)#]+)([^)]*)\)")
 
 
-def notebook(text: str) -> dict[str, Any]:
+def notebook(text: str, folder: Path = ROOT / "build/notebooks") -> dict[str, Any]:
     """Return a notebook, in the format 4.5 of Jupyter, of a page.
 
     Args:
         text: The page, in Markdown.
+        folder: Where the notebook will lie: its links lead to the pages and pictures from there.
     """
+
+    def moved(link: re.Match[str]) -> str:
+        path, rest = link.groups()
+        page = PAGES[0].parent / path
+        there = f"{page.stem}.ipynb" if page in PAGES else os.path.relpath(page, folder)
+        return f"]({there}{rest})"
+
     cells: list[dict[str, Any]] = []
     for place, part in enumerate(_PYTHON.split(text)):
         kind = "code" if place % 2 else "markdown"
-        source = _SAVED.sub(r"\g<0>\1\n", part) if place % 2 else part
+        source = _SAVED.sub(r"\g<0>\1\n", part) if place % 2 else _LINK.sub(moved, part)
         if not source.strip():
             continue
         cell: dict[str, Any] = {
@@ -56,7 +66,7 @@ def write(folder: Path) -> list[Path]:
     written = []
     for page in PAGES:
         path = folder / f"{page.stem}.ipynb"
-        content = notebook(page.read_text(encoding="utf-8"))
+        content = notebook(page.read_text(encoding="utf-8"), folder)
         path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         written.append(path)
     return written

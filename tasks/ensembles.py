@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from typing import TypeVar
 
-from ..errors import UsageError
+from ..errors import UsageError, a
 from .model import Model
 
 M = TypeVar("M", bound=Model)
@@ -40,7 +40,7 @@ def ensemble(models: Sequence[M], names: Sequence[str] = ()) -> M:
     for model, name in zip(models, called, strict=True):
         if type(model) is not type(first):
             raise UsageError(
-                f"{called[0]} holds a {type(first).__name__}, {name} a {type(model).__name__}: "
+                f"{called[0]} holds {a(type(first))}, {name} {a(type(model))}: "
                 "only models of one kind speak together."
             )
         for key, what in first.shared_by_members.items():

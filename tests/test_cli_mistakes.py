@@ -85,7 +85,9 @@ for line in sys.stdin:
          "There is no class 'unrolled.core.GUR'. Did you mean 'GRU'?"),
         ("--model.core.hidden_size 4.5", "--model.core.hidden_size: expected int, got '4.5'."),
         ("--trainer.max_steps x", "--trainer.max_steps: expected int, got 'x'."),
-        ("text.txt", "The word 'text.txt' is not expected here: a flag begins with '--'."),
+        ("text.txt", "The word 'text.txt' is not expected here: a flag begins with '--'. "
+         "Are these your data? --data.path text.txt"),
+        ("texd.txt", "The word 'texd.txt' is not expected here: a flag begins with '--'."),
         ("--model.output_dropout 1.5", "LockedDropout: p is 1.5"),
         ("--checkpoint.monitor val/los --trainer.val_check_interval 1",
          "nothing of that name is logged. Did you mean 'val/loss'?"),

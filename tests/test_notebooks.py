@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import re
 
 import pytest
 from pages import ROOT, blocks
@@ -17,6 +18,16 @@ spec.loader.exec_module(notebooks)
 def test_there_are_six(tmp_path):
     written = notebooks.write(tmp_path / "made")
     assert [path.stem[:2] for path in written] == ["1_", "2_", "3_", "4_", "5_", "6_"]
+
+
+def test_links_lead_somewhere_from_where_the_notebooks_lie(tmp_path):
+    for made in notebooks.write(tmp_path / "made"):
+        cells = json.loads(made.read_text(encoding="utf-8"))["cells"]
+        told = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+        links = [link for link in re.findall(r"\]\(([^)#]+)", told) if "://" not in link]
+        assert links, made.name
+        for link in links:
+            assert (made.parent / link).exists(), f"{made.name}: {link} leads nowhere"
 
 
 @pytest.mark.parametrize("page", notebooks.PAGES, ids=lambda page: page.stem)

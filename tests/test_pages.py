@@ -21,6 +21,7 @@ import yaml
 from lightning.pytorch import Trainer
 from pages import NAMES, ROOT, blocks, commands, flags_in, parse_command, parser, text_of
 from PIL import Image
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from unrolled.apps.run.request import COMMON_FLAGS, EVALUATION_FLAGS, FIT_FLAGS, TEST_FLAGS
 from unrolled.apps.shell.commands import function_of, summaries
 from unrolled.apps.shell.source import arguments, classes_in
@@ -217,7 +218,8 @@ def known() -> set[str]:
     for room in ("core", "data", "tasks", "apps"):
         for name in classes_in(room):
             found |= {argument.name for argument in arguments(room, name)}
-    for thing in (Trainer, torch.optim.AdamW, torch.optim.SGD, torch.optim.RMSprop):
+    of_torch = (torch.optim.AdamW, torch.optim.SGD, torch.optim.RMSprop, ReduceLROnPlateau)
+    for thing in (Trainer, *of_torch):
         found |= inspect.signature(thing).parameters.keys()
     return found | {flag.rpartition(".")[2].lstrip("-") for flag in parser().flags()}
 

@@ -38,10 +38,8 @@ def look(read: Read, report: Report) -> None:
     before = len(report.doubts)
     with report.hearing():
         references = {part: data.references(part) for part in PARTS}
-    if stops and len(report.doubts) > before:
-        report.doubt(
-            "`fit` stops at images that can't be used; --data.missing skip leaves them out"
-        )
+    if stops and any("can't be used" in doubt for doubt in report.doubts[before:]):
+        report.stop("`fit` stops at images that can't be used; --data.missing skip leaves them out")
     counts = {part: len(found) for part, found in references.items()}
     report.tell("images", ", ".join(f"{part} {count:,}" for part, count in counts.items()))
     texts = {part: [text for each in found for text in each] for part, found in references.items()}

@@ -24,11 +24,13 @@ class Report:
     Attributes:
         told: What there is: a name and a line of text each.
         doubts: What may be wrong, a sentence each.
+        stops: Whether `fit` would end at what was found.
     """
 
     def __init__(self) -> None:
         self.told: list[tuple[str, str]] = []
         self.doubts: list[str] = []
+        self.stops = False
 
     def tell(self, name: str, said: str) -> None:
         """Say what there is.
@@ -47,6 +49,15 @@ class Report:
         """
         if sentence not in self.doubts:
             self.doubts.append(sentence)
+
+    def stop(self, sentence: str) -> None:
+        """Say at what `fit` would end.
+
+        Args:
+            sentence: At what, and what to do.
+        """
+        self.doubt(sentence)
+        self.stops = True
 
     @contextmanager
     def hearing(self) -> Iterator[None]:

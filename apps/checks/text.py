@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +43,9 @@ def look(read: Read, report: Report) -> None:
     if counts:
         _tell_characters(counts, report)
     report.tell("vocabulary", f"{data.vocabulary.size:,} symbols")
-    if survey["documents"] > 1:
+    if corpus.source.told:
+        report.tell("left out", corpus.source.told)
+    if survey["documents"] > 1 or (data.path and Path(data.path).is_dir()):
         _tell_documents(data, report)
     bounds = {part: data.bounds(part) for part in PARTS}
     sizes = {part: end - first for part, (first, end) in bounds.items()}
@@ -94,18 +97,18 @@ def _tell_characters(counts: dict[str, int], report: Report) -> None:
 
 def _tell_documents(data: TextData, report: Report) -> None:
     seen: dict[bytes, str] = {}
-    again = []
-    empty = 0
+    again, empty = [], []
     for document in data.corpus.source.documents():
         digest, size = hashlib.sha256(), 0
         for block in document.blocks():
             digest.update(block)
             size += len(block)
-        empty += not size
+        if not size:
+            empty.append(document.name)
         if size and seen.setdefault(digest.digest(), document.name) != document.name:
             again.append(document.name)
     if empty:
-        report.doubt(f"{empty:,} empty document(s)")
+        report.doubt(f"{len(empty):,} empty document(s): {some(empty, 3)}")
     if again:
         report.doubt(f"{len(again):,} document(s) are the same as one before: {some(again, 3)}")
 

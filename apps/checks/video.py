@@ -37,8 +37,8 @@ def look(read: Read, report: Report) -> None:
         videos = {part: _videos(data, part, report) for part in PARTS}
         if all(videos.values()):
             data.setup("fit")
-    if stops and len(report.doubts) > before:
-        report.doubt("`fit` stops at videos that can't be used; --data.broken skip leaves them out")
+    if stops and any(doubt.startswith("Skipped ") for doubt in report.doubts[before:]):
+        report.stop("`fit` stops at videos that can't be used; --data.broken skip leaves them out")
     classes = data.spec["classes"]
     labels = {part: [np.asarray(video.labels) for video in found] for part, found in videos.items()}
     report.tell(

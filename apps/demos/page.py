@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from ...errors import UsageError
+from ...errors import UsageError, a
 from ...tasks.captioning.model import CaptioningModel
 from ...tasks.char_lm.model import CharModel
 from ...tasks.translation.model import TranslationModel
@@ -75,7 +75,7 @@ def _tab(path: str, model: Model) -> tuple[Callable[[Any, str], None], str]:
         if isinstance(model, kind):
             return import_module(f".{module}", __package__).tab, name
     raise UsageError(
-        f"'{path}' holds a {type(model).__name__}: there are tabs for "
+        f"'{path}' holds {a(type(model))}: there are tabs for "
         f"{', '.join(kind.__name__ for kind in _TABS)}."
     )
 

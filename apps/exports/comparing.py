@@ -20,7 +20,7 @@ from ...core.seq2seq.sampling import choose
 from ...core.state import State
 from ...data.batch import padded
 from ...data.tokenizer import Subwords
-from ...errors import UsageError
+from ...errors import UsageError, a
 from ...tasks.sequence_model import EncoderDecoder, with_end
 from .running import (
     ExportedCaptioning,
@@ -127,7 +127,7 @@ def _inputs(model: EncoderDecoder, generator: torch.Generator) -> Any:
         side = model.image_size
         pictures = torch.randint(256, (_ROWS, 3, side, side), generator=generator)
         return list(pictures.to(torch.uint8))
-    raise UsageError(f"There is nothing to compare a {type(model).__name__} by.")
+    raise UsageError(f"There is nothing to compare {a(type(model))} by.")
 
 
 def _written(model: ExportedCharModel, generator: torch.Generator) -> Tensor:

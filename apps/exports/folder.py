@@ -14,7 +14,7 @@ from ...checkpoints import EXPORTED
 from ...core.state import leaves
 from ...core.vision.encoders import FrameEncoder, ImageEncoder
 from ...data.tokenizer import Subwords
-from ...errors import UsageError
+from ...errors import UsageError, a
 from ...tasks.captioning.model import CaptioningModel
 from ...tasks.char_lm.model import CharModel
 from ...tasks.model import Model
@@ -107,7 +107,7 @@ def _written(model: Model, folder: Path, files: Files) -> dict[str, Any]:
     if isinstance(model, CaptioningModel):
         return _captioning(model, folder, files)
     raise UsageError(
-        f"A {type(model).__name__} is a model of your own: it is exported as "
+        f"{a(type(model), capital=True)} is a model of your own: it is exported as "
         "--format safetensors; graphs are made of the models of unrolled."
     )
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ...core import Bidirectional, RecurrentCore, Stacked, discover_cores
 from ...core.compose import Composition
 from ...core.state import State, leaves
-from ...errors import UsageError, at_least, did_you_mean
+from ...errors import UsageError, a, at_least, did_you_mean
 from ..pictures.canvas import COLOURS, INK, Picture, legend_columns, open_frame, shortened
 
 _ROWS = 16
@@ -139,7 +139,7 @@ def steppable(core: nn.Module) -> RecurrentCore:
     inner = [part for part in core.children() if isinstance(part, RecurrentCore)]
     if isinstance(core, Composition) and inner:
         return steppable(inner[0])
-    raise UsageError(f"A {type(core).__name__} has no core that reads forwards.")
+    raise UsageError(f"{a(type(core), capital=True)} has no core that reads forwards.")
 
 
 def _found(
@@ -179,7 +179,7 @@ def _core_of(model: nn.Module) -> RecurrentCore:
     if not isinstance(core, RecurrentCore):
         core = next((part for part in model.modules() if isinstance(part, RecurrentCore)), None)
     if core is None:
-        raise UsageError(f"A {type(model).__name__} has no recurrent core.")
+        raise UsageError(f"{a(type(model), capital=True)} has no recurrent core.")
     return steppable(core)
 
 

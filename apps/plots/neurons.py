@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from ...errors import UsageError, at_least
+from ...errors import UsageError, a, at_least
 from ..pictures.canvas import Picture, bare
 from ..pictures.concepts import Numbers, concepts, followers
 from ..pictures.letters import CELL, COLUMNS, draw_letters, lines_of, runs_from_right
@@ -128,7 +128,7 @@ def _states(model: CharModel, text: str) -> tuple[Numbers, list[str]]:
     step, state = model.core.stepper(), model.core.initial_state(1)
     names = [name for name, leaf in vectors(state) for name in numbered(name, leaf.shape[1])]
     if not names:
-        raise UsageError(f"The state of a {type(model.core).__name__} has no single units.")
+        raise UsageError(f"The state of {a(type(model.core))} has no single units.")
     rows = []
     boundary = [[model.vocabulary.END]]
     for ids in [*boundary, *ids_of(model, text)]:

@@ -98,7 +98,8 @@ def surprise(
     figure.text(
         0.62, 0.38 / (tall + 0.75), f"mean {mean:.2f} bits per character", fontsize=9, va="center"
     )
-    figure.said = [f"{len(text)} characters, {mean:.4f} bits each in the mean"]
+    many = f"{len(text)} characters" if len(text) > 1 else "1 character"
+    figure.said = [f"{many}, {mean:.4f} bits each in the mean"]
     worst = [int(t) for t in np.argsort(-bits)[:3]]
     figure.said += [f"  {text[t]!r} at {t}: {bits[t]:.2f} bits" for t in worst]
     return figure

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ...errors import UsageError, at_least
-from ..pictures.canvas import INK, QUIET, Picture, bare
+from ..pictures.canvas import INK, QUIET, Picture, bare, ink_on
 from ..pictures.fonts import visible
 from ..pictures.texts import ids_of, read_text
 from ..shell.models import Opened, opened
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 MOST = 12  # steps that a figure has room for
 _UNITS = 12  # units of the hidden state that are drawn
+_NUMBERED = 5  # units that leave room for their values
+SIGNS = {"■": "the end", "\ufffd": "unknown"}
+"""What symbols that are no characters are shown as, and what they are."""
 _STEP = 1.15  # inches from step to step
 # heights in inches, from below
 _INPUT, _STATE, _OUTPUT, _TARGET = (0.35, 0.4), (1.15, 1.3), (2.85, 0.0), 0.45
@@ -37,8 +40,8 @@ def unrolled(
     """Unroll a language model over a short text: input, hidden state, output, target at each step.
 
     The arrows are h_t = f(h_{t-1}, x_t) and y_t = W h_t. Of the hidden state the units that change
-    most are drawn, purple below zero and orange above; of the output the likeliest characters, the
-    target's bar dark. The target of a step is the next step's input.
+    most are drawn, the first on top, purple below zero and orange above; of the output the
+    likeliest characters, the target's bar dark. The target of a step is the next step's input.
 
     Args:
         model: A language model, its checkpoint, or the folder of its run.
@@ -73,7 +76,7 @@ def unrolled(
         middle = 0.85 + _STEP * (t + 0.5) + (width - 0.9 - _STEP * steps) / 2
         _box(axes, middle, _INPUT, visible(text[t]), "#e8eef4")
         _arrow(axes, (middle, sum(_INPUT)), (middle, _STATE[0]))
-        _state(axes, middle, states[t], colormaps["PuOr_r"])
+        _state(axes, middle, states[t], hidden[t, lively], colormaps["PuOr_r"])
         _arrow(axes, (middle, sum(_STATE)), (middle, _OUTPUT[0] - 0.05))
         if t + 1 < steps:
             level = _STATE[0] + _STATE[1] / 2
@@ -89,6 +92,14 @@ def unrolled(
     )
     for name, level in names:
         axes.text(0.1, level, name, fontsize=10.5, va="center", color=INK)
+    shown = {text.get_text() for text in axes.texts}
+    keys = [
+        (names[1][1], {"above 0": "#a1510c", "below 0": "#5d3a91"}),
+        (names[2][1], {f"{sign} {SIGNS[sign]}": INK for sign in SIGNS if sign in shown}),
+    ]
+    for level, lines in keys:
+        for place, (line, colour) in enumerate(lines.items(), start=1):
+            axes.text(0.1, level - 0.18 * place, line, fontsize=7.5, va="center", color=colour)
     likelihood = np.prod([chances[t].get(visible(text[t + 1]), 0.0) for t in range(steps)])
     figure.said = [f"{steps} steps; the probability of the targets, all together: {likelihood:.2g}"]
     if given != text:
@@ -114,7 +125,8 @@ def read_steps(model: CharModel, text: str) -> tuple[np.ndarray, list[dict[str, 
     ids = torch.tensor([[number for [number] in parts]])[:, :-1]
     output, _ = model.read(ids.to(model.device))  # (1, T, H)
     chances = model.head(output)[0].float().softmax(-1).cpu()  # (T, V)
-    signs = [visible(vocabulary.decode([number])) or "■" for number in range(chances.shape[1])]
+    end = next(iter(SIGNS))
+    signs = [visible(vocabulary.decode([number])) or end for number in range(chances.shape[1])]
     rows = []
     for row in chances.tolist():
         ranked = sorted(zip(signs, row, strict=True), key=lambda pair: -pair[1])
@@ -139,14 +151,25 @@ def _box(axes: Any, middle: float, place: tuple[float, float], text: str, ground
     axes.text(middle, place[0] + place[1] / 2, text, fontsize=14, ha="center", va="center_baseline")
 
 
-def _state(axes: Any, middle: float, values: np.ndarray, shades: Any) -> None:
+def _state(axes: Any, middle: float, scaled: np.ndarray, values: np.ndarray, shades: Any) -> None:
     from matplotlib.patches import Rectangle
 
     high = _STATE[1] / len(values)
-    for place, value in enumerate(values):
-        corner = (middle - 0.16, _STATE[0] + place * high)
-        shade = shades(0.5 + 0.45 * float(value))
+    for place, value in enumerate(values, start=1):
+        low = sum(_STATE) - place * high
+        shade = shades(0.5 + 0.45 * float(scaled[place - 1]))
+        corner = (middle - 0.16, low)
         axes.add_patch(Rectangle(corner, 0.32, high, facecolor=shade, edgecolor="white", lw=0.5))
+        if len(values) <= _NUMBERED:
+            axes.text(
+                middle,
+                low + high / 2,
+                f"{value:.2f}",
+                fontsize=7.5,
+                ha="center",
+                va="center_baseline",
+                color=ink_on(shade),
+            )
     axes.add_patch(
         Rectangle((middle - 0.16, _STATE[0]), 0.32, _STATE[1], fill=False, edgecolor=INK, lw=1)
     )

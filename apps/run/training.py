@@ -22,7 +22,7 @@ from ...checkpoints import checkpoints_of
 from ...class_paths import parameters
 from ...core.vision.backbones import Backbone
 from ...data.base import DataModule
-from ...errors import DataError, SetupError, UnrolledError, UsageError
+from ...errors import DataError, SetupError, UnrolledError, UsageError, typed
 from ...loading import CheckedTask, first_lines, instantiate
 from ...tasks.base import Task
 from ..shell.arguments import cause, lacking
@@ -379,7 +379,7 @@ def run(request: Request, *, debug: bool = False) -> int:
             return int(stop.code or 0)
         again = ""
         if cli.folder and checkpoints_of(cli.folder):
-            again = f"; go on with: unrolled fit --resume {folders.short(cli.folder)}"
+            again = f"; go on with: unrolled fit --resume {typed(folders.short(cli.folder))}"
         asked = isinstance(stop, SIGTERMException)  # before the first step, so not by `Preemption`
         tell(f"{'asked to stop (SIGTERM)' if asked else 'interrupted'}{again}")
         return Preempted.exit_code if asked else 130

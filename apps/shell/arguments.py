@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import pkgutil
 import re
 import sys
@@ -12,7 +13,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
 
-from ...errors import SetupError, UnrolledError, UsageError, did_you_mean, lies_here, quoted
+from ...errors import SetupError, UnrolledError, UsageError, did_you_mean, lies_here, quoted, typed
 from .source import classes_in, modules_in
 
 # The texts by which jsonargparse (4.39 to 4.53) says what is wrong; the first that occurs is the
@@ -139,7 +140,10 @@ def explain(message: str, flags: Iterable[str], program: str) -> str:
     if found := _UNRECOGNIZED.search(message):
         name = found[1].partition("=")[0]
         if not name.startswith("-"):
-            return f"The word '{name}' is not expected here: a flag begins with '--'."
+            place = next((flag for flag in ("--data.path", "--data.root") if flag in flags), None)
+            known = place and os.path.exists(name)
+            meant = f" Are these your data? {place} {typed(name)}" if known else ""
+            return f"The word '{name}' is not expected here: a flag begins with '--'.{meant}"
         near = _by_last_word(name, flags) or did_you_mean(name, flags)
         return f"There is no flag '{name}'.{near}"
     if found := _OPTION.search(message):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from ...checkpoints import WholeFile, find_checkpoint, is_exported
-from ...errors import UsageError, printable
+from ...errors import UsageError, a, printable
 
 if TYPE_CHECKING:
     from ...tasks.model import Model
@@ -64,9 +64,7 @@ def open_model(
     """
     model = any_model(checkpoint, device=device, trust=trust)
     if not isinstance(model, kind):
-        raise UsageError(
-            f"'{checkpoint}' holds a {type(model).__name__}, which does not {purpose}."
-        )
+        raise UsageError(f"'{checkpoint}' holds {a(type(model))}, which does not {purpose}.")
     return model
 
 
@@ -159,7 +157,7 @@ def opened(
     if isinstance(model, kind):
         return model
     if not isinstance(model, str | os.PathLike):
-        raise UsageError(f"A {type(model).__name__} does not {purpose}.")
+        raise UsageError(f"{a(type(model), capital=True)} does not {purpose}.")
     checkpoint = find_checkpoint(model)
     return open_model(checkpoint, kind, purpose, device=device, trust=trust)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lightning.pytorch import Trainer
 
+from ...errors import typed
 from ...tasks.base import Task
 from ...tasks.model import Model
 from ..run.folder import folders
@@ -73,7 +74,7 @@ def say_what_next(task: Task, keeper: Checkpoint, folder: Path, trust: Sequence[
         print(f"Picture: {folders.short(picture)}")
     if app := app_of(task.model):
         features = app in ("label", "caption") and task.model.spec.get("feature_size")
-        words = [str(folders.short(folder)), "FEATURES.npy" if features else _GIVEN[app]]
+        words = [typed(folders.short(folder)), "FEATURES.npy" if features else _GIVEN[app]]
         words += ["--trust", ",".join(trust)] if trust else []
         print(f"Next: unrolled {app} {' '.join(words)}")
 

@@ -10,7 +10,7 @@ import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ...data.text.module import TextData
-from ...errors import UsageError
+from ...errors import UsageError, a
 from ...tasks.char_lm.task import CharLM
 from ..pictures.fonts import visible
 from ..run.folder import folders
@@ -61,11 +61,17 @@ class StepTable(Callback):
     def _print(self, trainer: Trainer, pl_module: LightningModule, title: str) -> None:
         if not trainer.is_global_zero:
             return
+        from ..plots.unrolled import SIGNS
+
         model, text = self._subject(trainer, pl_module)
         training = model.training
         print(f"{title}:")
-        for line in table(model, text):
+        lines = list(table(model, text))
+        for line in lines:
             print(f"  {line}")
+        found = [f"{sign} {SIGNS[sign]}" for sign in SIGNS if any(sign in line for line in lines)]
+        if found:
+            print(f"  (beside the characters: {', '.join(found)})")
         model.train(training)
 
     def _subject(self, trainer: Trainer, pl_module: LightningModule) -> tuple[CharModel, str]:
@@ -73,7 +79,7 @@ class StepTable(Callback):
         from ..plots.unrolled import MOST
 
         if not isinstance(pl_module, CharLM):
-            raise UsageError(f"StepTable shows language models, not a {type(pl_module).__name__}.")
+            raise UsageError(f"StepTable shows language models, not {a(type(pl_module))}.")
         text, data = self.text, getattr(trainer, "datamodule", None)
         if text is None and isinstance(data, TextData):
             first, end = data.bounds("train")

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from ...errors import DataError, quoted
+from ...errors import DataError, quoted, typed
 from ..formats.hub import COLUMNAR, JSON_LINES
 from ..formats.objects import whole_json
 from ..formats.packed import COMPRESSED, plain_name
@@ -156,7 +156,7 @@ def _unnamed(root: Path) -> str:
     there = _matching(root, "*.csv", "*.tsv", "*.txt", "*.json") if root.is_dir() else []
     if not there:
         return ""
-    return f" If '{there[0].name}' is one, name the file: --data.root {there[0]}."
+    return f" If '{there[0].name}' is one, name the file: --data.root {typed(there[0])}."
 
 
 def _beside(path: Path) -> bool:

@@ -27,6 +27,7 @@ from ..formats.letters import composed, composed_pieces, unmarked
 from ..formats.packed import BLOCK_BYTES
 from ..sources import Document, Source
 from ..splits import PARTS, Part
+from ..tables import by_mark
 from ..vocabulary import (
     ByteVocabulary,
     CharacterVocabulary,
@@ -38,7 +39,7 @@ from ..vocabulary import (
 from .documents import Block, Documents, drawn, split
 
 Units = Literal["characters", "bytes", "words", "subwords"]
-_FORMAT = 4  # of the files in the cache: raise it when they change
+_FORMAT = 5  # of the files in the cache: raise it when they change
 
 
 class TextSurvey(TypedDict):
@@ -48,8 +49,8 @@ class TextSurvey(TypedDict):
         documents: Documents that are not empty.
         symbols: Characters or bytes in all of them.
         counts: How often each character occurs; empty for bytes.
-        composed: Characters that became fewer when the text was brought to Unicode's NFC; None
-            where it was in it.
+        composed: By how many characters the text became shorter, or (below 0) longer, when it was
+            brought to Unicode's NFC; None where it was in it.
         parts: Documents of each part, where they are drawn; else empty.
         sha256: Of all bytes, one document after the other.
     """
@@ -68,7 +69,7 @@ class Corpus:
     Args:
         source: The text.
         units: What a symbol is.
-        encoding: How characters are stored in the source's bytes.
+        encoding: How characters are stored in the source's bytes, where no byte-order mark says it.
         documents: What a document is: all of a source's, or each line or paragraph of them.
         shares: The share of each part, for which lines and paragraphs are drawn; all of them are
             for training when not given.
@@ -252,11 +253,13 @@ class Corpus:
 
     def _decoded(self, document: Document, digest: hashlib._Hash | None) -> Iterator[str]:
         """Yield a document's characters, block by block."""
-        decoder = codecs.getincrementaldecoder(self.encoding)("strict")
+        marked, blocks = by_mark(document.blocks())
+        encoding = marked or self.encoding
+        decoder = codecs.getincrementaldecoder(encoding)("strict")
         position = 0
         begun = False
         try:
-            for block in document.blocks():
+            for block in blocks:
                 # a row of a data set is one block of any size
                 for begin in range(0, len(block), BLOCK_BYTES):
                     part = block[begin : begin + BLOCK_BYTES]
@@ -272,7 +275,7 @@ class Corpus:
             yield decoder.decode(b"", final=True)
         except UnicodeDecodeError as error:
             raise DataError(
-                _undecodable(document.name, self.encoding, start + error.start, error)
+                _undecodable(document.name, encoding, start + error.start, error)
             ) from error
 
 
@@ -294,10 +297,6 @@ def _checked(encoding: str) -> str:
 
 def _undecodable(name: str, encoding: str, offset: int, error: UnicodeDecodeError) -> str:
     byte = f"byte 0x{error.object[error.start]:02x} at offset {offset}"
-    if offset == 0 and error.object[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        return (
-            f"{name} is not {encoding}: {byte}. It starts like UTF-16: try --data.encoding utf-16."
-        )
     other = "latin-1 (or whichever it is)" if encoding.startswith("utf") else "utf-8"
     return (
         f"{name} is not {encoding}: {byte} ({error.reason}).\n"

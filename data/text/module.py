@@ -43,8 +43,8 @@ class TextData(DataModule):
             (and no `dataset`, no `text`) for the built-in text: the source code of Python's own
             standard library, which differs between versions.
         pattern: Which files of a folder to take, sub-folders included: shell patterns with commas
-            in between, for the names without `.gz` or `.xz`. Hidden files are left out. Each file
-            is a document.
+            in between, for the names without `.gz` or `.xz`, in any capitals. Hidden files are left
+            out. Each file is a document.
         dataset: Instead of a path, a data set of the `datasets` library: its name, a folder it was
             saved to, or a file (.json, .jsonl, .csv, .parquet, .txt). Each row is a document.
         dataset_config: Name of the data set's configuration, where it has several.
@@ -59,8 +59,8 @@ class TextData(DataModule):
         vocabulary: A file with the vocabulary of another program instead of the text's own: words
             as a `.txt` (one a line) or a `tokenizer.json` of them; subwords as a `tokenizer.json`
             of byte-pair encoding by bytes. Text is parted as it is here.
-        encoding: How characters are encoded in the files, by Python's name for it. No effect on
-            bytes.
+        encoding: How characters are encoded in the files, by Python's name for it; a byte-order
+            mark of UTF-16 or UTF-32 says it by itself. No effect on bytes.
         normalize: Bring the text to Unicode's NFC, where an accented letter is one character
             however it was typed; a line says so where it was not. No effect on bytes.
         documents: What a document is: each of the `files` (each row of a data set), each of their
@@ -258,10 +258,14 @@ class TextData(DataModule):
             f"{'bytes' if units == 'bytes' else 'characters'}{different}, "
             f"{survey['documents']:,} document(s), SHA-256 {survey['sha256']}"
         )
+        if corpus.source.told:
+            rank_zero_info(f"Text: {corpus.source.told}")
         if (fewer := survey["composed"]) is not None:
+            way = "shorter" if fewer > 0 else "longer"
+            made = f"made it {abs(fewer):,} characters {way}" if fewer else "changed single signs"
             rank_zero_info(
-                f"Text: brought to Unicode's NFC, which made it {fewer:,} characters shorter: its "
-                "accents were characters of their own (--data.normalize false leaves them)"
+                f"Text: brought to Unicode's NFC, which {made}: there an accented letter, or a "
+                "sign that has two codes, is one character (--data.normalize false leaves the text)"
             )
         return corpus
 

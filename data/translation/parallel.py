@@ -337,10 +337,8 @@ class ParallelData(TranslationData):
         """Return how to name what a folder has."""
         there = sorted(path.name for path in root.glob(f"{name}.*"))
         has = f"It has {', '.join(there[:6])}: " if there else ""
-        return (
-            f"{has}name the languages by --data.source and --data.target, the part by "
-            f"--data.{part}_name."
-        )
+        way = f"--data.source and --data.target name the languages, --data.{part}_name the part"
+        return f"{has}{way}; two files of any names: --data.{part}_source, --data.{part}_target."
 
 
 def _pair_rows(pairs: Iterable[Any], part: str) -> Iterator[dict[str, str]]:

@@ -100,7 +100,12 @@ class Found(NamedTuple):
     media: Media
 
 
-def find_videos(root: Path, how: AnnotationReading = AnnotationReading()) -> Found:  # noqa: B008
+def find_videos(
+    root: Path,
+    how: AnnotationReading = AnnotationReading(),  # noqa: B008
+    *,
+    skip: bool = False,
+) -> Found:
     """Return the labelled videos of a folder, in the order of the numbers in their names.
 
     Told apart are: `clip.mp4` with a file of labels beside it (`clip.csv`, `clip.eaf`, ...); a
@@ -111,6 +116,8 @@ def find_videos(root: Path, how: AnnotationReading = AnnotationReading()) -> Fou
     Args:
         root: The folder. Sub-folders `train`, `val` and `test`, where there are any, are the parts.
         how: How files of labels are to be read.
+        skip: Leave out, with a warning, videos without labels where others have some, and labels
+            without a video.
 
     Raises:
         DataError: There is no video, or some lack their labels (all of them are named at once), or
@@ -147,9 +154,11 @@ def find_videos(root: Path, how: AnnotationReading = AnnotationReading()) -> Fou
         if bare and unread:  # it may be what they lack
             raise next(iter(unread.values()))
         idle += [path.relative_to(root).as_posix() for path in unread]
-        _check(root, [names[path] for path in bare], idle)
-        videos = [LabelledFile(names[path], path, labels[path], "") for path in media]
-        return Found(videos, parts, there)
+        _check(root, [names[path] for path in bare], idle, skip and bool(labels))
+        known = [path for path in media if path in labels]
+        videos = [LabelledFile(names[path], path, labels[path], "") for path in known]
+        left = {video.name for video in videos}
+        return Found(videos, {name: part for name, part in parts.items() if name in left}, there)
     there.left_out.extend(unread)
     loose = [names[path] for path in media if len(path.relative_to(root).parts) < 2 + bool(parts)]
     if loose:
@@ -277,18 +286,25 @@ def _ends_alike(name: str, path: Path) -> bool:
     return path.as_posix().endswith("/".join(parts[-2:])) and len(parts) > 1
 
 
-def _check(root: Path, bare: list[str], idle: list[str]) -> None:
-    """Refuse videos without labels where others have some, and labels without a video, at once."""
+def _check(root: Path, bare: list[str], idle: list[str], skip: bool) -> None:
+    """Refuse videos without labels where others have some, and labels without a video, at once.
+
+    With `skip` they are counted and named in a warning.
+    """
     problems = []
     if bare:
         problems.append(f"{len(bare)} video(s) have no CSV of labels: {some(bare)}")
     if idle:
         problems.append(f"{len(idle)} CSV(s) have no video: {some(idle)}")
-    if problems:
+    if problems and skip:
+        from lightning.pytorch.utilities import rank_zero_warn  # readers of labels need none of it
+
+        rank_zero_warn(f"Skipped in '{root}': {'; '.join(problems)}.")
+    elif problems:
         raise DataError(
             f"'{root}': {'; '.join(problems)}.\n"
             "Every video needs a file of labels of its own name (clip.mp4, clip.csv), or a table "
-            "that names it."
+            "that names it; --data.broken skip leaves them out."
         )
 
 

@@ -73,9 +73,9 @@ class VideoData(VideoLabellingData):
         unlabelled: Name of the class of frames that no label is for; null: they have none, and
             count neither in the loss nor in the scores.
         fps: Frames a second of folders of pictures, for labels in seconds.
-        broken: What to do about a video that can't be read or whose labels don't fit it: `error`,
-            or `skip` it, named and counted; `keep` the frames before a damage, and skip what has
-            none.
+        broken: What to do about a video that can't be read, or whose labels don't fit it or are
+            missing: `error`, or `skip` it, named and counted; `keep` the frames before a damage,
+            and skip what has none.
         keep: Keep the pictures in the cache. false: decode them anew in every epoch, for what no
             disk holds.
         cache_features: Keep what a frozen backbone makes of the pictures, in half precision, and
@@ -183,7 +183,7 @@ class VideoData(VideoLabellingData):
         Raises:
             DataError: Labels or videos are missing, or contradict each other.
         """
-        found = find_videos(self.root, self.reading)
+        found = find_videos(self.root, self.reading, skip=self.broken != "error")
         labels = [video.labels for video in found.videos if video.labels]
         if not labels:
             return found

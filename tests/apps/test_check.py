@@ -31,10 +31,10 @@ def _here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def check(capsys):
-    """Run a check that has to end well; return its lines, and those about doubts."""
+    """Run a check; return its lines, and those about doubts."""
 
-    def carry_out(*words: str) -> tuple[str, list[str]]:
-        assert main(["check", *words]) == 0
+    def carry_out(*words: str, code: int = 0) -> tuple[str, list[str]]:
+        assert main(["check", *words]) == code
         told = capsys.readouterr().out
         return told, re.findall(r"^doubtful +(.*)$", told, re.MULTILINE)
 
@@ -99,9 +99,12 @@ def test_documents_that_come_twice_are_named(tmp_path, check):
     for name in ("a", "b", "c"):
         (tmp_path / f"{name}.txt").write_text(f"text {'a' if name == 'b' else name} " * 400)
     (tmp_path / "d.txt").write_text("")
-    doubts = check("char_lm/text", ".", "--data.batch_size", "2", "--data.chunk_length", "8")[1]
+    (tmp_path / "e.md").write_text("left out")
+    flags = ("--data.batch_size", "2", "--data.chunk_length", "8")
+    told, doubts = check("char_lm/text", ".", *flags)
+    assert "left out      1 of 5 files don't match '*.txt'" in told
     assert any("1 document(s) are the same as one before: 'b.txt'" in one for one in doubts), doubts
-    assert any("1 empty document(s)" in one for one in doubts)
+    assert any("1 empty document(s): 'd.txt'" in one for one in doubts)
 
 
 @pytest.fixture
@@ -121,9 +124,9 @@ def captions(tmp_path):
 
 
 def test_images_are_read_whole_and_compared(captions, check):
-    told, doubts = check(
-        "captioning/jsonl", str(captions), "--data.min_count", "1", "--data.image_size", "16"
-    )
+    words = ["captioning/jsonl", str(captions), "--data.min_count", "1", "--data.image_size", "16"]
+    told, doubts = check(*words, code=3)  # as `fit`
+    assert not any("--data.missing" in one for one in check(*words, "--data.missing", "skip")[1])
     said = " ".join(doubts)
     assert "images        train 8, val 1, test 1" in told
     assert "decoded       10 of 10 images, 1 are damaged" in told
@@ -132,6 +135,16 @@ def test_images_are_read_whole_and_compared(captions, check):
     assert "3.jpg' is damaged" in said
     assert "test: 1 image(s) are in the training part too (9.jpg)" in said
     assert "captions are the same" in told
+
+
+def test_images_without_captions_stop_nothing(tmp_path, check):
+    root = draw_images(tmp_path / "photos", IMAGES)
+    images = [{"id": n, "file_name": name} for n, name in enumerate(IMAGES)]
+    notes = [{"image_id": n, "caption": f"a dog {n}"} for n in range(1, len(IMAGES))]
+    (root / "captions.json").write_text(json.dumps({"images": images, "annotations": notes}))
+    doubts = check("captioning/coco", str(root), "--data.image_size", "16")[1]
+    assert any("1 image(s)" in one and "have no caption" in one for one in doubts)
+    assert not any("`fit` stops" in one for one in doubts)
 
 
 def test_classes_that_are_rare_or_never_occur(tmp_path, check):
@@ -147,7 +160,9 @@ def test_broken_videos_are_all_named(tmp_path, check):
         add_video(tmp_path / f"v{n}.mp4", seed=n)
     for n in (1, 4):
         (tmp_path / f"v{n}.mp4").write_bytes(b"no video at all" * 20)
-    doubts = check("video/files", str(tmp_path), "--data.val_fraction", "0.5")[1]
+    words = ["video/files", str(tmp_path), "--data.val_fraction", "0.5"]
+    doubts = check(*words, code=3)[1]  # as `fit`
+    assert not any("--data.broken" in one for one in check(*words, "--data.broken", "skip")[1])
     said = " ".join(doubts)
     assert all(named in said for named in ("v1.mp4", "v4.mp4", "--data.broken skip"))
 

@@ -160,3 +160,16 @@ def test_labels_beside_videos_in_capitals_and_by_coded_names(tmp_path):
     labels = {one.name: one.labels for one in find_videos(tmp_path).videos}
     assert [one[:3] for one in labels["A.MP4"].segments] == WANTED
     assert [one.label for one in labels["b c.mp4"].segments] == ["歩く"]
+
+
+def test_videos_without_labels_are_skipped_named_and_counted(tmp_path):
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        (tmp_path / name).write_bytes(b"")
+    for name in ("a.csv", "c.csv", "d.csv"):
+        (tmp_path / name).write_text("start,end,label\n0,9,walk\n")
+    with pytest.raises(DataError, match="leaves them out"):
+        find_videos(tmp_path)
+    with pytest.warns(UserWarning, match=r"1 CSV\(s\) have no video: d\.csv") as told:
+        found = find_videos(tmp_path, skip=True)
+    assert "1 video(s) have no CSV of labels: b.mp4" in str(told[0].message)
+    assert [video.name for video in found.videos] == ["a.mp4", "c.mp4"]

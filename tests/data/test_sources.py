@@ -14,6 +14,7 @@ import threading
 import pytest
 from unrolled.data import TextData
 from unrolled.data.cache import cache_folder
+from unrolled.data.sources import path_source
 from unrolled.errors import DataError, SetupError, UnrolledError, UsageError
 
 
@@ -80,6 +81,17 @@ def test_folders(tmp_path):
     assert "it is empty" in refuse(DataError, str(tmp_path / "none"))
 
 
+def test_what_a_folder_has_besides_is_counted_and_named(tmp_path):
+    for name in ("a.txt", "B.TXT", "Brief.Txt.GZ", "notes.md", "sub/image.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(gzip.compress(b"z") if name.endswith("GZ") else name.encode())
+    assert read(str(tmp_path)) == ["B.TXT", "z", "a.txt"]  # in any capitals, on every system
+    told = path_source(str(tmp_path), "*.txt", tmp_path).told
+    assert told.startswith("2 of 5 files don't match '*.txt' and are left out")
+    assert told.endswith("notes.md, sub/image.jpg")
+    assert not path_source(str(tmp_path), "*", tmp_path).told
+
+
 def test_a_path_in_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "a.txt").write_text("abc")
@@ -128,13 +140,18 @@ def test_a_character_cut_by_the_end_of_the_file(tmp_path):
     assert "byte 0xe6 at offset 3 (unexpected end of data)" in refuse(DataError, str(path))
 
 
-def test_utf16_is_recognised(tmp_path):
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_a_byte_order_mark_says_the_encoding(tmp_path, encoding, monkeypatch):
     path = tmp_path / "wide.txt"
-    path.write_bytes("wide ü".encode("utf-16"))
-    assert refuse(DataError, str(path)).endswith(
-        "It starts like UTF-16: try --data.encoding utf-16."
-    )
-    assert read(str(path), encoding="utf-16") == ["wide ü"]
+    path.write_bytes("wide ü".encode(encoding))
+    for given in ("utf-8", encoding, "cp1252"):
+        assert read(str(path), encoding=given) == ["wide ü"]
+    (tmp_path / "a.txt").write_bytes("schön".encode("cp1252"))  # as folders are
+    assert read(str(tmp_path), encoding="cp1252") == ["schön", "wide ü"]
+    monkeypatch.setattr("unrolled.data.formats.packed.BLOCK_BYTES", 1)  # a pipe's pieces
+    assert read(str(path), cache_dir=str(tmp_path / "cache")) == ["wide ü"]
+    path.write_bytes("漢".encode(encoding)[:-1])
+    assert f"is not {encoding}" in refuse(DataError, str(path))
 
 
 @pytest.mark.parametrize("encoding", ["utf9", "rot13", "hex", "idna\0"])

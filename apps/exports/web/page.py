@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ....checkpoints import EXPORTED
-from ....errors import UsageError
+from ....errors import UsageError, a
 from ....tasks.char_lm.model import CharModel
 from ....tasks.model import Model
 from ....tasks.video.model import VideoModel
@@ -48,7 +48,7 @@ def check(model: Model) -> None:
             return
         why = "reads characters, bytes or words; subwords need a library that no browser has"
     elif not isinstance(model, VideoModel):
-        why = f"runs char_lm and video, not a {type(model).__name__}"
+        why = f"runs char_lm and video, not {a(type(model))}"
     elif model.spec["feature_size"]:
         why = "labels pictures; this model reads features, which no camera gives"
     elif not model.causal:

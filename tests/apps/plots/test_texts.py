@@ -12,6 +12,7 @@ from unrolled import plots
 from unrolled.apps.pictures.concepts import concepts, followers
 from unrolled.apps.pictures.letters import lines_of
 from unrolled.apps.plots.neurons import _states
+from unrolled.apps.plots.unrolled import SIGNS
 from unrolled.errors import DataError, UsageError
 
 
@@ -42,6 +43,7 @@ def test_a_character_of_several_bytes_is_as_unlikely_as_all_of_them(of_bytes):
     figure = plots.surprise(of_bytes, "é")
     ids = of_bytes.vocabulary.encode("é").tolist()
     nats = -by_steps(of_bytes, ids).gather(1, torch.tensor(ids)[:, None]).sum()
+    assert figure.said[0].startswith("1 character, ")
     assert figure.said[1] == f"  'é' at 0: {float(nats) / math.log(2):.2f} bits"
 
 
@@ -137,6 +139,10 @@ def test_the_unrolled_network_says_what_the_model_says(characters):
     shown = texts(figure)
     assert [name for name in shown if name in ("input", "hidden", "output", "target")]
     assert sum("%" in text for text in shown) >= 8
+    assert {"above 0", "below 0"} <= set(shown)  # which colour is which
+    signs = {text for text in shown if text in SIGNS}  # what no letter is, and its key
+    assert signs
+    assert {f"{sign} {SIGNS[sign]}" for sign in signs} <= set(shown)
     with pytest.raises(UsageError, match="at least two characters"):
         plots.unrolled(characters, "a")
     long = plots.unrolled(characters, "abc" * 9)

@@ -7,7 +7,7 @@ import re
 import pytest
 import torch
 from PIL import Image
-from unrolled import load
+from unrolled import load, plots
 from unrolled.apps.tracking.steps import StepTable, table
 from unrolled.cli import main
 from unrolled.errors import UsageError
@@ -47,6 +47,14 @@ def test_it_learns_to_spell(folder):
     torch.testing.assert_close(shown, output[0].detach(), atol=0.006, rtol=0)
 
 
+def test_the_picture_has_the_numbers_of_the_table_from_top_to_bottom(folder):
+    figure = plots.unrolled(str(folder / RUN), "hello")
+    drawn = [text for text in figure.axes[0].texts if re.fullmatch(r"-?\d\.\d\d", text.get_text())]
+    drawn.sort(key=lambda text: (text.get_position()[0], -text.get_position()[1]))
+    rows = [re.split(r" {3,}", line)[1].split() for line in table(load(str(folder / RUN)), "hello")]
+    assert [text.get_text() for text in drawn] == [value for row in rows[1:] for value in row]
+
+
 def test_the_picture_is_there(folder):
     with Image.open(folder / RUN / "unrolled.png") as picture:
         assert min(picture.size) > 300
@@ -62,8 +70,9 @@ def test_a_run_goes_on_and_another_text_is_shown(there, capsys):
     output = capsys.readouterr().out
     before, after = output.split("After 2 steps:")
     for part in (before.partition("Before training:")[2], after.partition("Picture:")[0]):
-        assert [line.split()[0] for line in part.split("\n")[1:-1]] == ["input", *"banan"]
+        assert [line.split()[0] for line in part.split("\n")[1:-1]][:6] == ["input", *"banan"]
     assert "Picture: runs/char_lm/2/unrolled.png" in after
+    assert "■ the end" in before  # what no letter is
 
 
 def test_the_list_names_it(capsys):

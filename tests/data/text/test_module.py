@@ -327,3 +327,12 @@ def test_letters_are_one_character_however_they_were_typed(text_file, units, cap
     assert TextData(mixed, units="bytes").corpus.survey()["symbols"] == len(
         (unicodedata.normalize("NFD", text) + text).encode()
     )
+
+
+@pytest.mark.parametrize(
+    ("sign", "made"),
+    [("\u2126", "changed single signs"), ("\u0958", "made it 40 characters longer")],
+)
+def test_what_normalisation_made_of_a_text_is_said_as_it_is(text_file, sign, made, caplog):
+    TextData(text_file(f"a{sign} " * 40)).spec  # noqa: B018
+    assert f"brought to Unicode's NFC, which {made}: there" in caplog.text

@@ -88,7 +88,7 @@ def test_not_utf_8(root):
     ("settings", "fragment"),
     [
         ({"source": "dee"}, "Did you mean 'train.de'"),
-        ({"source": "source"}, "It has train.de, train.en: name the languages by --data.source"),
+        ({"source": "source"}, "It has train.de, train.en: --data.source and --data.target name"),
         ({"test_name": "tset"}, "Did you mean 'test."),
         ({"train_name": "trian"}, "Did you mean 'train."),
     ],

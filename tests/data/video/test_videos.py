@@ -317,6 +317,7 @@ class TestBroken:
             _ = make().spec
         assert "2 video(s) have no CSV of labels: clip0.mp4, clip2.mp4" in str(caught.value)
         assert "1 CSV(s) have no video: clip3.csv" in str(caught.value)
+        assert "--data.broken skip" in str(caught.value)
 
     def test_videos_without_any_label(self, root, make):
         with pytest.raises(DataError, match="There is no folder"):
