@@ -123,9 +123,10 @@ class Attention(nn.Module, ABC):
         return self, prepared
 
     def _check_memory(self, memory: Memory) -> None:
-        output = memory if isinstance(memory, Tensor) else memory.output
+        bare = isinstance(memory, Tensor)
+        output = memory if bare else memory.output
         shaped = output.dim() == 3 and output.shape[2] == self.memory_size
-        if output is memory or not shaped or not output.is_floating_point():
+        if bare or not shaped or not output.is_floating_point():
             raise ValueError(
                 f"{type(self).__name__}: the memory is {describe(output)}; it must be "
                 f"Memory(output, lengths), output a float tensor (B, S, {self.memory_size})"
