@@ -28,6 +28,9 @@ Rows i k to i k + k - 1 of N read row i of `prepared`.
 """
 
 
+WIDEST = 10_000
+"""Hypotheses of a row: a setting may come out of a checkpoint, and memory grows with it."""
+
 _STRONGEST = 10  # length penalty: powers of any length are finite numbers up to it
 
 
@@ -89,6 +92,8 @@ def search_sequences(
         )
     if beam_size < 1:
         raise ValueError(f"beam_size={beam_size}: must be at least 1")
+    if num_hypotheses > WIDEST:
+        raise ValueError(f"num_hypotheses={num_hypotheses}: must be at most {WIDEST:,}")
     if num_hypotheses < 1 or not (given or num_hypotheses <= beam_size):
         raise ValueError(
             f"num_hypotheses={num_hypotheses}: must be at least 1 and at most beam_size={beam_size}"
@@ -301,6 +306,8 @@ def beam_search(
     Raises:
         ValueError: A setting is out of its range, or the step's logits are no numbers.
     """
+    if beam_size > WIDEST:
+        raise ValueError(f"beam_size={beam_size}: must be at most {WIDEST:,}")
     if not 1 <= num_hypotheses <= beam_size:
         raise ValueError(
             f"num_hypotheses={num_hypotheses}, beam_size={beam_size}: both must be at least 1, the "

@@ -263,3 +263,24 @@ def test_logits_that_are_no_numbers_are_no_text(broken, settings):
             step, torch.zeros(2, 1), (), start=0, end=4, max_length=9, min_length=9, **settings
         )
     assert len(read) == 3
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"beam_size": 10**9},
+        {"num_hypotheses": 10**9, "temperature": 1.0},
+        {"max_length": 10**12},
+        {"max_length": [1, 10**12]},
+    ],
+)
+def test_numbers_without_measure_are_refused(settings):
+    """A checkpoint may hold them, and memory or time would end before the search."""
+
+    def step(tokens, state, prepared):
+        raise AssertionError("the search has begun")
+
+    name, number = next(iter(settings.items()))
+    given = {"max_length": 9, **settings}
+    with pytest.raises(ValueError, match=rf"{name}={10**9 if number == 10**9 else 10**12}.* most"):
+        search_sequences(step, torch.zeros(2, 1), (), start=0, end=4, **given)
