@@ -74,6 +74,28 @@ def seeded(seed: int | None, device: torch.device) -> torch.Generator:
     return generator.manual_seed(seed)
 
 
+_LARGEST_SIDE = 10_000  # pixels of a picture, which a checkpoint's spec may say
+
+
+def check_sizes(least: int = 1, /, **sizes: Any) -> None:
+    """Refuse sizes that are no whole numbers, or too small.
+
+    Args:
+        least: The smallest there is.
+        sizes: By the names of their arguments; an `image_size` has a largest, too.
+
+    Raises:
+        ValueError: One is something else.
+    """
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not hasattr(size, "__index__"):
+            raise ValueError(f"{name}={size!r}: must be a whole number")
+        if size < least:
+            raise ValueError(f"{name}={size}: must be at least {least}")
+        if name == "image_size" and size > _LARGEST_SIDE:
+            raise ValueError(f"{name}={size}: must be at most {_LARGEST_SIDE:,} pixels")
+
+
 def refuse_broken(model: nn.Module) -> None:
     """Refuse weights with which everything would come out as no number, and be written as text.
 

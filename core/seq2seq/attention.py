@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -124,7 +124,7 @@ class Attention(nn.Module, ABC):
 
     def _check_memory(self, memory: Memory) -> None:
         bare = isinstance(memory, Tensor)
-        output = memory if bare else memory.output
+        output: Any = memory if bare else memory.output
         shaped = output.dim() == 3 and output.shape[2] == self.memory_size
         if bare or not shaped or not output.is_floating_point():
             raise ValueError(
