@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from .apps.run import commands as trainer
+from .apps.run.folder.disk import FULL, reason_of
 from .apps.run.request import COMMANDS
 from .apps.shell import commands
 from .apps.shell.help import main_help
@@ -67,6 +68,10 @@ def _guarded(
     except Exception as error:
         if debug:
             traceback.print_exc()
+        if isinstance(error, PermissionError) or getattr(error, "errno", None) in FULL:
+            place = getattr(error, "filename", None) or "a file of the output"
+            _say(f"{program}: error: {printable(str(place))}: {reason_of(error)}")
+            return SetupError.exit_code
         if full := memory_full(error):
             _say(f"{program}: error: {full}")
             return SetupError.exit_code

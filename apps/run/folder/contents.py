@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import OrderedDict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from ....tasks.plain import name_of, plain_scalar
 from ..progress import tell
+from .disk import replacing, writing
 
 _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
 # Without these a run can't go on.
@@ -54,6 +56,22 @@ def readable(checkpoint: dict[str, Any], told: set[str]) -> dict[str, Any]:
         tell(f"checkpoint: {line}")
     told |= lines
     return found
+
+
+def save(content: dict[str, Any], place: Path) -> None:
+    """Write what was read as data as a checkpoint of its own, whole or not at all.
+
+    Args:
+        content: All of the checkpoint.
+        place: The file.
+
+    Raises:
+        SetupError: The disk is full, or the file can't be written.
+    """
+    with writing(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(place) as file:
+            torch.save(content, file)
 
 
 def _left_out(what: str, error: _CodeNeeded) -> str:
