@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from .apps.run import commands as trainer
+from .apps.run.folder.disk import FULL, reason_of
 from .apps.run.request import COMMANDS
 from .apps.shell import commands
 from .apps.shell.help import main_help
-from .apps.shell.messages import readable_warnings
+from .apps.shell.messages import memory_full, readable_warnings
 from .apps.shell.shipped import tasks
-from .errors import UnrolledError, UsageError, did_you_mean, printable
+from .errors import SetupError, UnrolledError, UsageError, did_you_mean, printable
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -67,6 +68,13 @@ def _guarded(
     except Exception as error:
         if debug:
             traceback.print_exc()
+        if isinstance(error, PermissionError) or getattr(error, "errno", None) in FULL:
+            place = getattr(error, "filename", None) or "a file of the output"
+            _say(f"{program}: error: {printable(str(place))}: {reason_of(error)}")
+            return SetupError.exit_code
+        if full := memory_full(error):
+            _say(f"{program}: error: {full}")
+            return SetupError.exit_code
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         hint = "" if debug else f"\n{program}: --debug shows where it happened"
         _say(f"{program}: error: {kind}{printable(str(error))}{hint}")

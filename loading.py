@@ -95,12 +95,15 @@ def load(
         The model in evaluation mode.
 
     Raises:
-        DataError: The file is missing, damaged, or not a checkpoint of `unrolled`.
+        DataError: The file is missing, damaged, or not a checkpoint of `unrolled`, or its weights
+            are no numbers.
         UsageError: There is no such kind of device, or the model is of another kind.
         SetupError: This machine has no such device.
     """
     checkpoint = CheckedCheckpoint(path, trust=trust)
     import torch
+
+    from .tasks.model import refuse_broken
 
     try:
         torch.device(device)
@@ -124,6 +127,7 @@ def load(
         ) from error
     try:
         model.take_more(checkpoint.content)
+        refuse_broken(model)
     except DataError as error:
         raise DataError(f"'{path}': {error}") from error
     try:

@@ -34,7 +34,7 @@ def average(output: str, *checkpoints: str, trust: str = "") -> None:
 
     from ..loading import CheckedTask
     from .run.compare import differences
-    from .run.saving import AtomicCheckpointIO
+    from .run.folder.contents import save
 
     first = CheckedTask(checkpoints[0], trust=trust)
     # What has no mean (a counter, a mask) is the first checkpoint's.
@@ -66,7 +66,7 @@ def average(output: str, *checkpoints: str, trust: str = "") -> None:
         name: (sums[name] / len(checkpoints)).to(tensor.dtype) if name in sums else tensor
         for name, tensor in first.weights.items()
     }
-    AtomicCheckpointIO().save_checkpoint(result, place.absolute())
+    save(result, place.absolute())
     print(f"{output}: the mean of {len(checkpoints)} checkpoints' weights")
     print(f"Next: unrolled info {typed(output)}")
 

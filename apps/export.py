@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from ..checkpoints import WholeFile
-from ..errors import UsageError
+from ..errors import SetupError, UsageError
+from .run.folder.disk import FULL
 from .shell.models import checkpoint_file, summary
 
 Kind = Literal["onnx", "torch", "safetensors", "web"]
@@ -64,7 +65,8 @@ def export(
                 _quantise(unfinished)
         unfinished.rename(folder)
     except OSError as error:
-        raise UsageError(f"'{folder}' can't be written: {error.strerror}.") from error
+        kind = SetupError if error.errno in FULL else UsageError
+        raise kind(f"'{folder}' can't be written: {error.strerror}.") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     size = sum(file.stat().st_size for file in folder.iterdir())

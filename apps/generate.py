@@ -58,7 +58,7 @@ def generate(
     path = model_file(checkpoint)
     output = Output(("sample", "prompt", "text"), format, out, [path])
 
-    from ..data.formats.letters import unmarked
+    from ..data.tables import whole_text
     from ..tasks.char_lm.model import CharModel
     from ..tasks.char_lm.writing import as_text
 
@@ -66,7 +66,8 @@ def generate(
     in_bytes = model.vocabulary.kind == "bytes"
     begun: Any = os.fsencode(prompt) if in_bytes else prompt
     if prompt == "-":
-        begun = sys.stdin.buffer.read() if in_bytes else unmarked(sys.stdin.read())
+        read = sys.stdin.buffer.read()
+        begun = read if in_bytes else whole_text([read], "standard input")
     pieces = model.generate_stream(
         [begun] * num_samples,
         length=length,

@@ -58,7 +58,7 @@ def shortlist(
     from ..loading import CheckedCheckpoint, load
     from ..tasks.translation.model import TranslationModel
     from ..tasks.translation.shortlist import KEY, LINKS, to_checkpoint
-    from .run.saving import AtomicCheckpointIO
+    from .run.folder.contents import save
 
     model = load(file, kind=TranslationModel, trust=trust)
     pairs = file_pairs(source, target)
@@ -68,7 +68,7 @@ def shortlist(
     sizes = model.source.size, model.target.size
     learnt = learn_shortlist(*symbols, sizes=sizes, frequent=frequent, likely=likely)
     content = CheckedCheckpoint(file, trust=trust).content
-    AtomicCheckpointIO().save_checkpoint({**content, KEY: to_checkpoint(learnt)}, place.absolute())
+    save({**content, KEY: to_checkpoint(learnt)}, place.absolute())
     kinds = {"empty": left_out[0], f"longer than {_LONGEST} subwords": left_out[1]}
     kinds["beyond what is learnt from"] = read - sum(left_out) - len(symbols[1])
     said = "".join(f"; {count:,} {kind} left out" for kind, count in kinds.items() if count)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from .autocast import autocast_enabled
-from .kernels.loops import called_while_tracing
+from .kernels.loops import called_while_tracing, transformed
 from .state import State, leaves
 
 
@@ -250,6 +250,23 @@ def check_lengths(name: str, lengths: Any, batch: int, time: int) -> list[int]:
             "steps of x: pad x further or shorten them"
         )
     return steps
+
+
+def check_lengths_known(name: str, lengths: Any, batch: int, time: int) -> None:
+    """Do the same where numbers can be asked for: on a CPU, outside of graphs and transforms.
+
+    Args:
+        name: Who was given them.
+        lengths: Integers (B,); of others the kind is looked at, and not the range.
+        batch: B.
+        time: T.
+
+    Raises:
+        ValueError: They are anything else, or out of range.
+    """
+    check_lengths_kind(name, lengths, batch)
+    if lengths.device.type == "cpu" and not (torch.compiler.is_compiling() or transformed()):
+        check_lengths(name, lengths, batch, time)
 
 
 def check_lengths_kind(name: str, lengths: Any, batch: int) -> None:

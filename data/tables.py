@@ -46,6 +46,20 @@ def lines(blocks: Iterable[bytes], label: str) -> Iterator[str]:
         yield line
 
 
+def whole_text(blocks: Iterable[bytes], label: str) -> str:
+    """Return a text whose lines end with line feeds, in whichever encoding it says.
+
+    Args:
+        blocks: The text, in pieces of any size.
+        label: What messages call it.
+
+    Raises:
+        DataError: As `lines`.
+    """
+    text = b"".join(_in_utf8(blocks, label))
+    return "\n".join(lines([text], label)) + "\n" * text.endswith(b"\n")
+
+
 def lines_or_errors(blocks: Iterable[bytes], label: str) -> Iterator[str | DataError]:
     """Yield the lines of a text of any size, and an error in the place of each that is none.
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, ParamSpec, Self, TypeVar
 
 import torch
 from torch import nn
+
+from ..errors import DataError, some
 
 Arguments = ParamSpec("Arguments")
 Item = TypeVar("Item")
@@ -69,6 +72,56 @@ def seeded(seed: int | None, device: torch.device) -> torch.Generator:
     if not -(2**63) <= seed < 2**64:
         raise ValueError(f"seed={seed}: must be a number of 64 bits")
     return generator.manual_seed(seed)
+
+
+_LARGEST_SIDE = 10_000  # pixels of a picture, which a checkpoint's spec may say
+
+
+def check_sizes(least: int = 1, /, **sizes: Any) -> None:
+    """Refuse sizes that are no whole numbers, or too small.
+
+    Args:
+        least: The smallest there is.
+        sizes: By the names of their arguments; an `image_size` has a largest, too.
+
+    Raises:
+        ValueError: One is something else.
+    """
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not hasattr(size, "__index__"):
+            raise ValueError(f"{name}={size!r}: must be a whole number")
+        if size < least:
+            raise ValueError(f"{name}={size}: must be at least {least}")
+        if name == "image_size" and size > _LARGEST_SIDE:
+            raise ValueError(f"{name}={size}: must be at most {_LARGEST_SIDE:,} pixels")
+
+
+def refuse_broken(model: nn.Module) -> None:
+    """Refuse weights with which everything would come out as no number, and be written as text.
+
+    Infinity may stand in biases and masks, where it forbids something.
+
+    Args:
+        model: The model.
+
+    Raises:
+        DataError: A weight is NaN, or infinite where it is multiplied.
+    """
+    matrices = {name for name, weight in model.named_parameters() if weight.dim() > 1}
+    broken = [
+        name
+        for name, value in model.state_dict().items()
+        # one pass; the sum of finite numbers may overflow
+        if value.is_floating_point()
+        and not math.isfinite(value.sum())
+        and (value.isnan().any() or (name in matrices and value.isinf().any()))
+    ]
+    if broken:
+        raise DataError(
+            f"{len(broken)} of its tensors hold NaN or infinity ({some(broken, 3)}): its training "
+            "failed.\nTake an earlier checkpoint, and train with a lower learning rate or "
+            "--trainer.gradient_clip_val 1."
+        )
 
 
 class Model(nn.Module):

@@ -17,8 +17,9 @@ from ..core.seq2seq.encoder import Memory
 from ..core.seq2seq.losses import chunked_cross_entropy
 from .base import Part, Task
 from .learning import Variety
+from .model import check_sizes
 from .schedules import run_length
-from .sequence_model import EncoderDecoder, check_sizes
+from .sequence_model import EncoderDecoder
 from .step_log import log_step
 
 

@@ -22,7 +22,7 @@ from ..core.state import State, leaves, select_rows
 from ..core.vision.encoders import ImageEncoder, RegionEncoder
 from ..data.batch import padded
 from ..data.tokenizer import Subwords
-from .model import Model, Scored, seeded
+from .model import Model, Scored, check_sizes, seeded
 
 _SPECIAL = [Subwords.START, Subwords.END, Subwords.PAD, Subwords.UNKNOWN]
 _DRAWING = ("temperature", "top_k", "top_p", "min_p")
@@ -114,6 +114,8 @@ class EncoderDecoder(Model):
     ) -> None:
         super().__init__(spec)
         check_sizes(beam_size=beam_size)
+        if isinstance(length_penalty, bool) or not isinstance(length_penalty, int | float):
+            raise ValueError(f"length_penalty={length_penalty!r}: must be a number")
         self.vocabulary = vocabulary
         self.encoder = encoder
         self.decoder = decoder
@@ -358,17 +360,3 @@ def symbol_vectors(count: int, size: int) -> nn.Embedding:
     nn.init.normal_(table.weight, std=size**-0.5)
     nn.init.zeros_(table.weight[Subwords.PAD])
     return table
-
-
-def check_sizes(**sizes: int) -> None:
-    """Refuse sizes below 1.
-
-    Args:
-        sizes: By the names of their arguments.
-
-    Raises:
-        ValueError: One is too small.
-    """
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name}={size}: must be at least 1")

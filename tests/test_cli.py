@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -187,6 +188,25 @@ def test_resume_by_name_begins_a_run_that_is_not_there_yet(capsys):
     assert "there is no checkpoint to resume yet" in capsys.readouterr().err
     assert fit("--name", "a", "--resume", steps=3) == 0
     assert "going on from" in capsys.readouterr().err
+
+
+def test_a_run_that_was_killed_before_it_saved_begins_again_as_what_it_was(capsys):
+    assert fit("--name", "a", "--model.core.hidden_size", "8", "--model.embedding_size", "5") == 0
+    config = Path("runs/char_lm/a/config.yaml").read_text()
+    shutil.rmtree("runs/char_lm/a/checkpoints")
+    assert main(["fit", "char_lm", "--name", "a", "--resume"]) == 0
+    assert "there is no checkpoint to resume yet" in capsys.readouterr().err
+    assert Path("runs/char_lm/a/config.yaml").read_text() == config
+    shutil.rmtree("runs/char_lm/a/checkpoints")
+    assert fit("--name", "a", "--resume", task="char_lm/text") == 2
+    assert "was begun with 'char_lm/default'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("limit", ["limit_train_batches", "max_steps", "max_epochs"])
+def test_a_run_without_a_step_says_so(limit, capsys):
+    assert fit(f"--trainer.{limit}", "0", "--trainer.limit_val_batches", "0") == 0
+    told = f"no step was trained, and nothing is saved: --trainer.{limit} is 0"
+    assert told in capsys.readouterr().err
 
 
 def test_resume_without_a_run(capsys):

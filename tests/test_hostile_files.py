@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from app_models import write_models
 from unrolled.apps.run.saving import CheckedCheckpointIO
 from unrolled.cli import main
 from unrolled.loading import CheckedTask
@@ -190,3 +191,43 @@ def test_the_gate_is_the_only_door():
                     assert keywords.get("weights_only") == "True", path
     vision = {"core/vision/torchvision_weights.py", "core/vision/timm_backbone.py"}
     assert found <= {"loading.py", *vision}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    write_models(folder)
+    (folder / "text").write_text("ein hund\n")
+    return folder
+
+
+ODD = [None, "x", -1, 10**12, 1.5, [], {}, [1], {"a": 1}, True, 1e308, float("nan")]
+
+
+@pytest.mark.parametrize(
+    ("words", "places"),
+    [
+        ("translate translation.ckpt text", ["length_penalty", "beam_size"]),
+        ("caption caption.ckpt a.png", ["length_penalty", "beam_size", "max_length"]),
+        ("caption caption.ckpt b.png", ["spec.image_size"]),
+        ("label video.ckpt a.npy --format jsonl", ["spec.stride", "min_length", "median"]),
+        ("label video.ckpt b.npy --format jsonl", ["spec.image_size", "spec.feature_size"]),
+    ],
+)
+def test_a_setting_of_a_strangers_model_is_used_or_refused(
+    models, monkeypatch, capsys, words, places
+):
+    """Of the wrong kind, or without measure: a line, no traceback, no hang, no memory."""
+    monkeypatch.chdir(models)
+    command, name, *rest = words.split()
+    content = torch.load(name, weights_only=False)
+    known = content["hyper_parameters"]
+    for place in places:
+        for odd in ODD:
+            part, _, key = place.rpartition(".")
+            content["hyper_parameters"] = (
+                {**known, part: {**known[part], key: odd}} if part else {**known, key: odd}
+            )
+            torch.save(content, "odd.ckpt")
+            assert main([command, "odd.ckpt", *rest]) in (0, 2, 3), (place, odd)
+            assert "--debug" not in capsys.readouterr().err

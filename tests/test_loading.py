@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import warnings
 from pathlib import Path
@@ -380,3 +381,12 @@ def test_other_versions_of_torch_load_without_a_warning(last):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             assert CheckedCheckpoint(last).content["global_step"] == 1
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_write_no_text(altered, broken):
+    path = altered(lambda content: content["state_dict"]["model.head.weight"].fill_(broken))
+    with pytest.raises(DataError, match=r"1 of its tensors hold NaN .*head.weight.*\n.*earlier"):
+        unrolled.load(path)
+    forbidden = altered(lambda content: content["state_dict"]["model.head.bias"].fill_(-math.inf))
+    assert unrolled.load(forbidden)  # a bias may forbid symbols

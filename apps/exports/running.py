@@ -32,6 +32,7 @@ from ...tasks.model import Model
 from ...tasks.translation.model import TranslationModel
 from ...tasks.video.frames import FrameLike, as_input
 from ...tasks.video.model import VideoModel
+from .described import check
 from .sessions import Graph, read_json
 from .vocabularies import symbols_of
 
@@ -63,6 +64,7 @@ def open_folder(folder: Path) -> Model:
     if not isinstance(task, str) or task not in kinds:
         raise DataError(f"'{folder / EXPORTED}' describes no exported model.")
     try:
+        check(task, description)
         model: Model = kinds[task](folder, description)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, DataError | SetupError):
@@ -85,15 +87,16 @@ class GraphCore(nn.Module):
     Args:
         folder: The exported folder; it has `step.onnx`, `sequence.onnx` and `start.json`, the first
             and the last where the core is causal.
+        size: V, the symbols or classes that it tells apart.
         causal: Whether it is.
     """
 
-    def __init__(self, folder: Path, *, causal: bool = True) -> None:
+    def __init__(self, folder: Path, size: int, *, causal: bool = True) -> None:
         super().__init__()
         self.causal = causal
-        self._sequence = Graph(folder / "sequence.onnx")
+        self._sequence = Graph(folder / "sequence.onnx", size)
         if causal:
-            self._step = Graph(folder / "step.onnx")
+            self._step = Graph(folder / "step.onnx", size)
             start = read_json(folder / "start.json")
             names = [name for name in self._step.inputs if name != "input"]
             self._start = tuple(torch.tensor(start[name], dtype=torch.float32) for name in names)
@@ -146,7 +149,7 @@ class ExportedCharModel(_Exported, CharModel):
         spec = {"vocabulary": {"kind": kind, "symbols": symbols_of(kind, said)}}
         Model.__init__(self, spec)
         self.vocabulary = vocabulary_from_spec(spec["vocabulary"])
-        self.core = cast("Any", GraphCore(folder))
+        self.core = cast("Any", GraphCore(folder, self.vocabulary.size))
 
     @property
     def graphs(self) -> GraphCore:
@@ -227,7 +230,8 @@ class ExportedVideo(_Exported, VideoModel):
             raise ValueError(f"{len(least)} thresholds of {len(self.classes)} classes")
         self.multilabel = least is not None
         self.register_buffer("thresholds", None if least is None else torch.tensor(least))
-        self.core = cast("Any", GraphCore(folder, causal=settings["causal"]))
+        core = GraphCore(folder, len(self.classes), causal=settings["causal"])
+        self.core = cast("Any", core)
 
     def features(self, input: Tensor) -> Tensor:
         """Return the frames themselves: the graph has the encoder in it."""
@@ -262,11 +266,12 @@ class GraphDecoder(nn.Module):
 
     Args:
         folder: The exported folder.
+        size: V, the symbols that it writes with.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, size: int) -> None:
         super().__init__()
-        self._step = Graph(folder / "decoder.onnx")
+        self._step = Graph(folder / "decoder.onnx", size)
         self._memory = [name for name in self._step.inputs if name.startswith("memory")]
         self.attention = "attention" in self._step.outputs or None
         self.head = nn.Identity()
@@ -361,7 +366,7 @@ class ExportedTranslation(_Exported, TranslationModel):
         self.beam_size = description["settings"]["beam_size"]
         self.length_penalty = description["settings"]["length_penalty"]
         self.encoder = cast("Any", GraphEncoder(folder))
-        self.decoder = cast("Any", GraphDecoder(folder))
+        self.decoder = cast("Any", GraphDecoder(folder, self.vocabulary.size))
 
 
 class ExportedCaptioning(_Exported, CaptioningModel):
@@ -382,4 +387,4 @@ class ExportedCaptioning(_Exported, CaptioningModel):
         self._grid = settings["grid"]  # instead of what the backbone would say
         self.grid_shift = float(settings.get("grid_shift", 0))
         self.encoder = cast("Any", GraphEncoder(folder))
-        self.decoder = cast("Any", GraphDecoder(folder))
+        self.decoder = cast("Any", GraphDecoder(folder, self.vocabulary.size))

@@ -23,13 +23,14 @@ class Graph:
 
     Args:
         path: The file.
+        size: How many symbols or classes its logits have to be of; None: it gives none.
 
     Raises:
         DataError: There is no such file, or it is no graph.
         SetupError: onnxruntime is not installed.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, size: int | None = None) -> None:
         runtime = needed("onnxruntime")
         options = runtime.SessionOptions()
         options.log_severity_level = 3  # no warnings
@@ -47,7 +48,7 @@ class Graph:
             raise
         except Exception as error:  # the libraries have many kinds of errors of their own
             raise DataError(f"'{path}' is no graph: {quoted(str(error), 200)}.") from error
-        self._path = path
+        self._path, self._size = path, size
         self.inputs = [value.name for value in self._session.get_inputs()]
         self.outputs = [value.name for value in self._session.get_outputs()]
 
@@ -65,9 +66,17 @@ class Graph:
             for name, value in zip(self.inputs, given, strict=True)
         }
         try:
-            return [torch.from_numpy(found) for found in self._session.run(None, feed)]
+            found = [torch.from_numpy(one) for one in self._session.run(None, feed)]
         except Exception as error:  # the library has many kinds of errors of its own
             raise DataError(f"'{self._path}' failed: {quoted(str(error), 200)}.") from error
+        logits = dict(zip(self.outputs, found, strict=True)).get("logits")
+        if self._size is not None and (logits is None or logits.shape[-1:] != (self._size,)):
+            shape = None if logits is None else tuple(logits.shape)
+            raise DataError(
+                f"'{self._path}' gives logits {shape}; the folder's vocabulary or classes are "
+                f"{self._size:,}."
+            )
+        return found
 
 
 def _elsewhere(message: Any) -> Iterator[bool]:

@@ -14,7 +14,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from ...errors import UsageError, did_you_mean
+from ...errors import SetupError, UsageError, did_you_mean
+from ..run.folder.disk import FULL
 from .fonts import families_for, plain, text_width
 from .timeline import SAFE
 
@@ -80,11 +81,12 @@ def save(figure: Figure, path: str | Path) -> Path:
 
     Raises:
         UsageError: The ending is another, or the file can't be written.
+        SetupError: The disk is full.
     """
     path = Path(path)
-    kind = path.suffix.lower()
+    ending = path.suffix.lower()
     check_format(path)
-    if max(figure.get_size_inches()) * _DPI > _LARGEST and kind == ".png":
+    if max(figure.get_size_inches()) * _DPI > _LARGEST and ending == ".png":
         width, height = figure.get_size_inches()
         raise UsageError(f"The picture would be {width:.0f} x {height:.0f} inches: show less.")
     # the same picture is the same file
@@ -92,9 +94,10 @@ def save(figure: Figure, path: str | Path) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with rc_context({"svg.hashsalt": path.stem}):
-            figure.savefig(path, dpi=_DPI, metadata=dates.get(kind))
+            figure.savefig(path, dpi=_DPI, metadata=dates.get(ending))
     except OSError as error:
-        raise UsageError(f"'{path}' can't be written: {error.strerror}.") from error
+        kind = SetupError if error.errno in FULL else UsageError
+        raise kind(f"'{path}' can't be written: {error.strerror}.") from error
     return path
 
 

@@ -213,9 +213,12 @@ def _training(
         return request
     run = request.root / task / name if name else folders.newest_run(request.root, task, canonical)
     # the same command begins a run and goes on with it, as a cluster's queue wants it
-    if not checkpoints_of(run):
-        return dataclasses.replace(request, run=run)
     _same_configuration(run, canonical)
+    if not checkpoints_of(run):
+        own = run / folders.CONFIG
+        # where it was killed before it saved anything it is begun again as what it was
+        configs = [str(own)] if own.is_file() else request.configs
+        return dataclasses.replace(request, run=run, configs=configs)
     return _resumed(run, newest_whole(run), canonical, flags, trust)
 
 

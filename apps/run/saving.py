@@ -25,6 +25,7 @@ from ...tasks.base import Task
 from ..shell.shipped import own_yaml
 from ..tracking.ending import note_resumption
 from ..tracking.loggers import log_configuration
+from .folder.contents import readable
 from .folder.disk import keep, replacing, writing
 from .progress import tell
 from .resuming import validates_next
@@ -40,6 +41,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     A full disk or a kill never costs the one before.
     """
 
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
@@ -54,9 +58,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             SetupError: The disk is full or read-only; the file that was there is as it was.
         """
         if "://" in str(path):  # another file system has its own way to be atomic
-            super().save_checkpoint(checkpoint, path, storage_options)
-            return
-        place = Path(path)
+            return super().save_checkpoint(checkpoint, path, storage_options)
+        checkpoint, place = readable(checkpoint, self._told), Path(path)
         with writing(place, "the one before is untouched; go on with --resume"):
             place.parent.mkdir(parents=True, exist_ok=True)
             with replacing(place) as file:

@@ -53,3 +53,19 @@ def as_line(message: Warning | str, *_: Any, **__: Any) -> str:
         message: The warning.
     """
     return f"warning: {printable(str(message))}\n"
+
+
+def memory_full(error: Exception) -> str | None:
+    """Say that the memory is full, where that is the error.
+
+    Args:
+        error: Any error; torch need not be there.
+    """
+    smaller = "try fewer at a time: a smaller --batch_size (--data.batch_size), beam or chunk."
+    if type(error).__name__ == "OutOfMemoryError":  # torch's
+        return f"The GPU's memory is full: {smaller}"
+    said = str(error).partition("DefaultCPUAllocator: ")[2]
+    if not isinstance(error, MemoryError) and "allocate memory" not in said:
+        return None
+    asked = said.partition("you tried to allocate ")[2].partition(".")[0] or str(error)
+    return f"There is not enough memory{f' ({asked})' if asked else ''}: {smaller}"

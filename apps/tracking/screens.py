@@ -64,6 +64,11 @@ def say_what_next(task: Task, keeper: Checkpoint, folder: Path, trust: Sequence[
     """
     last, best = Path(keeper.last_model_path), keeper.best_model_path
     if not last.is_file():
+        if not task.global_step:
+            limits = ("max_steps", "max_epochs", "max_time", "limit_train_batches")
+            zero = [name for name in limits[::-1] if getattr(task.trainer, name, None) == 0]
+            why = f"--trainer.{zero[0]} is 0" if zero else f"see {', '.join(limits)}"
+            tell(f"no step was trained, and nothing is saved: {why}")
         return
     named = ""
     if best:

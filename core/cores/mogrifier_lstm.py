@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..autocast import autocast_enabled
 from ..families.lstm_loop import LSTMLoop, next_cell
 from ..kernels.loops import product_dtype
 from ..kernels.mogrifier_lstm import MogrifierLoop
@@ -92,6 +93,8 @@ class MogrifierLSTM(LSTMLoop):
     def step(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
         """Advance one step; see `RecurrentCore.step`."""
         weights = (self.weight_ih, self.weight_hh, self.bias)
+        if x.dtype != self.weight_ih.dtype and not autocast_enabled(x.device.type):
+            raise RuntimeError("x and the weights have two types")  # as torch says at other cores
         mask = self._step_mask(x, state.cell.dtype)
         hidden, cell = _step(x, *state, *weights, mask, self._factors(), *self._scalings())
         return hidden.to(x.dtype), LSTMState(hidden, cell)

@@ -266,21 +266,28 @@ def _scan_in_blocks_(links: Tensor, h: Tensor, reverse: bool) -> None:
 
 
 def _check(a: Tensor, b: Tensor, initial: Tensor | None, reset: Tensor | None) -> None:
-    numbers = all(x.is_floating_point() or x.is_complex() for x in (a, b))
-    if a.shape != b.shape or a.dim() < 2 or not numbers:
+    given = all(isinstance(x, Tensor) for x in (a, b))
+    numbers = given and all(x.is_floating_point() or x.is_complex() for x in (a, b))
+    if not numbers or a.shape != b.shape or a.dim() < 2:
         raise ValueError(
             f"linear_recurrence: a is {_describe(a)}, b is {_describe(b)}; "
             "both are float or complex tensors (T, B, ...) of one shape"
         )
-    if initial is not None and initial.shape != a.shape[1:]:
-        raise ValueError(
-            f"linear_recurrence: initial is {_describe(initial)}; it must be {tuple(a.shape[1:])}"
-        )
-    if reset is not None and (reset.dtype != torch.bool or reset.shape != a.shape[:2]):
+    if initial is not None:
+        shaped = isinstance(initial, Tensor) and initial.shape == a.shape[1:]
+        if not shaped or (initial.is_complex() and not (a.is_complex() or b.is_complex())):
+            raise ValueError(
+                f"linear_recurrence: initial is {_describe(initial)}; it must be "
+                f"{tuple(a.shape[1:])}, and complex only where a or b is"
+            )
+    shaped = isinstance(reset, Tensor) and reset.shape == a.shape[:2]
+    if reset is not None and not (shaped and reset.dtype == torch.bool):
         raise ValueError(
             f"linear_recurrence: reset is {_describe(reset)}; it must be bool {tuple(a.shape[:2])}"
         )
 
 
-def _describe(x: Tensor) -> str:
+def _describe(x: object) -> str:
+    if not isinstance(x, Tensor):
+        return f"a {type(x).__name__}"
     return f"{str(x.dtype).removeprefix('torch.')} {tuple(x.shape)}"

@@ -9,11 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from ..checks import describe
 from .encoder import Memory
 
 
@@ -80,7 +81,11 @@ class Attention(nn.Module, ABC):
 
         Args:
             memory: What the encoder found.
+
+        Raises:
+            ValueError: It is no memory of vectors of the right size.
         """
+        self._check_memory(memory)
         valid = memory.valid()  # (B, S)
         output = memory.output  # (B, S, M)
         # Half of the least number: with a score added it stays finite, in 16 bits as well, and so
@@ -99,7 +104,11 @@ class Attention(nn.Module, ABC):
 
         Returns:
             Context (B, T, M) and weights (B, T, S), which sum to 1 over the valid steps.
+
+        Raises:
+            ValueError: The queries don't go with the memory.
         """
+        self._check_query(query, prepared)
         return averaged(self.scores(query, prepared.keys), prepared)
 
     def searcher(self, prepared: Prepared) -> tuple[Attend, Prepared]:
@@ -112,6 +121,27 @@ class Attention(nn.Module, ABC):
             A function like `forward`, and what to give it: another `Prepared` of the same rows.
         """
         return self, prepared
+
+    def _check_memory(self, memory: Memory) -> None:
+        bare = isinstance(memory, Tensor)
+        output: Any = memory if bare else memory.output
+        shaped = output.dim() == 3 and output.shape[2] == self.memory_size
+        if bare or not shaped or not output.is_floating_point():
+            raise ValueError(
+                f"{type(self).__name__}: the memory is {describe(output)}; it must be "
+                f"Memory(output, lengths), output a float tensor (B, S, {self.memory_size})"
+            )
+
+    def _check_query(self, query: Tensor, prepared: Prepared) -> None:
+        """Refuse what would be broadcast; a graph has shapes that it can't compare."""
+        if torch.compiler.is_compiling():
+            return
+        rows = prepared.values.shape[0]
+        if query.dim() != 3 or query.shape[0] != rows or query.shape[2] != self.query_size:
+            raise ValueError(
+                f"{type(self).__name__}: the queries are {describe(query)}; for this memory they "
+                f"must be ({rows}, T, {self.query_size}): as many rows, time before features"
+            )
 
     def _differs(self, cls: type[Attention]) -> bool:
         """Tell whether calling this does other than a class says: by a subclass, or by hooks."""

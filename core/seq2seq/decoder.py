@@ -223,7 +223,14 @@ class SequenceDecoder(nn.Module):
 
         Returns:
             Outputs, attention weights and the final state.
+
+        Raises:
+            ValueError: The probability is none.
         """
+        if not 0 <= sampling <= 1:
+            raise ValueError(
+                f"SequenceDecoder: sampling is {sampling}; it is a probability, 0 to 1"
+            )
         if not self.input_feeding and not sampling:
             return self._whole(tokens, prepared, state)
         core, feed = state

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..checks import check_lengths_kind
+from ..checks import check_lengths_known
 from ..dropout import LockedDropout
 from ..masks import valid_steps
 from ..recurrent import CoreFactory
@@ -50,7 +50,7 @@ class Memory(NamedTuple):
         rows, steps = self.output.shape[:2]
         if self.lengths is None:
             return torch.ones(rows, steps, dtype=torch.bool, device=self.output.device)
-        check_lengths_kind("Memory", self.lengths, rows)
+        check_lengths_known("Memory", self.lengths, rows, steps)
         return valid_steps(self.lengths, steps).to(self.output.device, non_blocking=True)
 
 

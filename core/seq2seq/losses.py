@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..checks import check_lengths_kind, describe
+from ..checks import check_lengths_known, describe
 from ..kernels.loops import Loop
 from ..masks import valid_steps
 
@@ -32,7 +32,7 @@ def sequence_cross_entropy(logits: Tensor, target: Tensor, lengths: Tensor | Non
     Returns:
         A scalar, float32 or wider.
     """
-    _check_targets("sequence_cross_entropy", logits, target, lengths)
+    _check("sequence_cross_entropy", logits, lengths, target)
     if lengths is not None and lengths.numel() and int(lengths.min()) < target.shape[1]:
         valid = valid_steps(lengths, target.shape[1]).to(target.device)  # (B, T)
         target = target.masked_fill(~valid, IGNORED)
@@ -71,7 +71,18 @@ def chunked_cross_entropy(
     Returns:
         A scalar, float32 or wider.
     """
-    _check_targets("chunked_cross_entropy", output, target, lengths)
+    _check("chunked_cross_entropy", output, lengths, target)
+    sizes = (weight.shape[:1], (*weight.shape[:1], output.shape[2]))
+    for layer, size in zip((bias, weight), sizes, strict=True):
+        if layer is not None and (layer.shape != size or not layer.is_floating_point()):
+            raise ValueError(
+                f"chunked_cross_entropy: weight is {describe(weight)} and bias {describe(bias)}; "
+                f"for {describe(output)} they are float tensors (V, H) and (V,)"
+            )
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(
+            f"chunked_cross_entropy: label_smoothing is {label_smoothing}; it is a share, 0 to 1"
+        )
     if lengths is not None and lengths.numel() and int(lengths.min()) < target.shape[1]:
         valid = valid_steps(lengths, target.shape[1]).to(target.device, non_blocking=True)
         # what does not count is not computed; on a GPU finding it would wait
@@ -199,7 +210,9 @@ def truncated_smoothness(
     Returns:
         A scalar, float32 or wider.
     """
-    _check_targets("truncated_smoothness", logits, logits[..., 0], lengths)
+    _check("truncated_smoothness", logits, lengths, None)
+    if not threshold > 0:
+        raise ValueError(f"truncated_smoothness: threshold is {threshold}; it must be above 0")
     logs = functional.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), -1)
     jumps = (logs[:, 1:] - logs[:, :-1].detach()).abs().clamp(max=threshold)  # (B, T - 1, V)
     if lengths is not None and jumps.numel() and int(lengths.min()) < logits.shape[1]:
@@ -208,12 +221,16 @@ def truncated_smoothness(
     return jumps.square().sum() / logits.shape[-1]
 
 
-def _check_targets(name: str, output: Tensor, target: Tensor, lengths: Tensor | None) -> None:
-    """Refuse what would be broadcast, or leave out steps unseen."""
-    if output.dim() != 3 or target.shape != output.shape[:2]:
-        raise ValueError(
-            f"{name}: {describe(output)} does not go with targets {describe(target)}; they are "
-            "(B, T, features) and (B, T), one target per step"
-        )
+def _check(name: str, output: Tensor, lengths: Tensor | None, target: Tensor | None) -> None:
+    """Refuse what would be broadcast or cut, and lengths that leave out steps unseen."""
+    if not isinstance(output, Tensor) or output.dim() != 3 or not output.is_floating_point():
+        raise ValueError(f"{name}: {describe(output)} is no float tensor (B, T, features)")
+    if target is not None:
+        shaped = isinstance(target, Tensor) and target.shape == output.shape[:2]
+        if not shaped or target.dtype != torch.int64:
+            raise ValueError(
+                f"{name}: {describe(output)} does not go with targets {describe(target)}; they are "
+                "(B, T, features) and int64 (B, T), one target per step"
+            )
     if lengths is not None:
-        check_lengths_kind(name, lengths, output.shape[0])
+        check_lengths_known(name, lengths, *output.shape[:2])

@@ -11,6 +11,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+LONGEST = 100_000
+"""Tokens of a row: a setting may come out of a checkpoint, and nothing else need end a search."""
+
 
 class SearchRules:
     """Lengths, forbidden symbols, repetitions, and how a row has to begin.
@@ -58,6 +61,8 @@ class SearchRules:
         ):
             if least < 0:
                 raise ValueError(f"{name}={least}: must be at least 0")
+        if max(self.limits, default=0) > LONGEST:
+            raise ValueError(f"max_length={max(self.limits)}: must be at most {LONGEST:,}")
         if min_length > min(self.limits, default=min_length):
             raise ValueError(
                 f"min_length={min_length}: must be at most max_length={min(self.limits)}"

@@ -8,6 +8,7 @@ Shapes: R rows (sentences, images), k hypotheses of each, N = R k, t tokens so f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,6 +27,9 @@ SearchStep = Callable[[Tensor, Any, State], tuple[Tensor, Any]]
 Rows i k to i k + k - 1 of N read row i of `prepared`.
 """
 
+
+WIDEST = 10_000
+"""Hypotheses of a row: a setting may come out of a checkpoint, and memory grows with it."""
 
 _STRONGEST = 10  # length penalty: powers of any length are finite numbers up to it
 
@@ -77,7 +81,8 @@ def search_sequences(
         The hypotheses of each row, the best first; of those that are drawn one may come twice.
 
     Raises:
-        ValueError: A setting is out of its range, or does not go with another.
+        ValueError: A setting is out of its range, or does not go with another; or the step's logits
+            are no numbers.
     """
     filters = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
     given = {name: value for name, value in filters.items() if value is not None}
@@ -87,6 +92,8 @@ def search_sequences(
         )
     if beam_size < 1:
         raise ValueError(f"beam_size={beam_size}: must be at least 1")
+    if num_hypotheses > WIDEST:
+        raise ValueError(f"num_hypotheses={num_hypotheses}: must be at most {WIDEST:,}")
     if num_hypotheses < 1 or not (given or num_hypotheses <= beam_size):
         raise ValueError(
             f"num_hypotheses={num_hypotheses}: must be at least 1 and at most beam_size={beam_size}"
@@ -144,7 +151,7 @@ def greedy_search(
         One hypothesis a row.
 
     Raises:
-        ValueError: A setting is out of its range.
+        ValueError: A setting is out of its range, or the step's logits are no numbers.
     """
     return sample_search(
         step,
@@ -203,7 +210,7 @@ def sample_search(
         One hypothesis a row; its log-probability is that of the model at temperature 1.
 
     Raises:
-        ValueError: A setting is out of its range.
+        ValueError: A setting is out of its range, or the step's logits are no numbers.
     """
     check_sampling(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
     device = leaves(state)[0].device
@@ -234,6 +241,8 @@ def sample_search(
         stays = []
         facts = zip(running, (tokens == end).tolist(), before.tolist(), total.tolist(), strict=True)
         for place, (row, ended, old, new) in enumerate(facts):
+            if math.isnan(new):
+                raise _no_number()
             # nothing may come, or nothing more
             if new == -torch.inf or (length == rules.limits[row] and not ended):
                 found[row] = Hypothesis(history[place].tolist(), old, old, False)
@@ -295,8 +304,10 @@ def beam_search(
         asked for where there are no more, but at least one.
 
     Raises:
-        ValueError: A setting is out of its range.
+        ValueError: A setting is out of its range, or the step's logits are no numbers.
     """
+    if beam_size > WIDEST:
+        raise ValueError(f"beam_size={beam_size}: must be at most {WIDEST:,}")
     if not 1 <= num_hypotheses <= beam_size:
         raise ValueError(
             f"num_hypotheses={num_hypotheses}, beam_size={beam_size}: both must be at least 1, the "
@@ -341,6 +352,8 @@ def beam_search(
         follow, order = others.topk(min(beam_size, best.shape[1]), 1)  # (R, k), falling
         stays = []
         for row, (beam, first) in enumerate(zip(running, follow[:, 0].tolist(), strict=True)):
+            if math.isnan(first):
+                raise _no_number()
             if length == beam.limit or first == -torch.inf:
                 beam.fill_up(history[row], scores[row])
             elif not beam.is_done(first, length):
@@ -357,6 +370,13 @@ def beam_search(
             prepared = select_rows(prepared, keep)
             rules.keep(keep)
     return [beam.best() for beam in beams]
+
+
+def _no_number() -> ValueError:
+    return ValueError(
+        "the step's logits are no numbers (NaN, an infinite one, or none that may come): its "
+        "weights or its inputs are broken, or too large for the numbers' type"
+    )
 
 
 def _log_probabilities(logits: Tensor) -> Tensor:

@@ -24,8 +24,8 @@ from ...data.captioning.features import read_features
 from ...data.images import open_image
 from ...data.spec import CaptionSpec
 from ...data.tokenizer import Subwords
-from ..model import Scored
-from ..sequence_model import EncoderDecoder, SearchSettings, Written, check_sizes, symbol_vectors
+from ..model import Scored, check_sizes
+from ..sequence_model import EncoderDecoder, SearchSettings, Written, symbol_vectors
 
 ImageEncoderFactory: TypeAlias = Callable[[], ImageEncoder]
 """Makes an image encoder: how the model receives it."""
@@ -94,6 +94,7 @@ class CaptioningModel(EncoderDecoder):
         max_length: int = 30,
     ) -> None:
         check_sizes(max_length=max_length)
+        check_sizes(0, image_size=spec["image_size"], feature_size=spec.get("feature_size", 0))
         vocabulary = Subwords.from_spec(spec["vocabulary"])
         embedding = symbol_vectors(vocabulary.size, embedding_size)
         looker = _looker(encoder, spec.get("feature_size", 0))

@@ -52,8 +52,7 @@ class Captioning(EncoderDecoderTask):
         encoder: Makes the image encoder; of precomputed features `RegionEncoder`, from their size.
             null: a `SmallCNN` without a projection, or 256 features of each region.
         decoder: Makes the decoder's core from its input size; it has to be causal.
-        attention: Makes the attention; null: the decoder sees the mean of the grid once, as in Show
-            and Tell.
+        attention: Makes the attention; null: the mean of the grid is seen once (Show and Tell).
         embedding_size: Size of the words' vectors.
         input_feeding: Feed the decoder's output back into its input.
         tie_weights: The output layer's weights are the embedding's.

@@ -16,9 +16,12 @@ from torchmetrics import Metric
 from torchmetrics.functional.classification import multiclass_average_precision
 from torchmetrics.utilities import dim_zero_cat
 
+from .edits import edit_distance
+
 OVERLAPS = (0.10, 0.25, 0.50)
 # parts that a video's score is rounded to; whole numbers add up to the same in any order
 _UNIT = 2**40
+_PAIRS = 1 << 20  # of segments that are compared at a time
 
 
 class Segments(NamedTuple):
@@ -64,14 +67,8 @@ def edit_score(pred: np.ndarray, true: np.ndarray) -> float:
     Returns:
         From 0 to 1; 1 where both are empty.
     """
-    distance = np.arange(len(true) + 1)
-    for row, label in enumerate(pred, 1):
-        # Without the insertions, then they in one sweep: the least of what lies to the left, one
-        # more for each place.
-        changed = np.minimum(distance[1:] + 1, distance[:-1] + (true != label))
-        ahead = np.concatenate([[row], changed]) - np.arange(len(true) + 1)
-        distance = np.minimum.accumulate(ahead) + np.arange(len(true) + 1)
-    return 1 - float(distance[-1]) / max(len(pred), len(true), 1)
+    distance = edit_distance(true.tolist(), pred.tolist())
+    return 1 - distance / max(len(pred), len(true), 1)
 
 
 def match_segments(pred: Segments, true: Segments, overlap: float) -> tuple[int, int, int]:
@@ -91,14 +88,25 @@ def match_segments(pred: Segments, true: Segments, overlap: float) -> tuple[int,
     """
     if not len(pred.label) or not len(true.label):
         return 0, len(pred.label), len(true.label)
+    # Flickering labels of a long video have more pairs of segments than memory has room for.
+    rows = max(1, _PAIRS // len(true.label))
+    found = [
+        _best(Segments(*(part[first : first + rows] for part in pred)), true)
+        for first in range(0, len(pred.label), rows)
+    ]
+    best, ratio = (np.concatenate(part) for part in zip(*found, strict=True))
+    reached = best[ratio >= overlap]
+    hits = len(np.unique(reached))
+    return hits, len(pred.label) - hits, len(true.label) - hits
+
+
+def _best(pred: Segments, true: Segments) -> tuple[np.ndarray, np.ndarray]:
+    """Return of each segment the number of the one to match, and their overlap."""
     together = np.minimum(pred.end[:, None], true.end) - np.maximum(pred.start[:, None], true.start)
     either = np.maximum(pred.end[:, None], true.end) - np.minimum(pred.start[:, None], true.start)
     # negative where apart
     ratio = np.where(pred.label[:, None] == true.label, together / either, 0.0)
-    best = ratio.argmax(1)
-    reached = best[ratio.max(1) >= overlap]
-    hits = len(np.unique(reached))
-    return hits, len(pred.label) - hits, len(true.label) - hits
+    return ratio.argmax(1), ratio.max(1)
 
 
 def _f1(hits: float, false: float, missed: float) -> float:

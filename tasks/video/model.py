@@ -17,7 +17,7 @@ from ...core.recurrent import CoreFactory
 from ...core.seq2seq.sampling import Step
 from ...core.state import State
 from ...data.spec import VideoSpec
-from ..model import Model, infers
+from ..model import Model, check_sizes, infers
 from .frames import FrameLike, as_input
 from .labels import FrameLabel, FrameLabels
 from .postprocess import label_several, label_video
@@ -91,11 +91,10 @@ class VideoModel(Model):
             raise ValueError(
                 "these videos are pictures: give an encoder, as --model.encoder FrameEncoder"
             )
-        if projection_size < 0:
-            raise ValueError(f"projection_size={projection_size}: must be at least 0")
-        if min_length < 1:
-            raise ValueError(f"min_length={min_length}: must be at least 1")
-        if median < 1 or median % 2 == 0:
+        sides = {name: spec.get(name, 0) for name in ("image_size", "feature_size")}
+        check_sizes(0, projection_size=projection_size, **sides)
+        check_sizes(min_length=min_length, median=median, stride=spec.get("stride", 1))
+        if median % 2 == 0:
             raise ValueError(f"median={median}: must be an odd number of frames")
         if unknown := [name for name in self.background if name not in self.classes]:
             raise ValueError(
@@ -330,7 +329,7 @@ class VideoModel(Model):
             yield torch.stack(inputs), count
 
     def _labels(self, scores: Tensor, count: int) -> Iterator[FrameLabel]:
-        scores = scores.cpu().repeat_interleave(self.spec["stride"], 0)[:count]
+        scores = scores.cpu().repeat_interleave(min(self.spec["stride"], count), 0)[:count]
         if self.thresholds is not None:
             limits = self.thresholds.cpu()
             settings = {"median": self.median, "min_length": self.min_length}

@@ -61,3 +61,18 @@ def test_bytes_go_in_and_come_out_as_they_are(of_bytes, capsysbinary, monkeypatc
         else:
             assert out.startswith(b"--- 1 ---\n" + prompt)
             assert out.count(prompt) >= 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_a_prompt_comes_in_the_encoding_that_it_names(encoding, trained, monkeypatch, capsys):
+    given = SimpleNamespace(buffer=io.BytesIO("the cat ".encode(encoding)))
+    monkeypatch.setattr("sys.stdin", given)
+    path = str(trained / "runs/char_lm/a")
+    assert main(["generate", path, "--prompt", "-", "--length", "0"]) == 0
+    assert "error" not in capsys.readouterr().err
+
+
+def test_a_prompt_that_is_no_text_is_named(trained, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"the\n\xff cat")))
+    assert main(["generate", str(trained / "runs/char_lm/a"), "--prompt", "-"]) == 3
+    assert "standard input, line 2 is not UTF-8: byte 0xff" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +13,13 @@ from unrolled.core import GRU, Bidirectional
 from unrolled.core.seq2seq.attention import AdditiveAttention
 from unrolled.core.seq2seq.decoder import SequenceDecoder
 from unrolled.core.seq2seq.encoder import SequenceEncoder
-from unrolled.core.seq2seq.search import Hypothesis, beam_search, greedy_search, sample_search
+from unrolled.core.seq2seq.search import (
+    Hypothesis,
+    beam_search,
+    greedy_search,
+    sample_search,
+    search_sequences,
+)
 
 from ..conftest import HIDDEN, INPUT, plain_cores
 
@@ -236,3 +243,44 @@ def test_mistakes_are_named():
         greedy_search(*given, **rules, max_length=3, no_repeat_ngram=-1)
     with pytest.raises(ValueError, match="temperature=-1"):
         sample_search(*given, **rules, max_length=3, temperature=-1)
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("settings", [{}, {"beam_size": 3}, {"temperature": 1.0}, {"top_k": 2}])
+def test_logits_that_are_no_numbers_are_no_text(broken, settings):
+    """They would come out as the first symbol, for ever, or as nothing at all."""
+    read = []
+
+    def step(tokens, state, prepared):
+        read.append(len(tokens))
+        logits = torch.zeros(len(tokens), 5)
+        if len(read) > 2:  # of one row only
+            logits[-1] = broken
+        return logits, state
+
+    with pytest.raises(ValueError, match="the step's logits are no numbers"):
+        search_sequences(
+            step, torch.zeros(2, 1), (), start=0, end=4, max_length=9, min_length=9, **settings
+        )
+    assert len(read) == 3
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"beam_size": 10**9},
+        {"num_hypotheses": 10**9, "temperature": 1.0},
+        {"max_length": 10**12},
+        {"max_length": [1, 10**12]},
+    ],
+)
+def test_numbers_without_measure_are_refused(settings):
+    """A checkpoint may hold them, and memory or time would end before the search."""
+
+    def step(tokens, state, prepared):
+        raise AssertionError("the search has begun")
+
+    name, number = next(iter(settings.items()))
+    given = {"max_length": 9, **settings}
+    with pytest.raises(ValueError, match=rf"{name}={10**9 if number == 10**9 else 10**12}.* most"):
+        search_sequences(step, torch.zeros(2, 1), (), start=0, end=4, **given)

@@ -88,3 +88,9 @@ def test_metrics_of_processes_add_up():
     for name in sums._defaults:
         setattr(sums, name, torch.stack([getattr(part, name) for part in parts]).sum())
     assert float(sums.compute()) == float(whole.compute())
+
+
+def test_a_text_in_one_line_takes_seconds():
+    """Every cell of the table by itself would take hours."""
+    one = ["a", "b"] * 20_000
+    assert edit_distance(one, one[1:]) == 1

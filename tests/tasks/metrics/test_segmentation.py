@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from unrolled.tasks.metrics import FrameMAP, SegmentationScores
-from unrolled.tasks.metrics.segmentation import edit_score, run_lengths
+from unrolled.tasks.metrics import FrameMAP, SegmentationScores, segmentation
+from unrolled.tasks.metrics.segmentation import edit_score, match_segments, run_lengths
 
 
 @pytest.mark.parametrize("background", ["ignored", "counted"])
@@ -132,3 +132,20 @@ def test_mean_average_precision_over_frames():
     for begin, end in [(0, 2), (2, 2), (2, 5)]:
         split.update(scores[begin:end], true[begin:end])
     assert split.compute().item() == pytest.approx(100 * (1 + 2 / 3) / 2, rel=1e-6)
+
+
+def test_segments_are_matched_in_parts_as_at_once(monkeypatch):
+    draw = np.random.default_rng(0)
+    pred, true = (run_lengths(draw.integers(0, 4, 200)) for _ in range(2))
+    whole = [match_segments(pred, true, overlap) for overlap in segmentation.OVERLAPS]
+    assert all(hits for hits, *_ in whole)
+    monkeypatch.setattr(segmentation, "_PAIRS", 7 * len(true.label))
+    assert [match_segments(pred, true, overlap) for overlap in segmentation.OVERLAPS] == whole
+
+
+def test_labels_that_flicker_through_hours_are_scored():
+    """All pairs of segments at once would have 80 GB."""
+    frames = torch.arange(100_000)
+    metric = SegmentationScores(2)
+    metric.update(frames % 2, (frames // 2) % 2)
+    assert metric.compute()["acc"] == pytest.approx(50, abs=0.1)
