@@ -298,7 +298,7 @@ def test_several_samples_and_a_prompt_from_standard_input(capsys, monkeypatch):
 
     assert fit() == 0
     capsys.readouterr()
-    monkeypatch.setattr(sys, "stdin", io.StringIO("the "))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"the ")))
     assert (
         main(["generate", "runs/char_lm", "--prompt", "-", "--length", "3", "--num_samples", "2"])
         == 0
