@@ -27,7 +27,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def _quiet_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Use one thread, so that results repeat, and another cache than the user's; children too."""
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background has it ignored
+    # a shell's background and nohup have them ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("UNROLLED_CACHE", str(tmp_path_factory.mktemp("cache")))

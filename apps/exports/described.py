@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ...errors import quoted
+from ...errors import a, quoted
 
 _SIDE = 10_000  # pixels of a picture: more is no picture that was trained on
 
@@ -73,7 +73,7 @@ def check(task: str, description: Mapping[str, Any]) -> None:
     for place, rule in _RULES[task].items():
         part, _, name = place.partition(".")
         if not isinstance(values := description[part], dict):
-            raise ValueError(f"{part} is a {type(values).__name__}")
+            raise ValueError(f"{part} is {a(type(values))}")
         value = values.get(name, _LATER[place]) if place in _LATER else values[name]
         if not rule(value):
             raise ValueError(f"{place} can't be {quoted(value)}")

@@ -21,7 +21,6 @@ from .edits import edit_distance
 OVERLAPS = (0.10, 0.25, 0.50)
 # parts that a video's score is rounded to; whole numbers add up to the same in any order
 _UNIT = 2**40
-_PAIRS = 1 << 20  # of segments that are compared at a time
 
 
 class Segments(NamedTuple):
@@ -81,32 +80,23 @@ def match_segments(pred: Segments, true: Segments, overlap: float) -> tuple[int,
     Args:
         pred: The predicted segments.
         true: The true segments.
-        overlap: The least intersection over union, from 0 to 1.
+        overlap: The least intersection over union, above 0 and at most 1.
 
     Returns:
         Hits, false positives, false negatives.
     """
-    if not len(pred.label) or not len(true.label):
-        return 0, len(pred.label), len(true.label)
-    # Flickering labels of a long video have more pairs of segments than memory has room for.
-    rows = max(1, _PAIRS // len(true.label))
-    found = [
-        _best(Segments(*(part[first : first + rows] for part in pred)), true)
-        for first in range(0, len(pred.label), rows)
-    ]
-    best, ratio = (np.concatenate(part) for part in zip(*found, strict=True))
-    reached = best[ratio >= overlap]
-    hits = len(np.unique(reached))
+    # Of each predicted segment the true ones that share a frame with it: those from one place on.
+    first = np.searchsorted(true.end, pred.start, side="right")
+    count = np.searchsorted(true.start, pred.end, side="left") - first
+    mine = np.repeat(np.arange(len(count)), count)  # (pairs,), fewer than segments of both
+    other = np.arange(len(mine)) + np.repeat(first - np.cumsum(count) + count, count)
+    begin, end = (np.stack((pred[i][mine], true[i][other])) for i in (1, 2))
+    ratio = (end.min(0) - begin.max(0)) / (end.max(0) - begin.min(0))
+    ratio[pred.label[mine] != true.label[other]] = 0
+    order = np.lexsort((other, -ratio, mine))
+    best = order[np.flatnonzero(np.diff(mine[order], prepend=-1))]  # of each that meets any
+    hits = len(np.unique(other[best][ratio[best] >= overlap]))
     return hits, len(pred.label) - hits, len(true.label) - hits
-
-
-def _best(pred: Segments, true: Segments) -> tuple[np.ndarray, np.ndarray]:
-    """Return of each segment the number of the one to match, and their overlap."""
-    together = np.minimum(pred.end[:, None], true.end) - np.maximum(pred.start[:, None], true.start)
-    either = np.maximum(pred.end[:, None], true.end) - np.minimum(pred.start[:, None], true.start)
-    # negative where apart
-    ratio = np.where(pred.label[:, None] == true.label, together / either, 0.0)
-    return ratio.argmax(1), ratio.max(1)
 
 
 def _f1(hits: float, false: float, missed: float) -> float:

@@ -134,17 +134,35 @@ def test_mean_average_precision_over_frames():
     assert split.compute().item() == pytest.approx(100 * (1 + 2 / 3) / 2, rel=1e-6)
 
 
-def test_segments_are_matched_in_parts_as_at_once(monkeypatch):
-    draw = np.random.default_rng(0)
-    pred, true = (run_lengths(draw.integers(0, 4, 200)) for _ in range(2))
-    whole = [match_segments(pred, true, overlap) for overlap in segmentation.OVERLAPS]
-    assert all(hits for hits, *_ in whole)
-    monkeypatch.setattr(segmentation, "_PAIRS", 7 * len(true.label))
-    assert [match_segments(pred, true, overlap) for overlap in segmentation.OVERLAPS] == whole
+def pair_by_pair(pred, true, overlap):
+    """Match every segment with every other, as the definition says."""
+    taken = set()
+    for label, start, end in zip(*pred, strict=True):
+        ratios = [
+            (min(end, e) - max(start, s)) / (max(end, e) - min(start, s)) if label == other else 0
+            for other, s, e in zip(*true, strict=True)
+        ]
+        if ratios and max(ratios) >= overlap:
+            taken.add(ratios.index(max(ratios)))
+    return len(taken), len(pred.label) - len(taken), len(true.label) - len(taken)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 4])
+@pytest.mark.parametrize("background", [[], [0]])
+@pytest.mark.parametrize("frames", [0, 1, 60, 200])
+def test_segments_are_matched_as_pair_by_pair(frames, background, classes):
+    draw = np.random.default_rng(frames)
+    for stay in (1, 1, 3, 7):
+        pred, true = (
+            run_lengths(draw.integers(0, classes, frames).repeat(stay)[:frames], background)
+            for _ in range(2)
+        )
+        for overlap in segmentation.OVERLAPS:
+            assert match_segments(pred, true, overlap) == pair_by_pair(pred, true, overlap)
 
 
 def test_labels_that_flicker_through_hours_are_scored():
-    """All pairs of segments at once would have 80 GB."""
+    """All pairs of segments would have 80 GB."""
     frames = torch.arange(100_000)
     metric = SegmentationScores(2)
     metric.update(frames % 2, (frames // 2) % 2)
