@@ -345,7 +345,7 @@ def test_what_is_wrong_is_said_in_a_line(folder, exported, tmp_path, capsys):
         ("[]", "describes no exported model"),
         (json.dumps({"task": "char_lm"}), "lacks 'kind'"),
         (json.dumps({"task": "char_lm", "kind": "bytes"}), "can't be read"),
-        (json.dumps({"task": "video", "spec": {}}), "lacks 'settings'"),
+        (json.dumps({"task": "video", "spec": {}}), "lacks 'classes'"),
         (json.dumps({"task": ["char_lm"]}), "describes no exported model"),
     ):
         (bad / "model.json").write_text(content, encoding="utf-8")
