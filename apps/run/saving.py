@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import torch
 from jsonargparse import Namespace
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
@@ -25,7 +24,7 @@ from ...tasks.base import Task
 from ..shell.shipped import own_yaml
 from ..tracking.ending import note_resumption
 from ..tracking.loggers import log_configuration
-from .folder.contents import readable
+from .folder.contents import readable, save
 from .folder.disk import keep, replacing, writing
 from .progress import tell
 from .resuming import validates_next
@@ -59,11 +58,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """
         if "://" in str(path):  # another file system has its own way to be atomic
             return super().save_checkpoint(checkpoint, path, storage_options)
-        checkpoint, place = readable(checkpoint, self._told), Path(path)
-        with writing(place, "the one before is untouched; go on with --resume"):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(place) as file:
-                torch.save(checkpoint, file)
+        remedy = "the one before is untouched; go on with --resume"
+        save(readable(checkpoint, self._told), Path(path), remedy)
 
 
 class CheckedCheckpointIO(AtomicCheckpointIO):

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..checks import describe
 from ..empty import attach
 from .loops import masks_of_steps, over_time, transformed, uncompiled, whole_graph
 
@@ -270,24 +271,18 @@ def _check(a: Tensor, b: Tensor, initial: Tensor | None, reset: Tensor | None) -
     numbers = given and all(x.is_floating_point() or x.is_complex() for x in (a, b))
     if not numbers or a.shape != b.shape or a.dim() < 2:
         raise ValueError(
-            f"linear_recurrence: a is {_describe(a)}, b is {_describe(b)}; "
+            f"linear_recurrence: a is {describe(a)}, b is {describe(b)}; "
             "both are float or complex tensors (T, B, ...) of one shape"
         )
     if initial is not None:
         shaped = isinstance(initial, Tensor) and initial.shape == a.shape[1:]
         if not shaped or (initial.is_complex() and not (a.is_complex() or b.is_complex())):
             raise ValueError(
-                f"linear_recurrence: initial is {_describe(initial)}; it must be "
+                f"linear_recurrence: initial is {describe(initial)}; it must be "
                 f"{tuple(a.shape[1:])}, and complex only where a or b is"
             )
     shaped = isinstance(reset, Tensor) and reset.shape == a.shape[:2]
     if reset is not None and not (shaped and reset.dtype == torch.bool):
         raise ValueError(
-            f"linear_recurrence: reset is {_describe(reset)}; it must be bool {tuple(a.shape[:2])}"
+            f"linear_recurrence: reset is {describe(reset)}; it must be bool {tuple(a.shape[:2])}"
         )
-
-
-def _describe(x: object) -> str:
-    if not isinstance(x, Tensor):
-        return f"a {type(x).__name__}"
-    return f"{str(x.dtype).removeprefix('torch.')} {tuple(x.shape)}"

@@ -16,7 +16,6 @@ import pytest
 import torch
 from forks import Forks
 from lightning.pytorch.trainer import call
-from unrolled.apps.run import saving
 from unrolled.apps.run.tables import MetricsTable
 from unrolled.cli import main
 
@@ -109,7 +108,7 @@ def watched(moments: Moments) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(call, "_call_callback_hooks", call_hooks)
-        patch.setattr(saving.torch, "save", save_slowly)
+        patch.setattr(torch, "save", save_slowly)
         patch.setattr(MetricsTable, "log_metrics", write_row)
         patch.setattr(Path, "replace", replace_file)
         patch.setattr(Path, "unlink", unlink)

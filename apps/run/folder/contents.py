@@ -58,17 +58,18 @@ def readable(checkpoint: dict[str, Any], told: set[str]) -> dict[str, Any]:
     return found
 
 
-def save(content: dict[str, Any], place: Path) -> None:
-    """Write what was read as data as a checkpoint of its own, whole or not at all.
+def save(content: dict[str, Any], place: Path, remedy: str = "") -> None:
+    """Write plain data and tensors as a checkpoint, whole or not at all.
 
     Args:
         content: All of the checkpoint.
-        place: The file.
+        place: The file; one that is there is replaced as a whole.
+        remedy: What to do where the disk takes no more.
 
     Raises:
         SetupError: The disk is full, or the file can't be written.
     """
-    with writing(place):
+    with writing(place, remedy):
         place.parent.mkdir(parents=True, exist_ok=True)
         with replacing(place) as file:
             torch.save(content, file)
