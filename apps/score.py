@@ -242,7 +242,7 @@ def _lines(files: Sequence[str]) -> list[_Item]:
         with Path(name).open("rb") as raw:
             size = raw.seek(0, 2)
             raw.seek(max(0, size - 1))
-            ended = raw.read() == b"\n" or Path(name).suffix in COMPRESSED
+            ended = raw.read() == b"\n" or Path(name).suffix.lower() in COMPRESSED
         for number, line in enumerate(found, 1):
             last = number == len(found) and not ended
             text = line if isinstance(line, DataError) else line + ("" if last else "\n")

@@ -13,9 +13,14 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from forks import Forks
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:  # most tests need no Lightning
     from lightning.pytorch import Trainer
+
+# how long an example takes is the machine's matter, not a property
+settings.register_profile("machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ...data.formats.packed import read_blocks
 from ...data.tables import csv_rows, json_value, lines
 from ...errors import DataError, quoted
 from ..run.folder.folders import leads_out
@@ -53,16 +54,15 @@ class Tested(NamedTuple):
             return
         if leads_out(path, self.folder):
             raise DataError(f"'{path}' leads out of the run's folder.")
-        with path.open("rb") as file:
-            blocks = iter(lambda: file.read(1 << 20), b"")
-            found = lines(blocks, f"'{path}'")
-            if path.suffix == ".tsv":
-                rows: Iterator[list[str]] = (_cells(line) for line in found)
-            else:
-                rows = (row for _, row in csv_rows(found, f"'{path}'"))
-            head = next(rows, [])
-            for row in rows:
-                yield dict(zip(head, (cell[:_CELL] for cell in row), strict=False))
+        label = f"'{path}'"
+        found = lines(read_blocks(path, label), label)
+        if path.suffix == ".tsv":
+            rows: Iterator[list[str]] = (_cells(line) for line in found)
+        else:
+            rows = (row for _, row in csv_rows(found, label))
+        head = next(rows, [])
+        for row in rows:
+            yield dict(zip(head, (cell[:_CELL] for cell in row), strict=False))
 
 
 def _cells(line: str) -> list[str]:

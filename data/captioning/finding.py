@@ -155,7 +155,8 @@ class ImageFinder:
                     continue
                 if path.is_dir():
                     with os.scandir(path) as inside:
-                        yield from sorted(Path(item.path) for item in inside if item.is_file())
+                        found = sorted(Path(item.path) for item in inside if item.is_file())
+                    yield from found
                 elif path.suffix.lower() in SUFFIXES:
                     yield path
 

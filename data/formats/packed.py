@@ -5,12 +5,13 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from functools import partial
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ...errors import DataError, quoted
 
@@ -22,24 +23,40 @@ _MEMBERS = 10_000  # of a zip archive
 _ENCRYPTED = 1
 
 
-def _open_xz(path: Path) -> lzma.LZMAFile:
-    with path.open("rb") as file:  # the header says how much memory the rest will take
-        lzma.LZMADecompressor(memlimit=_XZ_MEMORY).decompress(file.read(1 << 12), 1)
-    return lzma.open(path)
+def _open_xz(file: BinaryIO) -> lzma.LZMAFile:
+    # the header says how much memory the rest will take
+    lzma.LZMADecompressor(memlimit=_XZ_MEMORY).decompress(file.read(1 << 12), 1)
+    file.seek(0)
+    return lzma.open(file)
 
 
-def _open_zst(path: Path) -> Any:
+def _open_zst(file: BinaryIO) -> Any:
     import pyarrow  # half a second; its decoder takes no window above 128 MB
 
-    return pyarrow.CompressedInputStream(pyarrow.OSFile(str(path)), "zstd")
+    return pyarrow.CompressedInputStream(file, "zstd")
 
 
-COMPRESSED: dict[str, Callable[[Path], Any]] = {
+COMPRESSED: dict[str, Callable[[BinaryIO], Any]] = {
     ".gz": gzip.open,
     ".bz2": bz2.open,
     ".xz": _open_xz,
     ".zst": _open_zst,
 }
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that nothing else closes.
+
+    An error keeps the readers that it came through, and their files, in its frames. Whoever
+    collects them may reach the file before its reader, and a file that closes itself then warns.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        with open(descriptor, "rb", closefd=False) as file:
+            yield file
+    finally:
+        os.close(descriptor)
 
 
 def plain_name(path: Path) -> str:
@@ -72,7 +89,7 @@ def read_blocks(path: Path, label: str) -> Iterator[bytes]:
     """
     suffix = path.suffix.lower()
     try:
-        with COMPRESSED.get(suffix, partial(open, mode="rb"))(path) as file:
+        with _opened(path) as raw, COMPRESSED.get(suffix, nullcontext)(raw) as file:
             size = path.stat().st_size
             yield from _bounded(file, size if suffix in COMPRESSED else None, label)
     except (gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
@@ -134,7 +151,7 @@ def member_blocks(path: Path, name: str, label: str) -> Iterator[bytes]:
         DataError: It is damaged or encrypted, or expands to more than `_MOST_TIMES` its size.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with _opened(path) as raw, zipfile.ZipFile(raw) as archive:
             info = archive.getinfo(name)
             if info.flag_bits & _ENCRYPTED:
                 raise DataError(f"{label} is encrypted: unpack it yourself.")

@@ -13,7 +13,7 @@ from collections import Counter
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchtext_cases import GOLDEN, Library, answers, torchtext_itself
 from unrolled.data.torchtext import Vectors, build_vocab_from_iterator, get_tokenizer
@@ -46,7 +46,7 @@ _TEXTS = st.text(
 
 
 @needs_torchtext
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(_TEXTS)
 def test_basic_english_is_torchtexts_of_any_text(text):
     theirs = torchtext_itself().get_tokenizer("basic_english")
@@ -54,7 +54,7 @@ def test_basic_english_is_torchtexts_of_any_text(text):
 
 
 @needs_torchtext
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(st.lists(st.text(st.sampled_from("aAbBé\U0001f642 "), max_size=2), max_size=8)),
     st.integers(1, 3),
@@ -69,8 +69,6 @@ def test_any_vocabulary_has_torchtexts_order(texts, min_freq, specials, first, m
     assert ours.get_stoi() == theirs.get_stoi()
 
 
-# a busy machine is no fault of what is tested
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.lists(st.sampled_from(string.ascii_lowercase))), st.integers(1, 4))
 def test_most_frequent_tokens_come_first_and_equals_by_code_point(texts, min_freq):
     counts = Counter(token for text in texts for token in text)
