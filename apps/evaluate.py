@@ -56,7 +56,8 @@ def evaluate(
     names. What is missing is named, and left out of the scores; the exit code is then 3.
 
     Args:
-        predictions: A file, or a folder of labels with a file for each video.
+        predictions: A file, or a folder of labels with a file for each video; of translations -
+            is standard input.
         truth: The same of what is right.
         kind: What is scored: translation, captioning or video; auto finds out.
         tokenize: Of translations: sacreBLEU's tokenization, 13a, zh, char, intl or none.
@@ -69,11 +70,18 @@ def evaluate(
             .jsonl, else a line each.
         out: The file to write; null is standard output.
     """
+    from ..data.sources import missing_file
+    from .shell.texts import STANDARD_INPUT
+
     given, right = Path(predictions).expanduser(), Path(truth).expanduser()
-    for path in (given, right):
-        if not path.exists():
-            raise DataError(f"'{path}' does not exist.")
+    for path, said in ((given, predictions), (right, truth)):
+        if said != STANDARD_INPUT and not path.exists():
+            raise DataError(missing_file(path.absolute(), said))
+    if predictions == truth == STANDARD_INPUT:
+        raise UsageError("Standard input can be read once: name - for one of the two.")
     found = _kind(given, right) if kind == "auto" else kind
+    if found != "translation" and STANDARD_INPUT in (predictions, truth):
+        raise UsageError(f"--kind {found} -: standard input holds translations only: name a file.")
     output = Output(("name", "value"), format, out, [given, right])
     if found == "translation":
         result = _translations(given, right, tokenize, errors)
@@ -107,7 +115,10 @@ def evaluate(
 def _kind(predictions: Path, truth: Path) -> Kind:
     """Find out what files hold."""
     from .shell.reading import read_records
+    from .shell.texts import read_once
 
+    if read_once(predictions) or read_once(truth):
+        return "translation"
     if predictions.is_dir() or truth.is_dir():
         if predictions.is_dir() and truth.is_dir():
             return "video"
@@ -163,12 +174,12 @@ def _translations(predictions: Path, truth: Path, tokenize: str, errors: str) ->
 
 def _texts(path: Path, names: Sequence[str]) -> dict[str, str | None]:
     """Return the sentences of a file by their ids: the column's, else the numbers of the lines."""
-    from ..data.formats.packed import read_blocks
     from ..data.tables import lines
     from .shell.reading import column, read_records, text_of
+    from .shell.texts import text_blocks
 
     if format_of(path) is None:
-        found = lines(read_blocks(path, f"'{path}'"), f"'{path}'")
+        found = lines(*text_blocks(str(path)))
         return {str(number): line for number, line in enumerate(found, 1)}
     records = read_records(path)
     name = column(records, names, path, "sentences")

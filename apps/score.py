@@ -58,10 +58,11 @@ def score(
 ) -> None:
     """Say how likely a model finds texts, translations or captions, a record for each.
 
-    Of a language model: text files. Of translation: a file of sources and one of translations, or a
-    table with columns source and translation, as `translate --nbest 9 --out list.tsv` writes. Of
-    captioning: a table with columns image and caption. Tables are .tsv, .csv, .json and .jsonl;
-    their columns are kept, and where several texts have one id `rank` says how they compare.
+    Of a language model: text files, - is standard input. Of translation: a file of sources and one
+    of translations, or a table with columns source and translation, as `translate --nbest 9 --out
+    list.tsv` writes. Of captioning: a table with columns image and caption. Tables are .tsv, .csv,
+    .json and .jsonl; their columns are kept, and where several texts have one id `rank` says how
+    they compare.
 
     Args:
         checkpoint: A checkpoint, or the folder of a run; several of translation or captioning, with
@@ -82,9 +83,12 @@ def score(
     paths = model_files(checkpoint)
     if batch_size < 1:
         raise UsageError(f"--batch_size {batch_size}: must be at least 1.")
+    from .shell.texts import STANDARD_INPUT, existing_text
+
     for name in files:
-        if not Path(name).is_file():
-            raise DataError(f"There is no file '{name}'.")
+        existing_text(name)
+    if files.count(STANDARD_INPUT) > 1:
+        raise UsageError("Standard input can be read once: name - for one file only.")
 
     from ..tasks.captioning.model import CaptioningModel
     from ..tasks.char_lm.model import CharModel
@@ -232,17 +236,10 @@ def _running(items: Sequence[_Item], model: CharModel) -> list[Scored | DataErro
 
 def _lines(files: Sequence[str]) -> list[_Item]:
     """Return the lines of text files, with their ends."""
-    from ..data.formats.packed import COMPRESSED, read_blocks
-    from ..data.tables import lines_or_errors
-
     items: list[_Item] = []
     for name in files:
         file = {"file": name} if len(files) > 1 else {}
-        found = list(lines_or_errors(read_blocks(Path(name), f"'{name}'"), f"'{name}'"))
-        with Path(name).open("rb") as raw:
-            size = raw.seek(0, 2)
-            raw.seek(max(0, size - 1))
-            ended = raw.read() == b"\n" or Path(name).suffix.lower() in COMPRESSED
+        found, ended = _read(name)
         for number, line in enumerate(found, 1):
             last = number == len(found) and not ended
             text = line if isinstance(line, DataError) else line + ("" if last else "\n")
@@ -251,15 +248,27 @@ def _lines(files: Sequence[str]) -> list[_Item]:
     return items
 
 
+def _read(name: str) -> tuple[list[str | DataError], bool]:
+    """Return the lines of a text file, and whether the last of them has an end."""
+    from ..data.tables import lines_or_errors
+    from .shell.texts import text_blocks
+
+    blocks, label = text_blocks(name)
+    last = b""
+
+    def passing() -> Iterator[bytes]:
+        nonlocal last
+        for block in blocks:
+            last = block
+            yield block
+
+    found = list(lines_or_errors(passing(), label))
+    return found, last.rstrip(b"\0").endswith(b"\n")  # UTF-16's end may have a zero behind it
+
+
 def _parallel(sources: str, texts: str) -> list[_Item]:
     """Return the sentences of two files."""
-    from ..data.formats.packed import read_blocks
-    from ..data.tables import lines_or_errors
-
-    sides = [
-        list(lines_or_errors(read_blocks(Path(name), f"'{name}'"), f"'{name}'"))
-        for name in (sources, texts)
-    ]
+    sides = [_read(name)[0] for name in (sources, texts)]
     if len(sides[0]) != len(sides[1]):
         raise DataError(
             f"'{sources}' has {len(sides[0]):,} lines and '{texts}' {len(sides[1]):,}: line n of "

@@ -252,20 +252,10 @@ def _placed(error: DataError, number: int) -> DataError:
 
 
 def _lines(source: str) -> Iterator[str | DataError]:
-    from ..data.formats.folders import refuse_address
-    from ..data.formats.packed import BLOCK_BYTES, read_blocks
     from ..data.tables import lines_or_errors
-    from ..data.translation.pairs import existing
+    from .shell.texts import text_blocks
 
-    if source == "-":
-        # Not through the buffer: a thread that waits there holds its lock, on which Python aborts
-        # as the program ends.
-        stream = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
-        return lines_or_errors(iter(partial(stream.read, BLOCK_BYTES), b""), "standard input")
-    refuse_address(source)
-    if Path(source).expanduser().is_dir():
-        raise UsageError(f"'{source}' is a folder: name a file of it, or - for standard input.")
-    return lines_or_errors(read_blocks(existing(source), f"'{source}'"), f"'{source}'")
+    return lines_or_errors(*text_blocks(source))
 
 
 class _End(NamedTuple):

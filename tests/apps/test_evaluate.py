@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from unrolled.cli import main
@@ -156,7 +160,8 @@ def test_what_does_not_fit_is_named(capsys):
     Path("long/v.txt").write_text("a\na\n")
     Path("short/v.txt").write_text("a\n")
     for words, code, message in [
-        (["gone.txt", "two.txt"], 3, "does not exist"),
+        (["tow.txt", "two.txt"], 3, "'tow.txt' does not exist. Did you mean 'two.txt'?"),
+        (["-", "-"], 2, "Standard input can be read once"),
         (["two.txt", "three.txt"], 3, "has 2 sentences and 'three.txt' 3"),
         (["other.tsv", "two.txt"], 3, "no column with sentences: it has id, words"),
         (["odd.tsv", "two.txt"], 3, "line 2: 1 fields"),
@@ -170,3 +175,20 @@ def test_what_does_not_fit_is_named(capsys):
     ]:
         assert main(["evaluate", *words]) == code, words
         assert message in capsys.readouterr().err
+
+
+def test_translations_come_from_standard_input_and_pipes(capsys, monkeypatch):
+    Path("hypotheses.txt").write_text("\n".join(HYPOTHESES))
+    Path("references.txt").write_text("\n".join(REFERENCES))
+    expected = scores(capsys, "hypotheses.txt", "references.txt")
+    given = SimpleNamespace(buffer=io.BytesIO(Path("hypotheses.txt").read_bytes()))
+    monkeypatch.setattr(sys, "stdin", given)
+    assert scores(capsys, "-", "references.txt") == expected
+    read, write = os.pipe()
+    os.write(write, Path("references.txt").read_bytes())
+    os.close(write)
+    assert scores(capsys, "hypotheses.txt", f"/dev/fd/{read}") == expected
+    os.close(read)
+    for kind in ("video", "captioning"):
+        assert main(["evaluate", "-", "references.txt", "--kind", kind]) == 2
+        assert "standard input holds translations only" in capsys.readouterr().err

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import itertools
 import json
 import math
+import os
+import sys
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -191,7 +195,7 @@ def test_mistakes(made, translator, tmp_path, capsys):
     table.write_text("id\tother\n1\tab\n")
     lm = made / "lm.ckpt"
     for words, code, message in [
-        ([lm, tmp_path / "gone.txt"], 3, "There is no file"),
+        ([lm, tmp_path / "gone.txt"], 3, "does not exist"),
         ([lm, path, "--by", "subword"], 2, "--by character"),
         ([translator, path, path, "--by", "character"], 2, "--by subword"),
         ([translator, path], 3, "is no table"),
@@ -207,3 +211,35 @@ def test_mistakes(made, translator, tmp_path, capsys):
     assert head == [*("id", "text", "log_probability", "symbols", "perplexity"), *head[5:]]
     assert row[:2] == ["1", "ab"]
     assert Path(path).read_text() == "ab\n"
+
+
+def test_standard_input_pipes_and_packed_files_score_as_the_file_does(
+    made, translator, tmp_path, capsys, monkeypatch
+):
+    lm, path = str(made / "lm.ckpt"), tmp_path / "text.txt"
+    for text in (TEXT, TEXT + "\n"):
+        path.write_text(text)
+        expected = records(capsys, lm, path)
+        (tmp_path / "text.txt.gz").write_bytes(gzip.compress(path.read_bytes()))
+        (tmp_path / "wide.txt").write_bytes(text.encode("utf-16"))
+        assert records(capsys, lm, tmp_path / "text.txt.gz") == expected
+        assert records(capsys, lm, tmp_path / "wide.txt") == expected
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(path.read_bytes())))
+        assert records(capsys, lm, "-") == expected
+        read, write = os.pipe()
+        os.write(write, path.read_bytes())
+        os.close(write)
+        assert records(capsys, lm, f"/dev/fd/{read}") == expected
+        os.close(read)
+    corpus = tmp_path / "corpus.de"
+    corpus.write_text("\n".join(LINES))
+    expected = records(capsys, translator, corpus, corpus)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(corpus.read_bytes())))
+    assert records(capsys, translator, corpus, "-") == expected
+    for words, code, said in [
+        ((lm, "-", "-"), 2, "Standard input can be read once"),
+        ((lm, str(tmp_path)), 2, "is a folder"),
+        ((lm, str(tmp_path / "tex.txt")), 3, "Did you mean 'text.txt'?"),
+    ]:
+        assert main(["score", *words]) == code
+        assert said in capsys.readouterr().err

@@ -1,0 +1,63 @@
+"""Texts that commands read: of files, of pipes, and of standard input."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from ...data.formats.folders import is_pipe, refuse_address
+from ...data.formats.packed import BLOCK_BYTES, read_blocks
+from ...data.sources import missing_file
+from ...errors import DataError, UsageError
+
+STANDARD_INPUT = "-"
+
+
+def read_once(source: str | Path) -> bool:
+    """Say whether a source can be read only once: standard input, or a pipe as <(command) is.
+
+    Args:
+        source: A path, or `-` for standard input.
+    """
+    return str(source) == STANDARD_INPUT or is_pipe(source)
+
+
+def existing_text(source: str) -> None:
+    """Refuse what holds no text, before anything is read.
+
+    Args:
+        source: A path, or `-` for standard input.
+
+    Raises:
+        UsageError: It is an address or a folder.
+        DataError: It does not exist; the nearest name that does is said.
+    """
+    if source == STANDARD_INPUT:
+        return
+    refuse_address(source)
+    full = Path(source).expanduser().absolute()
+    if full.is_dir():
+        raise UsageError(f"'{source}' is a folder: name a file of it, or - for standard input.")
+    if not full.exists():
+        raise DataError(missing_file(full, source))
+
+
+def text_blocks(source: str) -> tuple[Iterator[bytes], str]:
+    """Return the content of a text, in blocks, and what messages call it.
+
+    Args:
+        source: A path, or `-` for standard input; compressed files are read as they are.
+
+    Raises:
+        UsageError, DataError: As `existing_text`.
+    """
+    existing_text(source)
+    if source == STANDARD_INPUT:
+        # Not through the buffer: a thread that waits there holds its lock, on which Python aborts
+        # as the program ends.
+        stream = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
+        return iter(partial(stream.read, BLOCK_BYTES), b""), "standard input"
+    label = f"'{source}'"
+    return read_blocks(Path(source).expanduser(), label), label
