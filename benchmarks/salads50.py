@@ -5,6 +5,7 @@ averaged weights at the end of the run; the test videos choose nothing. CPU seco
 `fit`, validations included. Prints Markdown.
 
     python benchmarks/salads50.py salads50/ --config video/segmentation
+    python benchmarks/salads50.py salads50/ --config video/segmentation --together 3
     python benchmarks/salads50.py salads50/ --cores --splits 1 --seeds 0
 """
 
@@ -26,16 +27,15 @@ from unrolled.cli import main as unrolled
 from unrolled.core import discover_cores
 from unrolled.data import SegmentationData
 from unrolled.loading import CheckedTask
+from unrolled.tasks import ensemble
 
 NAMES = ("acc", "acc_mean", "edit", "f1@10", "f1@25", "f1@50")
 COLUMNS = ("accuracy", "mean over classes", "edit", "F1@10", "F1@25", "F1@50", "mAP")
 COLUMNS += ("accuracy by video", "F1@10 by video", "F1@25 by video", "F1@50 by video")
 
 
-def train_and_test(
-    root: Path, config: str, split: int, seed: int, more: list[str]
-) -> tuple[list[float], float]:
-    """Train and test one model; return its scores and the CPU seconds of the training."""
+def train(root: Path, config: str, split: int, seed: int, more: list[str]) -> tuple[str, float]:
+    """Train a model; return its last checkpoint and the CPU seconds of the training."""
     name = f"{time.time_ns()}"
     data = ["--data.root", str(root), "--data.split", str(split)]
     data += ["--data.background", "[action_00]", "--data.seed", str(seed)]
@@ -43,17 +43,34 @@ def train_and_test(
     fit += ["--trainer.accelerator", "cpu"]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         seconds = cpu_seconds(partial(checked, fit))
-        checkpoint = CheckedTask(f"runs/video/{name}/checkpoints/last.ckpt")
-        task = checkpoint.build_task()
-        task.load_state_dict(checkpoint.weights)
-        test = SegmentationData(str(root), split=split, spec=checkpoint.spec)
-        precision = Trainer(**QUIET).test(task, test, verbose=False)[0]["test/map"]
+    return f"runs/video/{name}/checkpoints/last.ckpt", seconds
+
+
+def test(root: Path, split: int, checkpoints: list[str]) -> list[float]:
+    """Return the scores of a model, or of several that speak together."""
+    read = [CheckedTask(checkpoint) for checkpoint in checkpoints]
+    tasks = [one.build_task() for one in read]
+    for one, task in zip(read, tasks, strict=True):
+        task.load_state_dict(one.weights)
+    task = tasks[0]
+    task.model = ensemble([one.model for one in tasks])
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        data = SegmentationData(str(root), split=split, spec=read[0].spec)
+        precision = Trainer(**QUIET).test(task, data, verbose=False)[0]["test/map"]
     pooled = task.segments.compute()
     # the same videos, counted the other way
     task.segments.pooled, task.segments._computed = False, None
     by_video = task.segments.compute()
     means = [by_video[name] for name in ("acc", "f1@10", "f1@25", "f1@50")]
-    return [*(pooled[name] for name in NAMES), precision, *means], seconds
+    return [*(pooled[name] for name in NAMES), precision, *means]
+
+
+def train_and_test(
+    root: Path, config: str, split: int, seeds: list[int], more: list[str]
+) -> tuple[list[float], float]:
+    """Train a model for each seed; return their scores together and the CPU seconds."""
+    runs = [train(root, config, split, seed, more) for seed in seeds]
+    return test(root, split, [path for path, _ in runs]), sum(seconds for _, seconds in runs)
 
 
 def checked(words: list[str]) -> None:
@@ -74,17 +91,19 @@ def mean(rows: list[list[float]]) -> list[float]:
 def all_splits(root: Path, arguments: argparse.Namespace, more: list[str]) -> None:
     """Print the scores of every split, their mean, and the seeds' spread."""
     head("split", *COLUMNS, "CPU seconds")
-    by_seed: dict[int, list[list[float]]] = {seed: [] for seed in arguments.seeds}
+    several = arguments.together
+    groups = [arguments.seeds[n : n + several] for n in range(0, len(arguments.seeds), several)]
+    by_seed: list[list[list[float]]] = [[] for _ in groups]
     total = []
     for split in arguments.splits:
-        of_seed = partial(train_and_test, root, arguments.config, split, more=more)
-        runs = [of_seed(seed=seed) for seed in arguments.seeds]
-        for seed, (scores, _) in zip(arguments.seeds, runs, strict=True):
-            by_seed[seed].append(scores)
+        of_seeds = partial(train_and_test, root, arguments.config, split, more=more)
+        runs = [of_seeds(seeds=seeds) for seeds in groups]
+        for found, (scores, _) in zip(by_seed, runs, strict=True):
+            found.append(scores)
         seconds = [cpu for _, cpu in runs]
         total += seconds
         line(split, *cells(mean([scores for scores, _ in runs]), statistics.fmean(seconds)))
-    means = [mean(rows) for rows in by_seed.values()]
+    means = [mean(rows) for rows in by_seed]
     line("mean", *cells(mean(means), statistics.fmean(total)))
     if len(means) > 1:
         for name, pick in (("lowest seed", min), ("highest seed", max)):
@@ -106,11 +125,11 @@ def all_cores(root: Path, arguments: argparse.Namespace, more: list[str]) -> Non
                 place = f"--model.core.{arguments.place}"
                 flags = [place, name, f"{place}.hidden_size", str(arguments.hidden), *more]
                 flags.append("--trainer.max_epochs")
-                train = partial(train_and_test, root, arguments.config, split, seed)
-                (_, one), (_, two) = (train([*flags, epochs]) for epochs in ("1", "2"))
+                run = partial(train_and_test, root, arguments.config, split, [seed])
+                (_, one), (_, two) = (run([*flags, epochs]) for epochs in ("1", "2"))
                 affordable = int(arguments.budget / max(two - one, 0.1)) - 1
                 epochs = max(1, min(arguments.epochs, affordable))
-                line(name, *cells(*train([*flags, str(epochs)])), epochs)
+                line(name, *cells(*run([*flags, str(epochs)])), epochs)
 
 
 def main() -> None:
@@ -120,6 +139,7 @@ def main() -> None:
     options.add_argument("--config", default="video/segmentation")
     options.add_argument("--splits", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     options.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    options.add_argument("--together", type=int, default=1, help="seeds that speak as one model")
     options.add_argument("--cores", action="store_true", help="every core in the cell's place")
     cores = options.add_argument_group("with --cores")
     cores.add_argument("--only", nargs="+", help="these alone")
