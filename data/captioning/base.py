@@ -19,7 +19,7 @@ from torch import Tensor
 from ...errors import UsageError, at_least
 from ..arrays import ArrayFile, kept_features
 from ..base import DataModule
-from ..cache import cache_folder, key_of
+from ..cache import cache_folder, cached_json, key_of
 from ..formats.letters import unspaced_share
 from ..samplers import ItemSampler, SamplerFactory
 from ..spec import CaptionSpec, WordTokenizer
@@ -201,16 +201,20 @@ class CaptioningData(DataModule):
             return dict(CaptionSpec(vocabulary=self._given.to_spec(), image_size=self.image_size))
         texts = [self.learnt(text) for texts in self.references("train") for text in texts]
         units = self.units or self._fitting(texts)
-        words = Subwords.train(
-            texts,
-            kind="word" if units == "words" else "bpe",
-            size={"words": _NEVER, "characters": _CHARACTERS, "subwords": _SUBWORDS}[units],
-            lowercase=True,
-            nfc=self.normalize,
+        settings: dict[str, Any] = {
+            "kind": "word" if units == "words" else "bpe",
+            "size": {"words": _NEVER, "characters": _CHARACTERS, "subwords": _SUBWORDS}[units],
+            "lowercase": True,
+            "nfc": self.normalize,
             # characters: no pair of them becomes a piece
-            min_count=_NEVER if units == "characters" else self.min_count,
+            "min_count": _NEVER if units == "characters" else self.min_count,
+        }
+        folder = cache_folder(self.cache_dir, kind="captions")
+        words = cached_json(
+            folder / f"words-{key_of(settings, texts)}.json",
+            lambda: Subwords.train(texts, **settings).to_spec(),
         )
-        return dict(CaptionSpec(vocabulary=words.to_spec(), image_size=self.image_size))
+        return dict(CaptionSpec(vocabulary=words, image_size=self.image_size))
 
     def _take(self, name: str) -> None:
         """Take the vocabulary of a file, and say how much of the captions it does not know."""
@@ -315,7 +319,7 @@ class CaptioningData(DataModule):
         dataset = CaptionDataset(
             self.pictures(part),
             references,
-            encode_captions(learnt, self.vocabulary),
+            encode_captions(learnt, self.vocabulary, cache_folder(self.cache_dir, kind="captions")),
             image_size=self.image_size,
             seed=self.seed,
             captions_per_image=self.captions_per_image if train else None,

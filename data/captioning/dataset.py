@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -14,13 +15,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ..arrays import ArrayFile
+from ..arrays import ArrayFile, array_writer
 from ..batch import CaptionBatch
+from ..cache import cached, key_of
 from ..samplers import Items
 from ..tokenizer import Subwords
 
 # First part of the seeds, so that draws for different purposes are independent.
 _CAPTIONS, _PICTURES, _VIEWS = 1, 2, 3
+_FORMAT = 1  # of encoded captions in the cache
+_IDS, _BEGINS = "ids.npy", "begins.npy"
 _ENCODED_AT_ONCE = 10_000  # captions; the library's own form of them takes much memory
 
 
@@ -61,27 +65,39 @@ class Encoded(NamedTuple):
     captions: npt.NDArray[np.int64]
 
 
-def encode_captions(references: Sequence[Sequence[str]], vocabulary: Subwords) -> Encoded:
-    """Encode the captions of a part.
+def encode_captions(
+    references: Sequence[Sequence[str]], vocabulary: Subwords, folder: Path
+) -> Encoded:
+    """Return the captions of a part as ids, from the cache if they were encoded before.
 
     Args:
         references: The captions of each image, as they are to be learnt.
         vocabulary: The words.
+        folder: The cache.
     """
     texts = [text for captions in references for text in captions]
-    ids, lengths = [np.empty(0, np.int32)], [0]
-    for first in range(0, len(texts), _ENCODED_AT_ONCE):
-        rows = [
-            [*row, Subwords.END]
-            for row in vocabulary.encode_batch(texts[first : first + _ENCODED_AT_ONCE])
-        ]
-        ids.append(np.fromiter(itertools.chain.from_iterable(rows), np.int32))
-        lengths += map(len, rows)
+    key = key_of(_FORMAT, texts, vocabulary.to_spec())
+    made = cached(folder / f"encoded-{key}", lambda made: _encode(texts, vocabulary, made))
     return Encoded(
-        ids=np.concatenate(ids),
-        begins=np.cumsum(lengths, dtype=np.int64),
+        ids=ArrayFile(made / _IDS)[:],
+        begins=ArrayFile(made / _BEGINS)[:],
         captions=np.cumsum([0, *map(len, references)], dtype=np.int64),
     )
+
+
+def _encode(texts: Sequence[str], vocabulary: Subwords, folder: Path) -> None:
+    folder.mkdir()
+    lengths = [0]
+    with array_writer(folder / _IDS, np.int32) as add:
+        for first in range(0, len(texts), _ENCODED_AT_ONCE):
+            rows = [
+                [*row, Subwords.END]
+                for row in vocabulary.encode_batch(texts[first : first + _ENCODED_AT_ONCE])
+            ]
+            add(np.fromiter(itertools.chain.from_iterable(rows), np.int32))
+            lengths += map(len, rows)
+    with array_writer(folder / _BEGINS, np.int64) as add:
+        add(np.cumsum(lengths, dtype=np.int64))
 
 
 class CaptionDataset:

@@ -15,7 +15,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from ....errors import UsageError, at_least
 from ...arrays import cached_array
-from ...cache import cache_folder, key_of
+from ...cache import cache_folder, cached_json, key_of
 from ...splits import PARTS, Part
 from ..base import CaptioningData
 from ..pictures import KeptPictures
@@ -34,8 +34,8 @@ class ScenesData(CaptioningData):
 
     Objects differ in shape, colour and size; sentences also say how many there are and how they
     lie. Training, validation and test share no sentence and no composition of different objects.
-    Scenes, sentences and pictures are the same wherever the seed is; the pictures are drawn once
-    and kept.
+    Scenes, sentences and pictures are the same wherever the seed is; sentences and pictures are
+    made once and kept.
 
     Args:
         train_size: Number of training scenes.
@@ -115,6 +115,14 @@ class ScenesData(CaptioningData):
         ]
 
     def _write_references(self, part: Part) -> list[tuple[str, ...]]:
+        name = key_of("sentences", _VERSION, self.seed, part, self.sizes[part], self.num_captions)
+        file = cache_folder(self.cache_dir, kind="captions") / f"sentences-{name}.json"
+        return [tuple(texts) for texts in cached_json(file, lambda: self._write(part))]
+
+    def _write(self, part: Part) -> list[tuple[str, ...]]:
+        rank_zero_info(
+            f"Sentences about {self.sizes[part]:,} {part} scenes are made once and kept."
+        )
         return [
             sentences(scene, self.num_captions, self._random(_SENTENCES, part, number))
             for number, scene in enumerate(self._scenes(part))

@@ -9,8 +9,10 @@ import pytest
 import torch
 from covering import ALL_OR_SOME
 from unrolled.data import ScenesData
+from unrolled.data.batch import CaptionBatch
 from unrolled.data.captioning.scenes.drawing import description
 from unrolled.data.captioning.scenes.language import Kind, Thing, holds, parse, statements
+from unrolled.data.tokenizer import Subwords
 from unrolled.errors import UsageError
 
 RED = Kind("large", "red", "circle")
@@ -144,6 +146,27 @@ def test_scenes_and_pictures_repeat_and_differ_by_seed(data, tmp_path):
     assert not torch.equal(pictures[0], pictures[2])
     travelled = pickle.loads(pickle.dumps(data.pictures("val")))
     assert torch.equal(travelled.read(7), pictures[0])
+
+
+def test_what_was_made_is_not_made_again(tmp_path, monkeypatch):
+    def made() -> tuple[dict, list[CaptionBatch]]:
+        few = ScenesData(20, 4, test_size=0, batch_size=8, cache_dir=str(tmp_path))
+        return few.spec, [*few.train_dataloader(), *few.val_dataloader()]
+
+    def never(*_, **__):
+        raise AssertionError("it is in the cache")
+
+    spec, batches = made()
+    for name in ("scenes.module.draw_scene", "scenes.module.sentences", "scenes.module.picture"):
+        monkeypatch.setattr(f"unrolled.data.captioning.{name}", never)
+    monkeypatch.setattr(Subwords, "train", never)
+    monkeypatch.setattr(Subwords, "encode_batch", never)
+    again, others = made()
+    assert again == spec
+    for one, other in zip(batches, others, strict=True):
+        assert one.references == other.references
+        for name in ("image", "caption", "lengths", "image_of"):
+            assert torch.equal(getattr(one, name), getattr(other, name))
 
 
 def test_objects_are_where_the_scene_says(data):
