@@ -98,7 +98,7 @@ class ScenesData(CaptioningData):
             )
         self.sizes: dict[Part, int] = {"train": train_size, "val": val_size, "test": test_size}
         self.num_captions = num_captions
-        self._scenes = lru_cache(None)(self._draw_scenes)
+        self._scene = lru_cache(None)(self._draw_scene)
         self._references = lru_cache(None)(self._write_references)
 
     def remedy(self, part: Part) -> str:
@@ -108,11 +108,8 @@ class ScenesData(CaptioningData):
     def _random(self, purpose: int, part: Part, number: int) -> np.random.Generator:
         return np.random.default_rng([purpose, self.seed, PARTS.index(part), number])
 
-    def _draw_scenes(self, part: Part) -> list[Scene]:
-        return [
-            draw_scene(part, self._random(_SCENE, part, number))
-            for number in range(self.sizes[part])
-        ]
+    def _draw_scene(self, part: Part, number: int) -> Scene:
+        return draw_scene(part, self._random(_SCENE, part, number))
 
     def _write_references(self, part: Part) -> list[tuple[str, ...]]:
         name = key_of("sentences", _VERSION, self.seed, part, self.sizes[part], self.num_captions)
@@ -124,8 +121,12 @@ class ScenesData(CaptioningData):
             f"Sentences about {self.sizes[part]:,} {part} scenes are made once and kept."
         )
         return [
-            sentences(scene, self.num_captions, self._random(_SENTENCES, part, number))
-            for number, scene in enumerate(self._scenes(part))
+            sentences(
+                self.scene(part, number),
+                self.num_captions,
+                self._random(_SENTENCES, part, number),
+            )
+            for number in range(self.sizes[part])
         ]
 
     def scene(self, part: Part, number: int) -> Scene:
@@ -135,7 +136,7 @@ class ScenesData(CaptioningData):
             part: The part.
             number: The image's number.
         """
-        return self._scenes(part)[number]
+        return self._scene(part, number)
 
     def references(self, part: Part) -> list[tuple[str, ...]]:
         """Return the sentences about each scene of a part."""
@@ -150,13 +151,13 @@ class ScenesData(CaptioningData):
         return KeptPictures(drawn, [file.name])
 
     def _draw(self, part: Part) -> Iterator[npt.NDArray[np.uint8]]:
-        scenes = self._scenes(part)
-        rank_zero_info(f"{len(scenes):,} {part} scenes are drawn once and kept.")
-        for begin in range(0, len(scenes), _RENDERED_AT_ONCE):
-            numbers = range(begin, min(begin + _RENDERED_AT_ONCE, len(scenes)))
+        size = self.sizes[part]
+        rank_zero_info(f"{size:,} {part} scenes are drawn once and kept.")
+        for begin in range(0, size, _RENDERED_AT_ONCE):
+            numbers = range(begin, min(begin + _RENDERED_AT_ONCE, size))
             yield np.stack(
                 [
-                    picture(scenes[number], self._random(_PICTURE, part, number))
+                    picture(self.scene(part, number), self._random(_PICTURE, part, number))
                     for number in numbers
                 ]
             )
