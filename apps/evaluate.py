@@ -14,7 +14,7 @@ from .shell.records import Format, Output, format_of
 Kind = Literal["auto", "translation", "captioning", "video"]
 _TEXTS = ("translation", "hypothesis", "prediction", "target", "text")
 _REFERENCES = ("reference", "target", "translation", "text")
-_IMAGES = ("image_id", "image", "file_name", "filename", "path")
+_IMAGES = ("image_id", "image", "file_name", "filename", "image_name", "path")
 _CAPTIONS = ("caption", "prediction", "text")
 
 
@@ -114,6 +114,7 @@ def evaluate(
 
 def _kind(predictions: Path, truth: Path) -> Kind:
     """Find out what files hold."""
+    from ..data.formats.table import normal
     from .shell.reading import read_records
     from .shell.texts import read_once
 
@@ -127,7 +128,7 @@ def _kind(predictions: Path, truth: Path) -> Kind:
         return "captioning"  # a folder with a caption file
     if format_of(predictions) is None:
         return "translation" if _first(predictions) != _RECOGNITION else "video"
-    names = {name.lower() for name in read_records(predictions)[0]}
+    names = {normal(name) for name in read_records(predictions)[0]}
     if "label" in names and names & {"frame", "start"}:
         return "video"
     return "captioning" if names & set(_IMAGES) and "caption" in names else "translation"

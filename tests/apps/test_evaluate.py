@@ -122,6 +122,9 @@ def test_captions_against_the_references_of_the_field(truth, capsys):
     for records in ([] if make is table else [by_number]) + [by_path]:
         found = scores(capsys, write("given.json", records), name)
         assert {key: found[key] for key in expected} == pytest.approx(expected, abs=1e-4)
+    rows = [f"{one['image']};{one['caption']}\n" for one in by_path]  # as spreadsheets write
+    Path("semicolons.csv").write_text("".join(["Image Name;Caption\n", *rows]))
+    assert scores(capsys, "semicolons.csv", name)["matched"] == len(IMAGES)
     found = scores(capsys, write("given.tsv", by_path[:2]), name, code=3)
     assert (found["matched"], found["missing"]) == (2, 1)
 
