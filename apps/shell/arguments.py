@@ -18,7 +18,7 @@ from .source import classes_in, modules_in
 
 # The texts by which jsonargparse (4.39 to 4.53) says what is wrong; the first that occurs is the
 # cause.
-_UNRECOGNIZED = re.compile(r"[Uu]nrecognized arguments: (\S+)")
+_UNRECOGNIZED = re.compile(r"[Uu]nrecognized arguments: (\S.*)")
 _OPTION = re.compile(r"Option '([^']+)' is not accepted(.*)|does not accept option '([^']+)'(.*)")
 _REQUIRED = re.compile(r"(?:arguments are required|is required|are required)[^:]*: (.+)")
 _KEY = re.compile(r'Parser key "([^"]+)"')
@@ -138,7 +138,7 @@ def explain(message: str, flags: Iterable[str], program: str) -> str:
         where = f"{flag}: " if flag and "flag" not in explained[1] else ""
         return f"{where}{explained[1]}"
     if found := _UNRECOGNIZED.search(message):
-        name = found[1].partition("=")[0]
+        name = _first_word(found[1])
         if not name.startswith("-"):
             place = next((flag for flag in ("--data.path", "--data.root") if flag in flags), None)
             known = place and os.path.exists(name)
@@ -224,6 +224,15 @@ def lacking(error: ImportError) -> SetupError:
     package = (error.name or "").partition(".")[0]
     hint = f" Try: pip install {package}" if package and "pip install" not in text else ""
     return SetupError(f"{text}{'' if text.endswith(('.', '!', '`')) else '.'}{hint}")
+
+
+def _first_word(words: str) -> str:
+    """Return the first of words that were joined by blanks: a path with blanks is one of them."""
+    parts = words.split(" ")
+    if words.startswith("-"):
+        return parts[0].partition("=")[0]
+    begins = (" ".join(parts[:count]) for count in range(len(parts), 0, -1))
+    return next(filter(os.path.exists, begins), parts[0])
 
 
 def _by_last_word(name: str, flags: Iterable[str]) -> str:
