@@ -20,10 +20,13 @@ from .source import classes_in, modules_in
 # cause.
 _UNRECOGNIZED = re.compile(r"[Uu]nrecognized arguments: (\S.*)")
 _OPTION = re.compile(r"Option '([^']+)' is not accepted(.*)|does not accept option '([^']+)'(.*)")
+_VALUE = re.compile(r"argument (--\S+): expected one argument")
 _REQUIRED = re.compile(r"(?:arguments are required|is required|are required)[^:]*: (.+)")
 _KEY = re.compile(r'Parser key "([^"]+)"')
 _NESTED = re.compile(r"NestedArg\(key='([^']+)', val=(.+)\)")
 _CLASS = re.compile(r"Expected a dot import path string: (\S+)")
+# a number, or an object that is one: `lr` of torch's optimizers
+_NUMBER = re.compile(r"Expected a <class '(float|int)'>\n *- Expected a dot import path string")
 _ATTRIBUTE = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'|No module named '([\w.]+)'")
 _EXPECTED = re.compile(r"Expected a (.+?)\. Got value: (.+)|Expected (.+?)\. Got value: (.+)")
 _SUBTYPE = re.compile(r"^ *- Expected a (typing\.Literal\[.+\]|<class '[\w.]+'>)$", re.MULTILINE)
@@ -157,6 +160,8 @@ def explain(message: str, flags: Iterable[str], program: str) -> str:
     if found := _AMBIGUOUS.search(f"{message} "):
         choices = " or ".join(name.rstrip(".") for name in found[2].split(", "))
         return f"{where}Several classes are called '{found[1]}': give the whole name, {choices}."
+    if (number := _NUMBER.search(message)) and (given := _GIVEN.search(message)):
+        return f"{where}expected {number[1]}, got '{quoted(given[1].strip(), 100)}'."
     if found := _CLASS.search(message):
         module, _, name = found[1].rpartition(".")
         near = did_you_mean(name, _names_in(module)) or did_you_mean(found[1], class_names())
@@ -172,6 +177,8 @@ def explain(message: str, flags: Iterable[str], program: str) -> str:
             return f"{where}There is no module '{name}'.{near}"
         near = did_you_mean(found[2], _names_in(found[1])) or did_you_mean(found[2], class_names())
         return f"{where}There is no class '{name}'.{near}"
+    if found := _VALUE.search(message):
+        return f"{found[1]} needs a value."
     if "Config file loop" in message:
         return f"{flag}: expected the name of a class, not of a file."
     if found := _REQUIRED.search(message):
