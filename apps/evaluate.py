@@ -6,15 +6,18 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..errors import DataError, UsageError, one_line, printable, some
 from .shell.records import Format, Output, format_of
 
+if TYPE_CHECKING:
+    from ..data.video.annotations.segments import Annotation
+
 Kind = Literal["auto", "translation", "captioning", "video"]
 _TEXTS = ("translation", "hypothesis", "prediction", "target", "text")
 _REFERENCES = ("reference", "target", "translation", "text")
-_IMAGES = ("image_id", "image", "file_name", "filename", "path")
+_IMAGES = ("image_id", "image", "file_name", "filename", "image_name", "path")
 _CAPTIONS = ("caption", "prediction", "text")
 
 
@@ -114,20 +117,22 @@ def evaluate(
 
 def _kind(predictions: Path, truth: Path) -> Kind:
     """Find out what files hold."""
+    from ..data.formats.table import normal
     from .shell.reading import read_records
     from .shell.texts import read_once
 
     if read_once(predictions) or read_once(truth):
         return "translation"
     if predictions.is_dir() or truth.is_dir():
-        if predictions.is_dir() and truth.is_dir():
+        tables = (".csv", ".tsv")
+        if predictions.is_dir() and (truth.is_dir() or truth.suffix.lower() in tables):
             return "video"
         if predictions.is_dir():
             raise UsageError(f"'{predictions}' is a folder, '{truth}' is none: name two of a kind.")
         return "captioning"  # a folder with a caption file
     if format_of(predictions) is None:
         return "translation" if _first(predictions) != _RECOGNITION else "video"
-    names = {name.lower() for name in read_records(predictions)[0]}
+    names = {normal(name) for name in read_records(predictions)[0]}
     if "label" in names and names & {"frame", "start"}:
         return "video"
     return "captioning" if names & set(_IMAGES) and "caption" in names else "translation"
@@ -240,9 +245,9 @@ def _videos(predictions: Path, truth: Path, background: list[str], pooled: bool)
 
     from ..tasks.metrics import SegmentationScores
 
-    folders = predictions.is_dir() and truth.is_dir()
-    given = _labels(predictions) if folders else {"video": predictions}
-    right = _labels(truth) if folders else {"video": truth}
+    given, right = _labels(predictions), _labels(truth)
+    if len(given) == len(right) == 1 and not (predictions.is_dir() or truth.is_dir()):
+        given = dict(zip(right, given.values(), strict=True))  # two files of one video
     both, missing, extra = _matched(given, right, "videos")
     pairs = [_compared(given[name], right[name]) for name in both]
     classes = sorted({label for pair in pairs for labels in pair for label in labels} - {""})
@@ -262,65 +267,96 @@ def _videos(predictions: Path, truth: Path, background: list[str], pooled: bool)
     return _Scores(scores, {"segments": metric.settings(shown)}, len(both), missing, extra)
 
 
-def _labels(folder: Path) -> dict[str, Path]:
-    """Return the files of labels of a folder by the videos' names."""
-    files = [
-        path for path in sorted(folder.iterdir()) if path.suffix.lower() in ("", ".csv", ".txt")
-    ]
-    files = [path for path in files if path.is_file() and not path.name.startswith(".")]
+class _FrameNames(NamedTuple):
+    """The labels of a video.
+
+    Attributes:
+        path: Where they stand.
+        names: The class of each frame.
+        segments: Whether it is segments that are told: frames at the end may have none.
+        rest: The class of all frames behind `names`; empty: none.
+    """
+
+    path: Path
+    names: list[str]
+    segments: bool
+    rest: str = ""
+
+    def labels(self, frames: int) -> list[str]:
+        return self.names + [self.rest] * (frames - len(self.names))
+
+
+def _labels(path: Path) -> dict[str, _FrameNames]:
+    """Return the labels of videos by their names: those of a file, or of the files of a folder."""
+    from ..data.video.annotations.reading import read_annotations
+    from ..data.video.annotations.segments import ends_of
+
+    files = [path]
+    if path.is_dir():
+        known = ("", ".csv", ".txt")
+        files = [one for one in sorted(path.iterdir()) if one.suffix.lower() in known]
+        files = [one for one in files if one.is_file() and not one.name.startswith(".")]
     if not files:
-        raise DataError(f"'{folder}' holds no labels: no .csv and no .txt file.")
-    found: dict[str, Path] = {}
-    for path in files:
-        if path.stem in found:
-            raise DataError(f"'{folder}' has two files of labels of '{path.stem}'.")
-        found[path.stem] = path
+        raise DataError(f"'{path}' holds no labels: no .csv and no .txt file.")
+    tables = [one for one in files if one.suffix.lower() in (".csv", ".tsv")]
+    told = [(file, one) for file in tables for one in read_annotations(file)]
+    try:
+        ends, reason = ends_of([one for _, one in told])
+    except DataError as error:  # both occur: no frame can be of two segments
+        ends, reason = "excluded", str(error).partition(".\n")[0]
+    told = [(file, one.with_ends(ends)) for file, one in told]
+    if reason:
+        print(
+            printable(f"{path}: the last frame of a segment is {ends} ({reason})"), file=sys.stderr
+        )
+    found: dict[str, _FrameNames] = {}
+    lines = [(one.stem, _line_a_frame(one)) for one in files if one not in tables]
+    rows = [
+        (Path(one.video).stem if one.video else file.stem, _frame_names(file, one))
+        for file, one in told
+    ]
+    for name, labels in lines + rows:
+        if name in found:
+            raise DataError(f"'{path}' has the labels of '{name}' twice.")
+        found[name] = labels
     return found
 
 
-def _compared(given: Path, right: Path) -> tuple[list[str], list[str]]:
+def _compared(given: _FrameNames, right: _FrameNames) -> tuple[list[str], list[str]]:
     """Return the labels of a video's frames, predicted and true: the names of classes."""
-    predicted, true = _read(given), _read(right)
-    frames = max(predicted.frames, true.frames)
-    for labels in (predicted, true):
-        if labels.frames != frames and not labels.segments:
+    counts = len(given.names), len(right.names)
+    for labels in (given, right):
+        if len(labels.names) != max(counts) and not labels.segments:
             raise DataError(
-                f"'{given}' labels {predicted.frames} frames and '{right}' {true.frames}: a label "
+                f"'{given.path}' labels {counts[0]} frames and '{right.path}' {counts[1]}: a label "
                 "for each frame is expected in both."
             )
-    return predicted.labels(frames), true.labels(frames)
+    return given.labels(max(counts)), right.labels(max(counts))
 
 
-class _FrameNames(NamedTuple):
-    """The labels of a file; where it tells of segments, frames at the end may have none."""
+def _frame_names(path: Path, found: Annotation) -> _FrameNames:
+    """Return the labels of frames that a table tells."""
+    if found.unit != "frames":
+        raise DataError(f"'{path}' counts seconds: labels of frames are compared.")
+    last = [one for one in found.segments if math.isinf(one.end)]  # a label of a whole video
+    if last and len(found.segments) == 1:
+        return _FrameNames(path, [], True, last[0].label)
+    if last:
+        raise DataError(f"'{path}' has a segment without an end: labels of frames are compared.")
+    further = int(found.ends == "included")
+    names = [""] * int(max((one.end + further for one in found.segments), default=0))
+    for one in found.segments:
+        start, end = int(one.start), int(one.end) + further
+        names[start:end] = [one.label] * (end - start)
+    return _FrameNames(path, names, not found.every_frame)
 
-    names: list[str]
-    segments: bool
 
-    @property
-    def frames(self) -> int:
-        return len(self.names)
-
-    def labels(self, frames: int) -> list[str]:
-        return self.names + [""] * (frames - len(self.names))
-
-
-def _read(path: Path) -> _FrameNames:
+def _line_a_frame(path: Path) -> _FrameNames:
     from ..data.tables import read_lines
-    from ..data.video.labels import read_frame_labels
 
-    if path.suffix.lower() == ".csv":
-        found = read_frame_labels(path)
-        if found.unit != "frames" or any(math.isinf(one.end) for one in found.segments):
-            raise DataError(f"'{path}' counts seconds: labels of frames are compared.")
-        names = [""] * int(max((one.end for one in found.segments), default=0))
-        for one in found.segments:
-            start, end = int(one.start), int(one.end)
-            names[start:end] = [one.label] * (end - start)
-        return _FrameNames(names, not found.every_frame)
     lines = [line.strip() for line in read_lines(path) if line.strip()]
     if lines[:1] == [_RECOGNITION]:
         lines = [name for line in lines[1:] for name in line.split()]
     if not lines:
         raise DataError(f"'{path}' holds no labels.")
-    return _FrameNames(lines, False)
+    return _FrameNames(path, lines, False)

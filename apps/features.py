@@ -96,9 +96,13 @@ def _encoder(
         if not isinstance(model.encoder, FrameEncoder):
             raise UsageError(f"'{source}' holds a model of features: it has no encoder of frames.")
         return model.encoder.eval(), model.spec["image_size"]
-    encoder = FrameEncoder(
-        lambda: TorchvisionBackbone(source, weights=weights, frozen=True), places=places
-    )
+    try:
+        encoder = FrameEncoder(
+            lambda: TorchvisionBackbone(source, weights=weights, frozen=True), places=places
+        )
+    except ValueError as error:
+        hint = ".\nIts flag is --weights FILE, a file with a state dict."
+        raise UsageError(f"{error}{hint if 'weights' in str(error) else ''}") from error
     return encoder.to(device).eval(), image_size
 
 

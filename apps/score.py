@@ -27,7 +27,7 @@ _SOURCES = ("source", "src", "input")
 _TEXTS = ("translation", "hypothesis", "prediction", "target", "reference", "caption", "text")
 _KEPT = ("file", "id", "rank", "image", "image_id")  # where there is a record for each symbol
 _END = "</s>"
-_IMAGES = ("image", "image_id", "file_name", "filename", "path")
+_IMAGES = ("image", "image_id", "file_name", "filename", "image_name", "path")
 
 
 class _Item(NamedTuple):
@@ -287,6 +287,7 @@ def _parallel(sources: str, texts: str) -> list[_Item]:
 
 def _table(files: Sequence[str], name: str | None, about: Sequence[str] | None) -> list[_Item]:
     """Return the texts of tables; what has failed in them has no text and is refused."""
+    from ..data.captioning.finding import ImageFinder
     from .shell.reading import column, read_records, text_of
 
     items: list[_Item] = []
@@ -294,11 +295,13 @@ def _table(files: Sequence[str], name: str | None, about: Sequence[str] | None) 
         records = read_records(file)
         text = column(records, (name.lower(),) if name else _TEXTS, file, "the texts")
         inputs = column(records, about, file, "what they are about") if about else None
+        finder = ImageFinder(file, [file.parent], None)
         for number, record in enumerate(records, 1):
             said = text_of(record, text, file)
             given = str(record.get(inputs)) if inputs else None
             if about is _IMAGES and given and not Path(given).exists():
-                given = str(file.parent / given)
+                found = finder.find(given)  # in the usual folders, as for training
+                given = str(found[0] if len(found) == 1 else file.parent / given)
             known = {"file": str(file)} if len(files) > 1 else {}
             known |= {"id": record.get("id", number), **record}
             missing = DataError(f"'{file}', record {number} has no {text}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, ParamSpec, Self, TypeVar
 
 import torch
@@ -94,6 +94,25 @@ def check_sizes(least: int = 1, /, **sizes: Any) -> None:
             raise ValueError(f"{name}={size}: must be at least {least}")
         if name == "image_size" and size > _LARGEST_SIDE:
             raise ValueError(f"{name}={size}: must be at most {_LARGEST_SIDE:,} pixels")
+
+
+def as_texts(texts: Any, *kinds: type) -> list[Any]:
+    """Return a list of texts, which a request from outside may have said to be one.
+
+    Args:
+        texts: The texts. One alone would be taken for the list of its letters.
+        kinds: What a text may be besides `str`.
+
+    Raises:
+        TypeError: It is something else, or one of them is.
+    """
+    if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Iterable):
+        raise TypeError(f"texts are {type(texts).__name__} {texts!r:.40}: must be a list of str")
+    found = list(texts)
+    for number, text in enumerate(found):
+        if not isinstance(text, (str, *kinds)):
+            raise TypeError(f"texts[{number}] is {type(text).__name__} {text!r:.40}: must be str")
+    return found
 
 
 def refuse_broken(model: nn.Module) -> None:

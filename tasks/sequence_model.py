@@ -22,7 +22,7 @@ from ..core.state import State, leaves, select_rows
 from ..core.vision.encoders import ImageEncoder, RegionEncoder
 from ..data.batch import padded
 from ..data.tokenizer import Subwords
-from .model import Model, Scored, check_sizes, seeded
+from .model import Model, Scored, as_texts, check_sizes, seeded
 
 _SPECIAL = [Subwords.START, Subwords.END, Subwords.PAD, Subwords.UNKNOWN]
 _DRAWING = ("temperature", "top_k", "top_p", "min_p")
@@ -294,7 +294,7 @@ class EncoderDecoder(Model):
             texts: The texts.
             batch_size: Texts side by side; the result does not depend on it.
         """
-        ids = [[*row, Subwords.END] for row in self.vocabulary.encode_batch(texts)]
+        ids = [[*row, Subwords.END] for row in self.vocabulary.encode_batch(as_texts(texts))]
         return self.score_symbols(inputs, ids, batch_size=batch_size)
 
     @torch.inference_mode()

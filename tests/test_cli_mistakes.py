@@ -84,6 +84,9 @@ for line in sys.stdin:
         ("--model.core unrolled.core.GUR",
          "There is no class 'unrolled.core.GUR'. Did you mean 'GRU'?"),
         ("--model.core.hidden_size 4.5", "--model.core.hidden_size: expected int, got '4.5'."),
+        ("--model.optimizer.lr nan", "--model.optimizer.lr: expected float, got 'nan'."),
+        ("--early_stopping.patience -1", "--early_stopping.patience is -1; it has to be at least"),
+        ("--trainer.max_epochs", "--trainer.max_epochs needs a value."),
         ("--trainer.max_steps x", "--trainer.max_steps: expected int, got 'x'."),
         ("text.txt", "The word 'text.txt' is not expected here: a flag begins with '--'. "
          "Are these your data? --data.path text.txt"),

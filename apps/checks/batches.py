@@ -60,7 +60,8 @@ def _tell_cost(data: DataModule, count: int, trainer: dict[str, Any], report: Re
         if isinstance(most := trainer.get(key), int) and most > 0
         for text in [f"{most:,} {unit}" + (f" are {most * factor:,} batches" if factor else "")]
     ]
-    asked = f"; {' and '.join(limits)}" if limits else ""
+    first = ", whichever is first" if len(limits) > 1 else ""
+    asked = f"; {' or '.join(limits)}{first}" if limits else ""
     report.tell(
         "time",
         f"{_for_people(seconds * count)} to read an epoch in one process, {1000 * seconds:,.1f} ms "

@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 
-from ...errors import UnrolledError
+from ...errors import UnrolledError, UsageError
 from ...tasks.base import Task
 from .resuming import has_validation
 
@@ -23,6 +23,9 @@ class StopEarly(EarlyStopping):
         monitor: The logged metric to watch.
         mode: Whether better is smaller or larger.
         min_delta: The least change that counts as better.
+
+    Raises:
+        UsageError: The patience is negative.
     """
 
     def __init__(
@@ -32,6 +35,8 @@ class StopEarly(EarlyStopping):
         mode: Literal["min", "max"] = "min",
         min_delta: float = 0.0,
     ) -> None:
+        if patience is not None and patience < 0:
+            raise UsageError(f"--early_stopping.patience is {patience}; it has to be at least 0.")
         super().__init__(monitor, min_delta=min_delta, patience=patience or 0, mode=mode)
         self.enabled = patience is not None
         self._watched: Tensor | None = None  # the value; the metric's own may not be able to tell

@@ -18,12 +18,15 @@ from .source import classes_in, modules_in
 
 # The texts by which jsonargparse (4.39 to 4.53) says what is wrong; the first that occurs is the
 # cause.
-_UNRECOGNIZED = re.compile(r"[Uu]nrecognized arguments: (\S+)")
+_UNRECOGNIZED = re.compile(r"[Uu]nrecognized arguments: (\S.*)")
 _OPTION = re.compile(r"Option '([^']+)' is not accepted(.*)|does not accept option '([^']+)'(.*)")
+_VALUE = re.compile(r"argument (--\S+): expected one argument")
 _REQUIRED = re.compile(r"(?:arguments are required|is required|are required)[^:]*: (.+)")
 _KEY = re.compile(r'Parser key "([^"]+)"')
 _NESTED = re.compile(r"NestedArg\(key='([^']+)', val=(.+)\)")
 _CLASS = re.compile(r"Expected a dot import path string: (\S+)")
+# a number, or an object that is one: `lr` of torch's optimizers
+_NUMBER = re.compile(r"Expected a <class '(float|int)'>\n *- Expected a dot import path string")
 _ATTRIBUTE = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'|No module named '([\w.]+)'")
 _EXPECTED = re.compile(r"Expected a (.+?)\. Got value: (.+)|Expected (.+?)\. Got value: (.+)")
 _SUBTYPE = re.compile(r"^ *- Expected a (typing\.Literal\[.+\]|<class '[\w.]+'>)$", re.MULTILINE)
@@ -138,7 +141,7 @@ def explain(message: str, flags: Iterable[str], program: str) -> str:
         where = f"{flag}: " if flag and "flag" not in explained[1] else ""
         return f"{where}{explained[1]}"
     if found := _UNRECOGNIZED.search(message):
-        name = found[1].partition("=")[0]
+        name = _first_word(found[1])
         if not name.startswith("-"):
             place = next((flag for flag in ("--data.path", "--data.root") if flag in flags), None)
             known = place and os.path.exists(name)
@@ -157,6 +160,8 @@ def explain(message: str, flags: Iterable[str], program: str) -> str:
     if found := _AMBIGUOUS.search(f"{message} "):
         choices = " or ".join(name.rstrip(".") for name in found[2].split(", "))
         return f"{where}Several classes are called '{found[1]}': give the whole name, {choices}."
+    if (number := _NUMBER.search(message)) and (given := _GIVEN.search(message)):
+        return f"{where}expected {number[1]}, got '{quoted(given[1].strip(), 100)}'."
     if found := _CLASS.search(message):
         module, _, name = found[1].rpartition(".")
         near = did_you_mean(name, _names_in(module)) or did_you_mean(found[1], class_names())
@@ -172,6 +177,8 @@ def explain(message: str, flags: Iterable[str], program: str) -> str:
             return f"{where}There is no module '{name}'.{near}"
         near = did_you_mean(found[2], _names_in(found[1])) or did_you_mean(found[2], class_names())
         return f"{where}There is no class '{name}'.{near}"
+    if found := _VALUE.search(message):
+        return f"{found[1]} needs a value."
     if "Config file loop" in message:
         return f"{flag}: expected the name of a class, not of a file."
     if found := _REQUIRED.search(message):
@@ -224,6 +231,15 @@ def lacking(error: ImportError) -> SetupError:
     package = (error.name or "").partition(".")[0]
     hint = f" Try: pip install {package}" if package and "pip install" not in text else ""
     return SetupError(f"{text}{'' if text.endswith(('.', '!', '`')) else '.'}{hint}")
+
+
+def _first_word(words: str) -> str:
+    """Return the first of words that were joined by blanks: a path with blanks is one of them."""
+    parts = words.split(" ")
+    if words.startswith("-"):
+        return parts[0].partition("=")[0]
+    begins = (" ".join(parts[:count]) for count in range(len(parts), 0, -1))
+    return next(filter(os.path.exists, begins), parts[0])
 
 
 def _by_last_word(name: str, flags: Iterable[str]) -> str:

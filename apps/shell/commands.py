@@ -131,8 +131,7 @@ def bound(command: str, function: Command, words: list[str]) -> Command:
     for place in reversed(range(len(words))):  # `--scores` alone means `--scores true`
         if words[place] in switches and [*words, ""][place + 1] not in ("true", "false"):
             words = [*words[: place + 1], "true", *words[place + 1 :]]
-    if several:
-        words = _words_first(words)
+    words = _words_first(words)
     given = parser.parse_args(words).as_dict()
     rest = [word for name in several for word in given.pop(name) or []]
     if several and not rest:
@@ -150,7 +149,7 @@ def _takes_text(annotation: Any) -> bool:
 
 
 def _words_first(words: list[str]) -> list[str]:
-    """Return words before flags: `*paths` would take those up to the first flag, and no others.
+    """Return words before flags: optional ones, and `*paths`, would be those before the first flag.
 
     Args:
         words: Words, and flags with the value that each has.

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...data.formats.table import normal
 from ...data.tables import MAX_FILE, check_size, csv_rows, json_rows, json_value, read_lines
 from ...errors import DataError, quoted, some
 from .records import Format, format_of
@@ -61,8 +62,8 @@ def column(records: Sequence[dict[str, Any]], names: Sequence[str], path: Path, 
     Raises:
         DataError: They have none of them.
     """
-    there = {name.lower(): name for name in records[0]}
-    for name in names:
+    there = {normal(name): name for name in records[0]}
+    for name in map(normal, names):
         if name in there:
             return there[name]
     raise DataError(
@@ -111,11 +112,15 @@ def _rows(path: Path, format: Format) -> Iterator[dict[str, Any]]:
     lines = [line.removesuffix("\r") for line in read_lines(path)]
     rows: Iterator[tuple[int, list[str]]]
     if format == "csv":
-        rows = csv_rows(lines, f"'{path}'")
+        first = lines[0] if lines else ""
+        # what the suffix says, unless the first line has none of it: spreadsheets write others too
+        separator = next((sign for sign in (",", ";", "\t", "|") if sign in first), ",")
+        rows = csv_rows(lines, f"'{path}'", delimiter=separator)
     else:
         split = ([_undone(field) for field in line.split("\t")] if line else [] for line in lines)
         rows = iter(enumerate(split, 1))
     _, head = next(rows, (1, []))
+    head = [name.strip() for name in head]
     for number, row in rows:
         if not row:
             continue

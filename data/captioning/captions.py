@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import regex
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from ...errors import DataError, UsageError
+from ...errors import DataError, UsageError, some
 from ..cache import cache_folder
 from ..formats.folders import refuse_address
 from ..formats.letters import composed, plain
@@ -284,6 +284,11 @@ class CaptionData(CaptioningData):
         """Return where each image is, None where it is nowhere, and what is wrong with some."""
         finder = ImageFinder(root, folders, self.image_dir)
         paths, wrong = finder.all_of([entry.image for entry in entries], source)
+        if others := finder.others(path for path in paths if path is not None):
+            rank_zero_info(
+                f"{len(others):,} image(s) beside those that {source} names are left alone: "
+                f"{some(others, 3)}"
+            )
         there = [number for number, path in enumerate(paths) if path is not None]
         found = faults([path for path in paths if path is not None], self._kept)
         return paths, wrong | {there[number]: what for number, what in found.items()}

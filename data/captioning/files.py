@@ -15,6 +15,7 @@ from ..formats.hub import COLUMNAR, JSON_LINES
 from ..formats.objects import whole_json
 from ..formats.packed import COMPRESSED, plain_name
 from ..formats.table import chosen_columns
+from ..images import SUFFIXES
 from ..sources import missing_file
 from ..splits import Part
 from ..tables import read_lines
@@ -104,7 +105,8 @@ def read_captions(root: Path, layout: Layout, columns: str | None = None) -> Cap
         known = "\n".join(
             f"  {name}: {what}" for name, what in EXPECTED.items() if layout in ("auto", name)
         )
-        others = f" (but {_listed(there, root)})" if there else ""
+        kinds = " or ".join(dict.fromkeys(file.layout for file in there))
+        others = f" (but {_listed(there, root)}: --data.layout {kinds})" if there else ""
         hint = "" if there else _unnamed(root)
         raise DataError(
             f"'{root}' has no caption file whose name is known{others}.{hint} Expected is\n{known}"
@@ -160,7 +162,8 @@ def _unnamed(root: Path) -> str:
 
 
 def _beside(path: Path) -> bool:
-    return any(path.with_suffix(end).is_file() for end in (".jpg", ".png", ".jpeg", ".webp"))
+    ends = (*SUFFIXES, *(end.upper() for end in SUFFIXES))
+    return any(path.with_suffix(end).is_file() for end in ends)
 
 
 def _part_of(path: Path, root: Path) -> Part | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -94,6 +94,22 @@ class ImageFinder:
                 f"Name their folder with {flag}."
             )
         return paths, wrong
+
+    def others(self, taken: Iterable[Path]) -> list[str]:
+        """Return the names of images that lie in the folders of some, and are none of them.
+
+        Args:
+            taken: The images that are used.
+        """
+        known = set(taken)
+        return sorted(
+            item.name
+            for folder in {path.parent for path in known}
+            for item in os.scandir(folder)
+            if os.path.splitext(item.name)[1].lower() in SUFFIXES
+            and not item.name.startswith(".")
+            and folder / item.name not in known
+        )
 
     def find(self, image: str) -> list[Path]:
         """Return the files that a name may mean: one, or several where it does not say which.

@@ -71,10 +71,15 @@ def same_name(cell: str, name: str) -> bool:
         cell: What the header says.
         name: The known name.
     """
-    return _normal(cell) == _normal(name)
+    return normal(cell) == normal(name)
 
 
-def _normal(name: str) -> str:
+def normal(name: str) -> str:
+    """Return a column's name as it is compared: in small letters, with `_` for blanks and hyphens.
+
+    Args:
+        name: What the header says.
+    """
     return re.sub(r"[\s_-]+", "_", name.strip().strip("\"'").casefold())
 
 

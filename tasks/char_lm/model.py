@@ -27,7 +27,7 @@ from ...data.vocabulary import (
     WordVocabulary,
     vocabulary_from_spec,
 )
-from ..model import Model, Scored, infers, seeded
+from ..model import Model, Scored, as_texts, infers, seeded
 from .writing import Text, Writer, as_known, encoded_prompt
 
 _READ = 512  # symbols of a prompt that are read at once: longer ones take no more memory
@@ -214,7 +214,7 @@ class CharModel(Model):
             ValueError: A setting is out of its range, or the prompt is bytes and the model writes
                 text.
         """
-        prompts = [prompt] if isinstance(prompt, str | bytes) else list(prompt)
+        prompts = [prompt] if isinstance(prompt, str | bytes) else as_texts(prompt, bytes)
         pieces = self.generate_stream(
             prompts,
             length=length,
@@ -266,7 +266,9 @@ class CharModel(Model):
 
         Raises:
             DataError: A text has a character that the model never saw.
+            TypeError: The texts are no list of str.
         """
+        texts = as_texts(texts)
         self.eval()
         words = self.vocabulary.kind == "words"  # unknown ones are a symbol that it has learnt
         unknown: Literal["error", "replace"] = "replace" if words else "error"
@@ -321,6 +323,7 @@ class CharModel(Model):
         check_sampling(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
         if length < 0:
             raise ValueError(f"length={length}: must be at least 0")
+        prompts = as_texts(prompts, bytes)
         rows = {
             prompt: np.concatenate(
                 ([self.vocabulary.END], encoded_prompt(self.vocabulary, prompt, unknown))

@@ -22,7 +22,7 @@ from ...data.batch import padded
 from ...data.spec import TranslationSpec
 from ...data.tokenizer import Subwords
 from ...errors import DataError
-from ..model import Scored
+from ..model import Scored, as_texts
 from ..sequence_model import EncoderDecoder, SearchSettings, Written, symbol_vectors
 from .alignment import looked_at, word_alignment, word_numbers
 from .shortlist import from_checkpoint
@@ -217,7 +217,7 @@ class TranslationModel(EncoderDecoder):
         Returns:
             The best translation of each sentence; an empty one's is empty.
         """
-        texts = [text] if isinstance(text, str) else list(text)
+        texts = [text] if isinstance(text, str) else text
         found = self.translations(texts, unknown=unknown, shortlist=shortlist, **settings)
         best = [one[0].text for one in found]
         return best[0] if isinstance(text, str) else best
@@ -234,6 +234,7 @@ class TranslationModel(EncoderDecoder):
 
         Raises:
             DataError: A text has more than 2,000 subwords.
+            TypeError: The texts are no list of str.
         """
         self._readable(self.target, translations)
         ids = self._readable(self.source, sources)
@@ -248,6 +249,7 @@ class TranslationModel(EncoderDecoder):
 
     def _readable(self, vocabulary: Subwords, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of texts, of which none is too long."""
+        texts = as_texts(texts)
         ids = vocabulary.encode_batch(texts)
         for text, subwords in zip(texts, ids, strict=True):
             if len(subwords) > _LONGEST:
@@ -284,6 +286,7 @@ class TranslationModel(EncoderDecoder):
         Raises:
             ValueError: A setting is out of its range.
             DataError: A sentence has more than 2,000 subwords.
+            TypeError: The sentences are no list of str.
         """
         if shortlist and self.shortlist is None:
             raise ValueError(

@@ -135,6 +135,7 @@ def test_images_are_read_whole_and_compared(captions, check):
     assert "3.jpg' is damaged" in said
     assert "test: 1 image(s) are in the training part too (9.jpg)" in said
     assert "captions are the same" in told
+    assert re.search(r"30 epochs are [\d,]+ batches or 30,000 steps, whichever is first", told)
 
 
 def test_images_without_captions_stop_nothing(tmp_path, check):

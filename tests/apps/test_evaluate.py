@@ -122,6 +122,9 @@ def test_captions_against_the_references_of_the_field(truth, capsys):
     for records in ([] if make is table else [by_number]) + [by_path]:
         found = scores(capsys, write("given.json", records), name)
         assert {key: found[key] for key in expected} == pytest.approx(expected, abs=1e-4)
+    rows = [f"{one['image']};{one['caption']}\n" for one in by_path]  # as spreadsheets write
+    Path("semicolons.csv").write_text("".join(["Image Name;Caption\n", *rows]))
+    assert scores(capsys, "semicolons.csv", name)["matched"] == len(IMAGES)
     found = scores(capsys, write("given.tsv", by_path[:2]), name, code=3)
     assert (found["matched"], found["missing"]) == (2, 1)
 
@@ -146,6 +149,30 @@ def test_labels_in_folders_of_three_forms(capsys):
     found = scores(capsys, "segments", "truth")
     assert found["edit"] == pytest.approx(100 * 2 / 3, abs=1e-4)
     assert found["accuracy"] == pytest.approx(100 * 4 / 6, abs=1e-4)
+
+
+def test_labels_of_several_videos_in_a_table_as_for_training(capsys):
+    Path("given").mkdir()
+    for name, labels in (("v 1", "aaab"), ("w", "bbbb")):
+        rows = [f"{n},{label}\n" for n, label in enumerate(labels)]
+        Path(f"given/{name}.csv").write_text("".join(["frame,label\n", *rows]))
+    Path("truth").mkdir()
+    for table in ("all.csv", "truth/all.csv"):
+        # the last frames belong to their segments
+        Path(table).write_text(
+            "Video;Start;End;Action\nv 1.mp4;0;1;a\nv 1.mp4;2;3;b\nw.mp4;0;3;b\n"
+        )
+    for truth in ("all.csv", "truth"):
+        found = scores(capsys, "given", truth)
+        assert (found["matched"], found["missing"]) == (2, 0)
+        assert found["accuracy"] == pytest.approx(100 * 7 / 8, abs=1e-4)
+    # two segments share a frame's number, so ends are none of theirs, and frame 2 has no label
+    Path("one.csv").write_text("start,end,label\n0,1,a\n1,2,a\n3,4,b\n")
+    assert scores(capsys, "given/v 1.csv", "one.csv")["accuracy"] == 100
+    Path("all.csv").write_text("video,label\nv 1.mp4,a\nw.mp4,b\nx.mp4,b\n")  # of whole videos
+    found = scores(capsys, "given", "all.csv", code=3)
+    assert (found["matched"], found["missing"]) == (2, 1)
+    assert found["accuracy"] == pytest.approx(100 * 7 / 8, abs=1e-4)
 
 
 def test_what_does_not_fit_is_named(capsys):

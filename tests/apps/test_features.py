@@ -69,6 +69,8 @@ def test_a_torchvision_model_and_videos_without_labels(here, capsys):
     assert "1 of 2 video(s) could not be read" in capsys.readouterr().err
     assert main(["features", "resnet19", "videos/v0.mp4"]) == 2
     assert "Did you mean 'resnet18'?" in capsys.readouterr().err
+    assert main(["features", "resnet18", "videos/v0.mp4", "--weights", "gone.pth"]) == 2
+    assert "Its flag is --weights FILE" in capsys.readouterr().err
 
 
 def test_features_of_a_frozen_backbone_are_made_once_and_train_alike(tmp_path):

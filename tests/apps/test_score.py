@@ -9,6 +9,7 @@ import itertools
 import json
 import math
 import os
+import shutil
 import sys
 from functools import partial
 from pathlib import Path
@@ -186,6 +187,15 @@ def test_captions_with_their_images(made, tmp_path, capsys, monkeypatch):
     assert found[2]["log_probability"] == pytest.approx(sum(scored.log_probabilities), abs=1e-4)
     words = records(capsys, made / "caption.ckpt", table, "--by", "word", code=3)
     assert [row["word"] for row in words if row["image"] == "a.png"][-1] == "</s>"
+
+
+def test_a_spreadsheets_captions_with_images_where_training_finds_them(made, tmp_path, capsys):
+    (tmp_path / "images").mkdir()
+    shutil.copy(made / "a.png", tmp_path / "images" / "a b.png")
+    (tmp_path / "captions.csv").write_text("Image Name; Caption\na b.png;a star, red\n")
+    (found,) = records(capsys, made / "caption.ckpt", tmp_path / "captions.csv")
+    scored = unrolled.load(made / "caption.ckpt").score([made / "a.png"], ["a star, red"])[0]
+    assert found["log_probability"] == pytest.approx(sum(scored.log_probabilities), abs=1e-4)
 
 
 def test_mistakes(made, translator, tmp_path, capsys):

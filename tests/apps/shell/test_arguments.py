@@ -53,3 +53,14 @@ def test_a_flag_that_may_be_null_says_what_else_it_may_be():
     ):
         with pytest.raises(UsageError, match=f"^{flag}: expected {expected}, got '{value}'.$"):
             parser.parse_args([flag, value])
+
+
+def test_a_path_with_blanks_is_one_word(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my text.txt").touch()
+    parser = Parser(prog="x")
+    parser.add_argument("--data.path")
+    with pytest.raises(UsageError, match=r"The word 'my text.txt' .* --data.path 'my text.txt'$"):
+        parser.parse_args(["my text.txt", "more"])
+    with pytest.raises(UsageError, match="The word 'my' is not expected here"):
+        parser.parse_args(["my other.txt"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import new_command
@@ -108,3 +109,13 @@ def test_every_file_is_a_command_with_a_summary():
     assert found.keys() == files
     assert all(found.values())
     assert len(main_help(found).splitlines()) < 40
+
+
+def test_words_may_stand_behind_flags():
+    def say(model: str, file: str = "-", other: str | None = None, *, size: int = 1) -> None: ...
+
+    for words in itertools.permutations(["a", "b c"]):
+        for at in range(3):
+            given = [*words[:at], "--size", "-3", *words[at:]]
+            call = commands.bound("say", say, given)
+            assert (*call.args, call.keywords) == (*words, None, {"size": -3})

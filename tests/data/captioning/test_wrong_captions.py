@@ -107,6 +107,18 @@ def test_an_image_without_captions_is_named_and_left_out(tmp_path, data):
     assert all(4 not in numbers_in(batch) for batch in module.train_dataloader())
 
 
+def test_images_that_no_caption_names_are_counted_and_named(tmp_path, data, caplog):
+    write_csv(tmp_path)
+    for name in ("other.JPG", "another.png", ".hidden.jpg", "notes.txt"):
+        (tmp_path / "images" / name).write_bytes(b"")
+    with caplog.at_level("INFO"):
+        assert data().references("train")
+    assert (
+        "2 image(s) beside those that 'captions.csv' names are left alone: another.png, other.JPG"
+        in caplog.text
+    )
+
+
 def test_nothing_with_a_caption_is_an_error(tmp_path, data):
     draw_images(tmp_path)
     (tmp_path / "captions.json").write_text(coco(range(10), texts=False))
@@ -210,7 +222,9 @@ def test_several_layouts_have_to_be_chosen_from(tmp_path, data):
     assert len(data(layout="csv").references("train")) == 8
     assert len(data(layout="karpathy").references("train")) == 7
     with pytest.raises(
-        DataError, match=r"known \(but captions.csv of the layout csv, .*\). Expected is\n  jsonl: "
+        DataError,
+        match=r"but captions.csv of the layout csv, .*: --data.layout csv or karpathy\)."
+        r" Expected is\n  jsonl: ",
     ):
         data(layout="jsonl").references("train")
     shutil.copy(tmp_path / "dataset_coco.json", tmp_path / "dataset_flickr8k.json")

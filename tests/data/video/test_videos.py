@@ -367,11 +367,16 @@ class TestBroken:
         some(root, 2)
         for path in root.glob("*.mp4"):
             path.write_bytes(b"")
-        with (
-            pytest.warns(UserWarning, match="Skipped 2 of 2"),
-            pytest.raises(DataError, match="None of the 2 train videos"),
-        ):
-            make(val_fraction=0, test_fraction=0, broken="skip").prepare_data()
+        data = make(val_fraction=0, test_fraction=0, broken="skip")
+        with pytest.warns(match="Skipped 2 of 2"), pytest.raises(DataError, match="None of the 2"):
+            data.prepare_data()
+
+    def test_a_test_part_may_be_skipped_whole(self, root, make):
+        some(root)
+        data = make(broken="skip")
+        data.files["test"][0].path.write_bytes(b"")
+        with pytest.warns(UserWarning, match="Skipped 1 of 1 test videos"):
+            assert [len(found) for found in names(data).values()] == [8, 1, 0]
 
     def test_a_video_of_one_frame_is_one(self, root, make):
         add_video(root / "clip0.mp4", 1)

@@ -96,3 +96,10 @@ def test_a_tensor_has_to_be_a_picture_of_the_models_size(data):
         match=r"an image is uint8 \(3, 32, 64\); a tensor must be uint8 \(3, 64, 64\)",
     ):
         made(data).caption(torch.zeros(3, 32, 64, dtype=torch.uint8))
+
+
+def test_captions_to_score_are_a_list_of_texts(data):
+    model, image = made(data), first_batch(data).image[0]
+    for captions in ("a dog", [5], None):
+        with pytest.raises(TypeError, match=r"must be (a list of )?str$"):
+            model.score([image], captions)

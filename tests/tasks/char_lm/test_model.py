@@ -118,6 +118,15 @@ class TestGenerate:
         with pytest.raises(ValueError, match="stop is bytes"):
             model.generate("the", stop=b"x")
 
+    @pytest.mark.parametrize("prompts", [5, None, {"a": 1}, ["a", 5], ["a", None], [["a"]]])
+    def test_what_is_no_text_is_named(self, model, prompts):
+        for said in (model.generate, model.score, lambda texts: [*model.generate_stream(texts)]):
+            with pytest.raises(TypeError, match=r"must be (a list of )?str$"):
+                said(prompts)
+        for said in (model.score, lambda texts: [*model.generate_stream(texts)]):
+            with pytest.raises(TypeError, match="must be a list of str"):
+                said("the")  # three letters
+
     @pytest.mark.parametrize("stop", ["o", "e ", "the l", "zzz", "\n"])
     def test_a_text_ends_before_its_stop(self, model, stop):
         with torch.no_grad():

@@ -81,3 +81,13 @@ def test_mistakes_are_named():
         model.translate(GERMAN, beam_size=0)
     with pytest.raises(ValueError, match="made without attention"):
         made(attention=None).translations(GERMAN, attention=True)
+
+
+@pytest.mark.parametrize("texts", [5, None, b"ab", {"a": 1}, ["a", 5], ["a", None], [["a"]]])
+def test_what_is_no_list_of_texts_is_named(texts):
+    model = made()
+    for said in (model.translate, model.translations, lambda texts: model.score(texts, texts)):
+        with pytest.raises(TypeError, match=r"must be (a list of )?str$"):
+            said(texts)
+    with pytest.raises(TypeError, match="must be a list of str"):
+        model.score("ab", "cd")  # four letters
