@@ -70,7 +70,7 @@ def evaluate(
             .jsonl, else a line each.
         out: The file to write; null is standard output.
     """
-    from ..data.sources import missing_file
+    from ..data.formats.folders import missing_file
     from .shell.texts import STANDARD_INPUT
 
     given, right = Path(predictions).expanduser(), Path(truth).expanduser()

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from ..errors import DataError, SetupError, UsageError, did_you_mean, quoted, some
 from .cache import cached, key_of, stamps, unusable
-from .formats.folders import files_in, refuse_address
+from .formats.folders import files_in, missing_file, refuse_address
 from .formats.hub import batches, load_dataset
 from .formats.packed import BLOCK_BYTES, plain_name, read_blocks
 
@@ -115,21 +115,6 @@ def path_source(path: str, pattern: str, cache: Path) -> Source:
         with full.open("rb") as pipe:
             return _spooled(_spool(pipe, cache), path)
     raise DataError(missing_file(full, path))
-
-
-def missing_file(full: Path, path: str) -> str:
-    """Return the message that a path does not exist, with the nearest name that does.
-
-    Args:
-        full: The whole path.
-        path: What was given.
-    """
-    parent, name = full.parent, full.name
-    while not parent.is_dir():
-        parent, name = parent.parent, parent.name
-    near = did_you_mean(name, (entry.name for entry in parent.iterdir()))
-    where = f" ({parent} has no '{name}')" if name != full.name else ""
-    return f"'{path}' does not exist{where}.{near}"
 
 
 def _folder(folder: Path, path: str, pattern: str) -> Source:

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from ...data.formats.folders import is_pipe, refuse_address
+from ...data.formats.folders import is_pipe, missing_file, refuse_address
 from ...data.formats.packed import BLOCK_BYTES, read_blocks
-from ...data.sources import missing_file
 from ...errors import DataError, UsageError
 
 STANDARD_INPUT = "-"

@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import DataError, quoted, some
-from ..sources import missing_file
 from ..tables import MAX_LINE
-from .folders import refuse_address
+from .folders import missing_file, refuse_address
 from .packed import kind_of, member_blocks, members, read_blocks
 
 Vector = npt.NDArray[np.float32]

@@ -14,9 +14,8 @@ from typing import Any
 
 from ...errors import DataError, did_you_mean, some
 from ..cache import stamps
-from ..formats.folders import refuse_address
+from ..formats.folders import missing_file, refuse_address
 from ..formats.hub import batches, load_dataset
-from ..sources import missing_file
 from .markup import is_tagged, side_lines
 
 

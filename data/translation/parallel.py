@@ -8,10 +8,10 @@ from typing import Any
 
 from ...errors import DataError, UsageError, quoted
 from ..cache import cache_folder
+from ..formats.folders import missing_file
 from ..formats.iterables import kept_rows
 from ..formats.packed import COMPRESSED
 from ..formats.table import Field, chosen_columns
-from ..sources import missing_file
 from ..spec import Kind, WordTokenizer
 from ..splits import PARTS, Part
 from .base import TranslationData

@@ -11,10 +11,9 @@ from collections import Counter
 from pathlib import Path
 
 from ...errors import DataError, UsageError, quoted
-from ..formats.folders import refuse_address
+from ..formats.folders import missing_file, refuse_address
 from ..formats.objects import whole_json
 from ..formats.packed import kind_of, read_blocks
-from ..sources import missing_file
 from ..tables import MAX_FILE, lines
 from .forms import Form
 from .hugging_face import from_tokenizer_json
