@@ -66,6 +66,15 @@ def refuse_address(path: str) -> None:
         )
 
 
+def path_of(name: str) -> Path:
+    """Return the path that a name means: with a tilde in front, a home, where there is such a user.
+
+    Args:
+        name: What was given.
+    """
+    return Path(os.path.expanduser(name))  # pathlib's fails where a shell leaves the name alone
+
+
 def missing_file(full: Path, path: str) -> str:
     """Return the message that a path does not exist, with the nearest name that does.
 

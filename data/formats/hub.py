@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import DataError, quoted
-from .folders import missing_file
+from .folders import missing_file, path_of
 from .saved import check_arrow, check_folder
 
 JSON_LINES = (".jsonl", ".ndjson")
@@ -51,7 +51,7 @@ def load_dataset(
     """
     import datasets  # takes a second to import
 
-    local, files = Path(name).expanduser(), None
+    local, files = path_of(name), None
     form: dict[str, Any] = {}
     if not local.exists() and (local.suffix in _BUILDERS or _is_path(name)):
         # before the hub is asked for it

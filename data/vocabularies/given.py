@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 from ...errors import DataError, UsageError, quoted
-from ..formats.folders import missing_file, refuse_address
+from ..formats.folders import missing_file, path_of, refuse_address
 from ..formats.objects import whole_json
 from ..formats.packed import kind_of, read_blocks
 from ..tables import MAX_FILE, lines
@@ -32,7 +32,7 @@ def read_vocabulary(name: str) -> Given:
         UsageError: It is no such file.
     """
     refuse_address(name)
-    path = Path(name).expanduser()
+    path = path_of(name)
     if not path.is_file():
         raise DataError(
             f"'{name}' is a folder: name the file in it, tokenizer.json or a .model."
