@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterator
+from errno import EDQUOT, ENOSPC, EROFS
 from logging import WARNING, Handler, LogRecord, getLogger
 from pathlib import Path
 from typing import Any
 
-from ...errors import DataError, quoted
+from ...errors import DataError, SetupError, quoted
 from .folders import missing_file, path_of
 from .saved import check_arrow, check_folder
 
@@ -48,6 +49,7 @@ def load_dataset(
 
     Raises:
         DataError: There is no such data set or split.
+        SetupError: The library's cache can't be written.
     """
     import datasets  # takes a second to import
 
@@ -98,6 +100,7 @@ def load_dataset(
                 warnings.warn(f"{label}: {line}", stacklevel=2)
         return loaded
     except Exception as error:  # a stranger's folder can make the library raise anything
+        _check_cache(error, str(datasets.config.HF_DATASETS_CACHE))
         nor = (
             ""
             if local.exists()
@@ -107,6 +110,20 @@ def load_dataset(
     finally:
         logger.handlers = handlers
         logger.setLevel(level)
+
+
+def _check_cache(error: BaseException | None, cache: str) -> None:
+    """Refuse an error of the library that comes of its cache as the machine's fault."""
+    while error is not None:
+        if isinstance(error, OSError):
+            named = str(error.filename or "").startswith(cache)
+            if named or error.errno in (ENOSPC, EDQUOT, EROFS):
+                raise SetupError(
+                    f"The cache of the datasets library can't be written: {cache}: "
+                    f"{error.strerror or error}.\nName another folder by the environment variable "
+                    "HF_DATASETS_CACHE."
+                ) from error
+        error = error.__cause__ or error.__context__
 
 
 class _Told(Handler):

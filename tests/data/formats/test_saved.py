@@ -9,7 +9,7 @@ import pytest
 from unrolled.data import CaptionData, ParallelData
 from unrolled.data.formats.hub import batches, load_dataset
 from unrolled.data.formats.objects import objects
-from unrolled.errors import DataError
+from unrolled.errors import DataError, SetupError
 
 datasets = pytest.importorskip("datasets")
 TEXTS = [f"the sentence of number {number}" for number in range(40)]
@@ -180,3 +180,13 @@ def test_what_was_kept_of_a_folder_that_is_gone_is_told(tmp_path):
     with pytest.warns(UserWarning, match="it: .*cached"):
         assert texts("mine") == ["old"]
     refused("never", "there is no file or folder of that name")
+
+
+def test_a_cache_of_the_library_that_can_not_be_written_is_the_machines_fault(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n')
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "file")
+    with pytest.raises(SetupError, match=r"file: File exists\.\n.*HF_DATASETS_CACHE"):
+        texts("a.jsonl")
