@@ -82,6 +82,9 @@ class VideoModel(Model):
     ) -> None:
         super().__init__(spec)
         self.classes = spec["classes"]
+        if not all(isinstance(name, str) for name in self.classes):
+            kinds = sorted({type(name).__name__ for name in self.classes})
+            raise ValueError(f"the classes are {', '.join(kinds)}: all must be names")
         self.background = spec["background"] if background is None else background
         if spec["feature_size"] and encoder is not None:
             raise ValueError(
