@@ -14,7 +14,7 @@ from .apps.run.folder.disk import FULL, reason_of
 from .apps.run.request import COMMANDS
 from .apps.shell import commands
 from .apps.shell.help import main_help
-from .apps.shell.messages import memory_full, readable_warnings
+from .apps.shell.messages import memory_full, not_importable, readable_warnings
 from .apps.shell.shipped import tasks
 from .errors import SetupError, UnrolledError, UsageError, did_you_mean, printable
 from .signals import Stopped, stopping
@@ -78,8 +78,8 @@ def _guarded(
             place = getattr(error, "filename", None) or "a file of the output"
             _say(f"{program}: error: {printable(str(place))}: {reason_of(error)}")
             return SetupError.exit_code
-        if full := memory_full(error):
-            _say(f"{program}: error: {full}")
+        if said := memory_full(error) or not_importable(error):
+            _say(f"{program}: error: {printable(said)}")
             return SetupError.exit_code
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         hint = "" if debug else f"\n{program}: --debug shows where it happened"
