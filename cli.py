@@ -78,8 +78,8 @@ def _guarded(
             place = getattr(error, "filename", None) or "a file of the output"
             _say(f"{program}: error: {printable(str(place))}: {reason_of(error)}")
             return SetupError.exit_code
-        if said := memory_full(error) or not_importable(error):
-            _say(f"{program}: error: {printable(said)}")
+        if known := memory_full(error) or not_importable(error):
+            _say(f"{program}: error: {printable(known)}")
             return SetupError.exit_code
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         hint = "" if debug else f"\n{program}: --debug shows where it happened"
