@@ -7,15 +7,17 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from signal import SIGINT
 
 from .apps.run import commands as trainer
 from .apps.run.folder.disk import FULL, reason_of
 from .apps.run.request import COMMANDS
 from .apps.shell import commands
 from .apps.shell.help import main_help
-from .apps.shell.messages import memory_full, readable_warnings
+from .apps.shell.messages import memory_full, not_importable, readable_warnings
 from .apps.shell.shipped import tasks
 from .errors import SetupError, UnrolledError, UsageError, did_you_mean, printable
+from .signals import Stopped, stopping
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -47,7 +49,7 @@ def _guarded(
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
-        with readable_warnings(debug):
+        with stopping(), readable_warnings(debug):
             return dispatch(words, debug)
     except UnrolledError as error:
         if debug:
@@ -58,6 +60,10 @@ def _guarded(
     except KeyboardInterrupt:
         _say(f"\n{program}: interrupted")
         return 130
+    except Stopped as stopped:
+        said = "interrupted" if stopped.number == SIGINT else str(stopped)
+        _say(f"\n{program}: {said}")
+        return stopped.exit_code
     except BrokenPipeError:
         # the reader (`| head`) has had enough; Python would complain once more when it closes
         # standard output
@@ -72,8 +78,8 @@ def _guarded(
             place = getattr(error, "filename", None) or "a file of the output"
             _say(f"{program}: error: {printable(str(place))}: {reason_of(error)}")
             return SetupError.exit_code
-        if full := memory_full(error):
-            _say(f"{program}: error: {full}")
+        if known := memory_full(error) or not_importable(error):
+            _say(f"{program}: error: {printable(known)}")
             return SetupError.exit_code
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         hint = "" if debug else f"\n{program}: --debug shows where it happened"

@@ -73,10 +73,10 @@ def evaluate(
             .jsonl, else a line each.
         out: The file to write; null is standard output.
     """
-    from ..data.sources import missing_file
+    from ..data.formats.folders import missing_file, path_of
     from .shell.texts import STANDARD_INPUT
 
-    given, right = Path(predictions).expanduser(), Path(truth).expanduser()
+    given, right = path_of(predictions), path_of(truth)
     for path, said in ((given, predictions), (right, truth)):
         if said != STANDARD_INPUT and not path.exists():
             raise DataError(missing_file(path.absolute(), said))

@@ -261,9 +261,9 @@ def write_array(path: Path, length: int, blocks: Iterable[Array]) -> None:
     needed, free = first.nbytes // len(first) * length, shutil.disk_usage(path.parent).free
     if needed > free:
         raise SetupError(
-            f"{path.parent} has {free / 1e9:.1f} GB left, and {needed / 1e9:.1f} GB are to be kept "
-            "there.\nName another folder by --data.cache_dir or the environment variable "
-            "UNROLLED_CACHE, or keep less."
+            f"In the cache {_bytes(free)} are left, and '{path.name}' has {_bytes(needed)} "
+            f"({path.parent.parent}).\nName another folder by --data.cache_dir or the environment "
+            "variable UNROLLED_CACHE, or keep less."
         )
     rows = 0
     with array_writer(path, first.dtype, first.shape[1:]) as add:
@@ -272,6 +272,10 @@ def write_array(path: Path, length: int, blocks: Iterable[Array]) -> None:
             rows += len(block)
     if rows != length:
         raise AssertionError(f"{rows} rows were made, not {length}")
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 10**8 else f"{count / 1e3:,.0f} kB"
 
 
 def kept_features(

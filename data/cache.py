@@ -8,20 +8,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
+import socket
 import tempfile
 import time
 import warnings
 import zlib
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from stat import S_ISDIR
+from stat import S_ISDIR, S_ISREG
 from typing import Any
 
 import platformdirs
 from filelock import FileLock
 
 from ..errors import SetupError
+from .formats.folders import path_of
 
 _LARGE = 1 << 24  # bytes of a file that is not added up again while nobody writes to it
 _TICK = 10**9  # nanoseconds; file systems' clocks are finer, but for FAT's
@@ -44,7 +47,7 @@ def cache_folder(given: str | None = None, *, kind: str = "text") -> Path:
         or os.environ.get("UNROLLED_CACHE")
         or platformdirs.user_cache_dir("unrolled", appauthor=False)
     )
-    folder = Path(root).expanduser().absolute() / kind
+    folder = path_of(root).absolute() / kind
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -107,7 +110,7 @@ def cached(path: Path, make: Callable[[Path], object]) -> Path:
     """
     if not _fault(path):
         return path
-    lock = path.with_name(f"{path.name}.lock")
+    lock = _lock(path)
     try:
         with FileLock(lock):
             if fault := _fault(path):
@@ -118,10 +121,15 @@ def cached(path: Path, make: Callable[[Path], object]) -> Path:
             lock.unlink(missing_ok=True)
     except OSError as error:
         if fault := _fault(path):  # else another machine was faster
-            found = f"In the cache {fault}.\n" if path.exists() else ""
-            reason = error.strerror or str(error)
-            raise SetupError(found + unusable(path.parent, reason)) from error
+            found = f"In the cache {fault}.\n" if os.path.lexists(path) else ""
+            raise SetupError(found + unusable(path.parent, _reason(error, path))) from error
     return path
+
+
+def _reason(error: OSError, path: Path) -> str:
+    reason = error.strerror or str(error)
+    own = str(error.filename or "") in (str(_sums(path)), str(_lock(path)))
+    return f"{Path(error.filename).name}: {reason}" if own else reason
 
 
 def cached_json(path: Path, make: Callable[[], Any]) -> Any:
@@ -138,10 +146,43 @@ def cached_json(path: Path, make: Callable[[], Any]) -> Any:
     return json.loads(file.read_text(encoding="utf-8"))
 
 
+@contextmanager
+def workplace(folder: Path, name: str) -> Iterator[Path]:
+    """Make a folder for what is not whole yet, and remove it in the end.
+
+    Those that killed processes of this machine have left for the same are removed as well.
+
+    Args:
+        folder: Where to make it.
+        name: What is made there.
+    """
+    host = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+    prefix = f"{name}-{host}-"
+    for entry in os.listdir(folder):
+        number = entry.removeprefix(prefix).partition("-")[0]
+        if entry.startswith(prefix) and not _may_live(number):
+            shutil.rmtree(folder / entry, ignore_errors=True)  # links are not followed
+    with tempfile.TemporaryDirectory(dir=folder, prefix=f"{prefix}{os.getpid()}-") as place:
+        yield Path(place)
+
+
+def _may_live(number: str) -> bool:
+    """Say whether a process may be there; Windows has no harmless way to ask."""
+    if os.name == "nt" or not (number.isascii() and number.isdigit()):
+        return True
+    try:
+        os.kill(int(number), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # another user's
+        return True
+    return True
+
+
 def _make(path: Path, make: Callable[[Path], object]) -> None:
     # A name of its own: locks may not reach other machines that share the folder.
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}-") as folder:
-        made = Path(folder) / path.name
+    with workplace(path.parent, path.name) as folder:
+        made = folder / path.name
         make(made)
         if not _fault(path):  # another machine was faster
             return
@@ -149,7 +190,7 @@ def _make(path: Path, make: Callable[[Path], object]) -> None:
         # The checksums first: an entry is not whole without them.
         _write_sums(path, {name: [stamp[0], _sum(made / name)] for name, stamp in files.items()})
         if path.exists():  # moved, not removed: other processes may be reading it
-            os.replace(path, Path(folder) / "damaged")
+            os.replace(path, folder / "damaged")
         os.replace(made, path)
 
 
@@ -210,12 +251,18 @@ def _sum(file: Path) -> int:
     return total
 
 
+def _lock(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
+
+
 def _sums(path: Path) -> Path:
     return path.with_name(f"{path.name}.sums")
 
 
 def _read_sums(path: Path) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
     """Return size and checksum of an entry's files, and the stamps of those once found whole."""
+    if not S_ISREG(_sums(path).stat().st_mode):  # a pipe would be waited for
+        raise ValueError
     read = json.loads(_sums(path).read_bytes())
     return read["files"], read["seen"]
 
@@ -223,7 +270,7 @@ def _read_sums(path: Path) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
 def _write_sums(
     path: Path, files: dict[str, list[int]], seen: dict[str, list[int]] | None = None
 ) -> None:
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}-") as folder:
-        file = Path(folder) / "sums"
+    with workplace(path.parent, path.name) as folder:
+        file = folder / "sums"
         file.write_text(json.dumps({"files": files, "seen": seen or {}}), encoding="utf-8")
         os.replace(file, _sums(path))

@@ -7,7 +7,6 @@ import hashlib
 import os
 import sys
 import sysconfig
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,8 +14,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import DataError, SetupError, UsageError, did_you_mean, quoted, some
-from .cache import cached, key_of, stamps, unusable
-from .formats.folders import files_in, refuse_address
+from .cache import cached, key_of, stamps, unusable, workplace
+from .formats.folders import files_in, missing_file, path_of, refuse_address
 from .formats.hub import batches, load_dataset
 from .formats.packed import BLOCK_BYTES, plain_name, read_blocks
 
@@ -105,7 +104,7 @@ def path_source(path: str, pattern: str, cache: Path) -> Source:
     if path == "-":
         return _spooled(_spool_stdin(cache), "standard input")
     refuse_address(path)
-    full = Path(path).expanduser().absolute()
+    full = path_of(path).absolute()
     if full.is_dir():
         return _folder(full, path, pattern)
     if full.is_file():
@@ -115,21 +114,6 @@ def path_source(path: str, pattern: str, cache: Path) -> Source:
         with full.open("rb") as pipe:
             return _spooled(_spool(pipe, cache), path)
     raise DataError(missing_file(full, path))
-
-
-def missing_file(full: Path, path: str) -> str:
-    """Return the message that a path does not exist, with the nearest name that does.
-
-    Args:
-        full: The whole path.
-        path: What was given.
-    """
-    parent, name = full.parent, full.name
-    while not parent.is_dir():
-        parent, name = parent.parent, parent.name
-    near = did_you_mean(name, (entry.name for entry in parent.iterdir()))
-    where = f" ({parent} has no '{name}')" if name != full.name else ""
-    return f"'{path}' does not exist{where}.{near}"
 
 
 def _folder(folder: Path, path: str, pattern: str) -> Source:
@@ -189,8 +173,8 @@ def _spool(stream: BinaryIO, cache: Path) -> Path:
     """Copy a stream to a file in the cache that is named by its content."""
     digest = hashlib.sha256()
     try:
-        with tempfile.TemporaryDirectory(dir=cache, prefix="spool-") as folder:
-            copy = Path(folder) / "copy"
+        with workplace(cache, "spool") as folder:
+            copy = folder / "copy"
             with copy.open("wb") as file:
                 while block := stream.read(BLOCK_BYTES):
                     digest.update(block)
@@ -232,7 +216,7 @@ def dataset_source(
     documents = partial(_row_documents, rows, column, label)
     if not streaming:
         return Source(label, ["dataset", rows._fingerprint, column], documents, utf8=True)
-    local = Path(name).expanduser()
+    local = path_of(name)
     files = [local] if local.is_file() else sorted(p for p in local.rglob("*") if p.is_file())
 
     def keep(made: Path) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..core.seq2seq.decoder import Decoded, SequenceDecoder
 from ..core.seq2seq.encoder import Memory, SequenceEncoder
 from ..core.seq2seq.ensemble import EnsembleDecoder, EnsembleEncoder
-from ..core.seq2seq.search import Hypothesis, search_sequences
+from ..core.seq2seq.search import Hypothesis, check_length_penalty, search_sequences
 from ..core.seq2seq.shortlist import Allowed, Shortlist
 from ..core.state import State, leaves, select_rows
 from ..core.vision.encoders import ImageEncoder, RegionEncoder
@@ -114,8 +114,7 @@ class EncoderDecoder(Model):
     ) -> None:
         super().__init__(spec)
         check_sizes(beam_size=beam_size)
-        if isinstance(length_penalty, bool) or not isinstance(length_penalty, int | float):
-            raise ValueError(f"length_penalty={length_penalty!r}: must be a number")
+        check_length_penalty(length_penalty)
         self.vocabulary = vocabulary
         self.encoder = encoder
         self.decoder = decoder

@@ -203,7 +203,7 @@ def models(tmp_path_factory):
     return folder
 
 
-ODD = [None, "x", -1, 10**12, 1.5, [], {}, [1], {"a": 1}, True, 1e308, float("nan")]
+ODD = [None, "x", -1, 10**12, 1.5, [], {}, [1], {"a": 1}, True, 1e308, float("nan"), ["x", 1, {}]]
 
 
 @pytest.mark.parametrize(
@@ -214,6 +214,7 @@ ODD = [None, "x", -1, 10**12, 1.5, [], {}, [1], {"a": 1}, True, 1e308, float("na
         ("caption caption.ckpt b.png", ["spec.image_size"]),
         ("label video.ckpt a.npy --format jsonl", ["spec.stride", "min_length", "median"]),
         ("label video.ckpt b.npy --format jsonl", ["spec.image_size", "spec.feature_size"]),
+        ("label video.ckpt c.npy --format jsonl", ["spec.classes", "spec.background"]),
     ],
 )
 def test_a_setting_of_a_strangers_model_is_used_or_refused(

@@ -55,6 +55,7 @@ ALLOWED = {
         "class_paths",
         "hub",
         "loading",
+        "signals",
         "__version__",
     },
 }
@@ -78,6 +79,7 @@ OUTSIDE = {
         "pillow_heif",  # optional
         "regex",
         "pyarrow",  # comes with datasets
+        "yaml",  # the cards of data sets
         "defusedxml",
     },
     "tasks": {"torch", "lightning", "numpy", "torchmetrics", "sacrebleu", "PIL", "regex"},

@@ -31,7 +31,10 @@ def _grid(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(map(_whole(1, _SIDE), value))
 
 
-_SEARCH = {"settings.beam_size": _whole(1, 10_000), "settings.length_penalty": _number}
+_SEARCH = {
+    "settings.beam_size": _whole(1, 10_000),
+    "settings.length_penalty": lambda value: _number(value) and abs(value) <= 10,  # as the search
+}
 _RULES: Mapping[str, Mapping[str, Callable[[Any], bool]]] = {
     "char_lm": {},
     "translation": _SEARCH,

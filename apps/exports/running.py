@@ -66,7 +66,7 @@ def open_folder(folder: Path) -> Model:
     try:
         check(task, description)
         model: Model = kinds[task](folder, description)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RuntimeError) as error:
         if isinstance(error, DataError | SetupError):
             raise
         lacking = "it lacks " if isinstance(error, KeyError) else ""

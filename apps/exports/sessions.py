@@ -61,6 +61,11 @@ class Graph:
         Raises:
             DataError: The graph does not take them.
         """
+        if len(given) != len(self.inputs):
+            raise DataError(
+                f"'{self._path}' takes {len(self.inputs)} inputs, and this model has "
+                f"{len(given)} for it: it is another model's. Export the model again."
+            )
         feed = {
             name: value.detach().cpu().contiguous().numpy()
             for name, value in zip(self.inputs, given, strict=True)

@@ -13,11 +13,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import distributed
 
 from ...errors import UnrolledError
+from ...signals import NAMES
 from .folder import folders
 from .resuming import validates_next
 from .saving import checkpoint_folder
-
-_NAMES = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C", signal.SIGHUP: "SIGHUP"}
 
 
 class Preempted(UnrolledError):
@@ -60,23 +59,24 @@ class Preemption(Callback):
         trainer.callbacks = [*others, self]  # type: ignore[attr-defined]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take SIGTERM over from Lightning, whose handler talks to other processes and can hang."""
+        """Take the signals over from Lightning, which can hang or end with another exit code."""
         connector = trainer._signal_connector
         theirs = connector.register_signal_handlers
 
         def register() -> None:
             theirs()
-            self._take(signal.SIGTERM)
+            for number in NAMES:
+                self._take(number)
 
         connector.register_signal_handlers = register  # type: ignore[method-assign]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take over all signals; before this there is nothing to save, and they end the run."""
+        """Save at a signal from now on; before, there is nothing to save, and it ends the run."""
         self._asked = 0
         self._step = trainer.global_step
         self._training = True
         self._terminals = [number for number in (0, 1, 2) if os.isatty(number)]
-        for number in _NAMES:
+        for number in NAMES:
             self._take(number)
 
     def _take(self, number: int) -> None:
@@ -90,7 +90,7 @@ class Preemption(Callback):
     def _ask(self, number: int, _: Any) -> None:
         if not self._training:
             raise Preempted(
-                f"asked to stop ({_NAMES[signal.Signals(number)]}) before the first step: there is "
+                f"asked to stop ({NAMES[signal.Signals(number)]}) before the first step: there is "
                 "nothing to save",
                 number,
             )
@@ -148,7 +148,7 @@ class Preemption(Callback):
             path = checkpoint_folder(trainer) / "last.ckpt"
             trainer.save_checkpoint(path)
             raise Preempted(
-                f"asked to stop ({_NAMES[signal.Signals(asked)]}): saved {path} at step "
+                f"asked to stop ({NAMES[signal.Signals(asked)]}): saved {path} at step "
                 f"{trainer.global_step}; go on with --resume",
                 asked,
             )

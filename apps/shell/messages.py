@@ -69,3 +69,17 @@ def memory_full(error: Exception) -> str | None:
         return None
     asked = said.partition("you tried to allocate ")[2].partition(".")[0] or str(error)
     return f"There is not enough memory{f' ({asked})' if asked else ''}: {smaller}"
+
+
+def not_importable(error: Exception) -> str | None:
+    """Say that a library is there and can't be loaded, where that is the error.
+
+    Args:
+        error: Any error.
+    """
+    if not isinstance(error, ImportError):
+        return None
+    said = str(error)
+    if "failed to map segment" in said or "llocate memory" in said:
+        return f"There is not enough memory to load a library ({said}): allow more (ulimit -v)."
+    return f"A library can't be loaded ({said}): `unrolled doctor` looks at the installation."

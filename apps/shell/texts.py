@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from ...data.formats.folders import is_pipe, refuse_address
+from ...data.formats.folders import is_pipe, missing_file, path_of, refuse_address
 from ...data.formats.packed import BLOCK_BYTES, read_blocks
-from ...data.sources import missing_file
 from ...errors import DataError, UsageError
 
 STANDARD_INPUT = "-"
@@ -37,7 +36,7 @@ def existing_text(source: str) -> None:
     if source == STANDARD_INPUT:
         return
     refuse_address(source)
-    full = Path(source).expanduser().absolute()
+    full = path_of(source).absolute()
     if full.is_dir():
         raise UsageError(f"'{source}' is a folder: name a file of it, or - for standard input.")
     if not full.exists():
@@ -60,4 +59,4 @@ def text_blocks(source: str) -> tuple[Iterator[bytes], str]:
         stream = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
         return iter(partial(stream.read, BLOCK_BYTES), b""), "standard input"
     label = f"'{source}'"
-    return read_blocks(Path(source).expanduser(), label), label
+    return read_blocks(path_of(source), label), label

@@ -313,10 +313,7 @@ def beam_search(
             f"num_hypotheses={num_hypotheses}, beam_size={beam_size}: both must be at least 1, the "
             "first at most the second"
         )
-    if not abs(length_penalty) <= _STRONGEST:
-        raise ValueError(
-            f"length_penalty={length_penalty}: must be between -{_STRONGEST} and {_STRONGEST}"
-        )
+    check_length_penalty(length_penalty)
     device = leaves(state)[0].device
     rows = leaves(state)[0].shape[0]
     rules = SearchRules(rows, end, max_length, min_length, forbidden, no_repeat_ngram, prefix)
@@ -381,3 +378,18 @@ def _no_number() -> ValueError:
 
 def _log_probabilities(logits: Tensor) -> Tensor:
     return logits.log_softmax(1, dtype=torch.promote_types(logits.dtype, torch.float32))
+
+
+def check_length_penalty(value: float) -> None:
+    """Refuse an exponent of lengths that is none, or without measure.
+
+    Args:
+        value: The exponent.
+
+    Raises:
+        ValueError: It is no number, or too far from 0.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"length_penalty={value!r}: must be a number")
+    if not abs(value) <= _STRONGEST:
+        raise ValueError(f"length_penalty={value}: must be between -{_STRONGEST} and {_STRONGEST}")

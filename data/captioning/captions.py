@@ -14,7 +14,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from ...errors import DataError, UsageError, some
 from ..cache import cache_folder
-from ..formats.folders import refuse_address
+from ..formats.folders import path_of, refuse_address
 from ..formats.letters import composed, plain
 from ..formats.listing import listing
 from ..splits import PARTS, Part, carve, shares
@@ -249,7 +249,7 @@ class CaptionData(CaptioningData):
 
     def _from_files(self, given: str) -> dict[Part, _Collected]:
         refuse_address(given)
-        root = Path(given).expanduser().absolute()
+        root = path_of(given).absolute()
         source, folders, entries, told = read_captions(root, self.layout, self.columns)
         for sentence in told:
             rank_zero_info(sentence)

@@ -18,7 +18,7 @@ from torch import Tensor
 from ...errors import DataError, UsageError, quoted, some
 from ..arrays import Array, ArrayArchive, check_size, read_array
 from ..cache import stamps
-from ..formats.folders import files_in, refuse_address
+from ..formats.folders import files_in, path_of, refuse_address
 from ..formats.hdf5 import ArrayStore
 from ..formats.lmdb import database
 from .databases import DatabaseArrays, own
@@ -206,7 +206,7 @@ def find_source(root: Path, given: str | None) -> Path:
     """
     if given is not None:
         refuse_address(given)
-        path = Path(given).expanduser().absolute()
+        path = path_of(given).absolute()
         if not path.exists():
             raise DataError(f"--data.features '{given}': there is no such file or folder.")
         return path

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ...errors import DataError, quoted, typed
+from ..formats.folders import missing_file
 from ..formats.hub import COLUMNAR, JSON_LINES
 from ..formats.objects import whole_json
 from ..formats.packed import COMPRESSED, plain_name
 from ..formats.table import chosen_columns
 from ..images import SUFFIXES
-from ..sources import missing_file
 from ..splits import Part
 from ..tables import read_lines
 from .entries import (

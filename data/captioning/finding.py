@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ...errors import DataError, quoted
+from ..formats.folders import path_of
 from ..formats.letters import plain
 from ..images import SUFFIXES
 
@@ -48,7 +49,7 @@ class ImageFinder:
         bases += [folder.parent for folder in beside if folder.name == "annotations"]  # COCO's
         folders = [base / name for base in bases for name in _FOLDERS]
         if image_dir is not None:
-            folders = [Path(image_dir).expanduser().absolute()]
+            folders = [path_of(image_dir).absolute()]
             if not folders[0].is_dir():
                 raise DataError(f"--data.image_dir '{image_dir}' is no folder.")
         self._listed = {

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from lightning.pytorch.utilities import rank_zero_info
 
 from ...errors import DataError, UsageError
+from ..formats.folders import path_of
 from .base import Units
 from .captions import CaptionData
 from .entries import Entry
@@ -126,7 +127,7 @@ class CaptionFeatures(CaptionData):
     @cached_property
     def _source(self) -> FeatureSource:
         assert self.root is not None
-        return open_source(find_source(Path(self.root).expanduser().absolute(), self.given))
+        return open_source(find_source(path_of(self.root).absolute(), self.given))
 
     def _located(
         self, root: Path, folders: Sequence[Path], entries: Sequence[Entry], source: str

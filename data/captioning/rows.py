@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from ...errors import DataError, did_you_mean
-from ..formats.hub import batches, load_dataset
+from ..formats.hub import batches, check_table, load_dataset, reason_of
 from ..images import open_image
 from ..splits import Part
 from .entries import PART_NAMES
@@ -24,7 +24,7 @@ class DatasetImages:
     """
 
     def __init__(self, rows: Any, column: str, numbers: list[int], *, name: str) -> None:
-        self._rows = rows
+        self._rows = rows.select_columns([column])  # the library decodes what else a row has
         self._column = column
         self._numbers = numbers
         self._name = name
@@ -88,13 +88,19 @@ class CaptionRows:
             raise DataError(
                 f"{self.name} has no split called train, val or test, only {', '.join(splits)}."
             )
-        self.parts: dict[Part | None, Any] = {
-            part: datasets.concatenate_datasets(rows).cast_column(
-                image_column, datasets.Image(decode=False)
-            )
-            for part, rows in by_part.items()
-        }
+        self.parts: dict[Part | None, Any] = {}
         """The rows of each part; of None where there is one split only."""
+        for part, rows in by_part.items():
+            whole = datasets.concatenate_datasets(rows) if len(rows) > 1 else rows[0]
+            try:
+                check_table(whole.select_columns([image_column]))
+                whole = whole.cast_column(image_column, datasets.Image(decode=False))
+            except Exception as error:  # as in loading
+                raise DataError(
+                    f"{self.name}: the column '{image_column}' holds no images: "
+                    f"{reason_of(error)}. Choose another --data.image_column."
+                ) from error
+            self.parts[part] = whole
 
     def _check_columns(self, rows: Any) -> None:
         for flag, column in [

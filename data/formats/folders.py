@@ -1,4 +1,4 @@
-"""What lies in a folder: every file once, hidden ones left alone; and what is no path at all."""
+"""What lies in a folder: every file once, hidden ones left alone; what is none, or not there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...errors import UsageError
+from ...errors import UsageError, did_you_mean
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/{1,2}[^/\\]")
 
@@ -64,3 +64,27 @@ def refuse_address(path: str) -> None:
             f"'{path}' is an address, and nothing is downloaded: download it first (curl -LO "
             f"'{path}') and name the file."
         )
+
+
+def path_of(name: str) -> Path:
+    """Return the path that a name means: with a tilde in front, a home, where there is such a user.
+
+    Args:
+        name: What was given.
+    """
+    return Path(os.path.expanduser(name))  # pathlib's fails where a shell leaves the name alone
+
+
+def missing_file(full: Path, path: str) -> str:
+    """Return the message that a path does not exist, with the nearest name that does.
+
+    Args:
+        full: The whole path.
+        path: What was given.
+    """
+    parent, name = full.parent, full.name
+    while not parent.is_dir():
+        parent, name = parent.parent, parent.name
+    near = did_you_mean(name, (entry.name for entry in parent.iterdir()))
+    where = f" ({parent} has no '{name}')" if name != full.name else ""
+    return f"'{path}' does not exist{where}.{near}"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ...errors import DataError, quoted
-from ..cache import cached
+from ..cache import cached, workplace
 
 
 def kept_rows(rows: Iterable[Mapping[str, str]], folder: Path) -> Path:
@@ -24,8 +23,8 @@ def kept_rows(rows: Iterable[Mapping[str, str]], folder: Path) -> Path:
         The file; rows that are the same are in the same file.
     """
     digest = hashlib.sha256()
-    with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as place:
-        written = Path(place, "rows")
+    with workplace(folder, "rows") as place:
+        written = place / "rows"
         with written.open("wb") as file:
             for row in rows:
                 line = json.dumps(dict(row)).encode() + b"\n"

@@ -6,16 +6,14 @@ Shapes: D numbers of a vector.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ...errors import DataError, quoted, some
-from ..sources import missing_file
 from ..tables import MAX_LINE
-from .folders import refuse_address
+from .folders import missing_file, path_of, refuse_address
 from .packed import kind_of, member_blocks, members, read_blocks
 
 Vector = npt.NDArray[np.float32]
@@ -53,7 +51,7 @@ class VectorFile:
 
     def __init__(self, path: str) -> None:
         refuse_address(path)
-        self.path = Path(path).expanduser().absolute()
+        self.path = path_of(path).absolute()
         self.label = f"'{path}'"
         if self.path.is_dir():
             raise DataError(f"{self.label} is a folder; a file of word vectors is meant.")

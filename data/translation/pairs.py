@@ -14,9 +14,8 @@ from typing import Any
 
 from ...errors import DataError, did_you_mean, some
 from ..cache import stamps
-from ..formats.folders import refuse_address
+from ..formats.folders import missing_file, path_of, refuse_address
 from ..formats.hub import batches, load_dataset
-from ..sources import missing_file
 from .markup import is_tagged, side_lines
 
 
@@ -69,7 +68,7 @@ def existing(path: str) -> Path:
         DataError: There is no such file; it names the nearest.
     """
     refuse_address(path)
-    full = Path(path).expanduser().absolute()
+    full = path_of(path).absolute()
     if full.is_dir():
         raise DataError(f"'{path}' is a folder, not a file; --data.root reads folders.")
     if not full.exists():

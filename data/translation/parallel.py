@@ -8,10 +8,10 @@ from typing import Any
 
 from ...errors import DataError, UsageError, quoted
 from ..cache import cache_folder
+from ..formats.folders import missing_file, path_of
 from ..formats.iterables import kept_rows
 from ..formats.packed import COMPRESSED
 from ..formats.table import Field, chosen_columns
-from ..sources import missing_file
 from ..spec import Kind, WordTokenizer
 from ..splits import PARTS, Part
 from .base import TranslationData
@@ -278,7 +278,7 @@ class ParallelData(TranslationData):
             return table_pairs(table, self.source, self.target, self.columns)
         if self.dataset is not None:
             return self._split(self.dataset, part)
-        return None if self.root is None else self._in_root(Path(self.root).expanduser(), part)
+        return None if self.root is None else self._in_root(path_of(self.root), part)
 
     def _two_files(self, source: str, target: str) -> Pairs:
         if existing(source).samefile(existing(target)):

@@ -11,10 +11,9 @@ from collections import Counter
 from pathlib import Path
 
 from ...errors import DataError, UsageError, quoted
-from ..formats.folders import refuse_address
+from ..formats.folders import missing_file, path_of, refuse_address
 from ..formats.objects import whole_json
 from ..formats.packed import kind_of, read_blocks
-from ..sources import missing_file
 from ..tables import MAX_FILE, lines
 from .forms import Form
 from .hugging_face import from_tokenizer_json
@@ -33,7 +32,7 @@ def read_vocabulary(name: str) -> Given:
         UsageError: It is no such file.
     """
     refuse_address(name)
-    path = Path(name).expanduser()
+    path = path_of(name)
     if not path.is_file():
         raise DataError(
             f"'{name}' is a folder: name the file in it, tokenizer.json or a .model."

@@ -82,6 +82,8 @@ class VideoModel(Model):
     ) -> None:
         super().__init__(spec)
         self.classes = spec["classes"]
+        if not all(isinstance(name, str) for name in self.classes):
+            raise ValueError(f"classes={self.classes!r:.100}: all must be names")
         self.background = spec["background"] if background is None else background
         if spec["feature_size"] and encoder is not None:
             raise ValueError(
@@ -97,9 +99,8 @@ class VideoModel(Model):
         if median % 2 == 0:
             raise ValueError(f"median={median}: must be an odd number of frames")
         if unknown := [name for name in self.background if name not in self.classes]:
-            raise ValueError(
-                f"background={unknown}: no such classes; there are {', '.join(self.classes)}"
-            )
+            known = ", ".join(self.classes)
+            raise ValueError(f"background={unknown}: no such classes; there are {known}")
         self.encoder = None if encoder is None else encoder()
         size = spec["feature_size"]
         if self.encoder is not None:

@@ -54,7 +54,7 @@ def test_nothing_is_left_of_what_was_interrupted(tmp_path):
 
 
 def test_no_room_is_noticed_before_it_is_used(tmp_path):
-    with pytest.raises(SetupError, match=r"GB left, and .* GB are to be kept there"):
+    with pytest.raises(SetupError, match=r"[Gk]B are left, and '.*' has .* [Gk]B"):
         cached_array(tmp_path / "rows.npy", 10**15, lambda: [np.zeros((2, 1000))])
 
 

@@ -9,8 +9,9 @@ import subprocess
 import sys
 
 import pytest
-from unrolled.data.cache import cached, cached_json, key_of, stamps
-from unrolled.errors import SetupError
+from unrolled.data.cache import cache_folder, cached, cached_json, key_of, stamps, workplace
+from unrolled.data.sources import path_source
+from unrolled.errors import DataError, SetupError
 
 
 def left(folder):
@@ -79,6 +80,53 @@ def test_a_process_that_is_killed_half_way_leaves_no_entry(tmp_path):
     assert process.returncode == -signal.SIGKILL
     assert not (tmp_path / "a.txt").exists()
     assert cached(tmp_path / "a.txt", lambda made: made.write_text("all")).read_text() == "all"
+    assert left(tmp_path) == ["a.txt", "a.txt.sums"]  # nor what it had begun
+
+
+def test_what_killed_processes_have_begun_is_removed_and_what_others_make_is_not(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    with workplace(tmp_path, "spool") as mine:
+        (mine / "copy").write_text("")
+        gone = mine.name.replace(f"-{os.getpid()}-", f"-{ended.pid}-")
+        host = mine.name.split("-")[1]
+        elsewhere = gone.replace(host, "0" * 8)
+        for name in (gone, elsewhere):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "copy").write_text("")
+        outside = tmp_path / "outside"
+        outside.mkdir()
+        (tmp_path / f"{gone}x").symlink_to(outside)
+        with workplace(tmp_path, "spool"):
+            assert not (tmp_path / gone).exists()
+            assert mine.exists()
+            assert (tmp_path / elsewhere).exists()
+            assert outside.exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_a_pipe_in_the_place_of_checksums_is_not_waited_for(tmp_path):
+    path = cached(tmp_path / "a.txt", lambda made: made.write_text("all"))
+    path.with_name("a.txt.sums").unlink()
+    os.mkfifo(path.with_name("a.txt.sums"))
+    with pytest.warns(UserWarning, match="damaged: the entry is made again"):
+        assert cached(path, lambda made: made.write_text("anew")).read_text() == "anew"
+
+
+def test_a_link_in_the_place_of_a_lock_is_not_written_through(tmp_path):
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "a.txt.lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(SetupError, match=r"can't be written: .*a\.txt\.lock: "):
+        cached(tmp_path / "a.txt", lambda made: made.write_text("all"))
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+def test_a_tilde_without_such_a_user_is_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "~nobody-of-that-name"
+    assert cache_folder("~nobody-of-that-name/x") == folder / "x" / "text"
+    with pytest.raises(DataError, match=r"'~nobody-of-that-name/a\.txt' does not exist"):
+        path_source("~nobody-of-that-name/a.txt", "*", tmp_path)
 
 
 def refuse_to_lock(*_):

@@ -64,14 +64,15 @@ def test_a_signal_finishes_the_step_saves_and_stops(
     assert [signal.getsignal(one) for one in SIGNALS] == before
 
 
-def test_sigterm_before_the_first_step_ends_the_run_there(task_and_data, trainer):
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_before_the_first_step_ends_the_run_there(task_and_data, trainer, number):
     model, data = task_and_data
-    before = signal.getsignal(signal.SIGTERM)
-    run = trainer(max_epochs=1, callbacks=[Kill(-1, signal.SIGTERM), Preemption()])
+    before = [signal.getsignal(one) for one in SIGNALS]
+    run = trainer(max_epochs=1, callbacks=[Kill(-1, number), Preemption()])
     with pytest.raises(Preempted, match="before the first step") as error:
         run.fit(model, data)
-    assert error.value.exit_code == 143
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert error.value.exit_code == 128 + number
+    assert [signal.getsignal(one) for one in SIGNALS] == before
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
