@@ -51,19 +51,22 @@ def closing_themselves():
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="this system lists no open files")
 def test_a_reader_that_is_left_closes_its_file_and_nothing_else_does(tmp_path):
+    before, begun = closing_themselves(), {}
     for name, read in readers(tmp_path):
-        before = closing_themselves()
         blocks = read()
-        begin = next(blocks)
-        assert opened(tmp_path) == 1, name
-        # one that closes itself warns where it is collected before its reader
-        assert closing_themselves() <= before, name
+        begun[name] = blocks, next(blocks)
+    assert opened(tmp_path) == len(begun)
+    # one that closes itself warns where it is collected before its reader
+    assert closing_themselves() <= before
+    for name, (blocks, begin) in begun.items():
         assert begin + b"".join(blocks) == TEXT, name
-        assert opened(tmp_path) == 0, name
-        blocks = read()
-        next(blocks)
-        del blocks
-        assert opened(tmp_path) == 0, name
+    assert opened(tmp_path) == 0
+    left = []
+    for _, read in readers(tmp_path):
+        left.append(read())
+        next(left[-1])
+    left.clear()
+    assert opened(tmp_path) == 0
 
 
 def test_a_folder_and_a_missing_file_are_refused_as_before(tmp_path):
