@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from ...data.formats.folders import is_pipe, missing_file, path_of, refuse_address
+from ...data.formats.folders import existing, is_pipe, path_of
 from ...data.formats.packed import BLOCK_BYTES, read_blocks
-from ...errors import DataError, UsageError
+from ...errors import UsageError
 
 STANDARD_INPUT = "-"
 
@@ -33,14 +33,9 @@ def existing_text(source: str) -> None:
         UsageError: It is an address or a folder.
         DataError: It does not exist; the nearest name that does is said.
     """
-    if source == STANDARD_INPUT:
-        return
-    refuse_address(source)
-    full = path_of(source).absolute()
-    if full.is_dir():
-        raise UsageError(f"'{source}' is a folder: name a file of it, or - for standard input.")
-    if not full.exists():
-        raise DataError(missing_file(full, source))
+    if source != STANDARD_INPUT:
+        folder = f"'{source}' is a folder: name a file of it, or - for standard input."
+        existing(source, UsageError(folder))
 
 
 def text_blocks(source: str) -> tuple[Iterator[bytes], str]:

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...errors import UsageError, did_you_mean
+from ...errors import DataError, UnrolledError, UsageError, did_you_mean
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/{1,2}[^/\\]")
 
@@ -88,3 +88,23 @@ def missing_file(full: Path, path: str) -> str:
     near = did_you_mean(name, (entry.name for entry in parent.iterdir()))
     where = f" ({parent} has no '{name}')" if name != full.name else ""
     return f"'{path}' does not exist{where}.{near}"
+
+
+def existing(path: str, folder: UnrolledError) -> Path:
+    """Return the whole path of a file, or of a pipe.
+
+    Args:
+        path: What was given.
+        folder: What is raised where it is a folder.
+
+    Raises:
+        UsageError: It is an address.
+        DataError: There is no such file; it names the nearest.
+    """
+    refuse_address(path)
+    full = path_of(path).absolute()
+    if full.is_dir():
+        raise folder
+    if not full.exists():
+        raise DataError(missing_file(full, path))
+    return full

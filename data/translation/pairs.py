@@ -14,7 +14,7 @@ from typing import Any
 
 from ...errors import DataError, did_you_mean, some
 from ..cache import stamps
-from ..formats.folders import missing_file, path_of, refuse_address
+from ..formats.folders import existing
 from ..formats.hub import batches, load_dataset
 from .markup import is_tagged, side_lines
 
@@ -58,24 +58,6 @@ class Pairs:
         return f"{self.unit}{'s' if count > 1 else ''} {shown}{more}"
 
 
-def existing(path: str) -> Path:
-    """Return the whole path of a file.
-
-    Args:
-        path: What was given.
-
-    Raises:
-        DataError: There is no such file; it names the nearest.
-    """
-    refuse_address(path)
-    full = path_of(path).absolute()
-    if full.is_dir():
-        raise DataError(f"'{path}' is a folder, not a file; --data.root reads folders.")
-    if not full.exists():
-        raise DataError(missing_file(full, path))
-    return full
-
-
 def rereadable(path: str) -> Path:
     """Return the whole path of a file that can be read several times.
 
@@ -83,9 +65,11 @@ def rereadable(path: str) -> Path:
         path: What was given.
 
     Raises:
-        DataError: There is no such file, or it is a pipe.
+        UsageError: It is an address.
+        DataError: There is no such file, or it is a folder or a pipe.
     """
-    full = existing(path)
+    folder = DataError(f"'{path}' is a folder, not a file; --data.root reads folders.")
+    full = existing(path, folder)
     if not full.is_file():
         raise DataError(
             f"'{path}' is a pipe or a device, which can be read only once, and sentences are read "

@@ -15,7 +15,7 @@ from ..formats.table import Field, chosen_columns
 from ..spec import Kind, WordTokenizer
 from ..splits import PARTS, Part
 from .base import TranslationData
-from .pairs import Pairs, dataset_pairs, existing, file_pairs
+from .pairs import Pairs, dataset_pairs, file_pairs, rereadable
 from .tables import table_pairs
 
 # What the parts are called in folders and data sets, tried in this order where the user names none.
@@ -281,7 +281,7 @@ class ParallelData(TranslationData):
         return None if self.root is None else self._in_root(path_of(self.root), part)
 
     def _two_files(self, source: str, target: str) -> Pairs:
-        if existing(source).samefile(existing(target)):
+        if rereadable(source).samefile(rereadable(target)):
             raise DataError(
                 f"'{source}' and '{target}' are the same file: the two sides are in two files."
             )
