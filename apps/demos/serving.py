@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import signal
 import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from ...errors import SetupError, UsageError, not_installed
 
@@ -128,8 +126,7 @@ def serve(models: Sequence[tuple[str, Model]], *, host: str, port: int, queue: i
         if host not in ("127.0.0.1", "localhost", "::1"):
             print("others can reach it: see docs/demo.md for what that means", file=sys.stderr)
         try:
-            with stopped_by_signals():
-                threading.Event().wait()
+            threading.Event().wait()  # until the command is asked to stop: see signals.py
         finally:
             blocks.close(verbose=False)
 
@@ -192,21 +189,3 @@ def _let_loopback_by() -> None:
     for name in ("NO_PROXY", "no_proxy"):
         known = os.environ.get(name, "")
         os.environ[name] = ",".join(filter(None, (known, "127.0.0.1", "localhost", "::1")))
-
-
-@contextmanager
-def stopped_by_signals() -> Iterator[None]:
-    """End in good order where somebody asks, or the terminal closes: uploads are removed."""
-    numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-    # what `nohup` has told to be ignored stays so
-    heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, _stop) for number in heard}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _stop(number: int, frame: Any) -> NoReturn:
-    raise SystemExit(128 + number)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ...core.seq2seq.search import check_length_penalty
 from ...errors import a, quoted
 
 _SIDE = 10_000  # pixels of a picture: more is no picture that was trained on
@@ -31,10 +32,15 @@ def _grid(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(map(_whole(1, _SIDE), value))
 
 
-_SEARCH = {
-    "settings.beam_size": _whole(1, 10_000),
-    "settings.length_penalty": lambda value: _number(value) and abs(value) <= 10,  # as the search
-}
+def _penalty(value: Any) -> bool:
+    try:
+        check_length_penalty(value)
+    except ValueError:
+        return False
+    return True
+
+
+_SEARCH = {"settings.beam_size": _whole(1, 10_000), "settings.length_penalty": _penalty}
 _RULES: Mapping[str, Mapping[str, Callable[[Any], bool]]] = {
     "char_lm": {},
     "translation": _SEARCH,

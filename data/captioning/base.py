@@ -31,6 +31,7 @@ from .dataset import Augmentation, CaptionDataset, PictureStore, encode_captions
 from .pictures import View
 
 Units = Literal["words", "characters", "subwords"]
+_FORMAT = 1  # of vocabularies in the cache
 _ENCODED_AT_ONCE = 64
 _SUBWORDS = 4000  # at most; captions have some ten thousand words
 _CHARACTERS = 60_000  # half of it different ones, more than any language has
@@ -211,7 +212,7 @@ class CaptioningData(DataModule):
         }
         folder = cache_folder(self.cache_dir, kind="captions")
         words = cached_json(
-            folder / f"words-{key_of(settings, texts)}.json",
+            folder / f"words-{key_of(_FORMAT, settings, texts)}.json",
             lambda: Subwords.train(texts, **settings).to_spec(),
         )
         return dict(CaptionSpec(vocabulary=words, image_size=self.image_size))

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from ...errors import DataError, quoted
+from ..tables import check_size
 
 
 def check_folder(folder: Path) -> None:
@@ -81,6 +82,7 @@ def _configured(card: Path) -> Iterator[str]:
     from datasets.load import DatasetCard
     from yaml import safe_load
 
+    check_size(card)
     if card.suffix == ".md":
         said = DatasetCard.load(card).data.to_dict()
     else:
@@ -102,4 +104,5 @@ def _texts(value: Any, seen: set[int]) -> Iterator[str]:
 
 
 def _read(file: Path) -> Any:
+    check_size(file)
     return json.loads(file.read_text(encoding="utf-8"))

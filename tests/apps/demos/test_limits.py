@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from unrolled.apps.demos import limits
 from unrolled.apps.demos.limits import problem, uploaded, within
-from unrolled.apps.demos.serving import BoundedApp, check_port, stopped_by_signals
+from unrolled.apps.demos.serving import BoundedApp, check_port
 from unrolled.apps.demos.sessions import Sessions
 from unrolled.errors import DataError, SetupError, UsageError
 
@@ -142,25 +141,3 @@ def test_a_port_that_is_taken_is_told():
         check_port("192.0.2.1", 7860)  # an address that no machine has
     with pytest.raises(UsageError, match="--host"):
         check_port("no such host", 7860)
-
-
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
-def test_a_server_that_is_told_to_stop_leaves_in_good_order(name):
-    number = getattr(signal, name, None)
-    if number is None:
-        pytest.skip(f"no {name} here")
-    before = signal.getsignal(number)
-    with pytest.raises(SystemExit) as stopped, stopped_by_signals():
-        signal.raise_signal(number)
-    assert stopped.value.code == 128 + number
-    assert signal.getsignal(number) == before
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no SIGHUP here")
-def test_a_terminal_that_closes_ends_no_server_that_nohup_keeps():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with stopped_by_signals():
-            signal.raise_signal(signal.SIGHUP)
-    finally:
-        signal.signal(signal.SIGHUP, before)
