@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from ..errors import DataError, UsageError, at_least, quoted
 from .shell.models import model_files, open_models
 from .shell.outputs import outputs
+from .shell.products import products
 from .shell.records import Output
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def caption(
     top_p: float | None = None,
     min_p: float | None = None,
     seed: int | None = None,
+    int8: bool = False,
     batch_size: int = 64,
     format: Literal["tsv", "json", "jsonl", "csv", "coco"] | None = None,
     out: str | None = None,
@@ -72,6 +74,8 @@ def caption(
         top_p: Draw from the fewest likeliest that have this probability together.
         min_p: Draw from those that are at least this share as likely as the likeliest.
         seed: Makes drawing repeatable.
+        int8: true: take matrix products in 8 bits: faster on processors with AVX-512 and VNNI,
+            and now and then another caption. Scores are rounded with them.
         batch_size: Images captioned side by side; the result does not depend on it.
         format: Write records instead of lines: each image's path, its caption, or what went wrong;
             null: as the name of --out ends, .tsv, .csv, .json or .jsonl, else lines. coco: the
@@ -91,6 +95,7 @@ def caption(
     from ..tasks.captioning.model import CaptioningModel
     from .shell.pictured import items
 
+    multiplied = products(int8, paths, device)
     model = open_models(paths, CaptioningModel, "caption images", device=device, trust=trust)
     if attention is not None and model.feature_size:
         raise UsageError("--attention draws on pictures, and this model takes features.")
@@ -115,7 +120,7 @@ def caption(
         [*there, *map(Path, files), *paths],
         errors=not coco,
     )
-    with output:
+    with multiplied, output:
         for first in range(0, len(found), batch_size):
             batch = found[first : first + batch_size]
             read = [_read(item) for item in batch]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 from ..errors import DataError, UsageError, at_least
 from .shell.models import model_files, open_models
+from .shell.products import products
 from .shell.records import Format, Output
 from .shell.sparing import each
 
@@ -45,6 +46,7 @@ def translate(
     unknown: Literal["mark", "copy"] | None = None,
     alignments: str | None = None,
     shortlist: bool = False,
+    int8: bool = False,
     batch_size: int = 64,
     format: Format | None = None,
     out: str | None = None,
@@ -85,6 +87,8 @@ def translate(
         shortlist: true: write with the likeliest translations of a line's subwords, and with the
             most frequent subwords, alone: faster, and now and then another translation. Scores are
             those among them.
+        int8: true: take matrix products in 8 bits: faster on processors with AVX-512 and VNNI,
+            and now and then another translation. Scores are rounded with them.
         batch_size: Sentences translated side by side; what is drawn depends on it, what a search
             finds does not.
         format: Write records instead of lines: each line's number, itself, its translation, or what
@@ -102,6 +106,7 @@ def translate(
 
     from ..tasks.translation.model import TranslationModel
 
+    multiplied = products(int8, paths, device)
     model = open_models(paths, TranslationModel, "translate", device=device, trust=trust)
     if shortlist and model.shortlist is None:
         raise UsageError(
@@ -112,7 +117,7 @@ def translate(
     # must not count.
     groups = _as_they_come(waiting) if seed is None else _of_one_size(waiting)
     total, strange, unread = 0, 0, 0
-    with output, aligned:
+    with multiplied, output, aligned:
         for number, texts in enumerate(groups):
             found = each(
                 partial(

@@ -56,6 +56,7 @@ from .interop.packed import pack as pack
 from .interop.packed import unpack as unpack
 from .kernels.scan import linear_recurrence as linear_recurrence
 from .kernels.scan import linear_recurrence_reference as linear_recurrence_reference
+from .products import eight_bits as eight_bits
 from .recurrent import CoreFactory as CoreFactory
 from .recurrent import RecurrentCore as RecurrentCore
 from .reference import reference as reference

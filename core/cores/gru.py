@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..families.torch_core import TorchCore
 from ..kernels.loops import transformed, whole_graph
+from ..products import product
 from ..state import HiddenState
 
 GRUState = HiddenState
@@ -64,15 +65,13 @@ class GRU(TorchCore):
     def stepper(self) -> Callable[[Tensor, GRUState], tuple[Tensor, GRUState]]:
         """Make `step` ready: one sigmoid, and no biases to add; see `RecurrentCore.stepper`."""
         size = self.hidden_size
-        weight_ih, weight_hh = self.weight_ih.clone().t(), self.weight_hh.clone().t()  # (D, 3H)
-        input_bias, hidden_bias = self.weight_ih.new_zeros(2, 3 * size)
-        if self.bias_ih is not None and self.bias_hh is not None:
-            input_bias, hidden_bias = self.bias_ih.clone(), self.bias_hh.clone()
+        read, keep = product(self.weight_ih, self.bias_ih), product(self.weight_hh, self.bias_hh)
+        dtype = self.weight_hh.dtype
 
         def step(x: Tensor, state: GRUState) -> tuple[Tensor, GRUState]:
             (hidden,) = state
-            given = torch.addmm(input_bias, x, weight_ih)  # (B, 3H)
-            kept = torch.addmm(hidden_bias, hidden.to(weight_hh.dtype), weight_hh)  # (B, 3H)
+            given = read(x)  # (B, 3H)
+            kept = keep(hidden.to(dtype))  # (B, 3H)
             gates = given[:, : 2 * size].add_(kept[:, : 2 * size]).sigmoid_()  # (B, 2H)
             n = torch.addcmul(given[:, 2 * size :], gates[:, :size], kept[:, 2 * size :]).tanh_()
             hidden = torch.lerp(n.to(hidden.dtype), hidden, gates[:, size:].to(hidden.dtype))

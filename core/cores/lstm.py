@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..families.torch_core import TorchCore, finish
 from ..kernels.loops import transformed, uncompiled, unroll, whole_graph
+from ..products import product
 from ..schedule import steps_before
 from ..state import LSTMState as LSTMState
 
@@ -112,18 +113,18 @@ class LSTM(TorchCore):
         # tanh(g) = 2 sigmoid(2 g) - 1
         weight[2 * size : 3 * size] *= 2
         bias[2 * size : 3 * size] *= 2
-        weight = weight.t()  # (D + P, 4H)
-        projection = None if self.weight_hr is None else self.weight_hr.clone()
+        gated = product(weight, bias)
+        projected = None if self.weight_hr is None else product(self.weight_hr)
 
         def step(x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
             hidden, cell = state
             joined = torch.cat((x, hidden.to(x.dtype)), 1)  # (B, D + P)
-            gates = torch.addmm(bias, joined, weight).sigmoid().to(cell.dtype)  # (B, 4H)
+            gates = gated(joined).sigmoid().to(cell.dtype)  # (B, 4H)
             i, f, g, o = gates.view(-1, 4, size).unbind(1)  # (B, H) each
             cell = torch.addcmul(f * cell - i, i, g, value=2)
             hidden = o * cell.tanh()
-            if projection is not None:
-                hidden = F.linear(hidden.to(x.dtype), projection).to(cell.dtype)  # (B, P)
+            if projected is not None:
+                hidden = projected(hidden.to(x.dtype)).to(cell.dtype)  # (B, P)
             return hidden.to(x.dtype), LSTMState(hidden, cell)
 
         return step

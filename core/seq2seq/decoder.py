@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..dropout import LockedDropout
+from ..products import layer, product
 from ..recurrent import CoreFactory
 from ..state import State
 from .attention import Attend, Attention, AttentionFactory, Prepared
@@ -269,15 +270,20 @@ class SequenceDecoder(nn.Module):
         return Decoded(self.dropout(output), weights, DecoderState(core, state.feed))
 
     def _attend(
-        self, h: Tensor, prepared: State, attend: Attend | None = None
+        self,
+        h: Tensor,
+        prepared: State,
+        attend: Attend | None = None,
+        combine: Callable[[Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return tanh(W_o [context; h]) (B, T, O) of the core's outputs (B, T, H), and weights."""
+        combine = combine or self.combine
         if self.attention is None:
-            return torch.tanh(self.combine(h)), h.new_zeros(*h.shape[:2], 0)
+            return torch.tanh(combine(h)), h.new_zeros(*h.shape[:2], 0)
         context, weights = (attend or self.attention)(
             h, cast(Prepared, prepared)
         )  # (B, T, M), (B, T, S)
-        return torch.tanh(self.combine(torch.cat((context, h), 2))), weights
+        return torch.tanh(combine(torch.cat((context, h), 2))), weights
 
     def step(
         self, tokens: Tensor, state: DecoderState, prepared: State
@@ -296,7 +302,12 @@ class SequenceDecoder(nn.Module):
 
     def stepper(self) -> Callable[[Tensor, DecoderState, State], tuple[Tensor, DecoderState]]:
         """Make `step` ready for many calls without gradients; see `RecurrentCore.stepper`."""
-        return partial(self._step, core_step=self.core.stepper())
+        return partial(
+            self._step,
+            core_step=self.core.stepper(),
+            combine=layer(self.combine),
+            head=layer(self.head),
+        )
 
     def searcher(
         self, prepared: State, allowed: Allowed | None = None
@@ -314,7 +325,13 @@ class SequenceDecoder(nn.Module):
         attend = None
         if self.attention is not None:
             attend, prepared = self.attention.searcher(cast(Prepared, prepared))
-        step = partial(self._step, core_step=self.core.stepper(), attend=attend)
+        step = partial(
+            self._step,
+            core_step=self.core.stepper(),
+            attend=attend,
+            combine=layer(self.combine),
+            head=layer(self.head),
+        )
         if allowed is None:
             return step, prepared
         symbols = allowed.symbols
@@ -322,8 +339,7 @@ class SequenceDecoder(nn.Module):
         weight = self.head.weight[symbols]  # (U, O)
         bias = None if self.head.bias is None else self.head.bias[symbols]
 
-        def few(output: Tensor, *_: Tensor) -> Tensor:
-            return functional.linear(output, weight, bias)
+        few = product(weight, bias)
 
         def narrow(
             tokens: Tensor, state: DecoderState, prepared: State
@@ -337,7 +353,7 @@ class SequenceDecoder(nn.Module):
                 state,
                 memory,
                 embed=partial(functional.embedding, weight=vectors),
-                head=lambda output: self.head(output, few),
+                head=lambda output: self.head(output, lambda given, *_: few(given)),
             )
             each = logits.view(rows, beams, len(symbols))
             own = each.gather(2, lists.unsqueeze(1).expand(-1, beams, -1))  # (R, beams, K)
@@ -353,6 +369,7 @@ class SequenceDecoder(nn.Module):
         *,
         core_step: Callable[[Tensor, State], tuple[Tensor, State]],
         attend: Attend | None = None,
+        combine: Callable[[Tensor], Tensor] | None = None,
         embed: Callable[[Tensor], Tensor] | None = None,
         head: Callable[[Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, DecoderState]:
@@ -362,7 +379,7 @@ class SequenceDecoder(nn.Module):
         # The k rows that read one row of the memory are its queries; with no rows any k will do.
         rows = prepared.values.shape[0] if isinstance(prepared, Prepared) else tokens.shape[0]
         h = h.view(rows, h.shape[0] // max(rows, 1), h.shape[1])  # (N / k, k, H)
-        output, _ = self._attend(h, prepared, attend)
+        output, _ = self._attend(h, prepared, attend, combine)
         output = output.flatten(0, 1)  # (N, O)
         return (head or self.head)(output), DecoderState(
             core, output if self.input_feeding else state.feed

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ...core import LSTM
 from ...core.dropout import EmbeddingDropout, LockedDropout
+from ...core.products import product
 from ...core.recurrent import CoreFactory
 from ...core.seq2seq.sampling import Step, check_sampling, sample
 from ...core.state import State, map_state
@@ -167,13 +168,14 @@ class CharModel(Model):
         Args:
             forbidden: Characters whose logits shall be minus infinity.
         """
-        embedding, head, bias = self.embedding.weight, self.head.weight.t(), self.head.bias.clone()
+        embedding, bias = self.embedding.weight, self.head.bias.clone()
         bias[list(forbidden)] = -torch.inf
+        head = product(self.head.weight, bias)
         core_step = self.core.stepper()
 
         def step(tokens: Tensor, state: State) -> tuple[Tensor, State]:
             output, state = core_step(embedding[tokens], state)
-            return torch.addmm(bias, output, head), state
+            return head(output), state
 
         return step
 
