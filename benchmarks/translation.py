@@ -2,7 +2,8 @@
 
 The model: a bidirectional GRU of 2 x 128, additive attention, a GRU of 256, embeddings of 128,
 4,000 joint subwords. Sentences are random, with the lengths of Multi30k (8 to 21 subwords); weights
-are random, so a search is told how long its translations have to be; so are shortlists.
+are random, so a search is told how long its translations have to be; so are shortlists. In 8 bits
+where the processor can.
 Prints two Markdown tables: medians of several runs, CPU time.
 
     python benchmarks/translation.py
@@ -11,11 +12,13 @@ Prints two Markdown tables: medians of several runs, CPU time.
 from __future__ import annotations
 
 import itertools
+from contextlib import nullcontext
 from functools import partial
 
 import torch
 from measure import cpu_seconds, head, introduce, line, one_thread, parser, spread
-from unrolled.core import GRU, Bidirectional, beam_search
+from unrolled.core import GRU, Bidirectional, beam_search, eight_bits
+from unrolled.core.products import has_eight_bits
 from unrolled.core.seq2seq.shortlist import Shortlist
 from unrolled.data.batch import TranslationBatch
 from unrolled.data.tokenizer import Subwords
@@ -91,8 +94,14 @@ def main() -> None:
         torch.arange(4, 104), torch.randint(104, 1700, (VOCABULARY, 11), generator=draw)
     )
 
+    def decode(
+        at_once: int, beam_size: int, steps: int, listed: bool = False, int8: bool = False
+    ) -> None:
+        with eight_bits() if int8 else nullcontext():
+            search(at_once, beam_size, steps, listed)
+
     @torch.inference_mode()
-    def decode(at_once: int, beam_size: int, steps: int, listed: bool = False) -> None:
+    def search(at_once: int, beam_size: int, steps: int, listed: bool) -> None:
         for first in range(0, rows, at_once):
             chunk = slice(first, first + at_once)
             memory = made.encoder(source[chunk], lengths[chunk])
@@ -105,18 +114,21 @@ def main() -> None:
                 step, decoder.initial_state(memory), prepared, **forced, beam_size=beam_size
             )
 
-    speed = "sentences per CPU second"
-    head("sentences side by side", "beam", "subwords of each", speed, "with a shortlist", "ratio")
+    ways = {"sentences per CPU second": {}, "with a shortlist": {"listed": True}}
+    if has_eight_bits():
+        ways |= {"in 8 bits": {"int8": True}, "with both": {"listed": True, "int8": True}}
+    ratios = [f"ratio {way}" for way in list(ways)[1:]]
+    head("sentences side by side", "beam", "subwords of each", *ways, *ratios)
     cases = [(rows, beam_size, 15) for beam_size in (1, 5, 10, 20)] + [(rows, 5, 60), (1, 5, 15)]
     for case in cases:
         decode(*case)
-        pairs = [
-            [rows / cpu_seconds(partial(decode, *case, listed)) for listed in (False, True)]
+        runs = [
+            [rows / cpu_seconds(partial(decode, *case, **way)) for way in ways.values()]
             for _ in repeats
         ]  # in turn
-        whole, few = zip(*pairs, strict=True)
-        ratios = [listed / plain for plain, listed in pairs]
-        line(*case, spread(whole, ",.0f"), spread(few, ",.0f"), spread(ratios, ".2f"))
+        speeds = [spread(column, ",.0f") for column in zip(*runs, strict=True)]
+        faster = zip(*([way / run[0] for way in run[1:]] for run in runs), strict=True)
+        line(*case, *speeds, *(spread(column, ".2f") for column in faster))
 
 
 if __name__ == "__main__":
