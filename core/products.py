@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-_ASKED: ContextVar[bool] = ContextVar("eight_bits", default=False)
+# what was made of each parameter, by its id; None: nothing is asked for in 8 bits
+_MADE: ContextVar[dict[int, _Kept] | None] = ContextVar("eight_bits", default=None)
 _MIDDLE, _MOST = 128, 127  # what stands for 0 among the bytes, and the largest distance from it
 _LEAST = 1e-30  # of what scales are made of: rows of zeros have one too
 
@@ -24,7 +25,8 @@ def eight_bits() -> Iterator[None]:
     with a scale of its own, so that no row depends on its neighbours (vector-wise, Dettmers et al.
     2022, https://arxiv.org/abs/2208.07339). Sums are whole numbers, so exact. `LSTM` and `GRU` take
     their products so, and the output layers of decoders and language models; what is no matrix of
-    float32 on a CPU stays as it is. It pays from some eight rows on.
+    float32 on a CPU stays as it is. A parameter is rounded once within, at its first use. It pays
+    from some eight rows on.
 
     Raises:
         RuntimeError: This processor, or this torch, has no such products.
@@ -40,11 +42,11 @@ def eight_bits() -> Iterator[None]:
             "eight_bits: oneDNN has no products in 8 bits for this processor (on x86 they need "
             "AVX-512 with VNNI)"
         )
-    token = _ASKED.set(True)
+    token = _MADE.set({})
     try:
         yield
     finally:
-        _ASKED.reset(token)
+        _MADE.reset(token)
 
 
 @cache
@@ -68,8 +70,16 @@ def product(weight: Tensor, bias: Tensor | None = None) -> Callable[[Tensor], Te
     Returns:
         A function of x (..., I).
     """
-    if _ASKED.get() and weight.dtype == torch.float32 and weight.device.type == "cpu":
-        return _EightBits(weight, bias)
+    made = _MADE.get()
+    if made is not None and weight.dtype == torch.float32 and weight.device.type == "cpu":
+        tensors = [weight] if bias is None else [weight, bias]
+        if not all(isinstance(one, nn.Parameter) and not one.is_inference() for one in tensors):
+            return _EightBits(weight, bias)  # nothing tells whether it has changed
+        versions = [one._version for one in tensors]
+        kept = made.get(id(weight))
+        if kept is None or kept.bias is not bias or kept.versions != versions:
+            kept = made[id(weight)] = _Kept(weight, bias, versions, _EightBits(weight, bias))
+        return kept.product
     ready = weight.clone().t()  # (I, O)
     if bias is None:
         return lambda x: x @ ready
@@ -79,7 +89,16 @@ def product(weight: Tensor, bias: Tensor | None = None) -> Callable[[Tensor], Te
 
 def layer(linear: nn.Linear) -> Callable[[Tensor], Tensor]:
     """Return an output layer as it is, with its hooks; within `eight_bits` its `product`."""
-    return product(linear.weight, linear.bias) if _ASKED.get() else linear
+    return linear if _MADE.get() is None else product(linear.weight, linear.bias)
+
+
+class _Kept(NamedTuple):
+    """What was made of a parameter, which is held so that its id stays its own."""
+
+    weight: Tensor
+    bias: Tensor | None
+    versions: list[int]
+    product: Callable[[Tensor], Tensor]
 
 
 class _EightBits:

@@ -91,6 +91,20 @@ def test_what_is_made_keeps_its_weights_and_leaves_the_context():
 
 
 @needed
+def test_a_parameter_is_rounded_once_and_anew_when_it_has_changed():
+    head, x = torch.nn.Linear(8, 5), torch.randn(3, 8)
+    with eight_bits():
+        first = layer(head)
+        assert layer(head) is first
+        for changed in (head.weight, head.bias):
+            with torch.no_grad():
+                changed.mul_(2)
+            assert (layer(head)(x) - head(x)).abs().max() < 0.1
+    with eight_bits():
+        assert layer(head) is not first
+
+
+@needed
 def test_other_dtypes_and_devices_stay_as_they_are():
     for dtype in (torch.float64, torch.bfloat16):
         weight, x = torch.randn(5, 8, dtype=dtype), torch.randn(3, 8, dtype=dtype)
