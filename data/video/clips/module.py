@@ -24,7 +24,7 @@ from ..stored import PictureVideo, open_pictures
 from .drawing import BACKGROUND, CLASSES, draw_clip
 from .steps import Steps
 
-_FORMAT = 4  # of the clips: raise it when they change
+_FORMAT = 5
 _CLIP_BYTES = 37_000  # of a clip at 48 pixels, about
 _FRAMES_PER_SECOND = 25
 _SHORTEST, _LONGEST = 48, 80  # frames of a clip
@@ -185,8 +185,9 @@ def write_video(path: Path, pictures: Iterable[npt.NDArray[np.uint8]]) -> None:
     import av
 
     with av.open(str(path), "w") as container:
-        # one thread: with more, the encoder's decisions would depend on their number
-        options = {"crf": "12", "preset": "veryfast", "threads": "1"}
+        # one thread: with more, the encoder's decisions would depend on their number; no macroblock
+        # tree: with AVX-512 it reads memory that it has not written, and no two files are the same
+        options = {"crf": "12", "preset": "veryfast", "threads": "1", "x264-params": "mbtree=0"}
         stream = container.add_stream("libx264", rate=_FRAMES_PER_SECOND, options=options)
         stream.pix_fmt = "yuv420p"
         for number, picture in enumerate(pictures):

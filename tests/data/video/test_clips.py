@@ -11,6 +11,7 @@ import pytest
 import torch
 from unrolled.data import ClipsData, VideoData
 from unrolled.data.video.clips.drawing import CLASSES, draw_clip, plan
+from unrolled.data.video.clips.module import write_video
 from unrolled.data.video.labels import read_frame_labels
 from unrolled.errors import DataError, UsageError
 
@@ -293,3 +294,15 @@ def test_a_part_may_be_empty(make):
     assert data.val_dataloader() == []
     with pytest.raises(DataError, match=r"nothing to train on.*--data.train_clips"):
         make(train_clips=0).train_dataloader()
+
+
+def test_the_same_pictures_make_the_same_file(tmp_path):
+    """An encoder that reads memory which it has not written tells by what was there before."""
+    found = set()
+    for turn in range(24):
+        pictures, _ = draw_clip(np.random.default_rng(0), frames=40, size=32)
+        left = [bytes([turn * 37 % 256]) * (16 << power) for power in range(14) for _ in range(20)]
+        del left
+        write_video(tmp_path / "clip.mp4", pictures)
+        found.add((tmp_path / "clip.mp4").read_bytes())
+    assert len(found) == 1
