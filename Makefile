@@ -42,7 +42,7 @@ demo: $(VENV)/.run  ## train a character language model for about two minutes an
 
 # Two processes of one thread each, a file of tests in one of them: most tests are too small for
 # two threads.
-test: $(VENV)/.test  ## run the tests (12 minutes on two cores)
+test: $(VENV)/.test  ## run the tests (about 10 minutes on two cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
 
 test-slow: $(VENV)/.test  ## run the slow tests too
