@@ -187,7 +187,7 @@ def write_video(path: Path, pictures: Iterable[npt.NDArray[np.uint8]]) -> None:
     with av.open(str(path), "w") as container:
         # one thread: with more, the encoder's decisions would depend on their number; no macroblock
         # tree: with AVX-512 it reads memory that it has not written, and no two files are the same
-        options = {"crf": "12", "preset": "veryfast", "threads": "1", "x264-params": "mbtree=0"}
+        options = {"crf": "20", "preset": "veryfast", "threads": "1", "x264-params": "mbtree=0"}
         stream = container.add_stream("libx264", rate=_FRAMES_PER_SECOND, options=options)
         stream.pix_fmt = "yuv420p"
         for number, picture in enumerate(pictures):
