@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 # what was made of each parameter, by its id; None: nothing is asked for in 8 bits
 _MADE: ContextVar[dict[int, _Kept] | None] = ContextVar("eight_bits", default=None)
+NONE = "oneDNN has no products in 8 bits for this processor (on x86 they need AVX-512 with VNNI)"
 _MIDDLE, _MOST = 128, 127  # what stands for 0 among the bytes, and the largest distance from it
 _LEAST = 1e-30  # of what scales are made of: rows of zeros have one too
 
@@ -38,10 +39,7 @@ def eight_bits() -> Iterator[None]:
         >>> output, state = step(torch.randn(8, 64), core.initial_state(8))
     """
     if not has_eight_bits():
-        raise RuntimeError(
-            "eight_bits: oneDNN has no products in 8 bits for this processor (on x86 they need "
-            "AVX-512 with VNNI)"
-        )
+        raise RuntimeError(f"eight_bits: {NONE}")
     token = _MADE.set({})
     try:
         yield
@@ -64,8 +62,8 @@ def product(weight: Tensor, bias: Tensor | None = None) -> Callable[[Tensor], Te
     """Make x W^T + b ready for many calls without gradients, in 8 bits within `eight_bits`.
 
     Args:
-        weight: (O, I); what is made keeps a copy.
-        bias: (O,); None: there is none.
+        weight: (O, I); of a parameter what is made keeps a copy.
+        bias: (O,), as the weight; None: there is none.
 
     Returns:
         A function of x (..., I).
@@ -80,11 +78,16 @@ def product(weight: Tensor, bias: Tensor | None = None) -> Callable[[Tensor], Te
         if kept is None or kept.bias is not bias or kept.versions != versions:
             kept = made[id(weight)] = _Kept(weight, bias, versions, _EightBits(weight, bias))
         return kept.product
-    ready = weight.clone().t()  # (I, O)
+    ready = _own(weight).t()  # (I, O)
     if bias is None:
         return lambda x: x @ ready
-    added = bias.clone()
+    added = _own(bias)
     return lambda x: torch.addmm(added, x, ready)
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """Return a parameter's copy; another tensor was made for this, and may be large."""
+    return tensor.detach().clone() if isinstance(tensor, nn.Parameter) else tensor
 
 
 def layer(linear: nn.Linear) -> Callable[[Tensor], Tensor]:
@@ -126,5 +129,7 @@ class _EightBits:
         )
         output.mul_(scale)
         if self._bias is not None:
-            output.add_(self._bias)  # by itself: addcmul, which spreads both, takes twice as long
+            output.add_(
+                self._bias
+            )  # by itself: addcmul, which spreads both, takes 2.7 times as long
         return output.view(*x.shape[:-1], -1)

@@ -33,11 +33,8 @@ def products(
             f"--int8 true: '{exported[0]}' is an exported model, whose products are in its graphs: "
             "unrolled export with --int8 true makes one in 8 bits."
         )
-    from ...core.products import eight_bits, has_eight_bits
+    from ...core.products import NONE, eight_bits, has_eight_bits
 
     if not has_eight_bits():
-        raise SetupError(
-            "--int8 true: oneDNN has no products in 8 bits for this processor (on x86 they need "
-            "AVX-512 with VNNI): leave --int8 out."
-        )
+        raise SetupError(f"--int8 true: {NONE}: leave --int8 out.")
     return eight_bits()

@@ -330,10 +330,9 @@ class SequenceDecoder(nn.Module):
             core_step=self.core.stepper(),
             attend=attend,
             combine=layer(self.combine),
-            head=layer(self.head),
         )
         if allowed is None:
-            return step, prepared
+            return partial(step, head=layer(self.head)), prepared
         symbols = allowed.symbols
         vectors = self.embedding(symbols)  # (U, E)
         weight = self.head.weight[symbols]  # (U, O)

@@ -170,7 +170,7 @@ class CharModel(Model):
         """
         embedding, bias = self.embedding.weight, self.head.bias.clone()
         bias[list(forbidden)] = -torch.inf
-        head = product(self.head.weight, bias)
+        head = product(self.head.weight.detach(), bias)
         core_step = self.core.stepper()
 
         def step(tokens: Tensor, state: State) -> tuple[Tensor, State]:

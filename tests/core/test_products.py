@@ -79,7 +79,7 @@ def test_odd_rows_and_shapes():
 
 @needed
 def test_what_is_made_keeps_its_weights_and_leaves_the_context():
-    weight, x = torch.randn(5, 8), torch.randn(3, 8)
+    weight, x = torch.nn.Parameter(torch.randn(5, 8), requires_grad=False), torch.randn(3, 8)
     with eight_bits():
         inside = product(weight)
     before, outside = inside(x), product(weight)

@@ -24,7 +24,7 @@ from ..stored import PictureVideo, open_pictures
 from .drawing import BACKGROUND, CLASSES, draw_clip
 from .steps import Steps
 
-_FORMAT = 5
+_FORMAT = 5  # of the clips: raise it when they change
 _CLIP_BYTES = 37_000  # of a clip at 48 pixels, about
 _FRAMES_PER_SECOND = 25
 _SHORTEST, _LONGEST = 48, 80  # frames of a clip
